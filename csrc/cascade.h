@@ -1,0 +1,158 @@
+/*
+ * The native core of cascade: everything between an image and its faces that is arithmetic.
+ *
+ *   resample.c         image rectangle -> smaller (or larger) uint8 image: pyramid levels and crops
+ *   kernels.c          the inner loops, compiled once per instruction level
+ *   levels.c           which instruction levels this machine can run
+ *   layers.c           output sizes, packed weights
+ *   network_image.c    a network slid over a whole pyramid level (P-Net)
+ *   network_crops.c    a network over a batch of crops (R-Net, O-Net)
+ *   nms.c              non-maximum suppression
+ *   boxes.c            calibration: regression, squaring, clipping
+ *
+ * Conventions. Images are uint8 RGB, rows of `width * 3` bytes. The pixel in column j covers [j, j + 1), its
+ * centre is at j + 0.5. Boxes are x1, y1, x2, y2 float32 in that frame. No function allocates, keeps state or
+ * touches a Python object: buffers belong to the caller, whose sizes the `*_workspace` functions tell.
+ */
+#ifndef CASCADE_H
+#define CASCADE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CASCADE_CHANNELS 3
+/* What lies outside an image: the grey that normalises to (almost) zero. */
+#define CASCADE_OUTSIDE 128
+
+/* ---- levels.c, kernels.c --------------------------------------------------------------------------------- */
+
+/* A strip of convolution: `vectors` vectors of `lanes` independent positions each. Tap k of vector v starts at
+ * in[taps[k] + v * in_step]; channel c of it goes to out[c * out_channel_step + v * out_step]. */
+typedef struct {
+    const float *in;
+    ptrdiff_t in_step;
+    const ptrdiff_t *taps;
+    size_t tap_count;
+    float *out;
+    ptrdiff_t out_step;
+    ptrdiff_t out_channel_step;
+    size_t vectors;
+} cascade_strip;
+
+typedef struct {
+    const char *name;
+    size_t lanes;
+    /* weights as cascade_pack_weights leaves them; out = max(x, 0) + slope * min(x, 0), x the sum plus the bias */
+    void (*convolve)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
+                     const float *slope);
+    /* `channels` channels, in_channel_step apart: the maximum over the taps */
+    void (*pool)(const cascade_strip *strip, size_t channels, ptrdiff_t in_channel_step);
+    /* accumulates rows: out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
+    void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
+                       size_t n);
+} cascade_kernels;
+
+/* The levels compiled in, best first, ended by NULL; a level may be named here that this machine cannot run. */
+const cascade_kernels *const *cascade_levels(void);
+/* 1 if this machine and its operating system can run the level. */
+int cascade_level_usable(const cascade_kernels *level);
+
+/* ---- resample.c ------------------------------------------------------------------------------------------ */
+
+/* Bits of the fixed-point filter weights; the weights of one output pixel sum to exactly 1 << bits. */
+#define CASCADE_WEIGHT_BITS 14
+
+/* One axis of a resampling: output pixel i is the sum of `count[i]` source pixels from `first[i]` on, weighted
+ * by weights[i * taps ...]. A count of 0 says that the output pixel lies outside the source. */
+typedef struct {
+    size_t size;  /* output pixels */
+    size_t taps;  /* most source pixels of any output pixel */
+    int32_t *first;
+    int32_t *count;
+    int16_t *weights;
+} cascade_axis;
+
+/* Most taps that mapping a source interval of length `extent` onto `size` pixels can need. */
+size_t cascade_axis_taps(double extent, size_t size);
+/* Bytes of memory behind an axis with `size` outputs of `taps` taps. */
+size_t cascade_axis_bytes(size_t size, size_t taps);
+/* Triangle filter over [start, start + extent) of a source of `source` pixels; memory as cascade_axis_bytes. */
+void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
+                       size_t taps);
+
+/* Bytes of workspace to resample boxes of at most extent_x by extent_y pixels to width by height. */
+size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height);
+/* Resamples box (x1, y1, x2, y2, any part may lie outside) of an image to width * height, vertical pass first. */
+void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
+                      const double box[4], uint8_t *out, size_t width, size_t height, void *workspace);
+
+/* ---- networks -------------------------------------------------------------------------------------------- */
+
+enum { CASCADE_CONV = 0, CASCADE_POOL = 1 };
+
+/* A layer without padding. A fully connected layer is a convolution whose kernel covers its whole input. */
+typedef struct {
+    int kind;
+    size_t in_channels;
+    size_t out_channels;
+    size_t kernel;
+    size_t stride;
+    const float *weights; /* packed */
+    const float *bias;
+    const float *slope;
+} cascade_layer;
+
+/* Reorders weights [out][in][ky][kx] to blocks of output channels, [block][ky][kx][in][channel of the block]. */
+void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, float *packed);
+
+/* Output positions of a valid window of `kernel` moved by `stride`; for pools a last partial window counts. */
+size_t cascade_layer_output(const cascade_layer *layer, size_t input);
+
+/* Floats of workspace for one group of crops; 0 if the sizes overflow or a layer does not fit. */
+size_t cascade_crops_workspace(const cascade_layer *layers, size_t layer_count, size_t size, size_t lanes);
+/* Runs crops (count, size, size, 3) through the layers; out is (count, outputs), outputs those of the last layer. */
+void cascade_crops_run(const cascade_kernels *kernels, const cascade_layer *layers, size_t layer_count,
+                       const uint8_t *crops, size_t count, size_t size, float *out, float *workspace);
+
+/* A network slid over an image. `padding` grey pixels surround the image; `rows` * `columns` windows. */
+typedef struct {
+    size_t stride;
+    size_t field;   /* side of the receptive field */
+    size_t padding;
+    size_t rows;
+    size_t columns;
+    size_t outputs; /* channels of the last layer */
+} cascade_grid;
+
+/* Fills the grid of an image of width * height; rows or columns are 0 if no window fits. Returns 0 if the layers
+ * cannot be slid (a pool whose stride and kernel leave partial windows is fine, a shrinking to nothing is not). */
+int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
+                      size_t width, size_t height);
+/* Floats of workspace to run `rows` rows of the grid; 0 if the sizes overflow. */
+size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count,
+                               size_t rows, size_t lanes);
+/* Runs rows [first, first + rows) of the grid. out is (rows, outputs, pitch) inside the workspace; its address is
+ * returned and the row pitch in floats stored. */
+const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_layer *layers,
+                               size_t layer_count, const uint8_t *image, size_t width, size_t height, size_t first,
+                               size_t rows, float *workspace, size_t *pitch);
+
+/* ---- boxes.c, nms.c -------------------------------------------------------------------------------------- */
+
+/* boxes += offsets * their size, edge by edge; then squared about the centre (if asked); n boxes in place. */
+void cascade_calibrate(float *boxes, const float *offsets, size_t n, int square);
+/* Clips n boxes to [0, width] * [0, height]. */
+void cascade_clip(float *boxes, size_t n, float width, float height);
+float cascade_iou(const float *a, const float *b);
+
+enum { CASCADE_NMS_UNION = 0, CASCADE_NMS_MIN = 1 };
+/* `order` lists n boxes from best to worst. Writes the kept ones to `keep` in that order and returns their number.
+ * `suppressed` holds n bytes of workspace. */
+size_t cascade_nms(const float *boxes, const int64_t *order, size_t n, float threshold, int mode, int64_t *keep,
+                   uint8_t *suppressed);
+/* Soft-NMS (Bodla et al. 2017): linear decay above the threshold, or Gaussian with sigma > 0. Scores change in
+ * place; boxes that fall below `floor` are dropped. Returns the number kept; `keep` in order of decayed score. */
+size_t cascade_soft_nms(const float *boxes, float *scores, size_t n, float threshold, float sigma, float floor,
+                        int64_t *keep, uint8_t *done);
+
+#endif

@@ -1,0 +1,188 @@
+/*
+ * The inner loops. This file is compiled once per instruction level, each time with its own compiler flags and
+ *   CASCADE_LEVEL  the level's name, part of the symbol it exports
+ *   CASCADE_LANES  floats in a vector: 1, 4, 8 or 16
+ *
+ * A vector holds the same feature at neighbouring positions (columns of a level, or crops of a batch), and a weight
+ * is broadcast over it. A block of output channels times a few vectors stays in registers while the taps go by,
+ * so each input vector loaded and each weight broadcast is used several times, and no lane is ever wasted on
+ * channel counts that do not fill a vector.
+ */
+#include <string.h>
+
+#include "cascade.h"
+
+#if CASCADE_LANES > 1
+typedef float vector __attribute__((vector_size(CASCADE_LANES * sizeof(float))));
+typedef int32_t mask __attribute__((vector_size(CASCADE_LANES * sizeof(int32_t))));
+#else
+typedef float vector;
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE static inline
+#endif
+
+/* Accumulators in a tile: half of the registers or more, so that the multiply-adds never wait for each other. */
+#if CASCADE_LANES == 16
+#define TILE_CHANNELS 8
+#define TILE_VECTORS 3
+#elif CASCADE_LANES > 1
+#define TILE_CHANNELS 4
+#define TILE_VECTORS 3
+#else
+#define TILE_CHANNELS 4
+#define TILE_VECTORS 1
+#endif
+
+ALWAYS_INLINE vector load(const float *from) {
+    vector value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+ALWAYS_INLINE void store(float *to, vector value) { memcpy(to, &value, sizeof value); }
+
+#if CASCADE_LANES > 1
+ALWAYS_INLINE vector broadcast(float value) { return value - (vector){0}; }
+ALWAYS_INLINE vector maximum(vector a, vector b) {
+    mask first = a > b;
+    return (vector)(((mask)a & first) | ((mask)b & ~first));
+}
+#else
+ALWAYS_INLINE vector broadcast(float value) { return value; }
+ALWAYS_INLINE vector maximum(vector a, vector b) { return a > b ? a : b; }
+#endif
+
+/* `channels` output channels of `vectors` vectors; the weights of a tap are `weight_step` floats apart. Inlined
+ * with constant channels and vectors, so that the sums live in registers. */
+ALWAYS_INLINE void convolve_tile(const cascade_strip *strip, size_t start, size_t channels, size_t vectors,
+                                 size_t weight_step, const float *weights, const float *bias, const float *slope,
+                                 float *out) {
+    vector sums[TILE_CHANNELS][TILE_VECTORS];
+    const float *in = strip->in + (ptrdiff_t)start * strip->in_step;
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t v = 0; v < vectors; v++) {
+            sums[c][v] = broadcast(bias[c]);
+        }
+    }
+    for (size_t k = 0; k < strip->tap_count; k++, weights += weight_step) {
+        const float *tap = in + strip->taps[k];
+        vector inputs[TILE_VECTORS];
+        for (size_t v = 0; v < vectors; v++) {
+            inputs[v] = load(tap + (ptrdiff_t)v * strip->in_step);
+        }
+        for (size_t c = 0; c < channels; c++) {
+            vector weight = broadcast(weights[c]);
+            for (size_t v = 0; v < vectors; v++) {
+                sums[c][v] += weight * inputs[v];
+            }
+        }
+    }
+    vector zero = broadcast(0.0f);
+    for (size_t c = 0; c < channels; c++) {
+        vector factor = broadcast(slope[c]);
+        for (size_t v = 0; v < vectors; v++) {
+            vector positive = maximum(sums[c][v], zero);
+            store(out + (ptrdiff_t)c * strip->out_channel_step + (ptrdiff_t)(start + v) * strip->out_step,
+                  positive + factor * (sums[c][v] - positive));
+        }
+    }
+}
+
+/* All vectors of one strip for a constant number of channels. */
+ALWAYS_INLINE void convolve_block(const cascade_strip *strip, size_t channels, size_t weight_step,
+                                  const float *weights, const float *bias, const float *slope, float *out) {
+    size_t v = 0;
+#if TILE_VECTORS == 3
+    for (; v + 3 <= strip->vectors && strip->vectors - v != 4; v += 3) {
+        convolve_tile(strip, v, channels, 3, weight_step, weights, bias, slope, out);
+    }
+    for (; v + 2 <= strip->vectors; v += 2) {
+        convolve_tile(strip, v, channels, 2, weight_step, weights, bias, slope, out);
+    }
+#endif
+    for (; v < strip->vectors; v++) {
+        convolve_tile(strip, v, channels, 1, weight_step, weights, bias, slope, out);
+    }
+}
+
+static void convolve(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
+                     const float *slope) {
+    float *out = strip->out;
+    for (size_t done = 0; done < channels;) {
+        size_t block = channels - done >= 8 ? 8 : channels - done >= 4 ? 4 : channels - done >= 2 ? 2 : 1;
+        if (block == 8) {
+#if TILE_CHANNELS == 8
+            convolve_block(strip, 8, 8, weights, bias, slope, out);
+#else
+            convolve_block(strip, 4, 8, weights, bias, slope, out);
+            convolve_block(strip, 4, 8, weights + 4, bias + 4, slope + 4, out + 4 * strip->out_channel_step);
+#endif
+        } else if (block == 4) {
+            convolve_block(strip, 4, 4, weights, bias, slope, out);
+        } else if (block == 2) {
+            convolve_block(strip, 2, 2, weights, bias, slope, out);
+        } else {
+            convolve_block(strip, 1, 1, weights, bias, slope, out);
+        }
+        done += block;
+        weights += block * strip->tap_count;
+        bias += block;
+        slope += block;
+        out += (ptrdiff_t)block * strip->out_channel_step;
+    }
+}
+
+static void pool(const cascade_strip *strip, size_t channels, ptrdiff_t in_channel_step) {
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t v = 0; v < strip->vectors; v++) {
+            const float *in = strip->in + (ptrdiff_t)c * in_channel_step + (ptrdiff_t)v * strip->in_step;
+            vector best = load(in + strip->taps[0]);
+            for (size_t k = 1; k < strip->tap_count; k++) {
+                best = maximum(best, load(in + strip->taps[k]));
+            }
+            store(strip->out + (ptrdiff_t)c * strip->out_channel_step + (ptrdiff_t)v * strip->out_step, best);
+        }
+    }
+}
+
+/* Sums in short runs, which the compiler vectorises and keeps in registers. */
+static void blend_rows(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
+                       size_t n) {
+    enum { RUN = 64 };
+    size_t i = 0;
+    for (; i + RUN <= n; i += RUN) {
+        int32_t sums[RUN];
+        for (size_t j = 0; j < RUN; j++) {
+            sums[j] = 1 << (CASCADE_WEIGHT_BITS - 1);
+        }
+        for (size_t k = 0; k < count; k++) {
+            const uint8_t *row = rows + k * stride + i;
+            int32_t weight = weights[k];
+            for (size_t j = 0; j < RUN; j++) {
+                sums[j] += weight * row[j];
+            }
+        }
+        for (size_t j = 0; j < RUN; j++) {
+            out[i + j] = (uint8_t)(sums[j] >> CASCADE_WEIGHT_BITS);
+        }
+    }
+    for (; i < n; i++) {
+        int32_t sum = 1 << (CASCADE_WEIGHT_BITS - 1);
+        for (size_t k = 0; k < count; k++) {
+            sum += weights[k] * rows[k * stride + i];
+        }
+        out[i] = (uint8_t)(sum >> CASCADE_WEIGHT_BITS);
+    }
+}
+
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define TEXT2(a) #a
+#define TEXT(a) TEXT2(a)
+
+const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, pool,
+                                                               blend_rows};

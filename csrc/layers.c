@@ -1,0 +1,25 @@
+/* What both ways of running a network share: output sizes and the order of the packed weights. */
+#include "cascade.h"
+
+size_t cascade_layer_output(const cascade_layer *layer, size_t input) {
+    if (layer->kernel == 0 || layer->stride == 0 || input < layer->kernel) {
+        return 0;
+    }
+    size_t span = input - layer->kernel, partial = layer->kind == CASCADE_POOL ? layer->stride - 1 : 0;
+    return (span + partial) / layer->stride + 1;
+}
+
+void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, float *packed) {
+    size_t area = kernel * kernel;
+    for (size_t done = 0; done < out_channels;) {
+        size_t left = out_channels - done, block = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        for (size_t tap = 0; tap < area; tap++) {
+            for (size_t in = 0; in < in_channels; in++) {
+                for (size_t out = 0; out < block; out++) {
+                    *packed++ = weights[((done + out) * in_channels + in) * area + tap];
+                }
+            }
+        }
+        done += block;
+    }
+}

@@ -1,0 +1,193 @@
+/*
+ * A network slid over a whole image. A network whose layers move by s1, s2 … sees an image at strides 1, s1,
+ * s1*s2 … S. Here every map is kept at the last stride S: a map at stride s is split into (S/s)^2 phases, the features
+ * whose row and column leave the same remainders, so that each phase is a dense plane and every tap of every layer is a
+ * plain unaligned load of neighbouring columns, whatever the strides. A map is [row][phase][channel][column].
+ */
+#include <string.h>
+
+#include "cascade.h"
+
+/* Columns are padded so that whole vectors, and taps to the right of the last window, stay inside their row; an odd
+ * number of 64-byte lines spreads the rows over the cache sets. */
+static size_t row_pitch(size_t columns, size_t lanes) {
+    size_t lines = (columns + lanes + 16 + 15) / 16;
+    return (lines | 1) * 16;
+}
+
+/* Coarse rows of each map that `rows` rows of the grid need, from the last layer back. */
+static size_t rows_before(const cascade_layer *layer, size_t phases_in, size_t rows) {
+    /* last output row, at this layer's output stride, is rows * phases_out - 1 */
+    size_t outputs = rows * (phases_in / layer->stride);
+    size_t inputs = (outputs - 1) * layer->stride + layer->kernel;
+    return (inputs + phases_in - 1) / phases_in;
+}
+
+int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
+                      size_t width, size_t height) {
+    size_t stride = 1, field = 1, channels = CASCADE_CHANNELS;
+    for (size_t i = 0; i < layer_count; i++) {
+        if (layers[i].in_channels != channels || layers[i].kernel == 0 || layers[i].stride == 0 ||
+            layers[i].stride > 16 || layers[i].kernel > 64) {
+            return 0;
+        }
+        field += (layers[i].kernel - 1) * stride;
+        stride *= layers[i].stride;
+        channels = layers[i].out_channels;
+        if (stride > 64 || field > 4096) {
+            return 0;
+        }
+    }
+    grid->stride = stride;
+    grid->field = field;
+    grid->padding = padding;
+    grid->outputs = channels;
+    grid->columns = width + 2 * padding >= field ? (width + 2 * padding - field) / stride + 1 : 0;
+    grid->rows = height + 2 * padding >= field ? (height + 2 * padding - field) / stride + 1 : 0;
+    return 1;
+}
+
+/* Row pitch, largest map and most taps for `rows` rows of the grid; 0 if the sizes overflow. */
+static int measure(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t rows,
+                   size_t lanes, size_t *pitch, size_t *map, size_t *taps) {
+    size_t phases = 1, needed = rows;
+    *pitch = row_pitch(grid->columns + grid->field / grid->stride + 1, lanes);
+    *map = 0;
+    *taps = 0;
+    if (*pitch > SIZE_MAX / 64 || rows > SIZE_MAX / 64) {
+        return 0;
+    }
+    for (size_t i = layer_count; i-- > 0;) {
+        const cascade_layer *layer = layers + i;
+        size_t out_planes = phases * phases * layer->out_channels;
+        if (needed > SIZE_MAX / 64 / *pitch / out_planes) {
+            return 0;
+        }
+        size_t floats = needed * out_planes * *pitch, tap_count = layer->kernel * layer->kernel * layer->in_channels;
+        *map = floats > *map ? floats : *map;
+        *taps = tap_count > *taps ? tap_count : *taps;
+        phases *= layer->stride;
+        needed = rows_before(layer, phases, needed);
+    }
+    size_t planes = phases * phases * CASCADE_CHANNELS;
+    if (needed > SIZE_MAX / 64 / *pitch / planes) {
+        return 0;
+    }
+    *map = needed * planes * *pitch > *map ? needed * planes * *pitch : *map;
+    return 1;
+}
+
+static size_t tap_floats(size_t count) {
+    return ((count * sizeof(ptrdiff_t) + sizeof(float) - 1) / sizeof(float) + 15) / 16 * 16;
+}
+
+size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count,
+                               size_t rows, size_t lanes) {
+    size_t pitch, map, taps;
+    if (!measure(grid, layers, layer_count, rows, lanes, &pitch, &map, &taps)) {
+        return 0;
+    }
+    /* a strip's last vectors may read and write past its last row by less than two vectors */
+    return 2 * (map + 4 * lanes) + tap_floats(taps) + 16;
+}
+
+/* One image row of one phase row into its planes; columns left of the image and right of it are grey. */
+static void split_row(const uint8_t *row, size_t width, size_t padding, size_t stride, size_t pitch, float *planes) {
+    float outside = ((float)CASCADE_OUTSIDE - 127.5f) * 0.0078125f;
+    for (size_t phase = 0; phase < stride; phase++) {
+        float *red = planes + phase * CASCADE_CHANNELS * pitch, *green = red + pitch, *blue = green + pitch;
+        for (size_t x = 0; x < pitch; x++) {
+            size_t column = x * stride + phase;
+            if (row == NULL || column < padding || column >= padding + width) {
+                red[x] = green[x] = blue[x] = outside;
+                continue;
+            }
+            const uint8_t *pixel = row + (column - padding) * CASCADE_CHANNELS;
+            red[x] = ((float)pixel[0] - 127.5f) * 0.0078125f;
+            green[x] = ((float)pixel[1] - 127.5f) * 0.0078125f;
+            blue[x] = ((float)pixel[2] - 127.5f) * 0.0078125f;
+        }
+    }
+}
+
+/* Coarse rows [first, first + rows) of the image as phases. */
+static void split_image(const cascade_grid *grid, const uint8_t *image, size_t width, size_t height, size_t first,
+                        size_t rows, size_t pitch, float *map) {
+    for (size_t y = first * grid->stride; y < (first + rows) * grid->stride; y++) {
+        int inside = y >= grid->padding && y < grid->padding + height;
+        const uint8_t *row = inside ? image + (y - grid->padding) * width * CASCADE_CHANNELS : NULL;
+        split_row(row, width, grid->padding, grid->stride, pitch, map);
+        map += grid->stride * CASCADE_CHANNELS * pitch;
+    }
+}
+
+/* Taps of a window whose corner is phase (a, b) of the output, on a map of phases * phases * channels planes. */
+static size_t phase_taps(ptrdiff_t *taps, const cascade_layer *layer, size_t phases, size_t a, size_t b, size_t pitch,
+                         size_t channel_step) {
+    size_t n = 0, planes = phases * phases * layer->in_channels;
+    for (size_t ky = 0; ky < layer->kernel; ky++) {
+        size_t y = a * layer->stride + ky;
+        for (size_t kx = 0; kx < layer->kernel; kx++) {
+            size_t x = b * layer->stride + kx, phase = (y % phases) * phases + x % phases;
+            for (size_t c = 0; c < layer->in_channels; c += channel_step) {
+                size_t plane = (y / phases) * planes + phase * layer->in_channels + c;
+                taps[n++] = (ptrdiff_t)(plane * pitch + x / phases);
+            }
+        }
+    }
+    return n;
+}
+
+static void run_layer(const cascade_kernels *kernels, const cascade_layer *layer, size_t phases, size_t rows,
+                      size_t vectors, size_t pitch, const float *in, float *out, ptrdiff_t *taps) {
+    size_t out_phases = phases / layer->stride, in_planes = phases * phases * layer->in_channels;
+    size_t out_planes = out_phases * out_phases * layer->out_channels;
+    int pools = layer->kind == CASCADE_POOL;
+    cascade_strip strip = {.in_step = (ptrdiff_t)kernels->lanes,
+                           .taps = taps,
+                           .out_step = (ptrdiff_t)kernels->lanes,
+                           .out_channel_step = (ptrdiff_t)pitch,
+                           .vectors = vectors};
+    for (size_t phase = 0; phase < out_phases * out_phases; phase++) {
+        strip.tap_count = phase_taps(taps, layer, phases, phase / out_phases, phase % out_phases, pitch,
+                                     pools ? layer->in_channels : 1);
+        for (size_t y = 0; y < rows; y++) {
+            strip.in = in + y * in_planes * pitch;
+            strip.out = out + (y * out_planes + phase * layer->out_channels) * pitch;
+            if (pools) {
+                kernels->pool(&strip, layer->in_channels, (ptrdiff_t)pitch);
+            } else {
+                kernels->convolve(&strip, layer->out_channels, layer->weights, layer->bias, layer->slope);
+            }
+        }
+    }
+}
+
+const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_layer *layers,
+                               size_t layer_count, const uint8_t *image, size_t width, size_t height, size_t first,
+                               size_t rows, float *workspace, size_t *pitch) {
+    size_t map, tap_count, lanes = kernels->lanes, phases = grid->stride;
+    if (!measure(grid, layers, layer_count, rows, lanes, pitch, &map, &tap_count)) {
+        return NULL;
+    }
+    ptrdiff_t *taps = (ptrdiff_t *)workspace;
+    float *maps[2] = {workspace + tap_floats(tap_count), NULL};
+    maps[1] = maps[0] + map + 4 * lanes;
+
+    /* rows of the input and of every layer's output that the wanted rows need */
+    size_t needed[64] = {0}, turn = 0;
+    needed[layer_count] = rows;
+    for (size_t i = layer_count, p = 1; i-- > 0;) {
+        p *= layers[i].stride;
+        needed[i] = rows_before(layers + i, p, needed[i + 1]);
+    }
+    split_image(grid, image, width, height, first, needed[0], *pitch, maps[0]);
+    for (size_t i = 0; i < layer_count; i++, turn ^= 1) {
+        /* every map is computed as wide as any later tap reaches; what lies right of it is never used */
+        size_t columns = i + 1 == layer_count ? grid->columns : grid->columns + (grid->field / grid->stride);
+        size_t vectors = (columns + lanes - 1) / lanes;
+        run_layer(kernels, layers + i, phases, needed[i + 1], vectors, *pitch, maps[turn], maps[turn ^ 1], taps);
+        phases /= layers[i].stride;
+    }
+    return maps[turn];
+}

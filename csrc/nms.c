@@ -1,0 +1,74 @@
+/* Greedy non-maximum suppression, hard and soft. */
+#include <math.h>
+#include <string.h>
+
+#include "cascade.h"
+
+static float area(const float *box) {
+    float width = box[2] - box[0], height = box[3] - box[1];
+    return width > 0.0f && height > 0.0f ? width * height : 0.0f;
+}
+
+static float intersection(const float *a, const float *b) {
+    float left = a[0] > b[0] ? a[0] : b[0], right = a[2] < b[2] ? a[2] : b[2];
+    float top = a[1] > b[1] ? a[1] : b[1], bottom = a[3] < b[3] ? a[3] : b[3];
+    return right > left && bottom > top ? (right - left) * (bottom - top) : 0.0f;
+}
+
+static float overlap(const float *a, const float *b, int mode) {
+    float shared = intersection(a, b), area_a = area(a), area_b = area(b);
+    float whole = mode == CASCADE_NMS_MIN ? (area_a < area_b ? area_a : area_b) : area_a + area_b - shared;
+    return whole > 0.0f ? shared / whole : 0.0f;
+}
+
+float cascade_iou(const float *a, const float *b) { return overlap(a, b, CASCADE_NMS_UNION); }
+
+size_t cascade_nms(const float *boxes, const int64_t *order, size_t n, float threshold, int mode, int64_t *keep,
+                   uint8_t *suppressed) {
+    size_t kept = 0;
+    memset(suppressed, 0, n);
+    for (size_t i = 0; i < n; i++) {
+        if (suppressed[i]) {
+            continue;
+        }
+        const float *best = boxes + 4 * order[i];
+        keep[kept++] = order[i];
+        for (size_t j = i + 1; j < n; j++) {
+            if (!suppressed[j] && overlap(best, boxes + 4 * order[j], mode) > threshold) {
+                suppressed[j] = 1;
+            }
+        }
+    }
+    return kept;
+}
+
+size_t cascade_soft_nms(const float *boxes, float *scores, size_t n, float threshold, float sigma, float floor,
+                        int64_t *keep, uint8_t *done) {
+    size_t kept = 0;
+    memset(done, 0, n);
+    for (size_t round = 0; round < n; round++) {
+        size_t best = n;
+        for (size_t i = 0; i < n; i++) {
+            if (!done[i] && (best == n || scores[i] > scores[best])) {
+                best = i;
+            }
+        }
+        if (best == n || scores[best] < floor) {
+            break;
+        }
+        done[best] = 1;
+        keep[kept++] = (int64_t)best;
+        for (size_t i = 0; i < n; i++) {
+            if (done[i]) {
+                continue;
+            }
+            float iou = overlap(boxes + 4 * best, boxes + 4 * i, CASCADE_NMS_UNION);
+            if (sigma > 0.0f) {
+                scores[i] *= expf(-iou * iou / sigma);
+            } else if (iou > threshold) {
+                scores[i] *= 1.0f - iou;
+            }
+        }
+    }
+    return kept;
+}

@@ -1,0 +1,149 @@
+/*
+ * One resampler for the pyramid, the crops and the training samples: a separable triangle filter, widened by the
+ * scale when shrinking so that nothing aliases, in fixed point so that every machine gives the same bytes.
+ *
+ * An output pixel whose centre lies outside the image is CASCADE_OUTSIDE; inside, the filter is renormalised over
+ * the pixels that exist, so borders neither darken nor smear.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "cascade.h"
+
+#define WEIGHT_ONE (1 << CASCADE_WEIGHT_BITS)
+
+static size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+size_t cascade_axis_taps(double extent, size_t size) {
+    double scale = extent / (double)size;
+    double support = scale > 1.0 ? scale : 1.0;
+    return (size_t)ceil(2.0 * support) + 2;
+}
+
+size_t cascade_axis_bytes(size_t size, size_t taps) {
+    return align_up(size * sizeof(int32_t)) * 2 + align_up(size * taps * sizeof(int16_t));
+}
+
+/* Fixed-point weights of the pixels [first, first + count) around `centre`, summing to exactly WEIGHT_ONE. */
+static void quantise(double centre, double support, int32_t first, int32_t count, int16_t *weights) {
+    double total = 0.0;
+    for (int32_t k = 0; k < count; k++) {
+        total += 1.0 - fabs((double)(first + k) + 0.5 - centre) / support;
+    }
+    int32_t sum = 0, largest = 0;
+    for (int32_t k = 0; k < count; k++) {
+        double weight = (1.0 - fabs((double)(first + k) + 0.5 - centre) / support) / total;
+        weights[k] = (int16_t)floor(weight * WEIGHT_ONE + 0.5);
+        sum += weights[k];
+        if (weights[k] > weights[largest]) {
+            largest = k;
+        }
+    }
+    weights[largest] = (int16_t)(weights[largest] + WEIGHT_ONE - sum);
+}
+
+void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
+                       size_t taps) {
+    char *bytes = memory;
+    axis->size = size;
+    axis->taps = taps;
+    axis->first = (int32_t *)bytes;
+    axis->count = (int32_t *)(bytes + align_up(size * sizeof(int32_t)));
+    axis->weights = (int16_t *)(bytes + 2 * align_up(size * sizeof(int32_t)));
+
+    double scale = extent / (double)size;
+    double support = scale > 1.0 ? scale : 1.0;
+    for (size_t i = 0; i < size; i++) {
+        double centre = start + ((double)i + 0.5) * scale;
+        axis->first[i] = 0;
+        axis->count[i] = 0;
+        if (!(centre >= 0.0 && centre < (double)source)) {
+            continue;
+        }
+        /* pixel j takes part while |j + 0.5 - centre| < support */
+        double low = floor(centre - support - 0.5) + 1.0;
+        double high = ceil(centre + support - 0.5) - 1.0;
+        if (low < 0.0) {
+            low = 0.0;
+        }
+        if (high > (double)source - 1.0) {
+            high = (double)source - 1.0;
+        }
+        int32_t count = (int32_t)(high - low) + 1;
+        if (count > (int32_t)taps) {
+            count = (int32_t)taps;
+        }
+        axis->first[i] = (int32_t)low;
+        axis->count[i] = count;
+        quantise(centre, support, (int32_t)low, count, axis->weights + i * taps);
+    }
+}
+
+/* Source columns [*from, *to) that any output of the axis reads. */
+static void used_range(const cascade_axis *axis, size_t *from, size_t *to) {
+    *from = SIZE_MAX;
+    *to = 0;
+    for (size_t i = 0; i < axis->size; i++) {
+        if (axis->count[i]) {
+            size_t first = (size_t)axis->first[i], end = first + (size_t)axis->count[i];
+            *from = first < *from ? first : *from;
+            *to = end > *to ? end : *to;
+        }
+    }
+    if (*from > *to) {
+        *from = *to;
+    }
+}
+
+static void blend_columns(const uint8_t *row, size_t from, const cascade_axis *axis, uint8_t *out) {
+    for (size_t i = 0; i < axis->size; i++, out += CASCADE_CHANNELS) {
+        int32_t count = axis->count[i];
+        if (count == 0) {
+            memset(out, CASCADE_OUTSIDE, CASCADE_CHANNELS);
+            continue;
+        }
+        const int16_t *weights = axis->weights + i * axis->taps;
+        const uint8_t *pixel = row + ((size_t)axis->first[i] - from) * CASCADE_CHANNELS;
+        int32_t red = WEIGHT_ONE / 2, green = WEIGHT_ONE / 2, blue = WEIGHT_ONE / 2;
+        for (int32_t k = 0; k < count; k++, pixel += CASCADE_CHANNELS) {
+            red += weights[k] * pixel[0];
+            green += weights[k] * pixel[1];
+            blue += weights[k] * pixel[2];
+        }
+        out[0] = (uint8_t)(red >> CASCADE_WEIGHT_BITS);
+        out[1] = (uint8_t)(green >> CASCADE_WEIGHT_BITS);
+        out[2] = (uint8_t)(blue >> CASCADE_WEIGHT_BITS);
+    }
+}
+
+size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height) {
+    double columns = extent_x + 2.0 * (double)cascade_axis_taps(extent_x, width);
+    size_t row = columns < (double)source_width ? (size_t)columns + 1 : source_width;
+    return cascade_axis_bytes(width, cascade_axis_taps(extent_x, width)) +
+           cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) + align_up(row * CASCADE_CHANNELS);
+}
+
+void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
+                      const double box[4], uint8_t *out, size_t width, size_t height, void *workspace) {
+    double extent_x = box[2] - box[0], extent_y = box[3] - box[1];
+    size_t taps_x = cascade_axis_taps(extent_x, width), taps_y = cascade_axis_taps(extent_y, height);
+    char *bytes = workspace;
+    cascade_axis columns, rows;
+    cascade_axis_plan(&columns, bytes, box[0], extent_x, image_width, width, taps_x);
+    bytes += cascade_axis_bytes(width, taps_x);
+    cascade_axis_plan(&rows, bytes, box[1], extent_y, image_height, height, taps_y);
+    uint8_t *blended = (uint8_t *)(bytes + cascade_axis_bytes(height, taps_y));
+
+    size_t from, to, stride = image_width * CASCADE_CHANNELS;
+    used_range(&columns, &from, &to);
+    for (size_t y = 0; y < height; y++, out += width * CASCADE_CHANNELS) {
+        if (rows.count[y] == 0) {
+            memset(out, CASCADE_OUTSIDE, width * CASCADE_CHANNELS);
+            continue;
+        }
+        const uint8_t *source = image + (size_t)rows.first[y] * stride + from * CASCADE_CHANNELS;
+        kernels->blend_rows(source, stride, rows.weights + y * taps_y, (size_t)rows.count[y], blended,
+                            (to - from) * CASCADE_CHANNELS);
+        blend_columns(blended, from, &columns, out);
+    }
+}
