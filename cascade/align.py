@@ -1,0 +1,193 @@
+"""Aligned face crops: five points, the similarity transform that fits them best, one antialiased warp."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from cascade.images import ImageInput, RGBImage, read_image
+
+__all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "AlignError", "align", "similarity_transform"]
+
+TEMPLATE_SIZE = 112  # side, in pixels, of the crop that templates are written for
+MAX_SIZE = 4096  # keeps every array below the 32,767 pixels a side that OpenCV can warp
+
+ARCFACE_TEMPLATE: npt.NDArray[np.float64] = 0.5 + np.array(
+    [
+        [38.2946, 51.6963],  # left eye
+        [73.5318, 51.5014],  # right eye
+        [56.0252, 71.7366],  # nose
+        [41.5493, 92.3655],  # left mouth corner
+        [70.7299, 92.2041],  # right mouth corner
+    ]
+)
+"""Where ArcFace and most face recognition networks since expect the five points in a crop of 112×112 pixels.
+
+The published numbers count pixel centres from 0. In this package the centre of the first pixel is at 0.5
+everywhere, hence the 0.5 added to each; the crops are the ones that the published numbers mean.
+"""
+ARCFACE_TEMPLATE.flags.writeable = False
+
+
+class AlignError(ValueError):
+    """Points that no similarity transform can be fitted to. The message names the argument and what came."""
+
+
+def similarity_transform(points: npt.ArrayLike, template: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the rotation, scale and shift that take `points` nearest to `template`.
+
+    Nearest means the least sum of squared distances (Umeyama's problem without reflections). In the plane
+    rotation and scale together are one complex factor, so the answer is a linear regression in closed form.
+
+    Parameters
+    ----------
+    points, template
+        (K, 2) points x, y each, K ≥ 2, in any frame.
+
+    Returns
+    -------
+    (2, 3) float64 matrix M with ``template ≈ points @ M[:, :2].T + M[:, 2]``, in the same frames.
+
+    Raises
+    ------
+    AlignError
+        For wrong shapes, NaN or infinity, points that (nearly) coincide, and points that no rotation fits,
+        as when a template is symmetric both ways and the points are its mirror image.
+    """
+    source = _finite_points(points, "points")
+    target = _finite_points(template, "template")
+    if source.shape != target.shape:
+        raise AlignError(f"points: expected as many as in template, {len(target)}, got {len(source)}")
+    source_mean, target_mean = source.mean(0), target.mean(0)
+    (x, y), (u, v) = (source - source_mean).T, (target - target_mean).T
+    spread = float(x @ x + y @ y)
+    extent = math.sqrt(spread * float(u @ u + v @ v))
+    # Landmarks are float32: what lies below a millionth of the coordinates is rounding, not shape.
+    if spread <= (1e-6 * float(np.abs(source).max())) ** 2:
+        raise AlignError(f"points: expected points apart from each other, got {source.tolist()}")
+    cosine, sine = float(x @ u + y @ v), float(x @ v - y @ u)
+    if math.hypot(cosine, sine) <= 1e-6 * extent:
+        raise AlignError("points: no rotation and scale takes them to template; are they mirrored?")
+    cosine, sine = cosine / spread, sine / spread
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    return np.column_stack([linear, target_mean - linear @ source_mean])
+
+
+def align(
+    image: ImageInput,
+    landmarks: npt.ArrayLike,
+    size: int = TEMPLATE_SIZE,
+    template: npt.ArrayLike | None = None,
+) -> RGBImage:
+    """Return one upright crop per face, with its five points brought to where `template` has them.
+
+    Parameters
+    ----------
+    image
+        Anything that `cascade.images.read_image` takes.
+    landmarks
+        (N, 5, 2) points x, y in pixels of the image, which spans [0, W]×[0, H] with pixel centres at 0.5.
+    size
+        Side of the crops in pixels, 1 to 4096.
+    template
+        (5, 2) places of the points in a crop of 112×112 pixels, pixel centres at 0.5 here too; scaled to
+        `size`. Without it, `ARCFACE_TEMPLATE`.
+
+    Returns
+    -------
+    (N, size, size, 3) uint8 RGB. What lies outside the image is black. Faces larger than the crop are
+    averaged down, not sampled, so that fine detail does not turn into noise.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read.
+    AlignError
+        For wrong shapes or sizes, NaN, and points that coincide; it says which face.
+    """
+    pixels = read_image(image)
+    side = _checked_size(size)
+    faces = _numbers(landmarks, "landmarks")
+    if faces.ndim != 3 or faces.shape[1:] != (5, 2):
+        hint = "; for one face pass landmarks[None]" if faces.shape == (5, 2) else ""
+        raise AlignError(f"landmarks: expected shape (N, 5, 2), got {faces.shape}{hint}")
+    target = ARCFACE_TEMPLATE if template is None else _finite_points(template, "template")
+    if target.shape != (5, 2):
+        raise AlignError(f"template: expected shape (5, 2), got {target.shape}")
+    crops = np.zeros((len(faces), side, side, 3), np.uint8)
+    for index, points in enumerate(faces):
+        try:
+            matrix = similarity_transform(points, target * (side / TEMPLATE_SIZE))
+        except AlignError as error:
+            raise AlignError(f"landmarks[{index}]: {error}") from None
+        crops[index] = _warp(pixels, matrix, side)
+    return crops
+
+
+def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBImage:
+    """Cut the size×size crop that `matrix` (image to crop, pixel centres at 0.5) shows, without aliasing."""
+    linear, shift = matrix[:, :2], matrix[:, 2]
+    scale = math.hypot(linear[0, 0], linear[1, 0])
+    # Shrinking: first, whole blocks of the image are averaged so that 2 to 4 pixels are left for one of the
+    # crop (or as many as there are); then each crop pixel averages 4×4 samples, which lie less than a pixel
+    # apart. One bilinear sample each would skip pixels.
+    block = max(1, math.floor(0.5 / scale))
+    samples = 4 if scale < 1 else 1
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - shift
+    needed = corners @ np.linalg.inv(linear).T
+    height, width = image.shape[:2]
+    margin = 2 * block  # neighbours that interpolation reaches for
+    left, top = np.clip(np.floor(needed.min(0)) - margin, 0, (width, height)).astype(int)
+    right, bottom = np.clip(np.ceil(needed.max(0)) + margin, 0, (width, height)).astype(int)
+    if left >= right or top >= bottom:
+        return np.zeros((size, size, 3), np.uint8)
+    patch = image[top:bottom, left:right]
+    if block > 1:
+        patch = _block_means(patch, block)
+    # Patch to crop, both with pixel centres at 0.5; OpenCV counts centres from 0.
+    shift = samples * (shift + linear @ (left, top))
+    linear = samples * block * linear
+    shift = shift + linear @ (0.5, 0.5) - 0.5
+    crop = cv2.warpAffine(patch, np.column_stack([linear, shift]), (samples * size, samples * size))
+    return np.asarray(crop if samples == 1 else _block_means(crop, samples), np.uint8)
+
+
+def _block_means(image: npt.NDArray[Any], block: int) -> npt.NDArray[Any]:
+    """Average every block×block pixels to one; black fills up the last ones."""
+    height, width = image.shape[:2]
+    below, right = -height % block, -width % block
+    if below or right:
+        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    shape = (image.shape[1] // block, image.shape[0] // block)
+    return cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+
+
+def _finite_points(points: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    array = _numbers(points, name)
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) < 2:
+        raise AlignError(f"{name}: expected shape (K, 2) with K ≥ 2, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise AlignError(f"{name}: expected finite numbers, got {array.tolist()}")
+    return array
+
+
+def _numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AlignError(f"{name}: expected numbers of one shape, got {values!r}: {error}") from error
+
+
+def _checked_size(size: int) -> int:
+    try:
+        side = operator.index(size)
+    except TypeError:
+        raise AlignError(f"size: expected a whole number of pixels, got {size!r}") from None
+    if not 1 <= side <= MAX_SIZE:
+        raise AlignError(f"size: expected 1 to {MAX_SIZE} pixels, got {side}")
+    return side

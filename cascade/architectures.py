@@ -1,0 +1,192 @@
+"""The networks as lists of layers: what they compute, without any framework.
+
+Both the torch modules (`cascade.networks`) and the native engine are built from these lists, and a weight file
+carries its own list, so a new network needs no new code at run time.
+
+Every list ends in one layer whose outputs are, in this order: background and face logit (2), offsets of the four
+box edges over the window's size (4), and the five landmarks as x1, y1 … x5, y5 over the window's size (10).
+P-Net and R-Net may leave out the landmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+Stage = Literal["pnet", "rnet", "onet"]
+STAGES: tuple[Stage, ...] = ("pnet", "rnet", "onet")
+
+FACE_OUTPUTS = slice(0, 2)
+BOX_OUTPUTS = slice(2, 6)
+LANDMARK_OUTPUTS = slice(6, 16)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer without padding. A fully connected layer is a conv whose kernel covers its whole input."""
+
+    kind: Literal["conv", "pool"]
+    kernel: int
+    stride: int = 1
+    channels: int = 0  # outputs of a conv; 0 for a pool
+    activation: Literal["relu", "prelu", "none"] = "none"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A stage's network and how its input lies around the window that it judges.
+
+    ``input_size`` is the side of its input in pixels and ``window`` the side of the judged window in its middle, so
+    ``input_size / window`` is the context the network sees around a face.
+    """
+
+    name: str
+    stage: Stage
+    input_size: int
+    window: float
+    layers: tuple[Layer, ...]
+
+    @property
+    def context(self) -> float:
+        """Side of the input over the side of the window."""
+        return self.input_size / self.window
+
+    @property
+    def stride(self) -> int:
+        """Pixels between neighbouring windows when the network slides over an image."""
+        stride = 1
+        for layer in self.layers:
+            stride *= layer.stride
+        return stride
+
+    @property
+    def padding(self) -> int:
+        """Grey pixels around an image so that windows in its corners are seen too."""
+        return int((self.input_size - self.window) // 2)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the last layer: 16, or 6 without landmarks."""
+        return self.layers[-1].channels
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one input, without padding, biases and activations."""
+        return sum(side * side * weights for side, weights in self._convolutions())
+
+    def weights(self) -> int:
+        """Weights of the convolutions, biases and PReLU slopes."""
+        biases = sum(
+            layer.channels * (2 if layer.activation == "prelu" else 1)
+            for layer in self.layers
+            if layer.kind == "conv"
+        )
+        return biases + sum(weights for _, weights in self._convolutions())
+
+    def _convolutions(self) -> list[tuple[int, int]]:
+        side, channels, found = self.input_size, 3, []
+        for layer in self.layers:
+            partial = layer.stride - 1 if layer.kind == "pool" else 0
+            side = (side - layer.kernel + partial) // layer.stride + 1
+            if layer.kind == "conv":
+                found.append((side, layer.kernel**2 * channels * layer.channels))
+                channels = layer.channels
+        return found
+
+    def without_landmarks(self) -> Architecture:
+        """The same network with an output layer of 6."""
+        return replace(self, layers=(*self.layers[:-1], replace(self.layers[-1], channels=6)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """The architecture that `to_dict` wrote. Raises KeyError or TypeError for anything else."""
+        layers = tuple(Layer(**layer) for layer in values["layers"])
+        return cls(values["name"], values["stage"], int(values["input_size"]), float(values["window"]), layers)
+
+
+def _conv(channels: int, kernel: int, stride: int = 1, activation: Literal["relu", "prelu"] = "relu") -> Layer:
+    return Layer("conv", kernel, stride, channels, activation)
+
+
+def _prelu(channels: int, kernel: int) -> Layer:
+    return _conv(channels, kernel, activation="prelu")
+
+
+def _heads(channels: int = 16) -> Layer:
+    return Layer("conv", kernel=1, channels=channels)
+
+
+# Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks" (2016), figure 2.
+PAPER = {
+    "pnet": Architecture(
+        "paper", "pnet", 12, 12, (_prelu(10, 3), Layer("pool", 2, 2), _prelu(16, 3), _prelu(32, 3), _heads())
+    ),
+    "rnet": Architecture(
+        "paper",
+        "rnet",
+        24,
+        24,
+        (
+            _prelu(28, 3),
+            Layer("pool", 3, 2),
+            _prelu(48, 3),
+            Layer("pool", 3, 2),
+            _prelu(64, 2),
+            _prelu(128, 3),
+            _heads(),
+        ),
+    ),
+    "onet": Architecture(
+        "paper",
+        "onet",
+        48,
+        48,
+        (
+            _prelu(32, 3),
+            Layer("pool", 3, 2),
+            _prelu(64, 3),
+            Layer("pool", 3, 2),
+            _prelu(64, 3),
+            Layer("pool", 2, 2),
+            _prelu(128, 2),
+            _prelu(256, 3),
+            _heads(),
+        ),
+    ),
+}
+
+# The default set: strided convolutions in place of pooling, channels in multiples of 16, ReLU, and context around
+# every window. P-Net moves by 4 pixels, not 2, so it judges a quarter of the windows and can afford more depth.
+DEFAULT = {
+    "pnet": Architecture(
+        "default", "pnet", 23, 12, (_conv(16, 3, 2), _conv(32, 3, 2), _conv(32, 3), _conv(32, 3), _heads())
+    ),
+    "rnet": Architecture(
+        "default",
+        "rnet",
+        24,
+        20,
+        (_conv(16, 3, 2), _conv(32, 3), _conv(32, 3, 2), _conv(64, 3), _conv(64, 2), _heads()),
+    ),
+    "onet": Architecture(
+        "default",
+        "onet",
+        48,
+        38,
+        (
+            _conv(16, 3, 2),
+            _conv(32, 3),
+            _conv(32, 3, 2),
+            _conv(64, 3),
+            _conv(96, 3, 2),
+            _conv(128, 2),
+            _conv(192, 2),
+            _heads(),
+        ),
+    ),
+}
+
+ARCHITECTURES: dict[str, dict[str, Architecture]] = {"default": DEFAULT, "paper": PAPER}

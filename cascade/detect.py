@@ -1,0 +1,205 @@
+"""Faces in a photo: the image pyramid, then P-Net, R-Net and O-Net, each on what the one before let through.
+
+>>> from cascade.detect import Detector
+>>> faces = Detector(min_face=40).detect("photo.jpg")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cascade import _native
+from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, Architecture
+from cascade.engines import Engine
+from cascade.engines.native import NativeEngine
+from cascade.faces import Faces
+from cascade.images import ImageInput, read_image
+from cascade.pyramid import Pyramid, level_sizes
+from cascade.weights import DetectorWeights, load_detector
+
+# Face probabilities below which P-Net, R-Net and O-Net reject a window.
+THRESHOLDS = (0.5, 0.5, 0.7)
+# Overlaps (intersection over union) above which the better of two windows wins, after each stage.
+PNET_NMS, RNET_NMS, ONET_NMS = 0.6, 0.6, 0.4
+
+# Boxes with a side below this, or an edge farther than this from the origin, are not judged any further (pixels).
+SMALLEST_SIDE, FARTHEST = 1.0, 2.0**19
+
+
+class Detector:
+    """Finds faces, with settings that are checked once and then fixed.
+
+    Parameters
+    ----------
+    min_face, max_face : smallest and largest side of a face, in pixels of the photo (None: no upper limit).
+        Time grows with 1 / min_face².
+    scale_factor : size of a pyramid level over the one before, 0.5 to 0.95. Larger finds more and takes longer.
+    thresholds : face probabilities that a window must reach in P-Net, R-Net and O-Net, each 0 to 1. Lower finds
+        more faces and more false ones.
+    engine : "native" (C on the CPU) or "torch" (needs torch; also for GPUs).
+    threads : worker threads for one call; None takes one per available core, at most 4. Results do not depend on it.
+    weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with three safetensors files, or
+        what `cascade.weights.load_detector` gave.
+    device : where the torch engine computes, such as "cpu" or "cuda".
+
+    A Detector may be used from several threads at once and after a fork. Raises ValueError or TypeError naming
+    the setting that is wrong, and `cascade.weights.WeightsError` for weights that cannot be used.
+    """
+
+    def __init__(
+        self,
+        min_face: float = 20,
+        max_face: float | None = None,
+        scale_factor: float = 0.709,
+        thresholds: tuple[float, float, float] = THRESHOLDS,
+        engine: Literal["native", "torch"] = "native",
+        threads: int | None = None,
+        weights: str | Path | DetectorWeights | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.min_face = _number("min_face", min_face, 4, 1e6)
+        self.max_face = None if max_face is None else _number("max_face", max_face, self.min_face, 1e9)
+        self.scale_factor = _number("scale_factor", scale_factor, 0.5, 0.95)
+        self.thresholds = _thresholds(thresholds)
+        self.threads = _threads(threads)
+        self.weights = weights if isinstance(weights, DetectorWeights) else load_detector(weights)
+        self.engine: Engine = _engine(engine, self)(device)
+
+    def detect(self, image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
+        """Faces of one image, best first.
+
+        ``image`` is whatever `cascade.images.read_image` takes: a path, encoded bytes, a file, a PIL image or an
+        array. Boxes and landmarks are in pixels of the image as displayed, x right, y down; boxes are clipped to it.
+        No face gives an empty `Faces`. Raises `cascade.images.ImageError` if the image cannot be used.
+        """
+        pixels = read_image(image, color=color)
+        height, width = pixels.shape[:2]
+        window = self.weights["pnet"].architecture.window
+        sizes = level_sizes(width, height, self.min_face, self.max_face, window, self.scale_factor)
+        pyramid = self.engine.pyramid(pixels, sizes)
+        boxes = self.propose(pyramid)
+        boxes = self.refine(pyramid, boxes)
+        return self.output(pyramid, boxes, width, height)
+
+    def detect_batch(
+        self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb"
+    ) -> list[Faces]:
+        """Faces of several images, of any sizes: the same as `detect` on each."""
+        return [self.detect(image, color=color) for image in images]
+
+    def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> np.ndarray:
+        """P-Net: boxes (n, 4) float32 in pixels of the photo that may hold a face, best first."""
+        architecture = self.weights["pnet"].architecture
+        boxes, logits = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
+        for level, scale in zip(pyramid.images[1:], pyramid.scales[1:], strict=True):
+            found = self.engine.slide(level, _logit(self.thresholds[0]))
+            boxes.append(_native.calibrate(window_boxes(found, architecture, scale), found[:, 3:7]))
+            logits.append(found[:, 2])
+        return _survivors(np.concatenate(boxes), np.concatenate(logits), nms)
+
+    def refine(self, pyramid: Pyramid, boxes: np.ndarray, nms: float = RNET_NMS) -> np.ndarray:
+        """R-Net: the boxes that it takes for faces, corrected, best first."""
+        windows = square(boxes)
+        outputs = self.engine.judge("rnet", pyramid, widen(windows, self.weights["rnet"].architecture.context))
+        logits = outputs[:, 1] - outputs[:, 0]
+        keep = logits >= _logit(self.thresholds[1])
+        corrected = _native.calibrate(windows[keep], outputs[keep, BOX_OUTPUTS])
+        return _survivors(corrected, logits[keep], nms)
+
+    def output(self, pyramid: Pyramid, boxes: np.ndarray, width: int, height: int) -> Faces:
+        """O-Net: the faces, with final boxes and landmarks."""
+        windows = square(boxes)
+        outputs = self.engine.judge("onet", pyramid, widen(windows, self.weights["onet"].architecture.context))
+        logits = outputs[:, 1] - outputs[:, 0]
+        keep = np.flatnonzero(logits >= _logit(self.thresholds[2]))
+        corrected = _native.calibrate(windows[keep], outputs[keep, BOX_OUTPUTS])
+        best = _native.nms(corrected, logits[keep], ONET_NMS)
+        keep, corrected = keep[best], corrected[best]
+        corners, sides = windows[keep, None, :2], (windows[keep, 2:] - windows[keep, :2])[:, None]
+        landmarks = corners + outputs[keep, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides
+        scores = 1.0 / (1.0 + np.exp(-logits[keep].astype(np.float64)))
+        clipped = _native.clip(corrected, width, height)
+        real = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+        return Faces(clipped[real], scores[real], landmarks[real]).sort()
+
+
+def detect(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb", **settings: Any) -> Faces:
+    """Faces of one image, for one-liners; ``settings`` are those of `Detector`. Keep a Detector for many images."""
+    return Detector(**settings).detect(image, color=color)
+
+
+def window_boxes(found: np.ndarray, architecture: Architecture, scale: np.ndarray) -> np.ndarray:
+    """Windows (n, 4) float32 in pixels of the photo for columns and rows ``found[:, :2]`` of a level at ``scale``."""
+    margin = (architecture.input_size - architecture.window) / 2 - architecture.padding
+    corners = found[:, :2].astype(np.float64) * architecture.stride + margin
+    boxes = np.concatenate([corners, corners + architecture.window], axis=1) / np.tile(scale, 2)
+    return boxes.astype(np.float32)
+
+
+def _survivors(boxes: np.ndarray, logits: np.ndarray, threshold: float) -> np.ndarray:
+    """Boxes that are boxes (a wild regression may turn one inside out) and that no better one suppresses."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    real = np.flatnonzero((sides >= SMALLEST_SIDE).all(axis=1) & (np.abs(boxes) <= FARTHEST).all(axis=1))
+    boxes = boxes[real]
+    return boxes[_native.nms(boxes, logits[real], threshold)]
+
+
+def square(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (n, 4) grown to squares about their centres."""
+    return _native.calibrate(boxes, np.zeros_like(boxes), square=True)
+
+
+def widen(boxes: np.ndarray, context: float) -> np.ndarray:
+    """Boxes (n, 4) float64 scaled by ``context`` about their centres, so that a network sees around the window."""
+    wide = boxes.astype(np.float64)
+    centres, halves = (wide[:, :2] + wide[:, 2:]) / 2, (wide[:, 2:] - wide[:, :2]) / 2 * context
+    return np.concatenate([centres - halves, centres + halves], axis=1)
+
+
+def _logit(probability: float) -> float:
+    """The difference of logits at which the face's probability is ``probability``; 0 lets everything through."""
+    if probability <= 0:
+        return -math.inf
+    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
+
+
+def _number(name: str, value: float, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
+    return float(value)
+
+
+def _thresholds(values: Iterable[float]) -> tuple[float, float, float]:
+    try:
+        numbers = tuple(values)
+    except TypeError:
+        raise TypeError(f"thresholds: expected three numbers, got {type(values).__name__}") from None
+    if len(numbers) != 3:
+        raise ValueError(f"thresholds: expected three numbers, got {len(numbers)}")
+    first, second, third = (_number(f"thresholds[{i}]", v, 0.0, 1.0) for i, v in enumerate(numbers))
+    return first, second, third
+
+
+def _threads(threads: int | None) -> int:
+    if threads is None:
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(4, available)
+    return int(_number("threads", threads, 1, 256))
+
+
+def _engine(name: str, detector: Detector) -> Any:
+    if name == "native":
+        return lambda device: NativeEngine(detector.weights, detector.threads)
+    if name == "torch":
+        from cascade.engines.torch import TorchEngine  # noqa: PLC0415  (torch is optional and slow to import)
+
+        return lambda device: TorchEngine(detector.weights, device)
+    raise ValueError(f"engine: expected 'native' or 'torch', got {name!r}")

@@ -1,0 +1,100 @@
+"""The native engine: all arithmetic in C, over a few threads, without the GIL."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cascade import _native
+from cascade.architectures import Stage
+from cascade.pyramid import Pyramid
+from cascade.weights import DetectorWeights
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
+ROWS_PER_PIECE = 48
+CROPS_PER_PIECE = 32
+
+
+class NativeEngine:
+    """Runs a set of weights in C. Safe to share between threads; workspaces are lent to one call at a time."""
+
+    def __init__(self, weights: DetectorWeights, threads: int = 1, level: str | None = None) -> None:
+        self.weights = weights
+        self.threads = threads
+        self.level = level or _native.default_level()
+        self._networks = {
+            stage: _native.Network(network.layers(), network.architecture.input_size, self.level)
+            for stage, network in weights.stages.items()
+        }
+        self._workspaces: deque[_native.Workspace] = deque()
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+
+    def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
+        """See `cascade.engines.Engine.pyramid`."""
+        images, workspace = [image], self._borrow()
+        for width, height in sizes:
+            last = images[-1]
+            box = (0, 0, last.shape[1], last.shape[0])
+            images.append(_native.resample(last, box, width, height, workspace, self.level))
+        self._workspaces.append(workspace)
+        height, width = image.shape[:2]
+        scales = np.array([(i.shape[1] / width, i.shape[0] / height) for i in images])
+        return Pyramid(images, scales)
+
+    def slide(self, level: Any, threshold: float) -> np.ndarray:
+        """See `cascade.engines.Engine.slide`."""
+        network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
+        rows = network.grid(level.shape[1], level.shape[0], padding)[0]
+
+        def strip(first: int) -> np.ndarray:
+            workspace = self._borrow()
+            found = network.slide(level, padding, threshold, workspace, first, ROWS_PER_PIECE)
+            self._workspaces.append(workspace)
+            return found
+
+        found = self._map(strip, range(0, rows, ROWS_PER_PIECE))
+        return np.concatenate(found) if found else np.empty((0, 7), np.float32)
+
+    def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
+        """See `cascade.engines.Engine.judge`."""
+        network = self._networks[stage]
+        images, scales = crop_sources(pyramid)
+
+        def piece(first: int) -> np.ndarray:
+            workspace, some = self._borrow(), boxes[first : first + CROPS_PER_PIECE]
+            crops = _native.cut(images, scales, some, network.input_size, workspace, self.level)
+            outputs = network.forward(crops, workspace)
+            self._workspaces.append(workspace)
+            return outputs
+
+        found = self._map(piece, range(0, len(boxes), CROPS_PER_PIECE))
+        return np.concatenate(found) if found else np.empty((0, network.outputs), np.float32)
+
+    def _borrow(self) -> _native.Workspace:
+        try:
+            return self._workspaces.pop()
+        except IndexError:
+            return _native.Workspace()
+
+    def _map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        items = list(items)
+        if self.threads == 1 or len(items) < 2:
+            return [work(item) for item in items]
+        # a pool's threads do not survive a fork: the child starts its own
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="cascade"))
+        return list(self._pool[1].map(work, items))
+
+
+def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
+    """What crops are cut from: the photo and every level smaller than it, largest first."""
+    keep = [0, *(i for i in range(1, len(pyramid.images)) if pyramid.scales[i].max() < 1.0)]
+    return [pyramid.images[i] for i in keep], pyramid.scales[keep]

@@ -1,0 +1,298 @@
+"""The one result type: `Faces`, what a detector found in one image."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade import align as alignment
+from cascade.drawing import DEFAULT_COLOR, draw_faces
+from cascade.images import MAX_PIXELS, ImageInput, RGBImage, read_image
+
+__all__ = ["LANDMARK_NAMES", "Face", "Faces"]
+
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+"""The five points in their order. Left and right are as seen in the image, not the person's own."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face, in pixels of the image (see `Faces` for the frame)."""
+
+    box: FloatArray
+    """(4,) float32: x1, y1, x2, y2."""
+    score: float
+    """How sure the detector is, 0..1."""
+    landmarks: FloatArray
+    """(5, 2) float32: x, y in the order of `LANDMARK_NAMES`."""
+
+    @property
+    def width(self) -> float:
+        """Width of the box in pixels."""
+        return float(self.box[2] - self.box[0])
+
+    @property
+    def height(self) -> float:
+        """Height of the box in pixels."""
+        return float(self.box[3] - self.box[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the face in plain Python numbers: "box", "score" and "landmarks" (name to [x, y])."""
+        points = dict(zip(LANDMARK_NAMES, self.landmarks.tolist(), strict=True))
+        return {"box": self.box.tolist(), "score": self.score, "landmarks": points}
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Faces:
+    """The faces of one image: boxes, scores and landmarks, row by row.
+
+    Coordinates are pixels of the image as displayed (EXIF orientation applied), x to the right, y down, and
+    continuous: an image spans [0, W]×[0, H], its first pixel has its centre at (0.5, 0.5), and a box is
+    x2 - x1 wide. Boxes and points may lie partly outside the image.
+
+    ``len(faces)`` counts them; ``faces[0]`` and iteration give a `Face`; a slice, an array of indices or a
+    mask such as ``faces[faces.scores > 0.9]`` gives `Faces` again. Nothing can be changed in place. Where
+    there is no face, `Faces` is empty, and false in an ``if``.
+
+    Parameters
+    ----------
+    boxes, scores, landmarks
+        The attributes below, as anything numpy can convert. They are copied, and kept in the order given.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN or infinity, x2 < x1 or y2 < y1, and scores outside 0..1. The message
+        names the argument.
+    """
+
+    boxes: FloatArray
+    """(N, 4) float32: x1, y1, x2, y2."""
+    scores: FloatArray
+    """(N,) float32 in 0..1."""
+    landmarks: FloatArray
+    """(N, 5, 2) float32: x, y in the order of `LANDMARK_NAMES`, left and right as seen in the image."""
+
+    def __init__(self, boxes: npt.ArrayLike, scores: npt.ArrayLike, landmarks: npt.ArrayLike) -> None:
+        checked_scores = _checked("scores", scores, (None,))
+        count = len(checked_scores)
+        checked_boxes = _checked("boxes", boxes, (count, 4))
+        checked_points = _checked("landmarks", landmarks, (count, 5, 2))
+        outside = (checked_scores < 0) | (checked_scores > 1)
+        if outside.any():
+            raise ValueError(f"scores: expected values in 0..1, got {checked_scores[outside][0]:g}")
+        turned = (checked_boxes[:, 2:] < checked_boxes[:, :2]).any(axis=1)
+        if turned.any():
+            wrong = f"{checked_boxes[turned][0].tolist()}; are they x, y, width, height?"
+            raise ValueError(f"boxes: expected x1 ≤ x2 and y1 ≤ y2, got {wrong}")
+        object.__setattr__(self, "boxes", checked_boxes)
+        object.__setattr__(self, "scores", checked_scores)
+        object.__setattr__(self, "landmarks", checked_points)
+
+    @classmethod
+    def empty(cls) -> Faces:
+        """Return no faces: arrays of shapes (0, 4), (0,) and (0, 5, 2)."""
+        return cls(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+
+    def sort(self) -> Faces:
+        """Return the faces by falling score, equal scores from top to bottom, then from left to right."""
+        x1, y1, x2, y2 = self.boxes.T
+        return self[np.lexsort((x2, y2, x1, y1, -self.scores))]
+
+    # The sequence protocol
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Face]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> Face: ...
+
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]) -> Faces: ...
+
+    def __getitem__(self, index: Any) -> Face | Faces:
+        if isinstance(index, slice):
+            return Faces(self.boxes[index], self.scores[index], self.landmarks[index])
+        where = np.asarray(index)
+        if where.size == 0 and where.dtype.kind == "f":  # numpy takes [] for floats
+            where = where.astype(np.intp)
+        one, several = where.ndim == 0 and where.dtype.kind in "iu", where.ndim == 1 and where.dtype.kind in "iub"
+        if isinstance(index, tuple) or not (one or several):
+            raise TypeError(f"index: expected a whole number, slice, list of numbers or mask, got {index!r}")
+        if one:
+            at = operator.index(index)
+            return Face(self.boxes[at], float(self.scores[at]), self.landmarks[at])
+        return Faces(self.boxes[where], self.scores[where], self.landmarks[where])
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "<Faces: none>"
+        shown = [
+            f"{score:.2f} at [" + ", ".join(f"{side:.0f}" for side in box) + "]"
+            for score, box in zip(self.scores[:3], self.boxes[:3], strict=True)
+        ]
+        more = f"; {len(self) - 3} more" if len(self) > 3 else ""
+        return f"<Faces: {len(self)}; {'; '.join(shown)}{more}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor, since numpy's own pickles come back writeable.
+        return Faces, (self.boxes, self.scores, self.landmarks)
+
+    # Other forms
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return one dict per face, ready for JSON.
+
+        Keys: "box" ([x1, y1, x2, y2]), "score", and "landmarks" (a dict from each of `LANDMARK_NAMES` to
+        [x, y]); all numbers are Python floats.
+        """
+        return [face.to_dict() for face in self]
+
+    @classmethod
+    def from_dicts(cls, dicts: Iterable[Mapping[str, Any]]) -> Faces:
+        """Return the faces that `to_dicts` (or JSON made of it) describes; further keys are left aside.
+
+        Raises `ValueError` if a key is missing or a value does not fit.
+        """
+        rows = list(dicts)
+        try:
+            boxes = [row["box"] for row in rows]
+            scores = [row["score"] for row in rows]
+            points = [[row["landmarks"][name] for name in LANDMARK_NAMES] for row in rows]
+        except (LookupError, TypeError) as error:
+            wanted = f"box, score and landmarks ({', '.join(LANDMARK_NAMES)})"
+            raise ValueError(f"dicts: expected {wanted} in each, but: {error!r}") from error
+        return cls(boxes, scores, points)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return `to_dicts` as JSON text; ``Faces.from_dicts(json.loads(text))`` reads it back exactly."""
+        return json.dumps(self.to_dicts(), indent=indent)
+
+    def to_supervision(self) -> Any:
+        """Return a ``supervision.Detections``: xyxy, confidence, class 0, and the landmarks in its data.
+
+        Raises `ImportError` if supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            command = "python -m pip install supervision"
+            raise ImportError(f"to_supervision needs the package supervision: {command}") from error
+        # Copies, as its users expect to write; a class, since its annotators choose colours by class.
+        return supervision.Detections(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            class_id=np.zeros(len(self), dtype=int),
+            data={"landmarks": self.landmarks.copy()},
+        )
+
+    # Pictures
+
+    def draw(
+        self,
+        image: ImageInput,
+        *,
+        color: Sequence[int] = DEFAULT_COLOR,
+        width: int | None = None,
+        scores: bool = True,
+        landmarks: bool = True,
+    ) -> RGBImage:
+        """Return a copy of the image with the faces drawn on it: (H, W, 3) uint8 RGB.
+
+        Parameters
+        ----------
+        image
+            Anything that `cascade.images.read_image` takes; it is not changed.
+        color
+            Red, green and blue of the boxes, 0..255 each.
+        width
+            Width of the lines in pixels; without it, as suits the size of the image and of each face.
+        scores
+            Write each score beside its box. Tiny faces go without, and where scores would hide each other or
+            another face, the surer face keeps its own.
+        landmarks
+            Mark the five points.
+
+        Raises `ImageError` if the image cannot be read and `ValueError` for a wrong color or width.
+        """
+        return draw_faces(
+            read_image(image),
+            self.boxes,
+            self.scores,
+            self.landmarks,
+            color=color,
+            width=width,
+            with_scores=scores,
+            with_landmarks=landmarks,
+        )
+
+    def crop(self, image: ImageInput, margin: float = 0.0) -> list[RGBImage]:
+        """Cut out each face: a list of (h, w, 3) uint8 RGB arrays, at least 1×1.
+
+        A crop holds every pixel that its box touches. What lies outside the image is black, so that the face
+        stays in the middle. `margin` widens the box on each side by that share of its width and height (0.25
+        makes it half as wide again); a negative one, above -0.5, narrows it.
+
+        Raises `ImageError` if the image cannot be read and `ValueError` for a wrong margin or a crop of more
+        than 200 million pixels.
+        """
+        if not -0.5 < margin < float("inf"):
+            raise ValueError(f"margin: expected a finite number above -0.5, got {margin!r}")
+        pixels = read_image(image)
+        boxes = self.boxes.astype(np.float64)
+        extra = margin * (boxes[:, 2:] - boxes[:, :2])
+        low = np.floor(boxes[:, :2] - extra)
+        high = np.maximum(np.ceil(boxes[:, 2:] + extra), low + 1)
+        largest = np.prod(high - low, axis=1).max(initial=0)
+        if largest > MAX_PIXELS:
+            raise ValueError(f"boxes: expected crops of at most {MAX_PIXELS:,} pixels, got {largest:,.0f}")
+        corners = np.hstack([low, high]).astype(np.int64)
+        return [_cut(pixels, *corner) for corner in corners.tolist()]
+
+    def align(self, image: ImageInput, size: int = 112, template: npt.ArrayLike | None = None) -> RGBImage:
+        """Return the faces turned upright and scaled, ready for recognition: (N, size, size, 3) uint8 RGB.
+
+        `template` says where the five points go in a crop of 112×112 pixels; without it, where ArcFace has
+        them. See `cascade.align.align` for both and for the errors raised.
+        """
+        return alignment.align(image, self.landmarks, size, template)
+
+
+def _cut(image: RGBImage, x1: int, y1: int, x2: int, y2: int) -> RGBImage:
+    """Copy the pixels x1 to x2, y1 to y2 (exclusive), with black for those the image does not have."""
+    height, width = image.shape[:2]
+    crop = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
+    left, top = max(x1, 0), max(y1, 0)
+    right, bottom = min(x2, width), min(y2, height)
+    if left < right and top < bottom:
+        crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
+    return crop
+
+
+def _checked(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) -> FloatArray:
+    """Copy `values` to a read-only float32 array of the shape, in which None stands for any length."""
+    try:
+        array = np.array(values, dtype=np.float32, order="C", copy=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: expected numbers of one shape, got {values!r}: {error}") from error
+    if array.shape == (0,) and shape[0] == 0:  # an empty list
+        array = array.reshape([0 if side is None else side for side in shape])
+    fits = [side in (None, got) for side, got in zip(shape, array.shape, strict=False)]
+    if array.ndim != len(shape) or not all(fits):
+        wanted = ", ".join("N" if side is None else str(side) for side in shape)
+        raise ValueError(f"{name}: expected shape ({wanted}{',' * (len(shape) == 1)}), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+    array.flags.writeable = False
+    return array

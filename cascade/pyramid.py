@@ -1,0 +1,37 @@
+"""The image pyramid: the photo itself and the ever smaller levels over which P-Net slides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Levels go on while the image's shorter side still covers this share of a window: faces may overhang the photo.
+SMALLEST_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """``images[0]`` is the photo, then the levels; ``scales`` (n, 2) float64 are pixels of each over pixels of the photo.
+
+    The images are whatever the engine computes with: arrays, or tensors on a device.
+    """
+
+    images: list[Any]
+    scales: np.ndarray
+
+
+def level_sizes(
+    width: int, height: int, min_face: float, max_face: float | None, window: float, scale_factor: float
+) -> list[tuple[int, int]]:
+    """Sizes (width, height) of the levels: on the first a face of ``min_face`` pixels fills P-Net's window."""
+    sizes: list[tuple[int, int]] = []
+    scale = window / min_face
+    while min(width, height) * scale >= window * SMALLEST_SHARE:
+        # a window of this level judges faces up to about one step larger than itself
+        if max_face is not None and sizes and window / scale > max_face:
+            break
+        sizes.append((max(1, round(width * scale)), max(1, round(height * scale))))
+        scale *= scale_factor
+    return sizes

@@ -1,0 +1,148 @@
+"""Finding, checking and describing trained weights.
+
+A set of weights is a folder with ``pnet.safetensors``, ``rnet.safetensors`` and ``onet.safetensors``, and a model card
+beside each. A file's metadata holds its architecture, licence and training data as JSON; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from cascade.architectures import STAGES, Architecture, Stage
+
+FORMAT = "cascade-detector-1"
+SHIPPED = Path(__file__).parent / "weights"
+
+
+class WeightsError(ValueError):
+    """A set of weights is missing, damaged or not for this program."""
+
+
+@dataclass(frozen=True)
+class StageWeights:
+    """One network's weights: float32 arrays by name (``0.weight`` …) and what its file says of it."""
+
+    path: Path
+    architecture: Architecture
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    sha256: str
+
+    def layers(self) -> list[dict[str, Any]]:
+        """The layers as the native engine takes them; slope is 1 for a linear layer and 0 for ReLU."""
+        found: list[dict[str, Any]] = []
+        for index, layer in enumerate(self.architecture.layers):
+            if layer.kind == "pool":
+                found.append({"kind": "pool", "kernel": layer.kernel, "stride": layer.stride})
+                continue
+            slope = self.tensors.get(f"{index}.slope")
+            if slope is None:
+                slope = np.full(layer.channels, layer.activation == "none", np.float32)
+            weight, bias = self.tensors[f"{index}.weight"], self.tensors[f"{index}.bias"]
+            found.append(
+                {"kind": "conv", "stride": layer.stride, "weight": weight, "bias": bias, "slope": slope}
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class DetectorWeights:
+    """The networks of a detector by stage; a set in training may hold the first ones only."""
+
+    name: str
+    stages: dict[Stage, StageWeights]
+
+    def __getitem__(self, stage: Stage) -> StageWeights:
+        return self.stages[stage]
+
+    @property
+    def sha256(self) -> str:
+        """One hash for the set: SHA-256 over the files' hashes, P-Net first."""
+        return hashlib.sha256("".join(w.sha256 for w in self.stages.values()).encode()).hexdigest()
+
+
+def shipped() -> list[str]:
+    """Names of the sets that come with the package, the default one first."""
+    names = sorted(p.parent.name for p in SHIPPED.glob("*/pnet.safetensors"))
+    return sorted(names, key=lambda name: name != "default")
+
+
+def load_detector(
+    weights: str | Path | None = None, stages: tuple[Stage, ...] = STAGES
+) -> DetectorWeights:
+    """Loads a shipped set by name, or a folder. Raises `WeightsError` naming the file that is missing or wrong."""
+    folder = SHIPPED / "default" if weights is None else Path(weights)
+    if isinstance(weights, str) and weights in shipped():
+        folder = SHIPPED / weights
+    if not folder.is_dir():
+        raise WeightsError(
+            f"weights: expected a folder or one of {', '.join(shipped()) or 'no shipped set'}, got {str(weights)!r}"
+        )
+    return DetectorWeights(
+        folder.name, {stage: load_stage(folder / f"{stage}.safetensors", stage) for stage in stages}
+    )
+
+
+def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
+    """Loads and checks one network. Raises `WeightsError`."""
+    path = Path(path)
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}
+    except FileNotFoundError:
+        raise WeightsError(f"weights: {path} is missing") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"weights: {path} cannot be read as safetensors ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"weights: {path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
+    try:
+        architecture = Architecture.from_dict(json.loads(metadata["architecture"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"weights: {path} describes no architecture ({error!r})") from error
+    if stage is not None and architecture.stage != stage:
+        raise WeightsError(f"weights: {path} holds {architecture.stage}, expected {stage}")
+    _check(path, architecture, tensors)
+    return StageWeights(path, architecture, tensors, metadata, sha256)
+
+
+def _check(path: Path, architecture: Architecture, tensors: dict[str, np.ndarray]) -> None:
+    """Every tensor that the architecture needs is there, of the right shape, and finite."""
+    expected: dict[str, tuple[int, ...]] = {}
+    channels = 3
+    for index, layer in enumerate(architecture.layers):
+        if layer.kind == "conv":
+            expected[f"{index}.weight"] = (layer.channels, channels, layer.kernel, layer.kernel)
+            expected[f"{index}.bias"] = (layer.channels,)
+            if layer.activation == "prelu":
+                expected[f"{index}.slope"] = (layer.channels,)
+            channels = layer.channels
+    for name, shape in expected.items():
+        if name not in tensors or tensors[name].shape != shape:
+            came = tensors[name].shape if name in tensors else "nothing"
+            raise WeightsError(f"weights: {path}: tensor {name} expected shape {shape}, got {came}")
+        if not np.isfinite(tensors[name]).all():
+            raise WeightsError(f"weights: {path}: tensor {name} is not finite")
+
+
+def save_stage(
+    path: str | Path, architecture: Architecture, tensors: dict[str, np.ndarray], metadata: dict[str, str]
+) -> str:
+    """Writes one network atomically and returns the file's SHA-256."""
+    from safetensors.numpy import save_file  # noqa: PLC0415  (needed when training only)
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {**metadata, "format": FORMAT, "architecture": json.dumps(architecture.to_dict())}
+    partial = path.with_suffix(".partial")
+    save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, str(partial), metadata=header)
+    partial.replace(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,180 @@
+"""python -m train: samples, one network at a time, or the whole chain.
+
+    python -m train cascade --data train/recipes/data.toml --root DATA --out runs/mine
+    python -m train samples --stage rnet … --weights runs/mine/weights
+    python -m train onet --samples runs/mine/onet-samples --out runs/mine/onet --mining-ratio 1.0
+    python -m train teacher --model yunet.onnx --photos DATA/net7876 --out runs/teacher/net7876.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cascade.architectures import ARCHITECTURES, STAGES
+from train.chain import Chain, describe
+from train.curves import plot_losses
+from train.export import export
+from train.loop import TrainingError, train
+from train.packed import load_samples
+from train.presets import DEFAULT, StagePreset, paper
+from train.samples import make_samples
+from train.settings import TrainSettings, save_settings, with_changes
+from train.sources import Source, SourceError, read_sources
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    command = "python -m train " + shlex.join(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments.run(arguments, command)
+    except (SourceError, TrainingError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="python -m train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    chain = commands.add_parser("cascade", help="the whole chain, from annotated photos to a folder of weights")
+    _add_data(chain)
+    _add_training(chain)
+    chain.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
+    chain.add_argument("--stage-steps", type=int, nargs=3, metavar=("P", "R", "O"), help="steps of each stage")
+    chain.add_argument("--passes", type=int, help="times each photo is gone through for samples")
+    chain.set_defaults(run=run_cascade)
+
+    samples = commands.add_parser("samples", help="cut the training samples of one stage")
+    _add_data(samples)
+    samples.add_argument("--stage", choices=STAGES, required=True)
+    samples.add_argument("--family", choices=sorted(ARCHITECTURES), default="default")
+    samples.add_argument("--weights", type=Path, help="the stages before it (for P-Net: mines its false alarms)")
+    samples.add_argument("--out", type=Path, required=True)
+    samples.add_argument("--passes", type=int)
+    samples.add_argument("--seed", type=int)
+    samples.set_defaults(run=run_samples)
+
+    for stage in STAGES:
+        one = commands.add_parser(stage, help=f"train {stage} on its samples")
+        one.add_argument("--samples", type=Path, required=True, help="folder that `samples` made")
+        one.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
+        one.add_argument("--steps", type=int)
+        _add_training(one)
+        one.set_defaults(run=run_stage, stage=stage)
+
+    teacher = commands.add_parser("teacher", help="let YuNet mark unlabelled faces in training photos")
+    teacher.add_argument("--model", type=Path, required=True, help="yunet .onnx file")
+    teacher.add_argument("--photos", type=Path, required=True)
+    teacher.add_argument("--out", type=Path, required=True)
+    teacher.set_defaults(run=run_teacher)
+    return top
+
+
+def _add_data(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--data", type=Path, required=True, help="TOML list of annotated sets, see train/sources.py")
+    to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
+    to.add_argument("--teacher", type=Path, default=Path(), help="folder of the teacher's files")
+    to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that cut samples")
+    to.add_argument("--limit", type=int, help="only the first photos, for a quick try")
+
+
+def _add_training(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--preset", choices=("default", "paper"), default="default", help="paper: Adam, 32 a batch, 100 epochs")
+    to.add_argument("--family", choices=sorted(ARCHITECTURES), help="which networks")
+    to.add_argument("--batch", type=int)
+    to.add_argument("--learning-rate", type=float)
+    to.add_argument("--mining-ratio", type=float, help="share of the hardest face losses; 1.0 switches mining off")
+    to.add_argument("--no-landmarks", dest="landmarks", action="store_false", default=None, help="no landmark task")
+    to.add_argument("--landmark-loss", choices=("l2", "wing"))
+    to.add_argument("--task-weights", type=float, nargs=3, metavar=("FACE", "BOX", "LANDMARK"), help="α of the tasks")
+    to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
+    to.add_argument("--seed", type=int)
+
+
+def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = (
+        "family batch learning_rate mining_ratio landmarks landmark_loss task_weights augment seed steps".split()
+    )
+    changes = {name: getattr(arguments, name, None) for name in names}
+    if changes["task_weights"]:
+        changes["task_weights"] = tuple(changes["task_weights"])
+    return changes
+
+
+def _sources(arguments: argparse.Namespace) -> tuple[Source, ...]:
+    return read_sources(arguments.data, arguments.root, arguments.teacher)
+
+
+def run_cascade(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train cascade"""
+    sources = _sources(arguments)
+    chain = Chain(
+        sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit
+    )
+    for number, stage in enumerate(STAGES):
+        if (chain.weights / f"{stage}.safetensors").exists():
+            continue
+        preset = DEFAULT[stage]
+        if arguments.preset == "paper":
+            # the number of epochs needs the number of samples
+            preset = paper(stage, len(chain.samples(paper(stage, 0))))
+        training = with_changes(preset.training, _changes(arguments))
+        if arguments.stage_steps:
+            training = replace(training, steps=arguments.stage_steps[number])
+        samples = replace(preset.samples, family=training.family, seed=training.seed)
+        if arguments.passes:
+            samples = replace(samples, passes=arguments.passes)
+        chain.stage(StagePreset(samples, training))
+    print(f"weights: {chain.weights}")
+
+
+def run_samples(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train samples"""
+    preset = DEFAULT if arguments.family == "default" else {stage: paper(stage, 0) for stage in STAGES}
+    settings = preset[arguments.stage].samples
+    settings = replace(
+        settings,
+        passes=arguments.passes or settings.passes,
+        seed=settings.seed if arguments.seed is None else arguments.seed,
+    )
+    sources = _sources(arguments)
+    made = make_samples(
+        settings, sources, arguments.out, arguments.weights, arguments.workers, arguments.limit
+    )
+    print(f"{arguments.out}: " + ", ".join(f"{n:,} {name}" for name, n in made.counts().items()))
+
+
+def run_stage(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train pnet|rnet|onet"""
+    samples = load_samples(arguments.samples)
+    stage = arguments.stage
+    base = paper(stage, len(samples)).training if arguments.preset == "paper" else DEFAULT[stage].training
+    settings: TrainSettings = with_changes(base, _changes(arguments))
+    save_settings(settings, arguments.out, samples=samples.meta, command=command)
+    network = train(settings, samples, arguments.out)
+    plot_losses(arguments.out / "metrics.jsonl", arguments.out / "losses.png")
+    data = str(samples.meta.get("data", arguments.samples))
+    sha256 = export(network, settings, samples, arguments.out, command, data)
+    print(f"{arguments.out / stage}.safetensors  SHA-256 {sha256}")
+
+
+def run_teacher(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train teacher"""
+    from train.teacher import teach  # noqa: PLC0415  (OpenCV's detector is needed here only)
+
+    teach(arguments.model, arguments.photos, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

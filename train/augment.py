@@ -1,0 +1,81 @@
+"""Augmentation of a batch of crops, on the fly: shift, zoom, mirror, light, colour, blur and noise.
+
+Targets move with the pixels. All of it is vectorised over the batch, or over the quarters of a batch, because on two
+cores the networks are small enough for a careless augmentation to cost more than the training itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+# Mirroring swaps the eyes and the mouth corners: left and right are as seen in the image.
+MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
+
+
+def crop_randomly(
+    crops: torch.Tensor, targets: torch.Tensor, size: int, window: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Crops (n, 3, size, size) out of (n, side, side, 3) uint8 with a margin, each shifted, each quarter zoomed.
+
+    ``window`` is the side in pixels of the judged window in a crop of ``size``; targets are in its units.
+    """
+    margin = (crops.shape[1] - size) // 2
+    parts, moved = [], []
+    for some, goals in zip(crops.chunk(4), targets.chunk(4), strict=True):
+        zoom = int(torch.randint(-margin, margin + 1, (1,), generator=generator)) if margin else 0
+        taken = size + zoom
+        room = some.shape[1] - taken
+        x, y = torch.randint(0, room + 1, (2, len(some)), generator=generator)
+        steps = torch.arange(taken)
+        rows = (y[:, None] + steps)[:, :, None]
+        columns = (x[:, None] + steps)[:, None, :]
+        cut = some[torch.arange(len(some))[:, None, None], rows, columns].permute(0, 3, 1, 2).float()
+        if zoom:
+            cut = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=zoom > 0)
+        scale = taken / size  # stored pixels for one pixel of the result
+        # the window's corner in stored pixels, before and after
+        before = (crops.shape[1] - window) / 2
+        after = torch.stack([x, y], dim=1) + (taken - window * scale) / 2
+        points = goals.reshape(-1, 7, 2)
+        points = (points * window + before - after[:, None]) / (window * scale)
+        parts.append(cut)
+        moved.append(points.reshape(-1, 14))
+    return torch.cat(parts), torch.cat(moved)
+
+
+def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirrors the crops (n, 3, h, w) and targets (n, 14) where ``which`` (n,)."""
+    crops = torch.where(which[:, None, None, None], crops.flip(3), crops)
+    x1, y1, x2, y2 = targets[:, :4].unbind(1)
+    boxes = torch.stack([1 - x2, y1, 1 - x1, y2], dim=1)
+    marks = targets[:, 4:].reshape(-1, 5, 2)[:, MIRRORED_LANDMARKS]
+    marks = torch.stack([1 - marks[..., 0], marks[..., 1]], dim=2).reshape(-1, 10)
+    return crops, torch.where(which[:, None], torch.cat([boxes, marks], dim=1), targets)
+
+
+def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Random brightness, contrast, channel gains, gray, and for some blur, noise and a hidden part; 0..255 floats."""
+    n = len(crops)
+
+    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * torch.rand((n, *shape, 1, 1), generator=generator)
+
+    gains = uniform(0.6, 1.4, 1) * uniform(0.85, 1.15, 3)
+    means = crops.mean(dim=(2, 3), keepdim=True)
+    crops = (crops - means) * gains + means * uniform(0.5, 1.4, 1)
+    gray = torch.rand(n, generator=generator) < 0.1
+    if gray.any():
+        crops[gray] = crops[gray].mean(dim=1, keepdim=True)
+    blurred = torch.rand(n, generator=generator) < 0.15
+    if blurred.any():
+        crops[blurred] = F.avg_pool2d(crops[blurred], 3, 1, 1, count_include_pad=False)
+    noisy = torch.rand(n, generator=generator) < 0.15
+    if noisy.any():
+        crops[noisy] += torch.randn(crops[noisy].shape, generator=generator) * 8
+    return crops.clamp_(0, 255)
+
+
+def normalise(crops: torch.Tensor) -> torch.Tensor:
+    """0..255 to about -1..1, as the engines do."""
+    return (crops - 127.5) * 0.0078125

@@ -1,0 +1,86 @@
+"""The whole chain: samples, training and export of P-Net, then R-Net, then O-Net.
+
+Every step leaves a folder and is passed over when that folder is complete, so the same command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade.architectures import STAGES, Stage
+from train.curves import plot_losses
+from train.export import export
+from train.loop import train
+from train.packed import Samples, load_samples
+from train.presets import StagePreset
+from train.samples import make_samples
+from train.settings import save_settings
+from train.sources import Source
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A run of the chain: where its data is, where it writes, and how its record describes both."""
+
+    sources: tuple[Source, ...]
+    out: Path
+    command: str
+    data: str  # for the model cards: what the weights learned from
+    workers: int = 1
+    limit: int | None = None  # only the first photos, for a quick try
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the exported weights."""
+        return self.out / "weights"
+
+    def samples(self, preset: StagePreset) -> Samples:
+        """The stage's samples, made now unless they are there already."""
+        settings = preset.samples
+        folder = self.out / f"{settings.stage}-samples"
+        if (folder / "meta.json").exists():
+            return load_samples(folder)
+        before = None if settings.stage == "pnet" else self.weights
+        return make_samples(settings, self.sources, folder, before, self.workers, self.limit)
+
+    def stage(self, preset: StagePreset) -> None:
+        """Samples, training and export of one stage."""
+        settings, samples = preset.training, self.samples(preset)
+        folder = self.out / settings.stage
+        save_settings(settings, folder, samples=samples.meta, command=self.command)
+        network = train(settings, samples, folder)
+        plot_losses(folder / "metrics.jsonl", folder / "losses.png")
+        export(network, settings, samples, self.weights, self.command, self.data)
+
+    def run(self, presets: dict[Stage, StagePreset]) -> Path:
+        """The three stages; returns the folder of weights."""
+        for stage in STAGES:
+            if not (self.weights / f"{stage}.safetensors").exists():
+                self.stage(presets[stage])
+        return self.weights
+
+
+def describe(sources: tuple[Source, ...]) -> str:
+    """The training sets in a few words."""
+    return "; ".join(f"{s.kind} {s.images.name}" for s in sources)
+
+
+def forget(out: Path, stage: Stage) -> None:
+    """Removes a stage's samples, run and weights, and those of the stages after it, so that they are made anew."""
+    for later in STAGES[STAGES.index(stage) :]:
+        for folder in (out / f"{later}-samples", out / later):
+            shutil.rmtree(folder, ignore_errors=True)
+        (out / "weights" / f"{later}.safetensors").unlink(missing_ok=True)
+
+
+def progress(out: Path) -> dict[str, int]:
+    """The last step of each stage's training."""
+    found = {}
+    for stage in STAGES:
+        metrics = out / stage / "metrics.jsonl"
+        if metrics.exists() and (lines := metrics.read_text().splitlines()):
+            found[stage] = int(json.loads(lines[-1])["step"])
+    return found

@@ -1,0 +1,267 @@
+"""Trains one network: a flat loop over random batches, resumable to the same result.
+
+    python -m train onet --samples runs/v1/onet-samples --out runs/v1/onet --steps 40000
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from cascade.architectures import ARCHITECTURES, Architecture
+from cascade.networks import CascadeNetwork
+from train.augment import crop_randomly, mirror, normalise, recolour
+from train.losses import Losses, cascade_loss
+from train.packed import KINDS, POSITIVE, Samples
+from train.settings import TrainSettings
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: the loss is not finite, or the samples do not fit the network."""
+
+
+class Batches:
+    """Endless batches in the ratio of the settings; each kind is gone through in its own random order.
+
+    What a batch holds depends on the seed and the step alone, so that a resumed run sees the same batches.
+    """
+
+    def __init__(self, samples: Samples, indices: np.ndarray, settings: TrainSettings) -> None:
+        self.samples = samples
+        self.settings = settings
+        kinds = samples.kinds[indices]
+        self.pools = [indices[kinds == kind] for kind in range(len(KINDS))]
+        shares = [r if len(p) else 0 for r, p in zip(settings.ratio, self.pools, strict=True)]
+        if not settings.landmarks:
+            shares[3] = 0
+        if not sum(shares):
+            raise TrainingError("samples: there is nothing to learn from")
+        self.counts = [settings.batch * s // sum(shares) for s in shares]
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Crops (n, side, side, 3) uint8, kinds (n,) and targets (n, 14) of one step."""
+        indices = np.concatenate([self._take(kind, step) for kind in range(len(KINDS))])
+        # sorted reads are kinder to the disk than random ones
+        order = np.argsort(indices, kind="stable")
+        crops = np.empty((len(indices), *self.samples.crops.shape[1:]), np.uint8)
+        crops[order] = self.samples.crops[indices[order]]
+        return (
+            torch.from_numpy(crops),
+            torch.from_numpy(self.samples.kinds[indices].astype(np.int64)),
+            torch.from_numpy(self.samples.targets[indices]),
+        )
+
+    def _take(self, kind: int, step: int) -> np.ndarray:
+        count, pool = self.counts[kind], self.pools[kind]
+        if count == 0:
+            return np.empty(0, np.int64)
+        positions = np.arange(step * count, (step + 1) * count)
+        rounds = positions // len(pool)
+        taken = [self._order(kind, int(r))[positions[rounds == r] % len(pool)] for r in np.unique(rounds)]
+        return pool[np.concatenate(taken)]
+
+    def _order(self, kind: int, turn: int) -> np.ndarray:
+        if (kind, turn) not in self._orders:
+            self._orders = {k: v for k, v in self._orders.items() if k[0] != kind or k[1] == turn - 1}
+            rng = np.random.default_rng([self.settings.seed, kind, turn])
+            self._orders[kind, turn] = rng.permutation(len(self.pools[kind]))
+        return self._orders[kind, turn]
+
+
+def prepare(
+    crops: torch.Tensor, targets: torch.Tensor, architecture: Architecture, generator: torch.Generator | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Network input and targets from stored crops; augmented if there is a generator."""
+    size, window = architecture.input_size, architecture.window
+    if generator is None:
+        margin = (crops.shape[1] - size) // 2
+        inner = crops[:, margin : margin + size, margin : margin + size].permute(0, 3, 1, 2)
+        return normalise(inner.float()), targets
+    crops, targets = crop_randomly(crops, targets, size, window, generator)
+    crops, targets = mirror(crops, targets, torch.rand(len(crops), generator=generator) < 0.5)
+    return normalise(recolour(crops, generator)), targets
+
+
+def split(samples: Samples, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation indices; the validation part is the last one, so whole photos stay together."""
+    cut = int(len(samples) * (1 - share))
+    return np.arange(cut), np.arange(cut, len(samples))
+
+
+def rate(settings: TrainSettings, step: int) -> float:
+    """Learning rate: linear warm-up over a twentieth of the run, then a cosine to a thousandth."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warm = max(1, settings.steps // 20)
+    if step < warm:
+        return settings.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, settings.steps - warm)
+    return settings.learning_rate * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class Trainer:
+    """The state of one run: network, optimiser, running average and step, saved and resumed as one."""
+
+    def __init__(self, settings: TrainSettings, samples: Samples, out: Path) -> None:
+        torch.manual_seed(settings.seed)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.settings, self.samples, self.out = settings, samples, out
+        self.architecture = ARCHITECTURES[settings.family][settings.stage]
+        if samples.crops.shape[1] < self.architecture.input_size:
+            raise TrainingError(
+                f"samples: crops of {samples.crops.shape[1]} pixels, {settings.stage} needs "
+                f"{self.architecture.input_size}"
+            )
+        self.network = CascadeNetwork(self.architecture, settings.batch_norm).to(
+            memory_format=torch.channels_last  # type: ignore[call-overload]
+        )
+        self.averaged = CascadeNetwork(self.architecture, settings.batch_norm).eval()
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        train, validation = split(samples, settings.validation_share)
+        self.batches = Batches(samples, train, settings)
+        self.validation = validation
+        self.step = 0
+        out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file a run is resumed from."""
+        return self.out / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Writes the checkpoint atomically."""
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "settings": asdict(self.settings),
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def resume(self) -> bool:
+        """Goes on from the checkpoint, if there is one. Raises TrainingError if its settings differ."""
+        if not self.checkpoint.exists():
+            return False
+        state = torch.load(self.checkpoint, weights_only=True)
+        if state["settings"] != asdict(self.settings):
+            raise TrainingError(f"{self.checkpoint} was made with other settings; remove it or use another folder")
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        return True
+
+    def train_step(self) -> Losses:
+        """One step of the optimiser."""
+        settings = self.settings
+        crops, kinds, targets = self.batches[self.step]
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
+        inputs, targets = prepare(crops, targets, self.architecture, generator if settings.augment else None)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(settings, self.step)
+        outputs = self.network(inputs.contiguous(memory_format=torch.channels_last)).flatten(1)
+        losses = self.loss(outputs, kinds, targets)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.step += 1
+        self.update_average()
+        return losses
+
+    def loss(self, outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> Losses:
+        """The loss of the settings."""
+        s = self.settings
+        alpha = s.alpha if s.landmarks else (*s.alpha[:2], 0.0)
+        return cascade_loss(outputs, kinds, targets, alpha, s.mining_ratio, s.landmark_loss)
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Moves the averaged weights towards the current ones, faster in the beginning."""
+        decay = min(self.settings.average, self.step / (self.step + 10))
+        for mean, now in zip(
+            self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+    @torch.no_grad()
+    def validate(self, batch: int = 1024) -> dict[str, float]:
+        """Losses without mining, and accuracy, of the averaged network on the validation samples."""
+        totals: dict[str, float] = {}
+        outputs, kinds, targets = [], [], []
+        for first in range(0, len(self.validation), batch):
+            rows = self.validation[first : first + batch]
+            goals = torch.from_numpy(self.samples.targets[rows])
+            inputs, goals = prepare(torch.from_numpy(self.samples.crops[rows]), goals, self.architecture, None)
+            outputs.append(self.averaged(inputs).flatten(1))
+            kinds.append(torch.from_numpy(self.samples.kinds[rows].astype(np.int64)))
+            targets.append(goals)
+        if not outputs:
+            return totals
+        merged, kind, goal = torch.cat(outputs), torch.cat(kinds), torch.cat(targets)
+        losses = cascade_loss(merged, kind, goal, self.settings.alpha, 1.0)
+        judged = kind <= POSITIVE
+        right = (merged[judged, 1] > merged[judged, 0]) == (kind[judged] == POSITIVE)
+        for name in ("face", "box", "landmark"):
+            totals[name] = float(getattr(losses, name))
+        return {**totals, "accuracy": float(right.float().mean())}
+
+
+def train(settings: TrainSettings, samples: Samples, out: Path) -> nn.Module:
+    """Trains to the end of the settings' steps, from a checkpoint in ``out`` if there is one.
+
+    Writes metrics.jsonl and checkpoints, and returns the network to export. Raises TrainingError if the loss is not
+    finite.
+    """
+    trainer = Trainer(settings, samples, out)
+    trainer.resume()
+    metrics = _open_metrics(out / "metrics.jsonl", trainer.step)
+    started, sums = time.perf_counter(), np.zeros(4)
+    bar = tqdm(total=settings.steps, initial=trainer.step, desc=f"train {settings.stage}", unit="step")
+    while trainer.step < settings.steps:
+        losses = trainer.train_step()
+        bar.update()
+        sums += [float(x.detach()) for x in (losses.total, losses.face, losses.box, losses.landmark)]
+        if not math.isfinite(sums[0]):
+            raise TrainingError(f"the loss is not finite at step {trainer.step}; lower the learning rate")
+        if trainer.step % settings.log_every == 0 or trainer.step == settings.steps:
+            done = (trainer.step - 1) % settings.log_every + 1
+            row = dict(zip(("total", "face", "box", "landmark"), sums / done, strict=True))
+            row |= {"step": trainer.step, "rate": rate(settings, trainer.step - 1)}
+            row["seconds"] = time.perf_counter() - started
+            sums[:] = 0
+            if trainer.step % settings.checkpoint_every == 0 or trainer.step == settings.steps:
+                row["validation"] = trainer.validate()
+                trainer.save()
+            metrics.write(json.dumps(row) + "\n")
+            metrics.flush()
+            bar.set_postfix_str(f"loss {row['total']:.4f}")
+    bar.close()
+    metrics.close()
+    return trainer.averaged if settings.average else trainer.network.eval()
+
+
+def _open_metrics(path: Path, step: int):  # type: ignore[no-untyped-def]
+    """The metrics file, cut back to the step that training goes on from."""
+    rows = path.read_text().splitlines() if path.exists() else []
+    kept = [row for row in rows if json.loads(row)["step"] <= step]
+    path.write_text("".join(row + "\n" for row in kept))
+    return path.open("a")

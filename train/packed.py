@@ -1,0 +1,108 @@
+"""Packed training samples: crops as one memory-mapped uint8 array, and what is known of each.
+
+A folder holds
+    crops.npy    (n, side, side, 3) uint8; side = input size + 2 * margin, so that crops can be shifted on the fly
+    kinds.npy    (n,) uint8: NEGATIVE, POSITIVE, PART or LANDMARK
+    targets.npy  (n, 14) float32: the face's box x1, y1, x2, y2 and its landmarks x1, y1 … in units of the window
+                 ((0, 0) its upper left corner, (1, 1) its lower right one); NaN where there is none
+    meta.json    how they were made
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NEGATIVE, POSITIVE, PART, LANDMARK = 0, 1, 2, 3
+KINDS = ("negative", "positive", "part", "landmark")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """An open folder of samples; `crops` stays on disk."""
+
+    crops: np.ndarray
+    kinds: np.ndarray
+    targets: np.ndarray
+    meta: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def counts(self) -> dict[str, int]:
+        """Samples of each kind."""
+        return {name: int((self.kinds == kind).sum()) for kind, name in enumerate(KINDS)}
+
+
+def load_samples(folder: Path) -> Samples:
+    """Opens a folder that `SampleWriter` finished. Raises FileNotFoundError or ValueError."""
+    meta = json.loads((folder / "meta.json").read_text())
+    crops = np.load(folder / "crops.npy", mmap_mode="r")
+    kinds, targets = np.load(folder / "kinds.npy"), np.load(folder / "targets.npy")
+    if not len(crops) == len(kinds) == len(targets):
+        raise ValueError(f"{folder}: {len(crops)} crops, {len(kinds)} kinds and {len(targets)} targets")
+    return Samples(crops, kinds, targets, meta)
+
+
+class SampleWriter:
+    """Writes samples photo by photo; the folder appears only when `finish` is called."""
+
+    def __init__(self, folder: Path, side: int) -> None:
+        self.folder = folder
+        self.side = side
+        self.partial = folder.with_name(folder.name + ".partial")
+        if self.partial.exists():
+            shutil.rmtree(self.partial)
+        self.partial.mkdir(parents=True)
+        self._raw = (self.partial / "crops.raw").open("wb")
+        self._kinds: list[np.ndarray] = []
+        self._targets: list[np.ndarray] = []
+
+    def add(self, crops: np.ndarray, kinds: np.ndarray, targets: np.ndarray) -> None:
+        """Appends crops (n, side, side, 3) with their kinds (n,) and targets (n, 14)."""
+        if crops.shape[1:] != (self.side, self.side, 3) or crops.dtype != np.uint8:
+            raise ValueError(
+                f"crops: expected uint8 (n, {self.side}, {self.side}, 3), got {crops.dtype} {crops.shape}"
+            )
+        if len(crops):
+            self._raw.write(np.ascontiguousarray(crops).tobytes())
+            self._kinds.append(kinds.astype(np.uint8))
+            self._targets.append(targets.astype(np.float32))
+
+    def counts(self) -> np.ndarray:
+        """Samples of each kind so far."""
+        return sum((np.bincount(k, minlength=4) for k in self._kinds), np.zeros(4, int))
+
+    def finish(self, meta: dict[str, Any]) -> Samples:
+        """Completes the folder and opens it."""
+        self._raw.close()
+        kinds = np.concatenate(self._kinds) if self._kinds else np.empty(0, np.uint8)
+        targets = np.concatenate(self._targets) if self._targets else np.empty((0, 14), np.float32)
+        np.save(self.partial / "kinds.npy", kinds)
+        np.save(self.partial / "targets.npy", targets)
+        self._name_crops(len(kinds))
+        (self.partial / "meta.json").write_text(json.dumps({**meta, "side": self.side, "samples": len(kinds)}, indent=2))
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.partial.rename(self.folder)
+        return load_samples(self.folder)
+
+    def _name_crops(self, count: int) -> None:
+        """Turns the raw bytes into a .npy file without a second copy in memory."""
+        shape = (count, self.side, self.side, 3)
+        if count == 0:
+            np.save(self.partial / "crops.npy", np.empty(shape, np.uint8))
+        else:
+            target = np.lib.format.open_memmap(
+                self.partial / "crops.npy", mode="w+", dtype=np.uint8, shape=shape
+            )
+            source = np.memmap(self.partial / "crops.raw", np.uint8, "r", shape=shape)
+            for first in range(0, count, 65536):
+                target[first : first + 65536] = source[first : first + 65536]
+            target.flush()
+        (self.partial / "crops.raw").unlink()

@@ -1,0 +1,46 @@
+"""What the shipped weights were trained with, stage by stage; `python -m train cascade` runs it all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cascade.architectures import STAGES, Stage
+from train.samples import SampleSettings
+from train.settings import TrainSettings, paper_preset
+
+
+@dataclass(frozen=True)
+class StagePreset:
+    """How one stage gets its samples and learns from them."""
+
+    samples: SampleSettings
+    training: TrainSettings
+
+
+# Deviations from the paper, each because it measured better: windows are compared with the square about a face (a
+# square window cannot overlap an upright face by much more than 0.75 otherwise), and P-Net, which moves by 4 pixels,
+# takes windows as positive from 0.5 on, since the best window on its grid often overlaps no more.
+DEFAULT: dict[Stage, StagePreset] = {
+    "pnet": StagePreset(
+        SampleSettings(
+            "pnet", passes=3, square_truth=True, positive_iou=0.5, negatives_per_photo=150, margin=0
+        ),
+        TrainSettings("pnet", steps=12_000, batch=896, learning_rate=3e-3),
+    ),
+    "rnet": StagePreset(
+        SampleSettings("rnet", passes=4, square_truth=True, negatives_per_photo=120, margin=2),
+        TrainSettings("rnet", steps=15_000, batch=896, learning_rate=3e-3),
+    ),
+    "onet": StagePreset(
+        SampleSettings("onet", passes=5, square_truth=True, negatives_per_photo=80, margin=4),
+        TrainSettings("onet", steps=30_000, batch=448, learning_rate=2e-3),
+    ),
+}
+
+
+def paper(stage: Stage, samples: int) -> StagePreset:
+    """The paper's networks, overlaps and recipe. ``samples`` is the number of training samples."""
+    return StagePreset(SampleSettings(stage, family="paper"), paper_preset(stage, samples))
+
+
+__all__ = ["DEFAULT", "STAGES", "StagePreset", "paper"]
