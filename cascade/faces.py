@@ -127,7 +127,8 @@ class Faces:
         where = np.asarray(index)
         if where.size == 0 and where.dtype.kind == "f":  # numpy takes [] for floats
             where = where.astype(np.intp)
-        one, several = where.ndim == 0 and where.dtype.kind in "iu", where.ndim == 1 and where.dtype.kind in "iub"
+        one = where.ndim == 0 and where.dtype.kind in "iu"
+        several = where.ndim == 1 and where.dtype.kind in "iub"
         if isinstance(index, tuple) or not (one or several):
             raise TypeError(f"index: expected a whole number, slice, list of numbers or mask, got {index!r}")
         if one:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -134,6 +135,8 @@ class Trainer:
         self.batches = Batches(samples, train, settings)
         self.validation = validation
         self.step = 0
+        self.preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self.prepared: Future[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None
         out.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -170,12 +173,10 @@ class Trainer:
     def train_step(self) -> Losses:
         """One step of the optimiser."""
         settings = self.settings
-        crops, kinds, targets = self.batches[self.step]
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
-        inputs, targets = prepare(crops, targets, self.architecture, generator if settings.augment else None)
+        inputs, kinds, targets = self.next_batch()
         for group in self.optimiser.param_groups:
             group["lr"] = rate(settings, self.step)
-        outputs = self.network(inputs.contiguous(memory_format=torch.channels_last)).flatten(1)
+        outputs = self.network(inputs).flatten(1)
         losses = self.loss(outputs, kinds, targets)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
@@ -183,6 +184,21 @@ class Trainer:
         self.step += 1
         self.update_average()
         return losses
+
+    def next_batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The prepared batch of this step; the next one is prepared in the background meanwhile."""
+        ready = self.prepared or self.preparer.submit(self.prepared_batch, self.step)
+        self.prepared = self.preparer.submit(self.prepared_batch, self.step + 1)
+        return ready.result()
+
+    def prepared_batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Network inputs, kinds and targets of a step: the same for a seed and a step, whenever it is made."""
+        crops, kinds, targets = self.batches[step]
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
+        inputs, targets = prepare(
+            crops, targets, self.architecture, generator if self.settings.augment else None
+        )
+        return inputs.contiguous(memory_format=torch.channels_last), kinds, targets
 
     def loss(self, outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> Losses:
         """The loss of the settings."""

@@ -75,13 +75,13 @@ def make_samples(
     jobs = [(p, settings, weights) for source in sources for p in photos(source)][:limit]
     broken: list[str] = []
     bar = tqdm(_each(jobs, workers), total=len(jobs), desc=f"{settings.stage} samples", unit="photo")
-    for result in bar:
+    for done, result in enumerate(bar):
         if isinstance(result, str):
             broken.append(result)
             tqdm.write(result)
         else:
             writer.add(*result)
-        if bar.n % 50 == 0:
+        if done % 50 == 0:
             bar.set_postfix_str("neg/pos/part/landmark " + "/".join(map(str, writer.counts())))
     meta = {"settings": asdict(settings), "annotations_sha256": fingerprint(sources), "photos": len(jobs)}
     return writer.finish({**meta, "broken": broken, "weights": str(weights) if weights else None})

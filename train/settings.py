@@ -41,7 +41,7 @@ class TrainSettings:
     validation_share: float = 0.02
     log_every: int = 100
     checkpoint_every: int = 1000
-    threads: int = 0  # torch threads; 0 leaves torch's choice
+    threads: int = 1  # torch threads of the step; one more core prepares batches. More suffer when the machine is shared
 
     @property
     def alpha(self) -> tuple[float, float, float]:

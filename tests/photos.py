@@ -1,0 +1,35 @@
+"""The portrait that comes with the package, and where its face was found by eye.
+
+NASA's official portrait of Eileen Collins, 512×512 pixels, in the public domain.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+import cascade.images
+from cascade.faces import Faces
+
+PORTRAIT = Path(cascade.images.__file__).parent / "data" / "astronaut.jpg"
+
+FACE_BOX = (182.0, 74.0, 270.0, 178.0)
+"""x1, y1, x2, y2 of the face, forehead to chin."""
+
+FACE_LANDMARKS = ((204.2, 101.2), (246.3, 103.3), (226.3, 126.7), (204.7, 140.8), (243.3, 142.0))
+"""Left eye, right eye, nose, left and right mouth corner, as seen in the picture."""
+
+
+@cache
+def portrait() -> np.ndarray:
+    """Return the portrait as (512, 512, 3) uint8 RGB. It is shared and read-only: copy it to change it."""
+    image = cascade.images.read_image(PORTRAIT)
+    image.flags.writeable = False
+    return image
+
+
+def portrait_faces() -> Faces:
+    """Return the portrait's one face."""
+    return Faces([FACE_BOX], [0.998], [FACE_LANDMARKS])
