@@ -180,7 +180,7 @@ def _numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise AlignError(f"{name}: expected numbers of one shape, got {values!r}: {error}") from error
+        raise AlignError(f"{name}: expected an array of numbers: {error}") from error
 
 
 def _checked_size(size: int) -> int:

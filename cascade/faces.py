@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from cascade import align as alignment
+from cascade.align import align as align_points
 from cascade.drawing import DEFAULT_COLOR, draw_faces
 from cascade.images import MAX_PIXELS, ImageInput, RGBImage, read_image
 
@@ -267,7 +267,7 @@ class Faces:
         `template` says where the five points go in a crop of 112×112 pixels; without it, where ArcFace has
         them. See `cascade.align.align` for both and for the errors raised.
         """
-        return alignment.align(image, self.landmarks, size, template)
+        return align_points(image, self.landmarks, size, template)
 
 
 def _cut(image: RGBImage, x1: int, y1: int, x2: int, y2: int) -> RGBImage:
@@ -284,9 +284,10 @@ def _cut(image: RGBImage, x1: int, y1: int, x2: int, y2: int) -> RGBImage:
 def _checked(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) -> FloatArray:
     """Copy `values` to a read-only float32 array of the shape, in which None stands for any length."""
     try:
-        array = np.array(values, dtype=np.float32, order="C", copy=True)
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused below
+            array = np.array(values, dtype=np.float32, order="C", copy=True)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected numbers of one shape, got {values!r}: {error}") from error
+        raise ValueError(f"{name}: expected an array of numbers: {error}") from error
     if array.shape == (0,) and shape[0] == 0:  # an empty list
         array = array.reshape([0 if side is None else side for side in shape])
     fits = [side in (None, got) for side, got in zip(shape, array.shape, strict=False)]

@@ -229,6 +229,7 @@ def _probe_png(data: bytes) -> _Header:
     """
     view = memoryview(data)
     kept = [view[:8]]
+    width = height = 0
     orientation = 1
     at, kind = 8, b""
     while kind != b"IEND":
@@ -241,10 +242,11 @@ def _probe_png(data: bytes) -> _Header:
             if zlib.crc32(view[at + 4 : end - 4]) != checksum:
                 raise ImageError(f"image: the PNG data is damaged: wrong checksum in {kind.decode()}")
             kept.append(view[at:end])
+            if kind == b"IHDR":
+                width, height = struct.unpack_from(">II", data, at + 8)
         elif kind == b"eXIf":
             orientation = _exif_orientation(data[at + 8 : end - 4])
         at = end
-    width, height = struct.unpack_from(">II", data, 16)
     return _Header(width, height, orientation, b"".join(kept))
 
 
@@ -313,12 +315,13 @@ def _tiff_tags(data: bytes) -> dict[int, int]:
     (directory,) = struct.unpack_from(order + offset_format, data, offset_at)
     (count,) = struct.unpack_from(order + count_format, data, directory)
     first = directory + struct.calcsize(count_format)
-    tags = {}
+    tags: dict[int, int] = {}
     for at in range(first, first + min(count, 1000) * entry_size, entry_size):
         tag, kind = struct.unpack_from(order + "HH", data, at)
         if kind in (3, 4):  # 16 and 32 bits
             value_at = at + (12 if big else 8)
-            (tags[tag],) = struct.unpack_from(order + "HI"[kind - 3], data, value_at)
+            (value,) = struct.unpack_from(order + "HI"[kind - 3], data, value_at)
+            tags.setdefault(tag, value)  # of repeated tags readers take the first
     return tags
 
 
@@ -326,7 +329,7 @@ _FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[bytes], _Header]], ...] 
     ("JPEG", re.compile(rb"\xff\xd8\xff"), _probe_jpeg),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _probe_png),
     ("WebP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _probe_webp),
-    ("BMP", re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL), _probe_bmp),
+    ("BMP", re.compile(rb"BM.{12}[\x0c-\x7c]\0\0\0", re.DOTALL), _probe_bmp),
     ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), _probe_tiff),
     ("GIF", re.compile(rb"GIF8[79]a"), _probe_gif),
     ("PNM", re.compile(rb"P[1-6][\s#]"), _probe_pnm),

@@ -7,6 +7,7 @@ from libc.math cimport floor
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 
+import operator
 import os
 
 import numpy as np
@@ -57,8 +58,8 @@ cdef extern from "cascade.h" nogil:
                                    size_t *pitch)
     void cascade_calibrate(float *boxes, const float *offsets, size_t n, int square)
     void cascade_clip(float *boxes, size_t n, float width, float height)
-    size_t cascade_nms(const float *boxes, const int64_t *order, size_t n, float threshold, int mode,
-                       int64_t *keep, uint8_t *suppressed)
+    size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n,
+                       float threshold, int mode, int64_t *keep, float *workspace)
     size_t cascade_soft_nms(const float *boxes, float *scores, size_t n, float threshold, float sigma,
                             float floor, int64_t *keep, uint8_t *done)
     enum:
@@ -84,7 +85,7 @@ def levels():
     return names
 
 
-cdef const cascade_kernels *kernels_of(str name) except NULL:
+cdef const cascade_kernels *kernels_of(name) except NULL:
     cdef const cascade_kernels *const *level = cascade_levels()
     while level[0] != NULL:
         if level[0].name.decode() == name and cascade_level_usable(level[0]):
@@ -144,45 +145,86 @@ cdef describe(value):
     return type(value).__name__
 
 
+cdef numbers(values, name, dtype):
+    try:
+        return np.asarray(values, dtype=dtype, order="C")
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name}: expected numbers, got {describe(values)}") from None
+
+
 cdef check_boxes(boxes, name, dtype):
-    array = np.ascontiguousarray(boxes, dtype=dtype)
+    array = numbers(boxes, name, dtype)
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"{name}: expected an array (n, 4), got shape {array.shape}")
     return array
 
 
-def resample(image, box, size_t width, size_t height, Workspace workspace=None, level=None):
+cdef whole(name, value, low, high):
+    """``value`` as an int of ``low`` to ``high``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {describe(value)}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected {low} to {high}, got {number}")
+    return number
+
+
+cdef real(name, value, low=float("-inf")):
+    """``value`` as a float of at least ``low``."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
+    if not number >= low:
+        raise ValueError(f"{name}: expected a number of at least {low:g}, got {number}")
+    return number
+
+
+cdef bint placeable(boxes):
+    """Whether all boxes (n, 4) have an inside and lie where the core's arithmetic is safe."""
+    return bool(np.isfinite(boxes).all() and (np.abs(boxes) < MAX_SIDE).all() and (boxes[:, 2:] > boxes[:, :2]).all())
+
+
+def resample(image, box, width, height, Workspace workspace=None, level=None):
     """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels."""
     image = check_image(image)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise ValueError(f"width, height: expected 1 to {MAX_SIDE} pixels, got {width}, {height}")
-    cdef double edges[4]
-    cdef int k
-    for k in range(4):
-        edges[k] = box[k]
-    if not (edges[2] > edges[0] and edges[3] > edges[1] and max(map(abs, box)) < MAX_SIDE):
-        raise ValueError(f"box: expected finite x1 < x2 and y1 < y2, got {tuple(box)}")
+    cdef size_t columns = whole("width", width, 1, MAX_SIDE), rows = whole("height", height, 1, MAX_SIDE)
+    corners = numbers(box, "box", np.float64)
+    if corners.shape != (4,) or not placeable(corners[None]):
+        raise ValueError(f"box: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels, got {box!r}")
+    cdef const double[::1] edges = corners
     workspace = workspace or Workspace()
     cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-    out = np.empty((height, width, 3), np.uint8)
+    out = np.empty((rows, columns, 3), np.uint8)
     cdef const uint8_t[:, :, ::1] source = image
     cdef uint8_t[:, :, ::1] target = out
     cdef void *memory = workspace.at_least(cascade_resample_workspace(
-        edges[2] - edges[0], edges[3] - edges[1], source.shape[1], width, height))
+        edges[2] - edges[0], edges[3] - edges[1], source.shape[1], columns, rows))
     with nogil:
-        cascade_resample(kernels, &source[0, 0, 0], source.shape[1], source.shape[0], edges, &target[0, 0, 0],
-                         width, height, memory)
+        cascade_resample(kernels, &source[0, 0, 0], source.shape[1], source.shape[0], &edges[0], &target[0, 0, 0],
+                         columns, rows, memory)
     return out
 
 
 def snap(boxes):
     """Crop boxes on the grid of 1/16 pixel that ``cut`` uses."""
-    return np.floor(np.asarray(boxes, np.float64) * CROP_GRID + 0.5) / CROP_GRID
+    return np.floor(numbers(boxes, "boxes", np.float64) * CROP_GRID + 0.5) / CROP_GRID
 
 
-def choose_levels(scales, boxes, size_t size):
+cdef check_scales(scales):
+    scales = numbers(scales, "scales", np.float64)
+    if scales.ndim != 2 or scales.shape[1] != 2 or len(scales) == 0:
+        raise ValueError(f"scales: expected shape (levels, 2), got {scales.shape}")
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise ValueError("scales: expected finite numbers above 0")
+    return scales
+
+
+def choose_levels(scales, boxes, size):
     """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has."""
-    scales = np.asarray(scales, np.float64).reshape(-1, 2)
+    scales = check_scales(scales)
+    size = whole("size", size, 1, MAX_SIDE)
     boxes = snap(check_boxes(boxes, "boxes", np.float64))
     sides = (boxes[:, 2:] - boxes[:, :2])[:, None, :] * scales[None]
     fits = sides.min(axis=2) >= size
@@ -190,28 +232,28 @@ def choose_levels(scales, boxes, size_t size):
     return fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
 
 
-def cut(images, scales, boxes, size_t size, Workspace workspace=None, level=None):
+def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
     """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
+    if not isinstance(images, (list, tuple)) or len(images) == 0:
+        raise ValueError(f"images: expected a list of arrays, got {describe(images)}")
     images = [check_image(image) for image in images]
-    if not 0 < size <= 4096:
-        raise ValueError(f"size: expected 1 to 4096 pixels, got {size}")
-    scales = np.ascontiguousarray(scales, np.float64)
-    if scales.shape != (len(images), 2) or not images:
+    cdef size_t side = whole("size", size, 1, 4096)
+    scales = check_scales(scales)
+    if len(scales) != len(images):
         raise ValueError(f"scales: expected shape ({len(images)}, 2), got {scales.shape}")
-    chosen = choose_levels(scales, boxes, size)
+    chosen = choose_levels(scales, boxes, side)
     placed = snap(check_boxes(boxes, "boxes", np.float64))
-    if len(placed) and not (np.isfinite(placed).all() and np.abs(placed).max() < MAX_SIDE
-                            and (placed[:, 2:] > placed[:, :2]).all()):
-        raise ValueError("boxes: expected finite x1 < x2 and y1 < y2")
     placed = np.ascontiguousarray(placed * np.tile(scales, 2)[chosen])
+    if not placeable(placed):
+        raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
     workspace = workspace or Workspace()
     cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-    out = np.empty((len(placed), size, size, 3), np.uint8)
+    out = np.empty((len(placed), side, side, 3), np.uint8)
     if len(placed) == 0:
         return out
     cdef double widest = (placed[:, 2] - placed[:, 0]).max(), tallest = (placed[:, 3] - placed[:, 1]).max()
     cdef void *memory = workspace.at_least(cascade_resample_workspace(
-        widest, tallest, max(image.shape[1] for image in images), size, size))
+        widest, tallest, max(image.shape[1] for image in images), side, side))
     cdef const double[:, ::1] edges = placed
     cdef const int64_t[::1] order = np.ascontiguousarray(chosen, np.int64)
     cdef uint8_t[:, :, :, ::1] target = out
@@ -223,7 +265,7 @@ def cut(images, scales, boxes, size_t size, Workspace workspace=None, level=None
         for i in range(edges.shape[0]):
             k = order[i]
             cascade_resample(kernels, <const uint8_t *>pixels[k], widths[k], heights[k], &edges[i, 0],
-                             &target[i, 0, 0, 0], size, size, memory)
+                             &target[i, 0, 0, 0], side, side, memory)
     return out
 
 
@@ -236,21 +278,21 @@ cdef class Network:
     cdef readonly size_t input_size
     cdef readonly size_t outputs
 
-    def __init__(self, layers, size_t input_size, level=None):
-        if not 0 < len(layers) <= MAX_LAYERS or not 0 < input_size <= 1024:
-            raise ValueError(f"layers, input_size: expected 1 to {MAX_LAYERS} layers and 1 to 1024 pixels, "
-                             f"got {len(layers)} and {input_size}")
+    # __cinit__, so that there is no network without its layers, and none is changed while it runs
+    def __cinit__(self, layers, input_size, level=None):
+        if not isinstance(layers, (list, tuple)) or not 0 < len(layers) <= MAX_LAYERS:
+            raise ValueError(f"layers: expected a list of 1 to {MAX_LAYERS} layers, got {describe(layers)}")
         self.kernels = kernels_of(level or default_level())
         self.buffers = []
         self.layer_count = 0
-        self.input_size = input_size
+        self.input_size = whole("input_size", input_size, 1, 1024)
         self.outputs = 3
-        cdef size_t side = input_size
+        cdef size_t side = self.input_size
         for index, layer in enumerate(layers):
-            if layer["kind"] == "pool":
-                self.add_pool(layer["kernel"], layer["stride"])
-            else:
-                self.add_convolution(index, layer["weight"], layer["bias"], layer["slope"], layer["stride"])
+            try:
+                self.add_layer(index, layer)
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"layers: layer {index} cannot be read ({error!r})") from error
             side = cascade_layer_output(&self.layers[self.layer_count - 1], side)
             if side == 0:
                 raise ValueError(f"layers: layer {index} does not fit its input")
@@ -261,9 +303,16 @@ cdef class Network:
     def level(self):
         return self.kernels.name.decode()
 
+    cdef add_layer(self, index, layer):
+        stride = whole(f"layers: stride of layer {index}", layer["stride"], 1, 16)
+        if layer["kind"] == "pool":
+            self.add_pool(whole(f"layers: kernel of layer {index}", layer["kernel"], 1, 16), stride)
+        elif layer["kind"] == "conv":
+            self.add_convolution(index, layer["weight"], layer["bias"], layer["slope"], stride)
+        else:
+            raise ValueError(f"layers: layer {index} is {layer['kind']!r}, expected 'conv' or 'pool'")
+
     cdef add_pool(self, size_t kernel, size_t stride):
-        if not (0 < kernel <= 16 and 0 < stride <= 16):
-            raise ValueError(f"layers: expected kernel and stride of 1 to 16, got {kernel} and {stride}")
         cdef cascade_layer *layer = &self.layers[self.layer_count]
         layer.kind = CASCADE_POOL
         layer.in_channels = layer.out_channels = self.outputs
@@ -273,14 +322,14 @@ cdef class Network:
         self.layer_count += 1
 
     cdef add_convolution(self, index, weight, bias, slope, size_t stride):
-        weight = np.ascontiguousarray(weight, np.float32)
+        weight = numbers(weight, f"layers: weight of layer {index}", np.float32)
         if (weight.ndim != 4 or weight.shape[1] != self.outputs or weight.shape[2] != weight.shape[3]
-                or not 0 < weight.shape[0] <= MAX_CHANNELS or not 0 < weight.shape[2] <= 16 or not 0 < stride <= 16):
-            raise ValueError(f"layers: layer {index} has a weight of shape {weight.shape} and stride {stride}, "
+                or not 0 < weight.shape[0] <= MAX_CHANNELS or not 0 < weight.shape[2] <= 16):
+            raise ValueError(f"layers: layer {index} has a weight of shape {weight.shape}, "
                              f"expected (out, {self.outputs}, k, k)")
         channels = weight.shape[0]
-        bias = np.ascontiguousarray(bias, np.float32)
-        slope = np.ascontiguousarray(slope, np.float32)
+        bias = numbers(bias, f"layers: bias of layer {index}", np.float32)
+        slope = numbers(slope, f"layers: slope of layer {index}", np.float32)
         if bias.shape != (channels,) or slope.shape != (channels,):
             raise ValueError(f"layers: layer {index} has bias {bias.shape} and slope {slope.shape}, "
                              f"expected ({channels},)")
@@ -325,22 +374,22 @@ cdef class Network:
                               self.input_size, &target[0, 0], memory)
         return out
 
-    def grid(self, size_t width, size_t height, size_t padding):
+    def grid(self, width, height, padding):
         """(rows, columns, stride, field) of the windows over an image with ``padding`` grey pixels around it."""
         cdef cascade_grid grid
         self.plan(&grid, width, height, padding)
         return grid.rows, grid.columns, grid.stride, grid.field
 
-    cdef int plan(self, cascade_grid *grid, size_t width, size_t height, size_t padding) except -1:
-        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and padding <= 1024):
-            raise ValueError(f"image: expected sides of 1 to {MAX_SIDE} pixels, got {width} by {height}")
+    cdef int plan(self, cascade_grid *grid, width, height, padding) except -1:
+        width, height = whole("width", width, 1, MAX_SIDE), whole("height", height, 1, MAX_SIDE)
+        padding = whole("padding", padding, 0, 1024)
         if not cascade_grid_plan(grid, self.layers, self.layer_count, padding, width, height):
             raise ValueError("layers: this network cannot be slid over an image")
         if grid.field != self.input_size:
             raise ValueError(f"layers: the receptive field is {grid.field} pixels, expected {self.input_size}")
         return 0
 
-    def slide(self, image, size_t padding, float threshold, Workspace workspace=None, first=0, rows=None):
+    def slide(self, image, padding, threshold, Workspace workspace=None, first=0, rows=None):
         """Windows of an image whose face logit minus background logit is at least ``threshold``.
 
         Returns float32 (n, 1 + outputs - 2 + 2): column, row, logit difference, then the outputs after the first two.
@@ -352,14 +401,17 @@ cdef class Network:
         self.plan(&grid, pixels.shape[1], pixels.shape[0], padding)
         if self.outputs < 2:
             raise ValueError(f"layers: expected at least 2 outputs to tell faces by, got {self.outputs}")
-        cdef size_t row = first, end = grid.rows if rows is None else min(grid.rows, <size_t>(first + rows))
+        cdef size_t row = whole("first", first, 0, MAX_SIDE), end = grid.rows
+        if rows is not None:
+            end = min(end, row + <size_t>whole("rows", rows, 0, MAX_SIDE))
+        cdef float limit = real("threshold", threshold)
         found = []
         if grid.columns == 0:
             end = 0
         workspace = workspace or Workspace()
         while row < end:
             count = min(end - row, strip_rows(&grid))
-            found.append(self.slide_strip(&grid, pixels, row, count, threshold, workspace))
+            found.append(self.slide_strip(&grid, pixels, row, count, limit, workspace))
             row += count
         if not found:
             return np.empty((0, self.outputs + 1), np.float32)
@@ -420,23 +472,24 @@ def calibrate(boxes, offsets, square=False):
     return out
 
 
-def clip(boxes, float width, float height):
+def clip(boxes, width, height):
     """Boxes clipped to an image of ``width`` by ``height`` pixels."""
     out = np.array(check_boxes(boxes, "boxes", np.float32))
+    cdef float right = real("width", width, 0), bottom = real("height", height, 0)
     cdef float[:, ::1] target = out
     if len(out):
-        cascade_clip(&target[0, 0], target.shape[0], width, height)
+        cascade_clip(&target[0, 0], target.shape[0], right, bottom)
     return out
 
 
 cdef check_scores(scores, n):
-    scores = np.array(scores, dtype=np.float32)
+    scores = np.array(numbers(scores, "scores", np.float32))
     if scores.shape != (n,):
         raise ValueError(f"scores: expected shape ({n},), got {scores.shape}")
     return scores
 
 
-def nms(boxes, scores, float threshold, mode="union"):
+def nms(boxes, scores, threshold, mode="union", level=None):
     """Indices of the boxes kept by greedy non-maximum suppression, best first; ties keep the earlier box."""
     boxes = check_boxes(boxes, "boxes", np.float32)
     scores = check_scores(scores, len(boxes))
@@ -446,26 +499,28 @@ def nms(boxes, scores, float threshold, mode="union"):
         raise ValueError("boxes, scores: expected numbers, got NaN")
     order = np.argsort(-scores, kind="stable").astype(np.int64)
     keep = np.empty(len(boxes), np.int64)
-    suppressed = np.empty(len(boxes), np.uint8)
+    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
     cdef const float[:, ::1] box_view = boxes
     cdef const int64_t[::1] order_view = order
     cdef int64_t[::1] keep_view = keep
-    cdef uint8_t[::1] flags = suppressed
+    cdef float[::1] workspace = np.empty(6 * len(boxes), np.float32)
     cdef int minimum = mode == "min"
+    cdef float limit = real("threshold", threshold)
     cdef size_t kept = 0
     if len(boxes):
         with nogil:
-            kept = cascade_nms(&box_view[0, 0], &order_view[0], box_view.shape[0], threshold, minimum,
-                               &keep_view[0], &flags[0])
+            kept = cascade_nms(kernels, &box_view[0, 0], &order_view[0], box_view.shape[0], limit, minimum,
+                               &keep_view[0], &workspace[0])
     return keep[:kept]
 
 
-def soft_nms(boxes, scores, float threshold=0.3, float sigma=0.0, float floor=0.001):
+def soft_nms(boxes, scores, threshold=0.3, sigma=0.0, floor=0.001):
     """Soft-NMS (Bodla et al. 2017): indices kept in order of their decayed scores, and those scores."""
     boxes = check_boxes(boxes, "boxes", np.float32)
     scores = check_scores(scores, len(boxes))
     if np.isnan(boxes).any() or np.isnan(scores).any():
         raise ValueError("boxes, scores: expected numbers, got NaN")
+    cdef float limit = real("threshold", threshold), width = real("sigma", sigma, 0), least = real("floor", floor)
     keep = np.empty(len(boxes), np.int64)
     done = np.empty(len(boxes), np.uint8)
     cdef const float[:, ::1] box_view = boxes
@@ -475,6 +530,6 @@ def soft_nms(boxes, scores, float threshold=0.3, float sigma=0.0, float floor=0.
     cdef size_t kept = 0
     if len(boxes):
         with nogil:
-            kept = cascade_soft_nms(&box_view[0, 0], &score_view[0], box_view.shape[0], threshold, sigma, floor,
+            kept = cascade_soft_nms(&box_view[0, 0], &score_view[0], box_view.shape[0], limit, width, least,
                                     &keep_view[0], &flags[0])
     return keep[:kept], scores[keep[:kept]]

@@ -50,6 +50,10 @@ typedef struct {
     /* accumulates rows: out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
     void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
                        size_t n);
+    /* clears alive[j] for boxes j >= first whose overlap with `best` (x1, y1, x2, y2, area) is above the threshold; the
+     * boxes are n values each of x1, y1, x2, y2 and area; overlap is over the smaller area, or over the union */
+    void (*suppress)(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
+                     float *alive);
 } cascade_kernels;
 
 /* The levels compiled in, best first, ended by NULL; a level may be named here that this machine cannot run. */
@@ -147,9 +151,9 @@ float cascade_iou(const float *a, const float *b);
 
 enum { CASCADE_NMS_UNION = 0, CASCADE_NMS_MIN = 1 };
 /* `order` lists n boxes from best to worst. Writes the kept ones to `keep` in that order and returns their number.
- * `suppressed` holds n bytes of workspace. */
-size_t cascade_nms(const float *boxes, const int64_t *order, size_t n, float threshold, int mode, int64_t *keep,
-                   uint8_t *suppressed);
+ * `workspace` holds 6 * n floats. */
+size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n, float threshold,
+                   int mode, int64_t *keep, float *workspace);
 /* Soft-NMS (Bodla et al. 2017): linear decay above the threshold, or Gaussian with sigma > 0. Scores change in
  * place; boxes that fall below `floor` are dropped. Returns the number kept; `keep` in order of decayed score. */
 size_t cascade_soft_nms(const float *boxes, float *scores, size_t n, float threshold, float sigma, float floor,

@@ -6,7 +6,9 @@ size_t cascade_layer_output(const cascade_layer *layer, size_t input) {
         return 0;
     }
     size_t span = input - layer->kernel, partial = layer->kind == CASCADE_POOL ? layer->stride - 1 : 0;
-    return (span + partial) / layer->stride + 1;
+    size_t outputs = (span + partial) / layer->stride + 1;
+    /* a pool that skips pixels could otherwise have a last window beyond its input */
+    return (outputs - 1) * layer->stride < input ? outputs : outputs - 1;
 }
 
 void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, float *packed) {

@@ -28,7 +28,7 @@ int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t la
     size_t stride = 1, field = 1, channels = CASCADE_CHANNELS;
     for (size_t i = 0; i < layer_count; i++) {
         if (layers[i].in_channels != channels || layers[i].kernel == 0 || layers[i].stride == 0 ||
-            layers[i].stride > 16 || layers[i].kernel > 64) {
+            layers[i].stride > 16 || layers[i].kernel > 16) { /* row_pitch has room for 16 taps to the right */
             return 0;
         }
         field += (layers[i].kernel - 1) * stride;

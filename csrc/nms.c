@@ -15,28 +15,29 @@ static float intersection(const float *a, const float *b) {
     return right > left && bottom > top ? (right - left) * (bottom - top) : 0.0f;
 }
 
-static float overlap(const float *a, const float *b, int mode) {
-    float shared = intersection(a, b), area_a = area(a), area_b = area(b);
-    float whole = mode == CASCADE_NMS_MIN ? (area_a < area_b ? area_a : area_b) : area_a + area_b - shared;
+float cascade_iou(const float *a, const float *b) {
+    float shared = intersection(a, b), whole = area(a) + area(b) - shared;
     return whole > 0.0f ? shared / whole : 0.0f;
 }
 
-float cascade_iou(const float *a, const float *b) { return overlap(a, b, CASCADE_NMS_UNION); }
-
-size_t cascade_nms(const float *boxes, const int64_t *order, size_t n, float threshold, int mode, int64_t *keep,
-                   uint8_t *suppressed) {
-    size_t kept = 0;
-    memset(suppressed, 0, n);
+size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n, float threshold,
+                   int mode, int64_t *keep, float *workspace) {
+    /* the boxes from best to worst, one array a coordinate: the loop over the rest is then plain vector arithmetic */
+    float *sorted = workspace, *alive = workspace + 5 * n;
     for (size_t i = 0; i < n; i++) {
-        if (suppressed[i]) {
-            continue;
+        const float *box = boxes + 4 * order[i];
+        for (size_t k = 0; k < 4; k++) {
+            sorted[k * n + i] = box[k];
         }
-        const float *best = boxes + 4 * order[i];
-        keep[kept++] = order[i];
-        for (size_t j = i + 1; j < n; j++) {
-            if (!suppressed[j] && overlap(best, boxes + 4 * order[j], mode) > threshold) {
-                suppressed[j] = 1;
-            }
+        sorted[4 * n + i] = area(box);
+        alive[i] = 1.0f;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (alive[i] != 0.0f) {
+            const float best[5] = {sorted[i], sorted[n + i], sorted[2 * n + i], sorted[3 * n + i], sorted[4 * n + i]};
+            keep[kept++] = order[i];
+            kernels->suppress(best, sorted, n, i + 1, threshold, mode == CASCADE_NMS_MIN, alive);
         }
     }
     return kept;
@@ -62,7 +63,7 @@ size_t cascade_soft_nms(const float *boxes, float *scores, size_t n, float thres
             if (done[i]) {
                 continue;
             }
-            float iou = overlap(boxes + 4 * best, boxes + 4 * i, CASCADE_NMS_UNION);
+            float iou = cascade_iou(boxes + 4 * best, boxes + 4 * i);
             if (sigma > 0.0f) {
                 scores[i] *= expf(-iou * iou / sigma);
             } else if (iou > threshold) {

@@ -54,7 +54,9 @@ void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double ex
     double scale = extent / (double)size;
     double support = scale > 1.0 ? scale : 1.0;
     for (size_t i = 0; i < size; i++) {
-        double centre = start + ((double)i + 0.5) * scale;
+        /* rounded before it is added, also where a compiler would fuse the two: the same bytes everywhere */
+        volatile double offset = ((double)i + 0.5) * scale;
+        double centre = start + offset;
         axis->first[i] = 0;
         axis->count[i] = 0;
         if (!(centre >= 0.0 && centre < (double)source)) {

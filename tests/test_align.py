@@ -87,7 +87,7 @@ def test_mirrored_points_are_not_reflected() -> None:
         (ARCFACE_TEMPLATE[:3], ARCFACE_TEMPLATE, "^points: expected as many .* 5, got 3"),
         ([[0, 0]], [[0, 0]], r"^points: expected shape .*got \(1, 2\)"),
         (np.zeros((5, 3)), ARCFACE_TEMPLATE, r"^points: expected shape .*got \(5, 3\)"),
-        ([["a", "b"]], ARCFACE_TEMPLATE, "^points: expected numbers"),
+        ([["a", "b"]], ARCFACE_TEMPLATE, "^points: expected an array of numbers"),
     ],
 )
 def test_degenerate_points(points: object, template: object, words: str) -> None:
@@ -234,7 +234,7 @@ def test_image_goes_through_the_one_door() -> None:
         ({"landmarks": np.zeros((2, 4, 2))}, r"^landmarks: .*got \(2, 4, 2\)"),
         ({"landmarks": np.stack([FACE_LANDMARKS, np.ones((5, 2))])}, r"^landmarks\[1\]: .*apart"),
         ({"landmarks": np.full((1, 5, 2), np.nan)}, r"^landmarks\[0\]: .*finite"),
-        ({"landmarks": "faces"}, "^landmarks: expected numbers"),
+        ({"landmarks": "faces"}, "^landmarks: expected an array of numbers"),
         ({"size": 0}, "^size: expected 1 to"),
         ({"size": 10**9}, "^size: expected 1 to"),
         ({"size": 112.0}, "^size: expected a whole number"),

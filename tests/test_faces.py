@@ -86,12 +86,13 @@ BOX, POINTS = np.array([FACE_BOX]), np.array([FACE_LANDMARKS])
         (BOX * np.nan, [0.5], POINTS, "^boxes: .*finite"),
         (BOX, [np.nan], POINTS, "^scores: .*finite"),
         (BOX, [0.5], POINTS * np.inf, "^landmarks: .*finite"),
+        (BOX, [0.5], POINTS * 1e300, "^landmarks: .*finite"),
         (BOX, [1.001], POINTS, r"^scores: expected values in 0\.\.1, got 1\.001"),
         (BOX, [-0.001], POINTS, r"^scores: .*got -0\.001"),
         ([[100, 50, 40, 60]], [0.5], POINTS, r"^boxes: .*got \[100\.0, 50\.0, 40\.0, 60\.0\]; .*width"),
         ([[0, 50, 40, 10]], [0.5], POINTS, "^boxes: expected x1 ≤ x2"),
-        (BOX, ["sure"], POINTS, "^scores: expected numbers"),
-        ([[1, 2, 3], [4]], [0.5], POINTS, "^boxes: expected numbers"),
+        (BOX, ["sure"], POINTS, "^scores: expected an array of numbers"),
+        ([[1, 2, 3], [4]], [0.5], POINTS, "^boxes: expected an array of numbers"),
         (None, [0.5], POINTS, "^boxes: "),
     ],
 )
@@ -326,12 +327,13 @@ def test_line_width_follows_the_image() -> None:
     assert drawn_pixels(20) >= 12
 
 
+FAR = st.floats(-(2.0**126), 2.0**126)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    hnp.arrays(np.float64, (3, 2, 2), elements=st.floats(-1e7, 1e7) | st.floats(-50, 80)),
-    hnp.arrays(
-        np.float64, (3, 5, 2), elements=st.floats(-(2.0**127), 2.0**127, width=32) | st.floats(-50, 80)
-    ),
+    hnp.arrays(np.float64, (3, 2, 2), elements=FAR | st.floats(-50, 80)),
+    hnp.arrays(np.float64, (3, 5, 2), elements=FAR | st.floats(-50, 80)),
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
     st.sampled_from([None, 1, 9]),
 )
@@ -351,18 +353,37 @@ def test_a_box_reaching_out_shows_its_inner_part() -> None:
     assert not drawn[60, 5].any()
 
 
-def test_a_crowd_stays_legible() -> None:
-    """Scores lie beside their boxes or not at all, and never on the middle of another face."""
+def written(faces: Faces, image: np.ndarray) -> np.ndarray:
+    """Return where the scores changed the picture, (H, W) bool."""
+    return (faces.draw(image) != faces.draw(image, scores=False)).any(axis=2)
+
+
+def nowhere(count: int) -> np.ndarray:
+    return np.full((count, 5, 2), -99)
+
+
+def test_scores_stay_off_the_middle_of_other_faces() -> None:
     image = np.full((480, 640, 3), 90, np.uint8)
     corners = np.stack(np.meshgrid(np.arange(0, 640, 40), np.arange(0, 480, 40)), -1).reshape(-1, 2)
-    boxes = np.hstack([corners + 4, corners + 36])
-    count = len(boxes)
-    faces = Faces(boxes, np.linspace(0.1, 1, count), np.full((count, 5, 2), -99))
-    drawn = faces.draw(image)
+    corners += np.random.default_rng(0).integers(0, 9, corners.shape)
+    boxes = np.hstack([corners, corners + 32])
+    faces = Faces(boxes, np.linspace(0.1, 1, len(boxes)), nowhere(len(boxes)))
+    labels = written(faces, image)
+    assert labels.sum() > 5000
     for x, y in corners:
-        assert (drawn[y + 14 : y + 26, x + 14 : x + 26] == 90).all()
-    tiny = Faces(boxes[:1] / 4, [0.5], [np.full((5, 2), -99)])
-    np.testing.assert_array_equal(tiny.draw(image), tiny.draw(image, scores=False))
+        assert not labels[y + 9 : y + 23, x + 9 : x + 23].any()
+
+
+def test_scores_do_not_hide_each_other() -> None:
+    image = np.full((200, 200, 3), 90, np.uint8)
+    boxes = [[80, 80, 110, 120]] * 3
+    one, two, three = (written(Faces(boxes[:n], [0.9, 0.5, 0.1][:n], nowhere(n)), image) for n in (1, 2, 3))
+    assert one[:80].any()
+    assert not one[80:].any()
+    np.testing.assert_array_equal(two[:80], one[:80])  # the surer face keeps its place
+    assert two[120:].any()
+    np.testing.assert_array_equal(three, two)  # no third place: left out
+    assert not written(Faces([[50, 50, 62, 62]], [0.9], nowhere(1)), image).any()  # too small to label
 
 
 def test_no_faces_draw_nothing() -> None:

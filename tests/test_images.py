@@ -326,6 +326,16 @@ def test_orientation_of_16_bit_tiff(orientation: int) -> None:
     np.testing.assert_array_equal(read_image(data)[:, :, 0], GRAY)
 
 
+def test_orientation_of_webp_in_the_layout_of_jpeg() -> None:
+    data = encode(oriented(colours(), 6), "WEBP", exif=exif(6), **LOSSLESS["WEBP"])
+    at = data.index(b"EXIF")
+    (length,) = struct.unpack_from("<I", data, at + 4)
+    block = b"Exif\0\0" + data[at + 8 : at + 8 + length]  # as some programs write it
+    data = data[:at] + b"EXIF" + struct.pack("<I", len(block)) + block
+    data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    np.testing.assert_array_equal(read_image(data), colours())
+
+
 def test_orientation_of_pillow_image_in_memory() -> None:
     image = oriented(colours(), 6)
     image.getexif()[0x0112] = 6
@@ -369,14 +379,19 @@ WHOLE = {
 }
 
 
+CHECKED = ("jpeg", "progressive jpeg", "jpeg with a thumbnail", "png", "webp", "lossless webp")
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 def test_cut_short_is_an_error_wherever_it_is_cut(kind: str) -> None:
     data = WHOLE[kind]
     assert_contract(read_image(data))
     steps = [*range(1, 60), *range(60, len(data) - 1, max(1, len(data) // 50)), len(data) - 2]
     for length in sorted({step for step in steps if step < len(data)}):
-        with pytest.raises(ImageError, match=r"^image: "):
+        with pytest.raises(ImageError, match=r"^image: ") as caught:
             read_image(data[:length])
+        if kind in CHECKED and length > 30:  # known before decoding, whatever the decoder would make of it
+            assert f"cut short after {length:,} bytes" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "progressive jpeg", "png", "webp"])
@@ -453,6 +468,12 @@ def test_absurd_sizes_are_refused_without_decoding(
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     with pytest.raises(ImageError, match=rf"image: expected sides up to .*, got {width:,}×{height:,}"):
         read_image(headers(width, height)[kind])
+
+
+def test_a_size_cannot_hide_behind_other_chunks() -> None:
+    large = headers(60_000, 60_000)["png"]
+    with pytest.raises(ImageError, match=r"got 60,000×60,000"):
+        read_image(large[:8] + png_of((b"tEXt", bytes(20)))[8:] + large[8:])
 
 
 def test_absurd_sizes_of_arrays_and_pillow_images(monkeypatch: pytest.MonkeyPatch) -> None:

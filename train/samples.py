@@ -46,7 +46,7 @@ class SampleSettings:
     negatives_per_photo: int = 60
     windows_per_face: int = 4  # at most this many positives, and parts, and landmark windows of one face in one pass
     near_share: float = 0.3  # of the negatives of P-Net that touch a face
-    proposal_threshold: float = 0.2  # a stage's probability above which its windows go on to the next
+    proposal_threshold: float = 0.3  # a stage's probability above which its windows go on to the next
     proposal_nms: float = 0.8  # loose, so that several windows of a face remain
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
@@ -72,7 +72,9 @@ def make_samples(
     false alarms then become its negatives). The same settings give the same samples whatever ``workers``."""
     architecture = ARCHITECTURES[settings.family][settings.stage]
     writer = SampleWriter(out, architecture.input_size + 2 * settings.margin)
-    jobs = [(p, settings, weights) for source in sources for p in photos(source)][:limit]
+    jobs = [(photo, settings, weights) for source in sources for photo in photos(source)]
+    # in random order, so that the last samples, which training keeps for validation, are of every kind
+    jobs = [jobs[i] for i in np.random.default_rng(settings.seed).permutation(len(jobs))][:limit]
     broken: list[str] = []
     bar = tqdm(_each(jobs, workers), total=len(jobs), desc=f"{settings.stage} samples", unit="photo")
     for done, result in enumerate(bar):
@@ -300,7 +302,7 @@ def _proposed(
         raise ValueError(f"weights: {settings.stage} samples need the weights of the stages before it")
     detector = _detector(settings, weights)
     height, width = image.shape[:2]
-    window = detector.weights.pnet.architecture.window
+    window = detector.weights["pnet"].architecture.window
     pyramid = detector.engine.pyramid(image, level_sizes(width, height, min_face, None, window, 0.709))
     boxes = detector.propose(pyramid, settings.proposal_nms)
     if settings.stage == "onet":

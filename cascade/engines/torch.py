@@ -1,8 +1,8 @@
 """The torch engine: the same three stages in torch, on a CPU or a GPU.
 
-It is the reference for the native engine. Levels and crops are those of ``csrc/resample.c`` to the byte: the tap
-tables come from the same double arithmetic, and the sums are integers, so no device and no precision setting can
-change them. Only the networks' sums are rounded differently.
+It is the reference for the native engine. Levels and crops are those of ``csrc/resample.c`` to the byte: the
+tap tables come from the same double arithmetic, and the sums are of integers, so no device and no precision
+setting can change them. Only the networks' sums are rounded differently.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ except ImportError as error:
 
 from cascade.networks import from_tensors
 
-# csrc/cascade.h: what lies outside an image, and the bits of the fixed-point filter weights.
-OUTSIDE, WEIGHT_BITS = 128, 14
+# As in csrc: what lies outside an image, bits of the fixed-point filter weights, the limit of coordinates.
+OUTSIDE, WEIGHT_BITS, FARTHEST = 128, 14, 1 << 20
 
-# Values gathered for the crops of one chunk, and padded pixels of a level in one strip: these bound the memory.
+# What bounds the memory: values gathered for one chunk of crops, pixels of a level in one strip of windows.
 CHUNK_VALUES, STRIP_PIXELS = 1 << 22, 1 << 21
 
 # torch's precision switch is global: one call at a time turns it.
@@ -56,7 +56,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
-        """See `cascade.engines.Engine.pyramid`; the images are uint8 tensors (height, width, 3) on the device."""
+        """See `cascade.engines.Engine.pyramid`; images are uint8 tensors (height, width, 3) on the device."""
         images = [torch.tensor(image, device=self.device)]
         for width, height in sizes:
             images.append(_resample(images[-1], width, height))
@@ -100,9 +100,10 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except (RuntimeError, TypeError):
         raise ValueError(f"device: expected a torch device such as 'cpu' or 'cuda', got {name!r}") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
         raise ValueError(
-            f"device: {name!r} is not there: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices"
+            f"device: {name!r} is not there, torch {torch.__version__} sees {count} CUDA devices"
         )
     try:
         torch.zeros(1, device=device)
@@ -189,30 +190,32 @@ def _round(sums: torch.Tensor) -> torch.Tensor:
 def _resample(image: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """The whole of a uint8 image (h, w, 3) resampled to (height, width, 3): vertically, then horizontally."""
     for axis, size in enumerate((height, width)):
-        source = image.shape[axis]
-        taps = _taps(np.zeros(1), np.array([source]), np.array([source]), size)
+        source = np.array([image.shape[axis]])
+        taps = _taps(np.zeros(1), source, source, size)
         pixels = torch.tensor(taps.pixels[0], device=image.device)
-        weights = torch.tensor(taps.weights[0], device=image.device).unflatten(0, (-1, 1, 1) if axis == 0 else (-1, 1))
-        sums = sum(weights[..., k] * image.index_select(axis, pixels[:, k]) for k in range(pixels.shape[1]))
-        image = _round(sums)  # type: ignore[arg-type]
+        # (size, taps) -> one column of weights beside each pixel's or each row's other axes
+        weights = torch.tensor(taps.weights[0], device=image.device).reshape(size, *(1,) * (2 - axis), -1)
+        sums = torch.zeros((), dtype=torch.int32, device=image.device)
+        for k in range(pixels.shape[1]):
+            sums = sums + weights[..., k] * image.index_select(axis, pixels[:, k])
+        image = _round(sums)
     return image
 
 
 def _cut(pyramid: Pyramid, boxes: np.ndarray, size: int) -> Iterator[torch.Tensor]:
-    """The crops that `_native.cut` makes of boxes (n, 4) in pixels of the photo, chunk by chunk (m, size, size, 3)."""
+    """What `_native.cut` makes of boxes (n, 4) in pixels of the photo, in chunks (m, size, size, 3)."""
     images, scales = crop_sources(pyramid)
     chosen = _native.choose_levels(scales, boxes, size)
-    placed = _native.snap(boxes)
-    if not (np.isfinite(placed).all() and (placed[:, 2:] > placed[:, :2]).all()):
-        raise ValueError("boxes: expected finite x1 < x2 and y1 < y2")
-    placed = placed * np.tile(scales, 2)[chosen]
+    placed = _native.snap(boxes) * np.tile(scales, 2)[chosen]
+    if not ((np.abs(placed) < FARTHEST).all() and (placed[:, 2:] > placed[:, :2]).all()):
+        raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {FARTHEST} pixels")
     # all sources as one list of pixels, so that one gather serves crops of any of them
     store = torch.cat([image.reshape(-1, 3) for image in images])
     shapes = np.array([image.shape[:2] for image in images])
     starts = np.cumsum([0, *(height * width for height, width in shapes[:-1])])
     extents = placed[:, 2:] - placed[:, :2]
-    taps = np.ceil(2 * np.maximum(extents.max(axis=1, initial=0.0) / size, 1.0)) if len(placed) else np.zeros(0)
-    step = max(1, int(CHUNK_VALUES // (size * size * 3 * max(1.0, taps.max(initial=1.0)))))
+    taps = 2 * extents.max(initial=float(size)) / size
+    step = max(1, int(CHUNK_VALUES / (size * size * 3 * taps)))
     for first in range(0, len(placed), step):
         some = slice(first, first + step)
         level = chosen[some]
@@ -224,15 +227,13 @@ def _cut(pyramid: Pyramid, boxes: np.ndarray, size: int) -> Iterator[torch.Tenso
 def _gather(
     store: torch.Tensor, starts: np.ndarray, widths: np.ndarray, across: _Taps, down: _Taps
 ) -> torch.Tensor:
-    """Crops (n, size, size, 3) of images that begin at pixel ``starts`` of the store and are ``widths`` wide."""
+    """Crops (n, size, size, 3) of images that start at pixels ``starts`` of the store, ``widths`` wide."""
 
     def tensor(values: np.ndarray) -> torch.Tensor:
         return torch.tensor(values, device=store.device)
 
     rows = tensor(starts[:, None, None] + down.pixels * widths[:, None, None])
-    columns, row_weights, column_weights = (
-        tensor(a) for a in (across.pixels, down.weights, across.weights)
-    )
+    columns, row_weights, column_weights = (tensor(a) for a in (across.pixels, down.weights, across.weights))
     # (crop, output row, column and tap of the horizontal pass, colour)
     shape = (len(rows), rows.shape[1], *columns.shape[1:], 3)
     sums = torch.zeros(shape, dtype=torch.int32, device=store.device)

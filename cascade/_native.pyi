@@ -1,0 +1,163 @@
+"""Types and shapes of the native core (``csrc/_native.pyx``).
+
+Images are uint8 RGB, (height, width, 3). Boxes are x1, y1, x2, y2 in pixels: the image spans [0, width] ×
+[0, height] and the pixel in column j covers [j, j + 1). Outside an image lies grey 128. A wrong argument
+raises ValueError or TypeError naming it. The GIL is released while C computes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+def levels() -> list[str]:
+    """Names of the instruction levels that this machine can run, best first; "scalar" is always the last.
+
+    The others are "avx512" and "avx2" on x86-64 and "neon" on ARM.
+    """
+
+def default_level() -> str:
+    """The level in use: the environment variable CASCADE_SIMD, or the best this machine can run.
+
+    Raises ValueError if the variable names a level that this machine cannot run.
+    """
+
+class Workspace:
+    """Memory that one call at a time uses; it grows to the largest call and is then reused.
+
+    Every function that takes one makes its own if there is none. Two threads must not share one at a time.
+    """
+
+    def __init__(self) -> None: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes it holds now."""
+
+def resample(
+    image: npt.NDArray[np.uint8],
+    box: Sequence[float] | npt.NDArray[Any],
+    width: int,
+    height: int,
+    workspace: Workspace | None = None,
+    level: str | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels.
+
+    A triangle filter, widened when shrinking, in fixed point: every level gives the same bytes. An output
+    pixel whose centre is outside the image is 128.
+
+    image: uint8 (height, width, 3). box: (4,), x1 < x2 and y1 < y2, any part may lie outside.
+    Returns uint8 (height, width, 3) of the size asked for.
+    """
+
+def snap(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Crop boxes on the grid of 1/16 pixel that ``cut`` uses. boxes: (n, 4). Returns float64 (n, 4)."""
+
+def choose_levels(scales: npt.ArrayLike, boxes: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
+    """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has.
+
+    scales: (levels, 2), pixels of a level over pixels of the photo across and down, largest level first.
+    boxes: (n, 4) in pixels of the photo. Returns int64 (n,).
+    """
+
+def cut(
+    images: Sequence[npt.NDArray[np.uint8]],
+    scales: npt.ArrayLike,
+    boxes: npt.ArrayLike,
+    size: int,
+    workspace: Workspace | None = None,
+    level: str | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Crops of ``size`` by ``size`` pixels, each from the level that ``choose_levels`` gives.
+
+    images: a list of uint8 (height, width, 3), largest first. scales: (len(images), 2), above 0.
+    boxes: (n, 4) in pixels of the photo, x1 < x2 and y1 < y2 after ``snap``.
+    Returns uint8 (n, size, size, 3).
+    """
+
+class Network:
+    """A network ready to run: its layers, and its weights packed for one instruction level. Never changes.
+
+    layers: a list, each of {"kind": "conv", "stride": int, "weight": float32 (out, in, k, k), "bias": float32
+    (out,), "slope": float32 (out,)} or {"kind": "pool", "kernel": int, "stride": int}; none is padded,
+    kernels and strides are 1 to 16. The slope is that of negative values: 0 is ReLU, 1 no activation. The
+    first layer takes 3 channels, and a crop of ``input_size`` pixels must end on one position. A last
+    partial window of a pool counts.
+    """
+
+    def __init__(
+        self, layers: Sequence[Mapping[str, Any]], input_size: int, level: str | None = None
+    ) -> None: ...
+    @property
+    def input_size(self) -> int:
+        """Side of the crops in pixels."""
+    @property
+    def outputs(self) -> int:
+        """Channels of the last layer."""
+    @property
+    def level(self) -> str:
+        """Name of the instruction level it runs at."""
+    def forward(
+        self, crops: npt.NDArray[np.uint8], workspace: Workspace | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Outputs float32 (n, outputs) of crops uint8 (n, input_size, input_size, 3)."""
+    def grid(self, width: int, height: int, padding: int) -> tuple[int, int, int, int]:
+        """Rows, columns, stride and field of the windows over an image with ``padding`` grey pixels around.
+
+        Rows or columns are 0 if no window fits. Window (row, column) covers the field pixels from
+        row * stride - padding down and from column * stride - padding across.
+        """
+    def slide(
+        self,
+        image: npt.NDArray[np.uint8],
+        padding: int,
+        threshold: float,
+        workspace: Workspace | None = None,
+        first: int = 0,
+        rows: int | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Windows of an image whose face logit minus background logit is at least ``threshold``.
+
+        image: uint8 (height, width, 3). ``first`` and ``rows`` limit it to some rows of the grid; the results
+        of consecutive limits, joined, are those of the whole. Returns float32 (n, 1 + outputs), in order of
+        row, then column: column, row, logit difference, then the outputs after the first two.
+        """
+
+def calibrate(boxes: npt.ArrayLike, offsets: npt.ArrayLike, square: bool = False) -> npt.NDArray[np.float32]:
+    """Boxes moved by offsets (fractions of their width and height, edge by edge), then squared if asked.
+
+    boxes, offsets: (n, 4). A square has the longer side, about the same centre. Returns float32 (n, 4).
+    """
+
+def clip(boxes: npt.ArrayLike, width: float, height: float) -> npt.NDArray[np.float32]:
+    """Boxes (n, 4) clipped to an image of ``width`` by ``height`` pixels. Returns float32 (n, 4)."""
+
+def nms(
+    boxes: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    threshold: float,
+    mode: Literal["union", "min"] = "union",
+    level: str | None = None,
+) -> npt.NDArray[np.int64]:
+    """Indices of the boxes kept by greedy non-maximum suppression, best first; ties keep the earlier box.
+
+    boxes: (n, 4). scores: (n,). A box goes if its overlap with a better one that stays is above
+    ``threshold``: intersection over union, or with mode "min" over the smaller area. A box with no inside
+    overlaps nothing.
+    Returns int64 (kept,).
+    """
+
+def soft_nms(
+    boxes: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    threshold: float = 0.3,
+    sigma: float = 0.0,
+    floor: float = 0.001,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Soft-NMS (Bodla et al. 2017): indices kept in order of their decayed scores, and those scores.
+
+    boxes: (n, 4). scores: (n,). Each box kept multiplies the scores of the rest by 1 - IoU where the IoU is
+    above ``threshold``, or with ``sigma`` above 0 by exp(-IoU² / sigma); boxes below ``floor`` go.
+    Returns int64 (kept,) and float32 (kept,).
+    """

@@ -1,0 +1,269 @@
+"""``cascade detect``: the faces of photos and folders of photos."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, counted, say, writable_folder
+from cascade.cli.photos import Found, find_photos, name_results
+from cascade.cli.results import FORMATS, Writer, interrupts_wait, open_results, save_jpeg
+
+if TYPE_CHECKING:
+    from cascade.detect import Detector
+    from cascade.faces import Faces
+    from cascade.images import RGBImage
+
+SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads")
+"""Options that are handed to the Detector as they are, if given."""
+
+DESCRIPTION = """\
+Finds the faces of photos. A PATH is a photo, or a folder that is searched for photos, subfolders included.
+Results go to the terminal, or with --out to files in a folder.
+"""
+
+EPILOG = """\
+results:
+  jsonl and json hold an object per photo:
+    {"path": "a.jpg", "width": 640, "height": 480, "faces": [{"box": [x1, y1, x2, y2], "score": 0.99,
+     "landmarks": {"left_eye": [x, y], "right_eye": …, "nose": …, "mouth_left": …, "mouth_right": …}}]}
+  csv holds a row per face: path, face (1, 2 …, best first), x1, y1, x2, y2, score, left_eye_x, left_eye_y …
+  All numbers are in pixels of the photo as displayed, x to the right and y down from its top left corner.
+  Left and right are as seen in the photo. A score is 0 to 1.
+
+files in --out DIR:
+  faces.jsonl (or .json, .csv), and for sub/name.jpg with --draw sub/name_faces.jpg, with --crop
+  sub/name_face1.jpg, sub/name_face2.jpg … (name-2_… for a second photo of that name, such as name.png).
+  Photos are never overwritten; results of an earlier run are. Hidden files and folders are not searched.
+
+exit status:
+  0  all photos were read           2  wrong options, no photos, nowhere to write: nothing was done
+  1  some had problems            130  stopped with Ctrl-C: results so far are kept
+
+examples:
+  cascade detect --demo
+  cascade detect photo.jpg
+  cascade detect photos --out found --draw
+  cascade detect photos --out found --format csv --min-face 40
+  cascade detect party.jpg --thresholds 0.6 0.7 0.9      only faces that it is sure of
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the main parser's subparsers."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "detect",
+        help="find the faces of photos and folders of photos",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
+    parser.add_argument(
+        "--demo", action="store_true", help="find the face of a bundled portrait and draw it: needs no PATH"
+    )
+    _add_output_options(parser.add_argument_group("what to write"))
+    _add_detector_options(parser.add_argument_group("what to find, and how"))
+
+
+def _add_output_options(group: Any) -> None:
+    group.add_argument("--out", metavar="DIR", help="folder for all results; made if it is not there")
+    group.add_argument("--format", choices=FORMATS, help="how results are written (default: jsonl)")
+    group.add_argument("--draw", action="store_true", help="write a copy of each photo with its faces drawn")
+    group.add_argument("--crop", action="store_true", help="write each face as a picture of its own")
+    group.add_argument(
+        "--no-progress", action="store_true", help="no progress bar and no closing line, problems only"
+    )
+
+
+def _add_detector_options(group: Any) -> None:
+    group.add_argument(
+        "--min-face",
+        type=float,
+        metavar="N",
+        help="smallest face, in pixels of the photo (default: 20). Larger is faster",
+    )
+    group.add_argument("--max-face", type=float, metavar="N", help="largest face, in pixels (default: any)")
+    group.add_argument(
+        "--thresholds",
+        type=float,
+        nargs=3,
+        metavar=("P", "R", "O"),
+        help="scores that a face must reach in the three networks, 0 to 1 (default: 0.5 0.5 0.7). "
+        "Raise the last for fewer false faces, lower all for more faces",
+    )
+    group.add_argument(
+        "--scale-factor",
+        type=float,
+        metavar="F",
+        help="step between the sizes that are searched, 0.5 to 0.95 (default: 0.709). "
+        "Larger finds a little more and takes longer",
+    )
+    group.add_argument(
+        "--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder"
+    )
+    group.add_argument("--engine", choices=("native", "torch"), help="what computes (default: native, in C)")
+    group.add_argument("--device", metavar="NAME", help="where torch computes: cpu (default), cuda …")
+    group.add_argument("--threads", type=int, metavar="N", help="cores to use (default: all, at most 4)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command and returns its exit status. Raises `CommandError`."""
+    _check_combination(args)
+    if args.demo:
+        from cascade.cli.demo import run_demo
+
+        return run_demo(args)
+    kind = args.format or FORMATS[0]
+    found = find_photos(args.paths, args.out)
+    for line in found.problems + found.notes:
+        say(line)
+    if not found.photos:
+        raise CommandError(f"no photos found in {', '.join(path or repr(path) for path in args.paths)}")
+    out = None if args.out is None else writable_folder(args.out)
+    detector = make_detector(args)
+    pictures = None
+    if out and (args.draw or args.crop):
+        pictures = Pictures(name_results(found.photos, found.base, out), args.draw, args.crop)
+    with open_results(out, kind) as writer:
+        tally = _detect_all(found, detector, writer, pictures, _wants_bar(args, len(found.photos)))
+    if tally.status() or not args.no_progress:
+        say(_summary(tally) + (f"; results in {out / f'faces.{kind}'}" if out else ""))
+    return tally.status()
+
+
+def _check_combination(args: argparse.Namespace) -> None:
+    """Refuses options that do not go together."""
+    problem = None
+    if args.device and args.engine != "torch":
+        problem = "--device is for --engine torch: the native engine runs on the CPU"
+    elif args.demo and (args.paths or args.format or args.crop):
+        problem = "--demo takes no PATH, --format or --crop"
+    elif not (args.demo or args.paths):
+        problem = "name a photo or a folder, or try --demo"
+    elif (args.draw or args.crop) and args.out is None and not args.demo:
+        problem = "--draw and --crop need a folder to write to: --out DIR"
+    if problem:
+        args.parser.error(problem)
+
+
+def make_detector(args: argparse.Namespace) -> Detector:
+    """The Detector that the options describe. Raises `CommandError` in the words of the command line."""
+    from cascade.detect import Detector
+    from cascade.weights import WeightsError
+
+    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    try:
+        return Detector(**settings)
+    except WeightsError as error:
+        raise CommandError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        name, _, rest = str(error).partition(":")
+        name = name.partition("[")[0]  # of "thresholds[0]"
+        known = name in SETTINGS
+        raise CommandError(f"--{name.replace('_', '-')}:{rest}" if known else str(error)) from error
+    except ImportError as error:
+        raise CommandError(f"--engine {args.engine}: {error}") from error
+
+
+@dataclass
+class Tally:
+    """What a run did."""
+
+    photos: int
+    """How many there are."""
+    done: int = 0
+    """How many have their results written; fewer if some were bad or the run was stopped."""
+    faces: int = 0
+    problems: int = 0
+    stopped: bool = False
+
+    def status(self) -> int:
+        """The exit status."""
+        return INTERRUPTED if self.stopped else SOME_FAILED if self.problems else 0
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Writes annotated copies and crops."""
+
+    names: dict[str, Path]
+    draw: bool
+    crop: bool
+
+    def save(self, photo: str, image: RGBImage, faces: Faces) -> None:
+        """Writes what was asked for. Raises OSError."""
+        start = self.names[photo]
+        if self.draw:
+            save_jpeg(start.with_name(f"{start.name}_faces.jpg"), faces.draw(image))
+        for number, crop in enumerate(faces.crop(image) if self.crop else (), start=1):
+            save_jpeg(start.with_name(f"{start.name}_face{number}.jpg"), crop)
+
+
+def _detect_all(
+    found: Found, detector: Detector, writer: Writer, pictures: Pictures | None, bar: bool
+) -> Tally:
+    """Goes through the photos; a bad one is reported and counted, Ctrl-C ends it early."""
+    from tqdm import tqdm
+
+    tally = Tally(len(found.photos), problems=len(found.problems))
+    try:
+        for photo in tqdm(found.photos, unit="photo", disable=not bar, file=sys.stderr, dynamic_ncols=True):
+            try:
+                _detect_one(photo, detector, writer, pictures, tally)
+            except (BrokenPipeError, CommandError):
+                raise  # nobody takes the results any more
+            except Exception as error:  # one photo must not end a run over thousands
+                tally.problems += 1
+                tqdm.write(f"{photo}: {_reason(photo, error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        tally.stopped = True
+    return tally
+
+
+def _detect_one(
+    photo: str, detector: Detector, writer: Writer, pictures: Pictures | None, tally: Tally
+) -> None:
+    """Finds the faces of a photo and writes what was asked for."""
+    from cascade.images import read_image
+
+    image = read_image(photo)
+    faces = detector.detect(image)
+    with interrupts_wait():
+        writer.add(photo, image.shape[1], image.shape[0], faces)
+        tally.done += 1
+        tally.faces += len(faces)
+    if pictures:
+        pictures.save(photo, image, faces)
+
+
+def _reason(photo: str, error: Exception) -> str:
+    """Why a photo failed, without its name, which stands before it."""
+    from cascade.images import ImageError
+
+    if isinstance(error, ImageError):
+        return str(error).removeprefix("image: ").removesuffix(f" (file {photo!r})")
+    if isinstance(error, OSError):
+        return f"cannot write a picture: {error}"
+    return "not enough memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+
+
+def _wants_bar(args: argparse.Namespace, photos: int) -> bool:
+    """A bar is for terminals, and results on the same terminal would tear it apart."""
+    shared = args.out is None and sys.stdout.isatty()
+    return not args.no_progress and photos > 1 and sys.stderr.isatty() and not shared
+
+
+def _summary(tally: Tally) -> str:
+    """What was done, in words."""
+    all_done = tally.done == tally.photos
+    photos = ("" if all_done else f"{tally.done:,} of ") + counted(tally.photos, "photo")
+    words = [photos, counted(tally.faces, "face")]
+    if tally.problems:
+        words.append(counted(tally.problems, "problem"))
+    return ("stopped: " if tally.stopped else "") + ", ".join(words)

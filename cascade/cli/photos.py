@@ -1,0 +1,133 @@
+"""Which photos the user means, and how what is made of each is called."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    )
+)
+"""What makes a file in a folder a photo. A file that is named itself is taken whatever its suffix."""
+
+
+@dataclass
+class Found:
+    """The photos of a command line, each once."""
+
+    photos: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Paths that lead nowhere and folders that cannot be read."""
+    notes: list[str] = field(default_factory=list)
+    base: str = ""
+    """The folder that holds all of them: their names in --out are relative to it."""
+
+
+def find_photos(paths: Iterable[str], out: str | None = None) -> Found:
+    """Photos in the order of ``paths``, those of a folder by name; ``out`` below a folder is not searched."""
+    found, seen, bases = Found(), set(), []
+    for path in paths:
+        if os.path.isdir(path):
+            bases.append(os.path.abspath(path))
+            candidates = _below(path, out, found)
+        elif os.path.exists(path):
+            bases.append(os.path.dirname(os.path.abspath(path)))
+            candidates = [path]
+        else:
+            found.problems.append(f"{path or repr(path)}: there is no such file or folder")
+            continue
+        for photo in candidates:
+            absolute = os.path.abspath(photo)
+            if absolute not in seen:
+                seen.add(absolute)
+                found.photos.append(photo)
+    found.base = os.path.commonpath(bases) if bases else ""
+    return found
+
+
+def _below(folder: str, out: str | None, found: Found) -> list[str]:
+    """Photos in a folder and those below it, without hidden ones."""
+    results = None if out is None else os.path.realpath(out)
+    names: list[str] = []
+    problems = len(found.problems)
+
+    def unreadable(error: OSError) -> None:
+        found.problems.append(f"{error.filename}: {error.strerror}")
+
+    for where, subfolders, files in os.walk(folder, onerror=unreadable):
+        for name in list(subfolders):
+            path = os.path.join(where, name)
+            if os.path.realpath(path) == results:
+                found.notes.append(f"{path}: not searched, since it is where results go")
+                subfolders.remove(name)
+            elif name.startswith("."):
+                subfolders.remove(name)
+        names += [os.path.join(where, name) for name in files if _is_photo(where, name)]
+    if not names and len(found.problems) == problems:
+        found.notes.append(f"{folder}: no photos in this folder")
+    return sorted(names)
+
+
+def _is_photo(folder: str, name: str) -> bool:
+    if name.startswith(".") or os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:
+        return False
+    path = os.path.join(folder, name)
+    # A broken link is worth a complaint; a pipe is left alone, since it would be waited for.
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
+def name_results(photos: list[str], base: str, out: Path) -> dict[str, Path]:
+    """What the names of a photo's pictures begin with: ``out/sub/name`` for ``base/sub/name.jpg``.
+
+    No two photos share one, and with ``_face…`` after it, it never is the name of a photo. Where it would be,
+    a number is added, as for ``name.png`` beside ``name.jpg``.
+    """
+    taken = {key for photo in photos for key in _stems_in_use(photo)}
+    names = {}
+    for photo in photos:
+        relative = os.path.relpath(os.path.abspath(photo), base)
+        wanted = out / os.path.splitext(relative)[0]
+        folder = os.path.realpath(wanted.parent)
+        name = next(n for n in _numbered(wanted.name) if _key(folder, n) not in taken)
+        taken.add(_key(folder, name))
+        names[photo] = wanted.with_name(name)
+    return names
+
+
+def _stems_in_use(photo: str) -> Iterator[tuple[str, str]]:
+    """What ``_face`` follows in the name of a photo: pictures that begin so might overwrite it."""
+    folder, name = os.path.split(os.path.abspath(photo))
+    for path in (os.path.join(os.path.realpath(folder), name), os.path.realpath(photo)):  # a link, its target
+        folder, name = os.path.split(path)
+        parts = name.split("_face")
+        for end in range(1, len(parts)):
+            yield _key(folder, "_face".join(parts[:end]))
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    for number in count(2):
+        yield f"{name}-{number}"
+
+
+def _key(folder: str, name: str) -> tuple[str, str]:
+    """Equal for names that some file systems take for one: in upper and lower case, composed or not."""
+    return folder.casefold(), unicodedata.normalize("NFC", name).casefold()

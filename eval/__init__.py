@@ -1,0 +1,13 @@
+"""Judging face detectors by the field's own protocols: ``python -m eval --help`` from a clone.
+
+    fddb        the curves of the official FDDB tool
+    wider       the easy, medium and hard average precision of the official WIDER FACE tool
+    landmarks   how far five landmarks lie from the truth
+    detection   plain average precision on any labelled photos
+    benchmark   all test sets of a data folder for our detector, beside others
+    compare     the same figures for prediction files alone
+
+The modules of the same names hold the protocols as functions that return frozen dataclasses and print
+nothing: ``eval.fddb.evaluate(...)``, ``eval.wider.evaluate(...)`` and so on. ``eval.commands`` is the command
+line around them. README.md in this folder says what every key of ``summary.json`` means.
+"""

@@ -1,0 +1,97 @@
+"""What every evaluation leaves behind: a table on the terminal, summary.json, curves as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["markdown_table", "output_folder", "plain", "subset_note", "table", "write_csv", "write_summary"]
+
+SUMMARY = "summary.json"
+
+
+@contextmanager
+def output_folder(out: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``out`` and move its files there at the end, summary.json last.
+
+    When the block raises, nothing reaches ``out``: it holds whole results or none of this run's.
+    """
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is not a folder")
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield partial
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        for path in sorted(files, key=lambda path: path.name == SUMMARY):
+            target = out / path.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write summary.json: keys in the order given, numbers that are not finite as null."""
+    text = json.dumps(plain(summary), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` made of JSON's own types: numpy numbers unpacked, NaN and infinity as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, Iterable):
+        return [plain(each) for each in value]
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write one table with a header line; floats get nine significant digits."""
+    with open(file, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in row])
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a text table: the first column to the left, the others to the right."""
+    cells = [list(header), *([_cell(each) for each in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = [
+        "  ".join(text.rjust(width) if k else text.ljust(width) for k, (text, width) in enumerate(pairs)).rstrip()
+        for pairs in (list(zip(row, widths, strict=True)) for row in cells)
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return the same table in Markdown."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *([_cell(each) for each in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def subset_note(judged: int, full: int) -> str | None:
+    """Return "180 of 3,226 photos" where fewer than all photos of a set were judged, else None."""
+    return None if judged == full else f"{judged:,} of {full:,} photos"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

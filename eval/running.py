@@ -1,0 +1,152 @@
+"""Running our detector over photos before judging it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from cascade.datasets import Photo
+from cascade.images import ImageError, RGBImage, read_image
+from eval.overlap import FloatArray, intersection_over_union
+from eval.predictions import Found
+
+__all__ = ["InputRule", "OurDetector", "Run", "Settings", "merge", "run"]
+
+InputRule = Literal["original", "vga"]
+
+VGA_SIDE = 640
+MERGE_OVERLAP = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How our detector is run. What is None is left to the detector.
+
+    weights        name of a shipped set or a folder
+    min_face       smallest face in pixels of the photo as it is given to the detector
+    thresholds     face probabilities for P-Net, R-Net and O-Net
+    score_floor    replaces the last threshold: low, so that a whole curve can be drawn
+    input_rule     "original" photos, or "vga": scaled so that the longer side is 640 pixels
+    scales         further factors; with several, what each finds is merged
+    """
+
+    weights: str | None = None
+    min_face: float | None = None
+    max_face: float | None = None
+    scale_factor: float | None = None
+    thresholds: tuple[float, float, float] | None = None
+    score_floor: float | None = 0.02
+    engine: str | None = None
+    threads: int | None = None
+    device: str | None = None
+    input_rule: InputRule = "original"
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0.05 <= scale <= 20 for scale in self.scales):
+            raise ValueError(f"scales: numbers from 0.05 to 20 expected, got {self.scales}")
+
+
+class OurDetector:
+    """Our detector under ``settings``: call it with an image. Built lazily, since weights must be there for it.
+
+    Raises ValueError, TypeError or ``cascade.weights.WeightsError`` for settings or weights that are not fit.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from cascade.detect import THRESHOLDS, Detector  # the extension and weights are needed only here
+
+        self.settings = settings
+        names = ("weights", "min_face", "max_face", "scale_factor", "engine", "threads", "device")
+        given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+        thresholds = settings.thresholds or THRESHOLDS
+        self.default_score = thresholds[2]
+        if settings.score_floor is not None:
+            thresholds = (*thresholds[:2], min(settings.score_floor, thresholds[2]))
+        self.detector: Any = Detector(thresholds=thresholds, **given)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The hash of the weights in use."""
+        return str(self.detector.weights.sha256)
+
+    def about(self) -> dict[str, Any]:
+        """Return name, hash and all settings as plain values, those that the detector chose included."""
+        chosen = {name: getattr(self.detector, name) for name in ("min_face", "max_face", "scale_factor")}
+        settings = {**asdict(self.settings), **chosen, "thresholds": list(self.detector.thresholds)}
+        settings["weights"] = self.detector.weights.name
+        settings["scales"] = list(self.settings.scales)
+        return {
+            "detector": "cascade",
+            "weights_sha256": self.weights_sha256,
+            "default_score": self.default_score,
+            "settings": settings,
+        }
+
+    def __call__(self, image: RGBImage) -> Found:
+        """Return what is found in an (H, W, 3) uint8 RGB image, in its pixels, at all scales together."""
+        height, width = image.shape[:2]
+        base = VGA_SIDE / max(height, width) if self.settings.input_rule == "vga" else 1.0
+        parts = [self._at_scale(image, base * scale) for scale in self.settings.scales]
+        return parts[0] if len(parts) == 1 else merge(parts)
+
+    def _at_scale(self, image: RGBImage, scale: float) -> Found:
+        height, width = image.shape[:2]
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        if size != (width, height):
+            method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            image = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
+        faces = self.detector.detect(image)
+        back = np.array([width / size[0], height / size[1]])
+        boxes = faces.boxes.astype(np.float64) * np.tile(back, 2)
+        return Found(boxes, faces.scores.astype(np.float64), faces.landmarks.astype(np.float64) * back)
+
+
+def merge(parts: Sequence[Found], overlap: float = MERGE_OVERLAP) -> Found:
+    """Join what several runs found in one photo: of two boxes that overlap by more, the surer one stays."""
+    boxes = np.concatenate([part.boxes for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    points = [part.landmarks for part in parts if part.landmarks is not None]
+    landmarks: FloatArray | None = np.concatenate(points) if len(points) == len(parts) else None
+    shared = intersection_over_union(boxes, boxes)
+    left = np.ones(len(boxes), bool)
+    kept = []
+    for k in np.argsort(-scores, kind="stable"):
+        if left[k]:
+            kept.append(k)
+            left &= shared[k] <= overlap
+    keep = np.array(kept, np.int64)
+    return Found(boxes[keep], scores[keep], None if landmarks is None else landmarks[keep])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What was found in each photo by name; photo sizes (width, height); and why some could not be read."""
+
+    found: Mapping[str, Found]
+    sizes: Mapping[str, tuple[int, int]]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(photos: Iterable[Photo], detect: Callable[[RGBImage], Found] | None) -> Run:
+    """Read every photo and let ``detect`` look at it (None: only note the sizes).
+
+    A photo that cannot be read is noted as broken, and the others go on.
+    """
+    found: dict[str, Found] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    broken: dict[str, str] = {}
+    for photo in photos:
+        try:
+            image = read_image(photo.path)
+        except ImageError as error:
+            broken[photo.name] = str(error)
+            continue
+        sizes[photo.name] = (image.shape[1], image.shape[0])
+        if detect is not None:
+            found[photo.name] = detect(image)
+    return Run(found, sizes, broken)

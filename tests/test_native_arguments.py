@@ -1,0 +1,367 @@
+"""Whatever is handed to the native core, it answers or raises an error that names the argument: it never crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cascade import _native
+
+IMAGE = np.zeros((30, 40, 3), np.uint8)
+BOX = (0.0, 0.0, 40.0, 30.0)
+BOXES = [(1.0, 2.0, 20.0, 21.0)]
+SCALES = [(1.0, 1.0)]
+NAN, INF = float("nan"), float("inf")
+TYPED = (ValueError, TypeError)
+
+
+def convolution(channels: int = 2, inputs: int = 3, kernel: int = 4, stride: int = 1) -> dict[str, Any]:
+    weight = np.zeros((channels, inputs, kernel, kernel), np.float32)
+    return {
+        "kind": "conv",
+        "stride": stride,
+        "weight": weight,
+        "bias": weight[:, 0, 0, 0],
+        "slope": weight[:, 0, 0, 0],
+    }
+
+
+def pool(kernel: Any = 2, stride: Any = 2) -> dict[str, Any]:
+    return {"kind": "pool", "kernel": kernel, "stride": stride}
+
+
+def network() -> _native.Network:
+    return _native.Network([convolution()], 4)
+
+
+def refuses(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TYPED, match=message):
+        call()
+
+
+# Images
+
+WRONG_IMAGES = {
+    "none": None,
+    "list": [[[0, 0, 0]]],
+    "gray": np.zeros((9, 9), np.uint8),
+    "alpha": np.zeros((9, 9, 4), np.uint8),
+    "batch": np.zeros((1, 9, 9, 3), np.uint8),
+    "float": np.zeros((9, 9, 3), np.float32),
+    "signed": np.zeros((9, 9, 3), np.int8),
+    "no rows": np.zeros((0, 9, 3), np.uint8),
+    "no columns": np.zeros((9, 0, 3), np.uint8),
+    "too long": np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (1, (1 << 20) + 1, 3)),
+}
+
+
+@pytest.mark.parametrize("image", WRONG_IMAGES.values(), ids=WRONG_IMAGES.keys())
+def test_wrong_images(image: Any) -> None:
+    refuses(lambda: _native.resample(image, BOX, 5, 5), "^image: expected .*, got ")
+    refuses(lambda: _native.cut([image], SCALES, BOXES, 24), "^image: expected .*, got ")
+    refuses(lambda: network().slide(image, 0, 0.0), "^image: expected .*, got ")
+
+
+def test_wrong_lists_of_images() -> None:
+    for images in (None, 3, [], (), "ab", IMAGE[None]):
+        refuses(lambda images=images: _native.cut(images, SCALES, BOXES, 24), "^images: expected a list of arrays")
+
+
+# Boxes
+
+WRONG_BOXES = {
+    "none": None,
+    "text": "abcd",
+    "words": [("a", "b", "c", "d")],
+    "flat": (0, 0, 5, 5),
+    "empty list": [],
+    "three edges": [(0, 0, 5)],
+    "five edges": [(0, 0, 5, 5, 5)],
+    "ragged": [(0, 0, 5, 5), (0, 0, 5)],
+    "too deep": [[(0, 0, 5, 5)]],
+}
+WRONG_PLACES = {
+    "nan": (NAN, 0, 5, 5),
+    "nan last": (0, 0, 5, NAN),
+    "infinite": (0, 0, INF, 5),
+    "minus infinite": (-INF, 0, 5, 5),
+    "no width": (5, 0, 5, 5),
+    "no height": (0, 5, 5, 5),
+    "inside out": (9, 9, 2, 2),
+    "far away": (2**20, 0, 2**20 + 5, 5),
+    "far too large": (-1e30, -1e30, 1e30, 1e30),
+    "beyond float32": (0, 0, 1e300, 1e300),
+}
+
+
+@pytest.mark.parametrize("boxes", WRONG_BOXES.values(), ids=WRONG_BOXES.keys())
+def test_wrong_arrays_of_boxes(boxes: Any) -> None:
+    for call in (
+        lambda: _native.cut([IMAGE], SCALES, boxes, 24),
+        lambda: _native.choose_levels(SCALES, boxes, 24),
+        lambda: _native.clip(boxes, 10, 10),
+        lambda: _native.calibrate(boxes, BOXES),
+        lambda: _native.nms(boxes, [0.5], 0.5),
+        lambda: _native.soft_nms(boxes, [0.5]),
+    ):
+        refuses(call, "^boxes: expected ")
+    refuses(lambda: _native.calibrate(BOXES, boxes), "^offsets: expected ")
+
+
+@pytest.mark.parametrize("box", WRONG_PLACES.values(), ids=WRONG_PLACES.keys())
+def test_wrong_places(box: tuple[float, ...]) -> None:
+    refuses(lambda: _native.resample(IMAGE, box, 5, 5), "^box: expected finite x1 < x2 and y1 < y2")
+    refuses(lambda: _native.cut([IMAGE], SCALES, [BOXES[0], box], 24), "^boxes: expected finite x1 < x2 and y1 < y2")
+
+
+@pytest.mark.parametrize("box", [None, "abcd", 5, (0, 0, 5), (0, 0, 5, 5, 5), [BOX], (0, 0, "a", 5), {}])
+def test_wrong_boxes_to_resample(box: Any) -> None:
+    refuses(lambda: _native.resample(IMAGE, box, 5, 5), "^box: expected ")
+
+
+def test_a_box_that_snaps_to_nothing() -> None:
+    refuses(lambda: _native.cut([IMAGE], SCALES, [(5, 5, 5.01, 9)], 24), "^boxes: expected finite x1 < x2")
+
+
+@pytest.mark.parametrize("boxes", [[(NAN, 0, 5, 5)], [(0, 0, 5, 5), (0, NAN, 5, 5)]])
+def test_suppression_needs_numbers(boxes: Any) -> None:
+    scores = [0.5] * len(boxes)
+    refuses(lambda: _native.nms(boxes, scores, 0.5), "^boxes, scores: expected numbers, got NaN")
+    refuses(lambda: _native.soft_nms(boxes, scores), "^boxes, scores: expected numbers, got NaN")
+    refuses(lambda: _native.nms(BOXES, [NAN], 0.5), "^boxes, scores: expected numbers, got NaN")
+    refuses(lambda: _native.soft_nms(BOXES, [NAN]), "^boxes, scores: expected numbers, got NaN")
+
+
+@pytest.mark.parametrize("scores", [None, 0.5, [], [0.1, 0.2], [[0.1]], "a", ["a"]])
+def test_wrong_scores(scores: Any) -> None:
+    refuses(lambda: _native.nms(BOXES, scores, 0.5), "scores: expected ")
+    refuses(lambda: _native.soft_nms(BOXES, scores), "scores: expected ")
+
+
+def test_offsets_of_another_length() -> None:
+    refuses(lambda: _native.calibrate(BOXES * 2, BOXES), r"^offsets: expected shape \(2, 4\), got \(1, 4\)")
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [None, [], [(1.0,)], (1.0, 1.0), [(1.0, 1.0)] * 2, [(NAN, 1)], [(0, 1)], [(1, -1)], [(INF, 1)], [("a", 1)]],
+)
+def test_wrong_scales(scales: Any) -> None:
+    refuses(lambda: _native.cut([IMAGE], scales, BOXES, 24), "^scales: expected ")
+
+
+def test_scales_that_throw_boxes_too_far() -> None:
+    refuses(lambda: _native.cut([IMAGE], [(1e300, 1.0)], BOXES, 24), "^boxes: expected ")
+    refuses(lambda: _native.cut([IMAGE], [(5e-324, 1.0)], [(0, 0, 0.25, 5)], 24), "^boxes: expected ")
+    assert _native.cut([IMAGE], [(1e-300, 1.0)], BOXES, 24).shape == (1, 24, 24, 3)
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None, "5", NAN, 1 << 62, 1 << 64, -(1 << 70), [5]])
+def test_wrong_sizes(size: Any) -> None:
+    refuses(lambda: _native.resample(IMAGE, BOX, size, 5), "^width: expected ")
+    refuses(lambda: _native.resample(IMAGE, BOX, 5, size), "^height: expected ")
+    refuses(lambda: _native.cut([IMAGE], SCALES, BOXES, size), "^size: expected ")
+    refuses(lambda: _native.choose_levels(SCALES, BOXES, size), "^size: expected ")
+    refuses(lambda: _native.Network([convolution()], size), "^input_size: expected ")
+    refuses(lambda: network().grid(size, 5, 0), "^width: expected ")
+    refuses(lambda: network().grid(5, size, 0), "^height: expected ")
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, "5", 1 << 62, 1 << 64])
+def test_wrong_rows_and_paddings(number: Any) -> None:
+    refuses(lambda: network().grid(5, 5, number), "^padding: expected ")
+    refuses(lambda: network().slide(IMAGE, number, 0.0), "^padding: expected ")
+    refuses(lambda: network().slide(IMAGE, 0, 0.0, None, number), "^first: expected ")
+    refuses(lambda: network().slide(IMAGE, 0, 0.0, None, 0, number), "^rows: expected ")
+
+
+@pytest.mark.parametrize("number", [NAN, None, "a", [1, 2]])
+def test_wrong_thresholds(number: Any) -> None:
+    refuses(lambda: network().slide(IMAGE, 0, number), "^threshold: expected ")
+    refuses(lambda: _native.nms(BOXES, [0.5], number), "^threshold: expected ")
+    refuses(lambda: _native.soft_nms(BOXES, [0.5], number), "^threshold: expected ")
+    refuses(lambda: _native.soft_nms(BOXES, [0.5], 0.3, number), "^sigma: expected ")
+    refuses(lambda: _native.soft_nms(BOXES, [0.5], 0.3, 0.0, number), "^floor: expected ")
+    refuses(lambda: _native.clip(BOXES, number, 5), "^width: expected ")
+    refuses(lambda: _native.clip(BOXES, 5, number), "^height: expected ")
+
+
+def test_numbers_below_their_least() -> None:
+    refuses(lambda: _native.clip(BOXES, -1, 5), "^width: expected a number of at least 0, got -1")
+    refuses(lambda: _native.soft_nms(BOXES, [0.5], sigma=-0.5), "^sigma: expected a number of at least 0, got -0.5")
+
+
+@pytest.mark.parametrize("mode", ["iou", "", None, 1, ["union"]])
+def test_wrong_modes(mode: Any) -> None:
+    refuses(lambda: _native.nms(BOXES, [0.5], 0.5, mode), "^mode: expected 'union' or 'min', got ")
+
+
+@pytest.mark.parametrize("level", ["altivec", "AVX2", 3, b"scalar", ["scalar"]])
+def test_wrong_levels(level: Any) -> None:
+    message = "^level: expected one of .*scalar on this machine, got "
+    refuses(lambda: _native.resample(IMAGE, BOX, 5, 5, level=level), message)
+    refuses(lambda: _native.cut([IMAGE], SCALES, BOXES, 24, level=level), message)
+    refuses(lambda: _native.Network([convolution()], 4, level), message)
+
+
+def test_wrong_workspaces() -> None:
+    for call in (
+        lambda: _native.resample(IMAGE, BOX, 5, 5, 3),
+        lambda: _native.cut([IMAGE], SCALES, BOXES, 24, 3),
+        lambda: network().forward(np.zeros((1, 4, 4, 3), np.uint8), 3),
+        lambda: network().slide(IMAGE, 0, 0.0, 3),
+    ):
+        refuses(call, "workspace")
+
+
+@pytest.mark.parametrize("size", [(1 << 20, 1 << 20), (1 << 20, 1)])
+def test_sizes_at_the_limit_answer_or_lack_memory(size: tuple[int, int]) -> None:
+    try:
+        found = _native.resample(IMAGE[:2, :2], (0, 0, 2, 2), *size)
+    except MemoryError:
+        return
+    assert found.shape == (size[1], size[0], 3)
+
+
+def test_the_longest_image_is_resampled() -> None:
+    image = np.zeros((1, 1 << 20, 3), np.uint8)
+    assert (_native.resample(image, (0, 0, (1 << 20) - 1, 1), 2, 2) == 0).all()
+    assert (_native.resample(image, (-((1 << 20) - 1), -1e6, (1 << 20) - 1, 1e6), 1, 1) >= 0).all()
+
+
+# Layers
+
+WRONG_LAYERS: dict[str, tuple[Any, str]] = {
+    "none": (None, "^layers: expected a list of 1 to 60 layers"),
+    "no layers": ([], "^layers: expected a list of 1 to 60 layers"),
+    "too many": ([pool(1, 1)] * 61, "^layers: expected a list of 1 to 60 layers"),
+    "a dict": (convolution(), "^layers: expected a list of 1 to 60 layers"),
+    "not a layer": ([3], "^layers: layer 0 cannot be read"),
+    "none in it": ([None], "^layers: layer 0 cannot be read"),
+    "an empty one": ([convolution(kernel=2), {}], "^layers: layer 1 cannot be read"),
+    "no weight": ([{"kind": "conv", "stride": 1}], "^layers: layer 0 cannot be read"),
+    "another kind": ([{"kind": "norm", "stride": 1}], "^layers: layer 0 is 'norm', expected 'conv' or 'pool'"),
+    "pool of 0": ([pool(0)], "^layers: kernel of layer 0: expected 1 to 16, got 0"),
+    "pool of 17": ([pool(17)], "^layers: kernel of layer 0: expected 1 to 16, got 17"),
+    "stride 0": ([pool(2, 0)], "^layers: stride of layer 0: expected 1 to 16, got 0"),
+    "stride -1": ([convolution(stride=-1)], "^layers: stride of layer 0: expected 1 to 16, got -1"),
+    "half a stride": ([pool(2, 1.5)], "^layers: layer 0 cannot be read.*stride of layer 0: expected a whole number"),
+    "other inputs": ([convolution(inputs=4)], r"^layers: layer 0 has a weight of shape .*expected \(out, 3, k, k\)"),
+    "other inputs later": ([convolution(5), convolution(2, 6)], r"^layers: layer 1 has a weight .*\(out, 5, k, k\)"),
+    "no outputs": ([convolution(0)], "^layers: layer 0 has a weight of shape"),
+    "too many outputs": (
+        [{**convolution(), "weight": np.broadcast_to(np.float32(0), ((1 << 14) + 1, 3, 1, 1))}],
+        "^layers: layer 0 has a weight of shape",
+    ),
+    "kernel of 17": ([convolution(kernel=17)], "^layers: layer 0 has a weight of shape"),
+    "oblong kernel": (
+        [{**convolution(), "weight": np.zeros((2, 3, 4, 3), np.float32)}],
+        "^layers: layer 0 has a weight of shape",
+    ),
+    "flat weight": ([{**convolution(), "weight": np.zeros(96)}], "^layers: layer 0 has a weight of shape"),
+    "weight of words": ([{**convolution(), "weight": "abc"}], "^layers: weight of layer 0: expected numbers"),
+    "short bias": ([{**convolution(), "bias": [0.0]}], r"^layers: layer 0 has bias \(1,\)"),
+    "short slope": ([{**convolution(), "slope": [0.0]}], r"^layers: layer 0 has .*slope \(1,\)"),
+    "no bias": ([{**convolution(), "bias": None}], "^layers: "),
+    "larger than the crop": ([convolution(kernel=5)], "^layers: layer 0 does not fit its input"),
+    "later larger": ([convolution(kernel=3), convolution(2, 2, 3)], "^layers: layer 1 does not fit its input"),
+    "too small": ([convolution(kernel=2)], r"^layers: a crop of 4 pixels ends on 3 \* 3 positions, expected 1"),
+}
+
+
+@pytest.mark.parametrize(("layers", "message"), WRONG_LAYERS.values(), ids=WRONG_LAYERS.keys())
+def test_layers_that_do_not_fit(layers: Any, message: str) -> None:
+    refuses(lambda: _native.Network(layers, 4), message)
+
+
+def test_a_network_cannot_be_had_without_layers_or_made_anew() -> None:
+    refuses(lambda: _native.Network.__new__(_native.Network), "layers|argument")
+    whole, crops = network(), np.zeros((2, 4, 4, 3), np.uint8)
+    before = whole.forward(crops)
+    with suppress(TypeError):
+        whole.__init__([pool()], 2)  # type: ignore[misc]
+    np.testing.assert_array_equal(whole.forward(crops), before)
+    refuses(lambda: _native.Network.forward(object(), crops), "Network")
+
+
+@pytest.mark.parametrize(
+    "crops",
+    [
+        None,
+        [],
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros((1, 3, 4, 4), np.uint8),
+        np.zeros((1, 5, 5, 3), np.uint8),
+        np.zeros((1, 4, 5, 3), np.uint8),
+        np.zeros((1, 4, 4, 3), np.float32),
+    ],
+)
+def test_wrong_crops(crops: Any) -> None:
+    refuses(lambda: network().forward(crops), r"^crops: expected uint8 \(n, 4, 4, 3\), got ")
+
+
+def test_sliding_needs_two_outputs() -> None:
+    refuses(lambda: _native.Network([convolution(1)], 4).slide(IMAGE, 0, 0.0), "^layers: expected at least 2 outputs")
+
+
+def test_sliding_needs_a_bounded_stride() -> None:
+    layers = [pool(1, 16), pool(1, 16), convolution(2, 3, 1)]
+    refuses(lambda: _native.Network(layers, 1).slide(IMAGE, 0, 0.0), "^layers: this network cannot be slid")
+
+
+# Anything at all
+
+numbers = st.one_of(st.integers(-(2**65), 2**65), st.integers(-3, 40), st.floats(), st.none(), st.text(max_size=2))
+
+
+@given(st.lists(numbers, min_size=3, max_size=5), numbers, numbers)
+@settings(max_examples=200)
+def test_resample_never_crashes(box: list[Any], width: Any, height: Any) -> None:
+    if isinstance(width, int) and isinstance(height, int) and width * height > 1 << 14:
+        width = height = 0
+    try:
+        found = _native.resample(IMAGE, box, width, height)
+    except TYPED as error:
+        assert str(error).startswith(("box:", "width:", "height:"))
+    else:
+        assert found.shape == (height, width, 3)
+
+
+@given(st.lists(st.tuples(*[st.floats()] * 4), max_size=4), st.lists(st.tuples(*[st.floats()] * 2), max_size=2))
+@settings(max_examples=200)
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
+def test_cut_never_crashes(boxes: list[Any], scales: list[Any]) -> None:
+    try:
+        crops = _native.cut([IMAGE] * 2, scales, np.array(boxes, np.float64).reshape(-1, 4), 8)
+    except TYPED as error:
+        assert str(error).startswith(("boxes:", "scales:"))
+    else:
+        assert crops.shape == (len(boxes), 8, 8, 3)
+
+
+@given(st.lists(st.tuples(*[st.floats(width=32)] * 5), max_size=6), st.floats(), st.floats())
+@settings(max_examples=200)
+def test_box_functions_never_crash(rows: list[Any], threshold: float, sigma: float) -> None:
+    table = np.array(rows, np.float32).reshape(-1, 5)
+    boxes, scores = table[:, :4], table[:, 4]
+    for call in (
+        lambda: _native.nms(boxes, scores, threshold),
+        lambda: _native.soft_nms(boxes, scores, threshold, sigma),
+        lambda: _native.calibrate(boxes, boxes[::-1], True),
+        lambda: _native.clip(boxes, threshold, sigma),
+    ):
+        try:
+            found = call()
+        except TYPED as error:
+            assert ": expected " in str(error)
+        else:
+            assert len(found[0] if isinstance(found, tuple) else found) <= len(boxes)
