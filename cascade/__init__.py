@@ -5,7 +5,7 @@
 >>> faces.boxes, faces.scores, faces.landmarks  # doctest: +SKIP
 """
 
-from cascade.align import AlignError, align
+from cascade.align import AlignError
 from cascade.detect import Detector
 from cascade.faces import Face, Faces
 from cascade.images import ImageError, read_image
@@ -20,6 +20,5 @@ __all__ = [
     "ImageError",
     "WeightsError",
     "__version__",
-    "align",
     "read_image",
 ]

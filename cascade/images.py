@@ -7,18 +7,18 @@ colour order, bit depth, alpha and EXIF orientation live here and nowhere else.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from cascade.image_headers import FORMATS, ORIENTATION_TAG, ImageError, cut_short
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageError", "ImageInput", "RGBImage", "read_image"]
 
@@ -26,8 +26,6 @@ MAX_PIXELS = 200_000_000  # 600 MB of RGB; far above any camera, far below what 
 MAX_SIDE = 65_500  # the longest side that the JPEG libraries accept
 MAX_FILE_BYTES = 2**31 - 1  # OpenCV counts encoded bytes in a 32-bit integer
 FLOAT_TOLERANCE = 1e-3  # a quarter of a grey level: what a float image may leave 0..1 by
-
-_ORIENTATION_TAG = 0x0112
 
 
 class _Readable(Protocol):
@@ -48,10 +46,6 @@ ImageInput: TypeAlias = str | os.PathLike[Any] | _Bytes | npt.NDArray[Any] | _Re
 
 RGBImage: TypeAlias = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB, upright."""
-
-
-class ImageError(ValueError):
-    """An image that cannot be read. The message names the argument, what was expected and what came."""
 
 
 def read_image(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> RGBImage:
@@ -152,14 +146,14 @@ def _from_file_object(file: Any) -> RGBImage:
 def _from_bytes(data: bytes) -> RGBImage:
     if not 0 < len(data) <= MAX_FILE_BYTES:
         raise ImageError(f"image: expected 1 to {MAX_FILE_BYTES:,} bytes, got {len(data):,}")
-    known = next((entry for entry in _FORMATS if entry[1].match(data)), None)
+    known = next((entry for entry in FORMATS if entry[1].match(data)), None)
     if known is None:
         raise ImageError(f"image: expected JPEG, PNG, WebP, BMP, TIFF, GIF or PNM data, got {_guess(data)}")
     kind, _, probe = known
     try:
         header = probe(data)
     except (struct.error, IndexError) as error:
-        raise _cut_short(kind, data) from error
+        raise cut_short(kind, data) from error
     _check_size(header.width, header.height)
     return _upright(_from_array(_decode(kind, header.data), bgr=True), header.orientation)
 
@@ -182,164 +176,6 @@ def _decode(kind: str, data: bytes) -> npt.NDArray[Any]:
     return pixels
 
 
-class _Header(NamedTuple):
-    width: int
-    height: int
-    orientation: int
-    data: bytes  # what the decoder is to be given
-
-
-def _probe_jpeg(data: bytes) -> _Header:
-    """Walk the segments up to the first scan, then make sure that the picture's end was reached."""
-    width = height = 0
-    orientation = 1
-    at = 2
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0:
-            raise _cut_short("JPEG", data)
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # markers without a body
-            at += 2
-            continue
-        if marker in (0xD9, 0xDA):
-            break
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
-            height, width = struct.unpack_from(">HH", data, at + 5)
-        elif marker == 0xE1 and orientation == 1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = _exif_orientation(data[at + 10 : at + 2 + length])
-        at += 2 + length
-    # Decoders paint what is missing gray and say nothing. In a scan 0xFF is always followed by 0, a restart
-    # number or the next marker, so the first "end of image" after its start is the picture's own. Thumbnails
-    # lie before the scan; what trails the end (padding, the other pictures of an MPO file) does not matter.
-    if marker == 0xD9 or data.find(b"\xff\xd9", at) < 0:
-        raise _cut_short("JPEG", data)
-    return _Header(width, height, orientation, data)
-
-
-def _probe_png(data: bytes) -> _Header:
-    """Check every chunk that holds pixels and pass on those alone.
-
-    libpng prints its complaints about colour profiles and checksums straight to stderr, and would unpack
-    compressed text of any size: chunks that it never sees cannot make it do either.
-    """
-    view = memoryview(data)
-    kept = [view[:8]]
-    width = height = 0
-    orientation = 1
-    at, kind = 8, b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            raise _cut_short("PNG", data)
-        if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            (checksum,) = struct.unpack_from(">I", data, end - 4)
-            if zlib.crc32(view[at + 4 : end - 4]) != checksum:
-                raise ImageError(f"image: the PNG data is damaged: wrong checksum in {kind.decode()}")
-            kept.append(view[at:end])
-            if kind == b"IHDR":
-                width, height = struct.unpack_from(">II", data, at + 8)
-        elif kind == b"eXIf":
-            orientation = _exif_orientation(data[at + 8 : end - 4])
-        at = end
-    return _Header(width, height, orientation, b"".join(kept))
-
-
-def _probe_webp(data: bytes) -> _Header:
-    (size,) = struct.unpack_from("<I", data, 4)
-    if len(data) < size + 8:
-        raise _cut_short("WebP", data)
-    kind = data[12:16]
-    if kind == b"VP8X":
-        width = int.from_bytes(data[24:27], "little") + 1
-        height = int.from_bytes(data[27:30], "little") + 1
-    elif kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    else:
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    orientation = 1
-    at = 12
-    while at + 8 <= size + 8:
-        chunk, length = struct.unpack_from("<4sI", data, at)
-        if chunk == b"EXIF":
-            orientation = _exif_orientation(data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
-        at += 8 + length + length % 2
-    return _Header(width, height, orientation, data)
-
-
-def _probe_bmp(data: bytes) -> _Header:
-    (header_size,) = struct.unpack_from("<I", data, 14)
-    width, height = struct.unpack_from("<HH" if header_size == 12 else "<ii", data, 18)
-    return _Header(abs(width), abs(height), 1, data)  # a negative height means that the top row comes first
-
-
-def _probe_gif(data: bytes) -> _Header:
-    width, height = struct.unpack_from("<HH", data, 6)
-    return _Header(width, height, 1, data)
-
-
-def _probe_pnm(data: bytes) -> _Header:
-    gap = rb"(?:\s|#[^\n]*\n)+"
-    match = re.match(rb"P[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s", data)
-    if match is None:
-        raise ImageError("image: the PNM data is damaged: it does not begin with a width and a height")
-    return _Header(int(match[1]), int(match[2]), 1, data)
-
-
-def _probe_tiff(data: bytes) -> _Header:
-    tags = _tiff_tags(data)
-    if 256 not in tags or 257 not in tags:
-        raise ImageError("image: the TIFF data is damaged or cut short: it does not tell its size")
-    return _Header(tags[256], tags[257], 1, data)
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """The orientation (1 to 8) an EXIF block tells; 1 if it is damaged, as viewers do."""
-    try:
-        return _tiff_tags(exif).get(_ORIENTATION_TAG, 1)
-    except struct.error:
-        return 1
-
-
-def _tiff_tags(data: bytes) -> dict[int, int]:
-    """Whole-number tags of the first directory of a TIFF or BigTIFF file (an EXIF block is one too)."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    offset_at, offset_format, count_format, entry_size = (8, "Q", "Q", 20) if big else (4, "I", "H", 12)
-    (directory,) = struct.unpack_from(order + offset_format, data, offset_at)
-    (count,) = struct.unpack_from(order + count_format, data, directory)
-    first = directory + struct.calcsize(count_format)
-    tags: dict[int, int] = {}
-    for at in range(first, first + min(count, 1000) * entry_size, entry_size):
-        tag, kind = struct.unpack_from(order + "HH", data, at)
-        if kind in (3, 4):  # 16 and 32 bits
-            value_at = at + (12 if big else 8)
-            (value,) = struct.unpack_from(order + "HI"[kind - 3], data, value_at)
-            tags.setdefault(tag, value)  # of repeated tags readers take the first
-    return tags
-
-
-_FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[bytes], _Header]], ...] = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff"), _probe_jpeg),
-    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _probe_png),
-    ("WebP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _probe_webp),
-    ("BMP", re.compile(rb"BM.{12}[\x0c-\x7c]\0\0\0", re.DOTALL), _probe_bmp),
-    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), _probe_tiff),
-    ("GIF", re.compile(rb"GIF8[79]a"), _probe_gif),
-    ("PNM", re.compile(rb"P[1-6][\s#]"), _probe_pnm),
-)
-
-
-def _cut_short(kind: str, data: bytes) -> ImageError:
-    return ImageError(f"image: expected whole {kind} data, but it is cut short after {len(data):,} bytes")
-
-
 def _guess(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return "a HEIC, AVIF or video file; open it with Pillow or convert it"
@@ -354,7 +190,7 @@ def _from_pillow(image: Any) -> RGBImage:
     _check_size(*image.size)
     try:
         image.load()  # first: a PNG may tell its orientation last, and Pillow turns TIFFs upright on loading
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
         if image.mode not in ("L", "LA", "RGB", "RGBA", "F", "I") and not image.mode.startswith("I;16"):
             image = image.convert("RGBA")  # not to RGB, which warns about transparent palettes
         pixels = np.array(image)  # a copy of our own: a view of Pillow's bytes would be read-only

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from cascade.datasets import Detections, Photo
+from cascade.datasets import Boxed, Photo
 from eval.overlap import FloatArray
+from eval.predictions import Found
 from eval.regions import draw_ellipse, draw_rectangle, region_overlaps
 
 __all__ = ["FALSE_POSITIVES", "LONGEST_SIDE", "MATCH", "FddbResult", "evaluate"]
@@ -71,7 +72,7 @@ class _Step:
 
 def evaluate(
     photos: Iterable[Photo],
-    detections: Mapping[str, Detections],
+    detections: Mapping[str, Boxed],
     *,
     sizes: Mapping[str, tuple[int, int]] | None = None,
     longest_side: int = LONGEST_SIDE,
@@ -81,7 +82,7 @@ def evaluate(
 
     photos        with ``ellipses``, as ``read_fddb`` gives them; every one is judged, and one without an
                   entry in ``detections`` counts as a photo in which nothing was found
-    detections    boxes or ellipses by photo name; names that no photo has are not looked at
+    detections    boxes, or ellipses where they have an attribute of that name, by photo name; names that no photo has are not looked at
     sizes         width and height of photos by name, where known (else ``Photo.size``); regions are clipped
                   to them, or to a square of ``longest_side`` pixels
     progress      is put around the photos, for a bar such as tqdm
@@ -103,11 +104,11 @@ def evaluate(
     return _curves(len(ordered), faces, steps)
 
 
-def _photo_steps(photo: Photo, found: Detections, size: tuple[int, int]) -> list[_Step]:
+def _photo_steps(photo: Photo, found: Boxed, size: tuple[int, int]) -> list[_Step]:
     """Return what the photo adds at each of its scores, best score first."""
     if photo.ellipses is None:
         raise ValueError(f"{photo.name}: FDDB needs the ellipses of its faces")
-    found = _in_fixed_order(found)
+    found = _in_fixed_order(Found(found.boxes, found.scores, None, getattr(found, "ellipses", None)))
     truth = [draw_ellipse(ellipse, *size) for ellipse in photo.ellipses]
     if found.ellipses is None:
         regions = [draw_rectangle(box, *size) for box in found.boxes]
@@ -126,12 +127,10 @@ def _photo_steps(photo: Photo, found: Detections, size: tuple[int, int]) -> list
     return steps
 
 
-def _in_fixed_order(found: Detections) -> Detections:
+def _in_fixed_order(found: Found) -> Found:
     """Sort detections by score, then place: equally good pairings then come out the same for any order."""
     shapes = found.boxes if found.ellipses is None else found.ellipses
-    order = np.lexsort((*shapes.T, -found.scores))
-    ellipses = None if found.ellipses is None else found.ellipses[order]
-    return Detections(found.boxes[order], found.scores[order], ellipses)
+    return found.at(np.lexsort((*shapes.T, -found.scores)))
 
 
 def _best_pairs(overlaps: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
 from eval.overlap import FloatArray
@@ -32,6 +32,8 @@ class Found:
     scores     (N,) float64, any finite number
     landmarks  (N, 5, 2) float64 in pixels: left eye, right eye, nose, left and right mouth corner as seen in
                the image; None where the detector has none
+    ellipses   (N, 5) float64: major radius, minor radius, angle, centre x, centre y, where the detector gives
+               ellipses (``boxes`` are then the boxes around them); else None
 
     Raises ValueError for other shapes, numbers that are not finite, and corners out of order.
     """
@@ -39,11 +41,13 @@ class Found:
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray | None = None
+    ellipses: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        checked = Detections(self.boxes, self.scores)
+        checked = Detections(self.boxes, self.scores, self.ellipses)
         object.__setattr__(self, "boxes", checked.boxes)
         object.__setattr__(self, "scores", checked.scores)
+        object.__setattr__(self, "ellipses", checked.ellipses)
         if self.landmarks is not None:
             landmarks = np.asarray(self.landmarks, np.float64)
             if landmarks.shape != (len(checked), 5, 2) or not np.isfinite(landmarks).all():
@@ -55,9 +59,14 @@ class Found:
 
     def at_least(self, score: float) -> Found:
         """Return what has this score or more."""
-        keep = self.scores >= score
-        landmarks = None if self.landmarks is None else self.landmarks[keep]
-        return Found(self.boxes[keep], self.scores[keep], landmarks)
+        return self.at(np.flatnonzero(self.scores >= score))
+
+    def at(self, indices: NDArray[np.int64]) -> Found:
+        """Return the detections at these places, in this order."""
+        landmarks, ellipses = (
+            None if part is None else part[indices] for part in (self.landmarks, self.ellipses)
+        )
+        return Found(self.boxes[indices], self.scores[indices], landmarks, ellipses)
 
     def rows(self) -> list[list[float]]:
         """Return one row of 5 numbers for each detection, or of 15 with landmarks."""
@@ -110,7 +119,9 @@ def read_predictions(source: str | Path) -> Predictions:
     if source.suffix.lower() == ".npz":
         return _from_npz(source)
     read = read_fddb_detections if source.suffix.lower() == ".txt" else read_wider_predictions
-    return Predictions({name: Found(each.boxes, each.scores) for name, each in read(source).items()})
+    return Predictions(
+        {name: Found(each.boxes, each.scores, None, each.ellipses) for name, each in read(source).items()}
+    )
 
 
 def to_json(found: Mapping[str, Found], about: Mapping[str, Any]) -> str:

@@ -119,8 +119,7 @@ def merge(parts: Sequence[Found], overlap: float = MERGE_OVERLAP) -> Found:
         if left[k]:
             kept.append(k)
             left &= shared[k] <= overlap
-    keep = np.array(kept, np.int64)
-    return Found(boxes[keep], scores[keep], None if landmarks is None else landmarks[keep])
+    return Found(boxes, scores, landmarks).at(np.array(kept, np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""What several test files share: single-threaded arithmetic, patient hypothesis, and weights that need no training."""
+"""What several test files share: one thread, a patient hypothesis, and weights that need no training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is handed to the native core, it answers or raises an error that names the argument: it never crashes."""
+"""Whatever the native core is handed, it answers or raises an error naming the argument, never crashes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def test_wrong_images(image: Any) -> None:
 
 def test_wrong_lists_of_images() -> None:
     for images in (None, 3, [], (), "ab", IMAGE[None]):
-        refuses(lambda images=images: _native.cut(images, SCALES, BOXES, 24), "^images: expected a list of arrays")
+        refuses(
+            lambda images=images: _native.cut(images, SCALES, BOXES, 24), "^images: expected a list of arrays"
+        )
 
 
 # Boxes
@@ -117,7 +119,10 @@ def test_wrong_arrays_of_boxes(boxes: Any) -> None:
 @pytest.mark.parametrize("box", WRONG_PLACES.values(), ids=WRONG_PLACES.keys())
 def test_wrong_places(box: tuple[float, ...]) -> None:
     refuses(lambda: _native.resample(IMAGE, box, 5, 5), "^box: expected finite x1 < x2 and y1 < y2")
-    refuses(lambda: _native.cut([IMAGE], SCALES, [BOXES[0], box], 24), "^boxes: expected finite x1 < x2 and y1 < y2")
+    refuses(
+        lambda: _native.cut([IMAGE], SCALES, [BOXES[0], box], 24),
+        "^boxes: expected finite x1 < x2 and y1 < y2",
+    )
 
 
 @pytest.mark.parametrize("box", [None, "abcd", 5, (0, 0, 5), (0, 0, 5, 5, 5), [BOX], (0, 0, "a", 5), {}])
@@ -150,7 +155,18 @@ def test_offsets_of_another_length() -> None:
 
 @pytest.mark.parametrize(
     "scales",
-    [None, [], [(1.0,)], (1.0, 1.0), [(1.0, 1.0)] * 2, [(NAN, 1)], [(0, 1)], [(1, -1)], [(INF, 1)], [("a", 1)]],
+    [
+        None,
+        [],
+        [(1.0,)],
+        (1.0, 1.0),
+        [(1.0, 1.0)] * 2,
+        [(NAN, 1)],
+        [(0, 1)],
+        [(1, -1)],
+        [(INF, 1)],
+        [("a", 1)],
+    ],
 )
 def test_wrong_scales(scales: Any) -> None:
     refuses(lambda: _native.cut([IMAGE], scales, BOXES, 24), "^scales: expected ")
@@ -197,7 +213,10 @@ def test_wrong_thresholds(number: Any) -> None:
 
 def test_numbers_below_their_least() -> None:
     refuses(lambda: _native.clip(BOXES, -1, 5), "^width: expected a number of at least 0, got -1")
-    refuses(lambda: _native.soft_nms(BOXES, [0.5], sigma=-0.5), "^sigma: expected a number of at least 0, got -0.5")
+    refuses(
+        lambda: _native.soft_nms(BOXES, [0.5], sigma=-0.5),
+        "^sigma: expected a number of at least 0, got -0.5",
+    )
 
 
 @pytest.mark.parametrize("mode", ["iou", "", None, 1, ["union"]])
@@ -249,14 +268,26 @@ WRONG_LAYERS: dict[str, tuple[Any, str]] = {
     "none in it": ([None], "^layers: layer 0 cannot be read"),
     "an empty one": ([convolution(kernel=2), {}], "^layers: layer 1 cannot be read"),
     "no weight": ([{"kind": "conv", "stride": 1}], "^layers: layer 0 cannot be read"),
-    "another kind": ([{"kind": "norm", "stride": 1}], "^layers: layer 0 is 'norm', expected 'conv' or 'pool'"),
+    "another kind": (
+        [{"kind": "norm", "stride": 1}],
+        "^layers: layer 0 is 'norm', expected 'conv' or 'pool'",
+    ),
     "pool of 0": ([pool(0)], "^layers: kernel of layer 0: expected 1 to 16, got 0"),
     "pool of 17": ([pool(17)], "^layers: kernel of layer 0: expected 1 to 16, got 17"),
     "stride 0": ([pool(2, 0)], "^layers: stride of layer 0: expected 1 to 16, got 0"),
     "stride -1": ([convolution(stride=-1)], "^layers: stride of layer 0: expected 1 to 16, got -1"),
-    "half a stride": ([pool(2, 1.5)], "^layers: layer 0 cannot be read.*stride of layer 0: expected a whole number"),
-    "other inputs": ([convolution(inputs=4)], r"^layers: layer 0 has a weight of shape .*expected \(out, 3, k, k\)"),
-    "other inputs later": ([convolution(5), convolution(2, 6)], r"^layers: layer 1 has a weight .*\(out, 5, k, k\)"),
+    "half a stride": (
+        [pool(2, 1.5)],
+        "^layers: layer 0 cannot be read.*stride of layer 0: expected a whole number",
+    ),
+    "other inputs": (
+        [convolution(inputs=4)],
+        r"^layers: layer 0 has a weight of shape .*expected \(out, 3, k, k\)",
+    ),
+    "other inputs later": (
+        [convolution(5), convolution(2, 6)],
+        r"^layers: layer 1 has a weight .*\(out, 5, k, k\)",
+    ),
     "no outputs": ([convolution(0)], "^layers: layer 0 has a weight of shape"),
     "too many outputs": (
         [{**convolution(), "weight": np.broadcast_to(np.float32(0), ((1 << 14) + 1, 3, 1, 1))}],
@@ -273,8 +304,14 @@ WRONG_LAYERS: dict[str, tuple[Any, str]] = {
     "short slope": ([{**convolution(), "slope": [0.0]}], r"^layers: layer 0 has .*slope \(1,\)"),
     "no bias": ([{**convolution(), "bias": None}], "^layers: "),
     "larger than the crop": ([convolution(kernel=5)], "^layers: layer 0 does not fit its input"),
-    "later larger": ([convolution(kernel=3), convolution(2, 2, 3)], "^layers: layer 1 does not fit its input"),
-    "too small": ([convolution(kernel=2)], r"^layers: a crop of 4 pixels ends on 3 \* 3 positions, expected 1"),
+    "later larger": (
+        [convolution(kernel=3), convolution(2, 2, 3)],
+        "^layers: layer 1 does not fit its input",
+    ),
+    "too small": (
+        [convolution(kernel=2)],
+        r"^layers: a crop of 4 pixels ends on 3 \* 3 positions, expected 1",
+    ),
 }
 
 
@@ -290,7 +327,6 @@ def test_a_network_cannot_be_had_without_layers_or_made_anew() -> None:
     with suppress(TypeError):
         whole.__init__([pool()], 2)  # type: ignore[misc]
     np.testing.assert_array_equal(whole.forward(crops), before)
-    refuses(lambda: _native.Network.forward(object(), crops), "Network")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +346,10 @@ def test_wrong_crops(crops: Any) -> None:
 
 
 def test_sliding_needs_two_outputs() -> None:
-    refuses(lambda: _native.Network([convolution(1)], 4).slide(IMAGE, 0, 0.0), "^layers: expected at least 2 outputs")
+    refuses(
+        lambda: _native.Network([convolution(1)], 4).slide(IMAGE, 0, 0.0),
+        "^layers: expected at least 2 outputs",
+    )
 
 
 def test_sliding_needs_a_bounded_stride() -> None:
@@ -320,7 +359,20 @@ def test_sliding_needs_a_bounded_stride() -> None:
 
 # Anything at all
 
-numbers = st.one_of(st.integers(-(2**65), 2**65), st.integers(-3, 40), st.floats(), st.none(), st.text(max_size=2))
+
+def answer(call: Callable[[], Any], beginnings: tuple[str, ...]) -> Any:
+    """What the call returns, or None if it raised an error that begins as it should."""
+    try:
+        return call()
+    except TYPED as error:
+        if not str(error).startswith(beginnings):
+            raise
+        return None
+
+
+numbers = st.one_of(
+    st.integers(-(2**65), 2**65), st.integers(-3, 40), st.floats(), st.none(), st.text(max_size=2)
+)
 
 
 @given(st.lists(numbers, min_size=3, max_size=5), numbers, numbers)
@@ -328,24 +380,19 @@ numbers = st.one_of(st.integers(-(2**65), 2**65), st.integers(-3, 40), st.floats
 def test_resample_never_crashes(box: list[Any], width: Any, height: Any) -> None:
     if isinstance(width, int) and isinstance(height, int) and width * height > 1 << 14:
         width = height = 0
-    try:
-        found = _native.resample(IMAGE, box, width, height)
-    except TYPED as error:
-        assert str(error).startswith(("box:", "width:", "height:"))
-    else:
-        assert found.shape == (height, width, 3)
+    found = answer(lambda: _native.resample(IMAGE, box, width, height), ("box:", "width:", "height:"))
+    assert found is None or found.shape == (height, width, 3)
 
 
-@given(st.lists(st.tuples(*[st.floats()] * 4), max_size=4), st.lists(st.tuples(*[st.floats()] * 2), max_size=2))
+@given(
+    st.lists(st.tuples(*[st.floats()] * 4), max_size=4), st.lists(st.tuples(*[st.floats()] * 2), max_size=2)
+)
 @settings(max_examples=200)
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
 def test_cut_never_crashes(boxes: list[Any], scales: list[Any]) -> None:
-    try:
-        crops = _native.cut([IMAGE] * 2, scales, np.array(boxes, np.float64).reshape(-1, 4), 8)
-    except TYPED as error:
-        assert str(error).startswith(("boxes:", "scales:"))
-    else:
-        assert crops.shape == (len(boxes), 8, 8, 3)
+    edges = np.array(boxes, np.float64).reshape(-1, 4)
+    crops = answer(lambda: _native.cut([IMAGE] * 2, scales, edges, 8), ("boxes:", "scales:"))
+    assert crops is None or crops.shape == (len(boxes), 8, 8, 3)
 
 
 @given(st.lists(st.tuples(*[st.floats(width=32)] * 5), max_size=6), st.floats(), st.floats())
@@ -359,9 +406,5 @@ def test_box_functions_never_crash(rows: list[Any], threshold: float, sigma: flo
         lambda: _native.calibrate(boxes, boxes[::-1], True),
         lambda: _native.clip(boxes, threshold, sigma),
     ):
-        try:
-            found = call()
-        except TYPED as error:
-            assert ": expected " in str(error)
-        else:
-            assert len(found[0] if isinstance(found, tuple) else found) <= len(boxes)
+        found = answer(call, ("boxes, scores:", "threshold:", "sigma:", "width:", "height:"))
+        assert found is None or len(found[0] if isinstance(found, tuple) else found) <= len(boxes)

@@ -17,13 +17,19 @@ anything = st.floats(-1e4, 1e4, width=32)
 
 
 @st.composite
-def scored_boxes(draw: st.DrawFn, edges: st.SearchStrategy[float] = quarters) -> tuple[np.ndarray, np.ndarray]:
+def scored_boxes(
+    draw: st.DrawFn, edges: st.SearchStrategy[float] = quarters
+) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 4), some empty or inside out, and scores (n,) with many ties."""
     rows = draw(st.lists(st.tuples(edges, edges, edges, edges), max_size=25))
     boxes = np.array(rows, np.float32).reshape(-1, 4)
     if draw(st.booleans()):
-        boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1)
-    scores = draw(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), min_size=len(rows), max_size=len(rows)))
+        boxes = np.concatenate(
+            [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1
+        )
+    scores = draw(
+        st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), min_size=len(rows), max_size=len(rows))
+    )
     return boxes, np.array(scores, np.float32)
 
 
@@ -46,7 +52,11 @@ def slow_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, mode: str)
         best, *left = left
         kept.append(best)
         # as the core does: the quotient rounded to float32 against the threshold in float32
-        left = [i for i in left if not np.float32(float(overlap(boxes[best], boxes[i], mode))) > np.float32(threshold)]
+        left = [
+            i
+            for i in left
+            if not np.float32(float(overlap(boxes[best], boxes[i], mode))) > np.float32(threshold)
+        ]
     return kept
 
 
@@ -54,7 +64,9 @@ def slow_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, mode: str)
 
 
 @given(scored_boxes(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 0.7, 1.0]), st.sampled_from(["union", "min"]))
-def test_nms_is_the_greedy_one(given_boxes: tuple[np.ndarray, np.ndarray], threshold: float, mode: str) -> None:
+def test_nms_is_the_greedy_one(
+    given_boxes: tuple[np.ndarray, np.ndarray], threshold: float, mode: str
+) -> None:
     boxes, scores = given_boxes
     kept = _native.nms(boxes, scores, threshold, mode)
     assert kept.dtype == np.int64
@@ -132,7 +144,7 @@ def test_iou_is_right_bounded_and_symmetric(a: tuple[float, ...], b: tuple[float
 
 
 def replay(
-    boxes: np.ndarray, scores: np.ndarray, threshold: float, sigma: float, floor: float, kept: list[int]
+    boxes: np.ndarray, scores: np.ndarray, kept: list[int], *, threshold: float, sigma: float, floor: float
 ) -> list[float]:
     """Runs soft suppression with the choices made, checking that each was the best there was."""
     left, values, found = set(range(len(boxes))), scores.astype(np.float64), []
@@ -165,7 +177,11 @@ def test_soft_nms_decays_and_drops(
     before = scores.copy()
     kept, decayed = _native.soft_nms(boxes, scores, threshold, sigma, floor)
     assert (kept.dtype, decayed.dtype, kept.shape) == (np.int64, np.float32, decayed.shape)
-    np.testing.assert_allclose(decayed, replay(boxes, before, threshold, sigma, floor, kept.tolist()), atol=1e-5)
+    np.testing.assert_allclose(
+        decayed,
+        replay(boxes, before, kept.tolist(), threshold=threshold, sigma=sigma, floor=floor),
+        atol=1e-5,
+    )
     np.testing.assert_array_equal(scores, before)
     assert (np.diff(decayed) <= 0).all()
 
@@ -186,13 +202,11 @@ def test_soft_nms_of_equal_boxes_leaves_one() -> None:
 
 def slow_calibrate(boxes: np.ndarray, offsets: np.ndarray, square: bool) -> np.ndarray:
     out = []
-    for (x1, y1, x2, y2), moves in zip(boxes.astype(float), offsets.astype(float), strict=True):
-        width, height = x2 - x1, y2 - y1
-        x1, y1, x2, y2 = x1 + moves[0] * width, y1 + moves[1] * height, x2 + moves[2] * width, y2 + moves[3] * height
-        if square:
-            x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2
-            x1, y1, x2, y2 = x - half, y - half, x + half, y + half
-        out.append((x1, y1, x2, y2))
+    for box, moves in zip(boxes.astype(float), offsets.astype(float), strict=True):
+        width, height = box[2] - box[0], box[3] - box[1]
+        x1, y1, x2, y2 = box + moves * (width, height, width, height)
+        x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2
+        out.append((x - half, y - half, x + half, y + half) if square else (x1, y1, x2, y2))
     return np.array(out).reshape(-1, 4)
 
 

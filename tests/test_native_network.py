@@ -119,7 +119,19 @@ def test_extreme_crops_stay_finite() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1), (5, 5), (12, 12), (13, 40), (23, 23), (22, 24), (24, 57), (61, 38), (100, 3), (3, 100), (97, 131)],
+    [
+        (1, 1),
+        (5, 5),
+        (12, 12),
+        (13, 40),
+        (23, 23),
+        (22, 24),
+        (24, 57),
+        (61, 38),
+        (100, 3),
+        (3, 100),
+        (97, 131),
+    ],
 )
 def test_slide_is_torchs_whatever_the_size(family: str, level: str, shape: tuple[int, int]) -> None:
     network, native = named(family, "pnet", level)
@@ -181,7 +193,9 @@ def test_slide_over_very_long_images(level: str, shape: tuple[int, int]) -> None
     """Wider than a strip's usual number of windows, and taller than many strips."""
     network, native = named("default", "pnet", level)
     image = noise(*shape, 3)
-    np.testing.assert_allclose(native.slide(image, 8, -np.inf), slid(network, image, 8), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(
+        native.slide(image, 8, -np.inf), slid(network, image, 8), rtol=0, atol=TOLERANCE
+    )
 
 
 def test_slide_takes_views() -> None:
@@ -229,7 +243,9 @@ def test_the_environment_chooses_the_level(monkeypatch: pytest.MonkeyPatch) -> N
         assert _native.default_level() == level
         assert pair(ARCHITECTURES["default"]["pnet"], "")[1].level == level
     monkeypatch.setenv("CASCADE_SIMD", "altivec")
-    with pytest.raises(ValueError, match="CASCADE_SIMD: expected one of .*scalar on this machine, got 'altivec'"):
+    with pytest.raises(
+        ValueError, match=r"CASCADE_SIMD: expected one of .*scalar on this machine, got 'altivec'"
+    ):
         _native.default_level()
 
 
@@ -254,7 +270,12 @@ def architectures(draw: st.DrawFn) -> Architecture:
     return Architecture("any", "pnet", field, field, tuple(layers))
 
 
-@given(architectures(), st.sampled_from(LEVELS), st.tuples(st.integers(1, 70), st.integers(1, 70)), st.integers(0, 9))
+@given(
+    architectures(),
+    st.sampled_from(LEVELS),
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    st.integers(0, 9),
+)
 @settings(max_examples=60)
 def test_any_layers_slide_and_judge_as_in_torch(
     architecture: Architecture, level: str, shape: tuple[int, int], padding: int

@@ -1,4 +1,4 @@
-"""The resampler and the crop cutter in C against the rule at the head of resample.c, written out in plain loops."""
+"""The resampler and the crop cutter in C against the rule at the head of resample.c, in plain loops."""
 
 from __future__ import annotations
 
@@ -187,7 +187,10 @@ def pyramid(sizes: list[tuple[int, int]]) -> tuple[list[np.ndarray], np.ndarray]
 SIZES = [(90, 70), (64, 50), (45, 35), (32, 25), (9, 7)]
 
 
-@given(st.lists(st.tuples(*[st.floats(-60, 150)] * 2, *[st.floats(0.1, 120)] * 2), max_size=4), st.sampled_from([1, 8, 24]))
+@given(
+    st.lists(st.tuples(*[st.floats(-60, 150)] * 2, *[st.floats(0.1, 120)] * 2), max_size=4),
+    st.sampled_from([1, 8, 24]),
+)
 @settings(max_examples=40)
 def test_cut_is_the_rule_on_every_level(rows: list[tuple[float, ...]], size: int) -> None:
     images, scales = pyramid(SIZES)
@@ -209,7 +212,9 @@ def test_one_workspace_serves_crops_of_every_size_at_once(level: str) -> None:
     """The widest box and the widest level may belong to different crops."""
     images, scales = pyramid([(200, 30), (20, 28)])
     scales[1] = 0.9
-    boxes = np.array([(-400, 0, 500, 30), (0, 0, 200, 8), (0, -300, 20, 300), (3, 3, 4, 4.5), (10, 10, 40, 40)])
+    boxes = np.array(
+        [(-400, 0, 500, 30), (0, 0, 200, 8), (0, -300, 20, 300), (3, 3, 4, 4.5), (10, 10, 40, 40)]
+    )
     together = _native.cut(images, scales, boxes, 16, level=level)
     for box, crop in zip(boxes, together, strict=True):
         np.testing.assert_array_equal(_native.cut(images, scales, box[None], 16, level=level)[0], crop)
@@ -228,6 +233,13 @@ def test_snap_rounds_to_sixteenths() -> None:
 
 def test_choose_levels_takes_the_smallest_that_is_large_enough() -> None:
     scales = [(1, 1), (0.5, 0.5), (0.25, 0.2)]
-    boxes = [(0, 0, 96, 96), (0, 0, 120, 120), (0, 0, 48, 200), (0, 0, 47, 200), (0, 0, 5, 5), (0, 0, 500, 500)]
+    boxes = [
+        (0, 0, 96, 96),
+        (0, 0, 120, 120),
+        (0, 0, 48, 200),
+        (0, 0, 47, 200),
+        (0, 0, 5, 5),
+        (0, 0, 500, 500),
+    ]
     assert _native.choose_levels(scales, boxes, 24).tolist() == [1, 2, 1, 0, 0, 2]
     assert _native.choose_levels(scales, np.empty((0, 4)), 24).shape == (0,)

@@ -1,0 +1,245 @@
+"""What the commands share: options, gathering predictions, and the parts of a summary."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from cascade.datasets import Photo
+from cascade.version import __version__
+from eval.predictions import Found, Predictions, match_names, read_predictions
+from eval.report import subset_note
+from eval.running import OurDetector, Run, Settings, run
+
+__all__ = ["Entry", "Gathered", "add_detector", "add_shared", "gather", "progress", "read_compared", "summary"]
+
+OURS = "cascade"
+LEAVE_OUT, COUNT = "leave-out", "count"
+NAMES_SHOWN = 5
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One detector's results on the judged photos, and which names did not fit."""
+
+    name: str
+    found: Mapping[str, Found]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The hash of its weights where known."""
+        value = self.about.get("weights_sha256")
+        return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """The photos to judge, of how many in the set, and the detectors, the main one first."""
+
+    photos: list[Photo]
+    full: int
+    entries: list[Entry]
+    ran: Run | None = None
+
+    @property
+    def subset(self) -> str | None:
+        """Return "180 of 3,226 photos", or None when all were judged."""
+        return subset_note(len(self.photos), self.full)
+
+    @property
+    def note(self) -> str:
+        """The same for titles, where all photos are named too."""
+        return f"subset: {self.subset}" if self.subset else f"{self.full:,} photos"
+
+
+def progress(label: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
+    """Return what puts a progress bar around a sequence; it is silent where stderr is no terminal."""
+    return lambda items: tqdm(items, desc=label, unit="photo", disable=None, leave=False)
+
+
+def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
+    """Add the options of every evaluation; ``missing`` is the default of --missing."""
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
+    parser.add_argument("--name", help="name of the detector in tables and figures")
+    parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        type=name_and_file,
+        metavar="NAME=FILE",
+        help="judge these predictions too and draw them in the same figure (may be repeated)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=(LEAVE_OUT, COUNT),
+        default=missing,
+        help=f"photos without an entry in the predictions: judge the others as a subset, or count them as photos "
+        f"in which nothing was found (default: {missing})",
+    )
+    add_detector(parser)
+
+
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    """Add the options of our own detector."""
+    group = parser.add_argument_group("our detector, where it is run")
+    group.add_argument("--weights", metavar="NAME|DIR", help="a shipped set or a folder (default: the default set)")
+    group.add_argument("--min-face", type=float, metavar="PX", help="smallest face in pixels")
+    group.add_argument("--max-face", type=float, metavar="PX", help="largest face in pixels")
+    group.add_argument("--scale-factor", type=float, metavar="F", help="step of the detector's own pyramid")
+    group.add_argument("--thresholds", type=float, nargs=3, metavar=("P", "R", "O"), help="of the three networks")
+    group.add_argument(
+        "--score-floor",
+        type=float,
+        default=0.02,
+        metavar="S",
+        help="report faces from this score on, in place of the last threshold, so that the whole curve is judged "
+        "(default: %(default)s)",
+    )
+    group.add_argument("--engine", choices=("native", "torch"))
+    group.add_argument("--threads", type=int, metavar="N")
+    group.add_argument("--device", metavar="NAME", help="for the torch engine, such as cuda")
+    group.add_argument(
+        "--input",
+        choices=("original", "vga"),
+        default="original",
+        help="photos as they are, or scaled so that the longer side has 640 pixels (default: %(default)s)",
+    )
+    group.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        metavar="F",
+        help="look at the photo at each of these further scales and merge (default: 1)",
+    )
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return the settings of our detector that the options ask for."""
+    names = ("weights", "min_face", "max_face", "scale_factor", "score_floor", "engine", "threads", "device")
+    given = {name: getattr(args, name) for name in names}
+    thresholds = None if args.thresholds is None else tuple(args.thresholds)
+    return Settings(**given, thresholds=thresholds, input_rule=args.input, scales=tuple(args.scales))
+
+
+def name_and_file(text: str) -> tuple[str, Path]:
+    """Split NAME=FILE; raises ArgumentTypeError."""
+    name, _, file = text.partition("=")
+    if not name or not file:
+        raise argparse.ArgumentTypeError(f"NAME=FILE expected, got {text!r}")
+    return name, Path(file)
+
+
+def read_compared(pairs: Sequence[tuple[str, Path]], main: str | None) -> dict[str, Predictions]:
+    """Read the files of --compare; raises ValueError when two detectors have the same name."""
+    names = [name for name, _ in pairs] + ([] if main is None else [main])
+    if len(set(names)) < len(names):
+        raise ValueError(f"two detectors have the same name: {', '.join(sorted(names))}")
+    return {name: read_predictions(file) for name, file in pairs}
+
+
+def gather(args: argparse.Namespace, photos: Sequence[Photo], source: Path | None, full: int) -> Gathered:
+    """Read or compute all predictions and settle which photos are judged.
+
+    With a ``source`` file these are the photos that it has entries for, or all of them with ``--missing count``.
+    Without, our detector is run on the photos that are there and can be read. The detectors of --compare are
+    judged on the same photos. ``full`` is the size of the whole set. Raises ValueError when no photo is left.
+    """
+    name = args.name or (OURS if source is None else source.stem)
+    others = read_compared(args.compare, name)
+    ran: Run | None = None
+    if source is None:
+        ran, about = run_ours(args, photos)
+        judged = [photo for photo in photos if photo.name in ran.found]
+        main = Entry(name, ran.found, about)
+    else:
+        predictions = read_predictions(source)
+        matched = match_names([photo.name for photo in photos], predictions.found)
+        keep_all = args.missing == COUNT
+        judged = [photo for photo in photos if keep_all or photo.name in matched.found]
+        main = Entry(name, matched.found, predictions.about, matched.missing, matched.unknown)
+        if not matched.found:
+            raise ValueError(f"{source}: none of its {len(predictions.found)} photos is among those to judge")
+    if not judged:
+        raise ValueError("there is no photo to judge")
+    names = [photo.name for photo in judged]
+    entries = [main]
+    for other, predictions in others.items():
+        matched = match_names(names, predictions.found)
+        entries.append(Entry(other, matched.found, predictions.about, matched.missing, matched.unknown))
+    return Gathered(judged, full, entries, ran)
+
+
+def run_ours(args: argparse.Namespace, photos: Sequence[Photo]) -> tuple[Run, dict[str, Any]]:
+    """Run our detector on the photos that are on disk; raises ValueError when none is."""
+    present = [photo for photo in photos if photo.path.is_file()]
+    if not present:
+        where = photos[0].path if photos else "none listed"
+        raise ValueError(f"no photo of the set is there to look at (first: {where})")
+    detector = OurDetector(settings_of(args))
+    return run(progress("detecting")(present), detector), detector.about()
+
+
+def summary(
+    task: str, args: argparse.Namespace, gathered: Gathered, figures: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what summary.json holds for every task; ``figures`` are each detector's own by its name."""
+    main, *others = gathered.entries
+    problems = _problems(gathered)
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return {
+        "task": task,
+        "detector": main.name,
+        **figures[main.name],
+        "photos": len(gathered.photos),
+        "photos_in_set": gathered.full,
+        "subset": gathered.subset,
+        "broken_photos": len(gathered.ran.broken) if gathered.ran else 0,
+        "missing_predictions": len(main.missing),
+        "unknown_predictions": len(main.unknown),
+        "problems": problems,
+        "settings": dict(main.about.get("settings", {})),
+        "weights_sha256": main.weights_sha256,
+        "compared": {each.name: {**figures[each.name], **_fit(each)} for each in others},
+        "command": shlex.join(args.command_line),
+        "version": __version__,
+        "seconds": round(time.perf_counter() - args.started, 3),
+    }
+
+
+def _fit(entry: Entry) -> dict[str, Any]:
+    return {
+        "missing_predictions": len(entry.missing),
+        "unknown_predictions": len(entry.unknown),
+        "weights_sha256": entry.weights_sha256,
+    }
+
+
+def _problems(gathered: Gathered) -> list[str]:
+    problems = [f"broken photo: {reason}" for reason in (gathered.ran.broken.values() if gathered.ran else ())]
+    for entry in gathered.entries:
+        if entry.missing:
+            problems.append(f"{entry.name}: no entry for {_listed(entry.missing)}")
+        if entry.unknown:
+            problems.append(f"{entry.name}: not among the photos: {_listed(entry.unknown)}")
+    return problems
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{len(names)} photos ({shown}{f' and {more} more' if more > 0 else ''})"

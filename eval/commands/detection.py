@@ -1,0 +1,153 @@
+"""``python -m eval detection``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cascade.datasets import Dataset, read_coco, read_folder, read_photo_list, read_wider
+from eval import figures, report
+from eval.commands import common
+from eval.detection import OVERLAPS, DetectionResult, evaluate
+from eval.predictions import to_json
+
+HEADER = ("detector", "score", "recall", "precision", "false_positives", "false_positives_per_photo", "photos")
+WIDER_MIN_SIZE = 12.0
+UNLABELLED = "photos may hold faces without a label: precision, AP and false positives mean little here, recall counts"
+
+
+def add_parsers(verbs: Any) -> None:
+    """Add the command to the parser."""
+    parser = verbs.add_parser("detection", help="plain average precision on any labelled photos")
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        metavar="FILE|DIR",
+        help="COCO JSON file, WIDER FACE annotation (.mat, _bbx_gt.txt), or a folder of photos without any face",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
+    parser.add_argument("--photos", type=Path, metavar="FILE", help="judge only the photos that this file lists")
+    parser.add_argument("--predictions", type=Path, metavar="FILE|DIR", help="(default: run our detector)")
+    parser.add_argument(
+        "--min-size",
+        type=float,
+        metavar="PX",
+        help="ignore faces whose shorter side is smaller (default: 12 for WIDER FACE, else 0)",
+    )
+    common.add_shared(parser, missing=common.COUNT)
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> None:
+    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    args.started = time.perf_counter()
+    truth, full = read_truth(args)
+    min_size = args.min_size if args.min_size is not None else WIDER_MIN_SIZE if is_wider(args.data) else 0.0
+    gathered = common.gather(args, list(truth), args.predictions, full)
+    results = {e.name: evaluate(gathered.photos, e.found, min_size=min_size) for e in gathered.entries}
+    labelled = all(photo.fully_labelled for photo in gathered.photos)
+    if not labelled:
+        print(f"warning: {UNLABELLED}", file=sys.stderr)
+    with report.output_folder(args.out) as folder:
+        report.write_csv(folder / "curves.csv", HEADER, _rows(results, gathered))
+        figures.draw_detection(folder / "curves.png", results, f"{truth.name}, {gathered.note}")
+        if gathered.ran is not None:
+            main = gathered.entries[0]
+            (folder / "predictions.json").write_text(to_json(main.found, main.about), encoding="utf-8")
+        parts = {name: detection_figures(each) for name, each in results.items()}
+        summary = common.summary("detection", args, gathered, parts)
+        summary["fully_labelled"] = labelled
+        summary["settings"] |= {"overlaps": list(OVERLAPS), "min_size": min_size, "missing": args.missing}
+        report.write_summary(folder, summary)
+    print(_table(results, gathered, truth.name))
+
+
+def is_wider(data: Path) -> bool:
+    """Tell a WIDER FACE annotation by its suffix."""
+    return data.suffix.lower() in (".mat", ".txt")
+
+
+def read_truth(args: argparse.Namespace) -> tuple[Dataset, int]:
+    """Read the labels, those of the photos asked for, and the number of photos of the whole set."""
+    listed = None if args.photos is None else read_photo_list(args.photos)
+    if args.data.is_dir():
+        whole = read_folder(args.data, fully_labelled=True, strict=True)
+    elif is_wider(args.data):
+        images = args.images or args.data.parent
+        every = read_wider(args.data, args.images, require_images=False, strict=True)
+        if listed is None:
+            # Annotations name the photos of all events; what is judged are those that are here, where any is.
+            present = tuple(photo for photo in every if photo.path.is_file())
+            chosen = Dataset(every.name, present) if present and args.predictions is None else every
+            return chosen, len(every)
+        del images
+        return read_wider(args.data, args.images, photos=listed, require_images=False, strict=True), len(every)
+    else:
+        whole = read_coco(args.data, args.images, require_images=False, strict=True)
+    if listed is None:
+        return whole, len(whole)
+    by_name = whole.by_name()
+    unknown = [name for name in listed if name not in by_name]
+    if unknown:
+        raise ValueError(f"{args.photos}: {len(unknown)} photos are not in {args.data}, such as {unknown[0]}")
+    return Dataset(whole.name, tuple(by_name[name] for name in listed)), len(whole)
+
+
+def detection_figures(result: DetectionResult) -> dict[str, Any]:
+    """Return the figures of one detector as summary.json has them."""
+    curve = result.curve
+    return {
+        "ap": curve.ap,
+        "ap_50_95": result.ap_50_95,
+        "recall": curve.final_recall,
+        "false_positives": len(curve.hits) - int(curve.hits.sum()),
+        "recall_at_fp_per_photo": result.recall_at_false_positives(),
+        "faces": curve.faces,
+        "by_size": [
+            {
+                "smallest": each.smallest,
+                "largest": each.largest,
+                "faces": each.faces,
+                "ap": each.ap,
+                "recall": each.recall,
+            }
+            for each in result.sizes
+        ],
+    }
+
+
+def _rows(results: dict[str, DetectionResult], gathered: common.Gathered) -> Iterator[tuple[Any, ...]]:
+    photos = f"{len(gathered.photos)} of {gathered.full}"
+    for name, result in results.items():
+        curve = result.curve
+        parts = (curve.scores, curve.recall, curve.precision, curve.false_positives)
+        for score, recall, precision, count in zip(*(part.tolist() for part in parts), strict=True):
+            yield name, score, recall, precision, count, count / result.photos, photos
+
+
+def _table(results: dict[str, DetectionResult], gathered: common.Gathered, name: str) -> str:
+    rates = list(next(iter(results.values())).recall_at_false_positives())
+    recalls = [f"recall at {rate} FP/photo" for rate in rates]
+    header = ["detector", "AP 0.5", "AP 0.5:0.95", "recall", "false positives", *recalls]
+    rows: list[list[Any]] = []
+    for detector, result in results.items():
+        part = detection_figures(result)
+        row = [detector, *(part[key] for key in ("ap", "ap_50_95", "recall", "false_positives"))]
+        rows.append([*row, *part["recall_at_fp_per_photo"].values()])
+    faces = next(iter(results.values())).curve.faces
+    lines = [f"{name}; {gathered.note}, {faces:,} faces", report.table(header, rows)]
+    for detector, result in results.items():
+        sizes = [
+            [f"{each.smallest:g}–{each.largest:g} px", each.faces, each.ap, each.recall]
+            for each in result.sizes
+            if each.faces
+        ]
+        if sizes:
+            title = f"{detector}, by shorter side"
+            lines += ["", report.table([title, "faces", "AP 0.5", "recall"], sizes)]
+    return "\n".join(lines)

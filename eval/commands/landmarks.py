@@ -1,0 +1,110 @@
+"""``python -m eval landmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval import figures, report
+from eval.commands import common
+from eval.landmark_sets import read_landmark_set
+from eval.landmarks import FAILURE, MATCH, LandmarkResult, evaluate
+from eval.predictions import to_json
+
+HEADER = ("detector", "normaliser", "error", "share_of_all_faces", "photos")
+
+
+def add_parsers(verbs: Any) -> None:
+    """Add the command to the parser."""
+    parser = verbs.add_parser("landmarks", help="errors of five landmarks: COCO, AFLW or 300-W")
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        metavar="FILE|DIR",
+        help="COCO JSON file with five keypoints, the database of AFLW (.sqlite), or a folder of 300-W's .pts files",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help=".json or .npz (default: run our detector)")
+    common.add_shared(parser, missing=common.COUNT)
+    parser.set_defaults(execute=execute, score_floor=None)
+
+
+def execute(args: argparse.Namespace) -> None:
+    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    args.started = time.perf_counter()
+    truth = read_landmark_set(args.data, args.images)
+    gathered = common.gather(args, list(truth), args.predictions, len(truth))
+    results = {entry.name: evaluate(gathered.photos, entry.found) for entry in gathered.entries}
+    with report.output_folder(args.out) as folder:
+        report.write_csv(folder / "curves.csv", HEADER, _rows(results, gathered))
+        figures.draw_landmarks(folder / "curves.png", results, f"landmarks, {truth.name}, {gathered.note}")
+        if gathered.ran is not None:
+            main = gathered.entries[0]
+            (folder / "predictions.json").write_text(to_json(main.found, main.about), encoding="utf-8")
+        parts = {name: landmark_figures(each) for name, each in results.items()}
+        summary = common.summary("landmarks", args, gathered, parts)
+        summary["settings"] |= {"overlap": MATCH, "failure_above": FAILURE, "missing": args.missing}
+        report.write_summary(folder, summary)
+    print(_table(results, gathered, truth.name))
+
+
+def landmark_figures(result: LandmarkResult) -> dict[str, Any]:
+    """Return the figures of one detector as summary.json has them."""
+    return {
+        "error_interocular": result.error_interocular,
+        "error_box": result.error_box,
+        "failure_rate": result.failure_rate,
+        "failure_rate_of_all": result.failure_rate_of_all,
+        "faces": result.faces,
+        "matched": result.matched,
+        "undetected": result.faces - result.matched,
+        "incomplete": result.incomplete,
+        "by_landmark": result.by_landmark(),
+        "by_yaw": [asdict(each) for each in result.yaws],
+        "yaw_source": result.yaw_source,
+    }
+
+
+def _rows(results: dict[str, LandmarkResult], gathered: common.Gathered) -> Iterator[tuple[Any, ...]]:
+    photos = f"{len(gathered.photos)} of {gathered.full}"
+    errors = np.linspace(0, 0.3, 301)
+    for name, result in results.items():
+        for normaliser in ("interocular", "box"):
+            shares = result.cumulative(errors, box=normaliser == "box")
+            for error, share in zip(errors.tolist(), shares.tolist(), strict=True):
+                yield name, normaliser, error, share, photos
+
+
+def _table(results: dict[str, LandmarkResult], gathered: common.Gathered, name: str) -> str:
+    lines = [f"Landmarks of {name}; {gathered.note}"]
+    header = ["mean error over", "eye distance", "√ box area", "failed", "failed or not found", "found", "faces"]
+    rows = [
+        [
+            detector,
+            result.error_interocular,
+            result.error_box,
+            result.failure_rate,
+            result.failure_rate_of_all,
+            result.matched,
+            result.faces,
+        ]
+        for detector, result in results.items()
+    ]
+    lines.append(report.table(header, rows))
+    for detector, result in results.items():
+        points = [[point, *values.values()] for point, values in result.by_landmark().items()]
+        lines += ["", report.table([f"{detector}, by landmark", "eye distance", "√ box area"], points)]
+        turned = [
+            [f"{each.smallest:g}–{each.largest:g}°", each.error_interocular, each.error_box, each.matched, each.faces]
+            for each in result.yaws
+        ]
+        title = f"{detector}, by {result.yaw_source} yaw"
+        lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], turned)]
+    return "\n".join(lines)

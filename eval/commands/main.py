@@ -1,0 +1,30 @@
+"""The entry of ``python -m eval``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from cascade.weights import WeightsError
+from eval.commands import benchmark, detection, fddb, landmarks, wider
+
+COMMANDS = (fddb, wider, landmarks, detection, benchmark)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one evaluation; return 0, or 1 after printing what is wrong with the input."""
+    parser = argparse.ArgumentParser(prog="python -m eval", description="Judge face detectors.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="TASK")
+    for command in COMMANDS:
+        command.add_parsers(verbs)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    args = parser.parse_args(given)
+    args.command_line = ["python", "-m", "eval", *given]
+    try:
+        args.execute(args)
+    except (WeightsError, ValueError, TypeError, OSError, ImportError) as error:
+        # DatasetError and ImageError are ValueErrors; each message says what to look at.
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,329 @@
+/*
+ * Runs every function of the core at every level this machine has, over random sizes, with buffers of exactly the
+ * size that the core asks for, filled with NaN: the sanitizers see any step outside, and the comparison with the
+ * scalar level sees any value that was never written. Built and run by test_sanitize.py, which writes networks.h.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cascade.h"
+
+typedef struct {
+    int kind;
+    size_t kernel, stride, channels;
+} shape;
+
+typedef struct {
+    const char *name;
+    size_t size, padding, count;
+    shape layers[16];
+} network_shape;
+
+#include "networks.h" /* static const network_shape networks[], from cascade/architectures.py */
+
+#define LENGTH(array) (sizeof(array) / sizeof(*(array)))
+#define CHECK(condition, ...)                                                                                         \
+    do {                                                                                                              \
+        if (!(condition)) {                                                                                           \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                                           \
+            fprintf(stderr, __VA_ARGS__);                                                                             \
+            fprintf(stderr, "\n");                                                                                    \
+            exit(1);                                                                                                  \
+        }                                                                                                             \
+    } while (0)
+
+/* ---- chance and memory ----------------------------------------------------------------------------------- */
+
+static uint64_t state = 88172645463325252u;
+
+static uint64_t chance(uint64_t below) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % below;
+}
+
+static double between(double low, double high) { return low + (high - low) * (double)chance(1u << 30) / (1u << 30); }
+
+/* Exactly that many bytes, each 0xFF: NaN, if read as floats. */
+static void *exactly(size_t bytes) {
+    void *memory = malloc(bytes ? bytes : 1);
+    CHECK(memory, "no memory for %zu bytes", bytes);
+    memset(memory, 0xff, bytes);
+    return memory;
+}
+
+static uint8_t *pixels(size_t count) {
+    uint8_t *bytes = exactly(count);
+    for (size_t i = 0; i < count; i++) {
+        bytes[i] = (uint8_t)chance(256);
+    }
+    return bytes;
+}
+
+static float *floats(size_t count, double size) {
+    float *values = exactly(count * sizeof(float));
+    for (size_t i = 0; i < count; i++) {
+        values[i] = (float)between(-size, size);
+    }
+    return values;
+}
+
+static const cascade_kernels *scalar(void) {
+    const cascade_kernels *const *level = cascade_levels();
+    while (level[1] != NULL) {
+        level++;
+    }
+    CHECK(!strcmp((*level)->name, "scalar"), "the last level is %s", (*level)->name);
+    return *level;
+}
+
+/* ---- resampling ------------------------------------------------------------------------------------------ */
+
+/* `spare`: the workspace is that of larger boxes and wider images, as a batch of crops has it. */
+static uint8_t *resampled(const cascade_kernels *level, const uint8_t *image, size_t width, size_t height,
+                          const double box[4], size_t columns, size_t rows, double spare) {
+    void *workspace = exactly(cascade_resample_workspace((box[2] - box[0]) * (1 + spare), (box[3] - box[1]) * (1 + spare),
+                                                         width + (size_t)(100 * spare), columns, rows));
+    uint8_t *out = exactly(columns * rows * 3);
+    cascade_resample(level, image, width, height, box, out, columns, rows, workspace);
+    free(workspace);
+    return out;
+}
+
+static void try_box(const cascade_kernels *level, size_t width, size_t height, const double box[4], size_t columns,
+                    size_t rows) {
+    uint8_t *image = pixels(width * height * 3);
+    uint8_t *found = resampled(level, image, width, height, box, columns, rows, 0);
+    uint8_t *expected = resampled(scalar(), image, width, height, box, columns, rows, chance(2) ? between(0, 2) : 0);
+    CHECK(!memcmp(found, expected, columns * rows * 3), "%s: box %g %g %g %g of %zu * %zu to %zu * %zu", level->name,
+          box[0], box[1], box[2], box[3], width, height, columns, rows);
+    free(image);
+    free(found);
+    free(expected);
+}
+
+static void try_resampling(const cascade_kernels *level) {
+    double far = 1048575.0;
+    for (int i = 0; i < 400; i++) {
+        size_t width = 1 + chance(70), height = 1 + chance(70), columns = 1 + chance(40), rows = 1 + chance(40);
+        double whole[4] = {0, 0, (double)width, (double)height}, x = between(-90, 90), y = between(-90, 90);
+        double part[4] = {x, y, x + between(1e-3, 120), y + between(1e-3, 120)};
+        double grid[4] = {floor(x), floor(y), floor(x) + 1 + (double)chance(90), floor(y) + 1 + (double)chance(90)};
+        double huge[4] = {-between(0, far), -between(0, far), between(1, far), between(1, far)};
+        double edge[4] = {(double)width - 1e-9, (double)height - 1e-9, (double)width + 4, (double)height + 4};
+        try_box(level, width, height, whole, columns, rows);
+        try_box(level, width, height, part, columns, rows);
+        try_box(level, width, height, grid, columns, rows);
+        try_box(level, width, height, edge, columns, rows);
+        if (i < 5) {
+            try_box(level, width, height, huge, columns, rows);
+        }
+    }
+    double corners[][4] = {{-far, -far, far, far}, {far - 1, 0, far, 1}, {-far, 0, -far + 1, 1}, {0, 0, 1e-300, 1e-300}};
+    for (size_t i = 0; i < LENGTH(corners); i++) {
+        try_box(level, 3, 5, corners[i], 1, 2);
+    }
+}
+
+/* ---- networks -------------------------------------------------------------------------------------------- */
+
+/* Layers with random weights, each array exactly as long as it must be. */
+static void build(cascade_layer *layers, const network_shape *network) {
+    size_t channels = 3;
+    for (size_t i = 0; i < network->count; i++) {
+        shape s = network->layers[i];
+        cascade_layer layer = {s.kind, channels, channels, s.kernel, s.stride, NULL, NULL, NULL};
+        if (s.kind == CASCADE_CONV) {
+            size_t inputs = channels * s.kernel * s.kernel, count = inputs * s.channels;
+            float *weights = floats(count, sqrt(3.0 / (double)inputs)), *packed = exactly(count * sizeof(float));
+            cascade_pack_weights(weights, s.channels, channels, s.kernel, packed);
+            free(weights);
+            layer.out_channels = channels = s.channels;
+            layer.weights = packed;
+            layer.bias = floats(channels, 0.3);
+            layer.slope = floats(channels, 1);
+        }
+        layers[i] = layer;
+    }
+}
+
+static void demolish(cascade_layer *layers, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        free((void *)layers[i].weights);
+        free((void *)layers[i].bias);
+        free((void *)layers[i].slope);
+    }
+}
+
+static float *judged(const cascade_kernels *level, const cascade_layer *layers, size_t layer_count,
+                     const uint8_t *crops, size_t count, size_t size) {
+    size_t needed = cascade_crops_workspace(layers, layer_count, size, level->lanes);
+    CHECK(needed > 0, "size %zu", size);
+    float *workspace = exactly(needed * sizeof(float));
+    float *out = exactly(count * layers[layer_count - 1].out_channels * sizeof(float));
+    cascade_crops_run(level, layers, layer_count, crops, count, size, out, workspace);
+    free(workspace);
+    return out;
+}
+
+static void agree(const float *found, const float *expected, size_t count, const char *name, const char *level) {
+    for (size_t i = 0; i < count; i++) {
+        CHECK(fabsf(found[i] - expected[i]) <= 1e-3f * (1 + fabsf(expected[i])), "%s at %s: output %zu is %g, not %g",
+              name, level, i, found[i], expected[i]);
+    }
+}
+
+static void try_crops(const cascade_kernels *level, const network_shape *network) {
+    cascade_layer layers[16];
+    build(layers, network);
+    size_t outputs = layers[network->count - 1].out_channels, counts[] = {1, level->lanes, level->lanes + 1};
+    for (size_t i = 0; i < LENGTH(counts); i++) {
+        uint8_t *crops = pixels(counts[i] * network->size * network->size * 3);
+        float *found = judged(level, layers, network->count, crops, counts[i], network->size);
+        /* the last crop alone: it lies at the very end of its buffer */
+        const uint8_t *last = crops + (counts[i] - 1) * network->size * network->size * 3;
+        float *expected = judged(scalar(), layers, network->count, last, 1, network->size);
+        agree(found + (counts[i] - 1) * outputs, expected, outputs, network->name, level->name);
+        free(crops);
+        free(found);
+        free(expected);
+    }
+    demolish(layers, network->count);
+}
+
+/* Rows [first, first + rows) of the grid over an image, as (rows, outputs, columns). */
+static float *slid(const cascade_kernels *level, const cascade_grid *grid, const cascade_layer *layers, size_t count,
+                   const uint8_t *image, size_t width, size_t height, size_t first, size_t rows) {
+    size_t needed = cascade_image_workspace(grid, layers, count, rows, level->lanes), pitch = 0;
+    CHECK(needed > 0, "%zu * %zu", width, height);
+    float *workspace = exactly(needed * sizeof(float));
+    float *out = exactly(rows * grid->outputs * grid->columns * sizeof(float));
+    const float *map = cascade_image_run(level, grid, layers, count, image, width, height, first, rows, workspace, &pitch);
+    CHECK(map != NULL && pitch >= grid->columns, "pitch %zu", pitch);
+    for (size_t line = 0; line < rows * grid->outputs; line++) {
+        memcpy(out + line * grid->columns, map + line * pitch, grid->columns * sizeof(float));
+    }
+    free(workspace);
+    return out;
+}
+
+static void try_slide(const cascade_kernels *level, const network_shape *network, size_t width, size_t height) {
+    cascade_layer layers[16];
+    cascade_grid grid;
+    build(layers, network);
+    CHECK(cascade_grid_plan(&grid, layers, network->count, network->padding, width, height), "%s", network->name);
+    CHECK(grid.field == network->size, "%s: field %zu", network->name, grid.field);
+    if (grid.rows && grid.columns) {
+        uint8_t *image = pixels(width * height * 3);
+        size_t first = chance(grid.rows), rows = 1 + chance(grid.rows - first);
+        float *found = slid(level, &grid, layers, network->count, image, width, height, first, rows);
+        float *expected = slid(scalar(), &grid, layers, network->count, image, width, height, first, rows);
+        agree(found, expected, rows * grid.outputs * grid.columns, network->name, level->name);
+        free(image);
+        free(found);
+        free(expected);
+    }
+    demolish(layers, network->count);
+}
+
+/* Any few layers whose receptive field is the size of their crops. */
+static network_shape random_network(void) {
+    network_shape network = {"random", 1, chance(9), 1 + chance(4), {{0, 0, 0, 0}}};
+    for (size_t i = 0, stride = 1; i < network.count; i++) {
+        size_t kernel = chance(8) ? 1 + chance(4) : 16;
+        shape pool = {CASCADE_POOL, kernel, 1 + chance(3), 0}, conv = {CASCADE_CONV, kernel, 1 + chance(3), 1 + chance(19)};
+        network.layers[i] = i + 1 == network.count || chance(2) ? conv : pool;
+        network.size += (kernel - 1) * stride;
+        stride *= network.layers[i].stride;
+    }
+    return network;
+}
+
+static void try_networks(const cascade_kernels *level) {
+    for (size_t i = 0; i < LENGTH(networks); i++) {
+        try_crops(level, networks + i);
+        if (strstr(networks[i].name, "pnet")) {
+            for (int k = 0; k < 12; k++) {
+                try_slide(level, networks + i, 1 + chance(90), 1 + chance(90));
+            }
+            try_slide(level, networks + i, 1, 1);
+            try_slide(level, networks + i, 700, 13);
+            try_slide(level, networks + i, 13, 700);
+        }
+    }
+    for (int i = 0; i < 60; i++) {
+        network_shape network = random_network();
+        if (network.size <= 64) {
+            try_crops(level, &network);
+        }
+        try_slide(level, &network, 1 + chance(60), 1 + chance(60));
+    }
+    /* pools that skip pixels, on every remainder */
+    for (size_t size = 1; size <= 12; size++) {
+        network_shape network = {"skipping", size, 0, 2, {{CASCADE_POOL, 1, 5, 0}, {CASCADE_CONV, (size + 4) / 5, 1, 3}}};
+        try_crops(level, &network);
+    }
+}
+
+/* Sizes that no memory holds are refused, not wrapped around. */
+static void try_overflow(void) {
+    float value = 0;
+    cascade_layer layer = {CASCADE_CONV, 3, SIZE_MAX / 8, 1, 1, &value, &value, &value};
+    cascade_grid grid = {1, 1, 0, SIZE_MAX / 32, SIZE_MAX / 32, SIZE_MAX / 8};
+    CHECK(cascade_crops_workspace(&layer, 1, SIZE_MAX / 4, 16) == 0, "crops");
+    CHECK(cascade_crops_workspace(&layer, 1, 4, 16) == 0, "crops of many channels");
+    CHECK(cascade_image_workspace(&grid, &layer, 1, SIZE_MAX / 32, 16) == 0, "image");
+    CHECK(cascade_image_workspace(&grid, &layer, 1, 1, 16) == 0, "one row");
+    layer.kernel = 17;
+    CHECK(!cascade_grid_plan(&grid, &layer, 1, 0, 99, 99), "kernel");
+    CHECK(cascade_layer_output(&layer, 16) == 0, "input smaller than the kernel");
+}
+
+/* ---- boxes ----------------------------------------------------------------------------------------------- */
+
+static void try_boxes(size_t n) {
+    float *boxes = floats(4 * n, 50), *offsets = floats(4 * n, 1), *scores = floats(n, 1);
+    int64_t *order = exactly(n * sizeof(int64_t)), *keep = exactly(n * sizeof(int64_t));
+    uint8_t *flags = exactly(n);
+    for (size_t i = 0; i < n; i++) {
+        order[i] = (int64_t)(n - 1 - i);
+        for (size_t j = 0; j < n; j++) {
+            float iou = cascade_iou(boxes + 4 * i, boxes + 4 * j);
+            CHECK(iou >= 0 && iou <= 1, "iou %g", iou);
+        }
+    }
+    CHECK(cascade_nms(boxes, order, n, 0.3f, CASCADE_NMS_UNION, keep, flags) <= n, "nms");
+    CHECK(cascade_nms(boxes, order, n, 0.3f, CASCADE_NMS_MIN, keep, flags) <= n, "nms by the smaller area");
+    CHECK(cascade_soft_nms(boxes, scores, n, 0.3f, 0, -1, keep, flags) == n, "linear");
+    CHECK(cascade_soft_nms(boxes, scores, n, 0.3f, 0.5f, 0.1f, keep, flags) <= n, "Gaussian");
+    cascade_calibrate(boxes, offsets, n, 0);
+    cascade_calibrate(boxes, offsets, n, 1);
+    cascade_clip(boxes, n, 30, 20);
+    for (size_t i = 0; i < 4 * n; i++) {
+        CHECK(boxes[i] >= 0 && boxes[i] <= (i % 2 ? 20 : 30), "clipped to %g", boxes[i]);
+    }
+    free(boxes);
+    free(offsets);
+    free(scores);
+    free(order);
+    free(keep);
+    free(flags);
+}
+
+int main(void) {
+    for (size_t n = 0; n < 40; n++) {
+        try_boxes(n);
+    }
+    try_overflow();
+    for (const cascade_kernels *const *level = cascade_levels(); *level != NULL; level++) {
+        if (cascade_level_usable(*level)) {
+            try_resampling(*level);
+            try_networks(*level);
+            printf("%s\n", (*level)->name);
+        }
+    }
+    return 0;
+}
