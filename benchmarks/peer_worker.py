@@ -52,7 +52,9 @@ def mtcnn_runtime(path: str, min_face: int, threads: int) -> Detect:
     from mtcnnruntime import MTCNN
 
     detector = MTCNN()
-    image = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
+    image = cv2.imread(path)
+    assert image is not None
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def detect() -> list[list[float]]:
         found = detector.detect_faces(image, minsize=min_face)
@@ -68,6 +70,7 @@ def yunet(path: str, min_face: int, threads: int) -> Detect:
 
     cv2.setNumThreads(threads)
     image = cv2.imread(path)
+    assert image is not None
     detector = cv2.FaceDetectorYN.create(
         os.environ["CASCADE_YUNET"], "", (image.shape[1], image.shape[0]), 0.6, 0.45, 5000
     )

@@ -139,7 +139,7 @@ def window_boxes(found: np.ndarray, architecture: Architecture, scale: np.ndarra
     margin = (architecture.input_size - architecture.window) / 2 - architecture.padding
     corners = found[:, :2].astype(np.float64) * architecture.stride + margin
     boxes = np.concatenate([corners, corners + architecture.window], axis=1) / np.tile(scale, 2)
-    return boxes.astype(np.float32)
+    return np.asarray(boxes, np.float32)
 
 
 def _survivors(boxes: np.ndarray, logits: np.ndarray, threshold: float) -> np.ndarray:
@@ -199,7 +199,7 @@ def _engine(name: str, detector: Detector) -> Any:
     if name == "native":
         return lambda device: NativeEngine(detector.weights, detector.threads)
     if name == "torch":
-        from cascade.engines.torch import TorchEngine  # noqa: PLC0415  (torch is optional and slow to import)
+        from cascade.engines.torch import TorchEngine  # torch is optional, and slow to import
 
         return lambda device: TorchEngine(detector.weights, device)
     raise ValueError(f"engine: expected 'native' or 'torch', got {name!r}")

@@ -1,7 +1,7 @@
 """What the first bytes of an image file promise: its size, its orientation, and whether it is all there.
 
-Sizes are read before anything is decoded, so that a file cannot make the decoder allocate what it pleases; JPEG, PNG
-and WebP files that are cut short are refused here, because OpenCV would return them half grey.
+Sizes are read before anything is decoded, so that a file cannot make the decoder allocate what it pleases.
+JPEG, PNG and WebP files that are cut short are refused here, because OpenCV would return them half grey.
 """
 
 from __future__ import annotations

@@ -106,9 +106,11 @@ def from_tensors(architecture: Architecture, tensors: dict[str, torch.Tensor]) -
     network = CascadeNetwork(architecture).eval()
     with torch.no_grad():
         for index, block in enumerate(network.blocks):
-            if isinstance(block, nn.Sequential):
-                block[0].weight.copy_(tensors[f"{index}.weight"].float())
-                block[0].bias.copy_(tensors[f"{index}.bias"].float())
-                if f"{index}.slope" in tensors:
-                    block[1].weight.copy_(tensors[f"{index}.slope"].float())
+            for module in block if isinstance(block, nn.Sequential) else ():
+                if isinstance(module, nn.Conv2d):
+                    assert module.bias is not None
+                    module.weight.copy_(tensors[f"{index}.weight"].float())
+                    module.bias.copy_(tensors[f"{index}.bias"].float())
+                elif isinstance(module, nn.PReLU):
+                    module.weight.copy_(tensors[f"{index}.slope"].float())
     return network.requires_grad_(False)

@@ -13,7 +13,7 @@ SMALLEST_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Pyramid:
-    """``images[0]`` is the photo, then the levels; ``scales`` (n, 2) float64 are pixels of each over pixels of the photo.
+    """``images[0]`` is the photo, then the levels; ``scales`` (n, 2) float64 are their pixels over the photo's.
 
     The images are whatever the engine computes with: arrays, or tensors on a device.
     """

@@ -97,7 +97,7 @@ def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="numpy") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}
+            tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in list(file.keys())}
     except FileNotFoundError:
         raise WeightsError(f"weights: {path} is missing") from None
     except (SafetensorError, OSError, ValueError) as error:
@@ -137,7 +137,7 @@ def save_stage(
     path: str | Path, architecture: Architecture, tensors: dict[str, np.ndarray], metadata: dict[str, str]
 ) -> str:
     """Writes one network atomically and returns the file's SHA-256."""
-    from safetensors.numpy import save_file  # noqa: PLC0415  (needed when training only)
+    from safetensors.numpy import save_file
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -198,8 +198,6 @@ def _size_result(scenes: Sequence[_Scene], overlap: float, smallest: float, larg
         own = _Scene(scene.overlaps, scene.scores, scene.found_sides, scene.ignored | ~inside, scene.sides)
         fits = (scene.found_sides >= smallest) & (scene.found_sides < largest)
         keep = fits | (_judge(own, overlap) == 1)
-        narrowed.append(
-            _Scene(own.overlaps[keep], own.scores[keep], own.found_sides[keep], own.ignored, own.sides)
-        )
+        narrowed.append(_Scene(own.overlaps[keep], own.scores[keep], own.found_sides[keep], own.ignored, own.sides))
     curve = _curve(narrowed, overlap)
     return SizeResult(smallest, largest, curve.faces, curve.ap, curve.final_recall)

@@ -82,7 +82,8 @@ def evaluate(
 
     photos        with ``ellipses``, as ``read_fddb`` gives them; every one is judged, and one without an
                   entry in ``detections`` counts as a photo in which nothing was found
-    detections    boxes, or ellipses where they have an attribute of that name, by photo name; names that no photo has are not looked at
+    detections    boxes, or ellipses where they have an attribute of that name, by photo name; names that no
+                  photo has are not looked at
     sizes         width and height of photos by name, where known (else ``Photo.size``); regions are clipped
                   to them, or to a square of ``longest_side`` pixels
     progress      is put around the photos, for a bar such as tqdm
@@ -108,17 +109,18 @@ def _photo_steps(photo: Photo, found: Boxed, size: tuple[int, int]) -> list[_Ste
     """Return what the photo adds at each of its scores, best score first."""
     if photo.ellipses is None:
         raise ValueError(f"{photo.name}: FDDB needs the ellipses of its faces")
-    found = _in_fixed_order(Found(found.boxes, found.scores, None, getattr(found, "ellipses", None)))
+    ellipses = getattr(found, "ellipses", None)
+    ordered = _in_fixed_order(Found(found.boxes, found.scores, None, ellipses))
     truth = [draw_ellipse(ellipse, *size) for ellipse in photo.ellipses]
-    if found.ellipses is None:
-        regions = [draw_rectangle(box, *size) for box in found.boxes]
+    if ordered.ellipses is None:
+        regions = [draw_rectangle(box, *size) for box in ordered.boxes]
     else:
-        regions = [draw_ellipse(ellipse, *size) for ellipse in found.ellipses]
+        regions = [draw_ellipse(ellipse, *size) for ellipse in ordered.ellipses]
     overlaps = region_overlaps(truth, regions)
     steps: list[_Step] = []
     before = (0, 0.0, 0)
-    for score in np.unique(found.scores)[::-1].tolist():
-        valid = found.scores >= score
+    for score in np.unique(ordered.scores)[::-1].tolist():
+        valid = ordered.scores >= score
         pairs = _best_pairs(overlaps[:, valid])
         matched = int(np.count_nonzero(pairs > MATCH))
         now = (matched, float(pairs.sum()), int(np.count_nonzero(valid)) - matched)

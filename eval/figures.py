@@ -13,30 +13,39 @@ from matplotlib.figure import Figure
 from eval.detection import DetectionResult
 from eval.fddb import FALSE_POSITIVES, FddbResult
 from eval.landmarks import FAILURE, LandmarkResult
+from eval.testsets import SetFigures
 from eval.wider import LEVELS, WiderResult
 
-__all__ = ["draw_detection", "draw_fddb", "draw_landmarks", "draw_wider", "figure", "save"]
+__all__ = ["draw_detection", "draw_fddb", "draw_landmarks", "draw_wider", "figure", "save", "set_panel"]
 
-# Colours that people with colour-blindness can tell apart (P. Green-Armytage; B. Wong 2011), and lines that print.
+# Colours that people with colour-blindness can tell apart (P. Green-Armytage; B. Wong 2011), and lines that
+# print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 LINES = ("-", "--", "-.", ":")
+
+ERRORS = np.linspace(0, 2 * FAILURE, 401)
+"""The errors at which cumulative curves are drawn and written."""
 
 PANEL_INCHES = (5.2, 4.4)
 DOTS_PER_INCH = 110
 
 
 def draw_fddb(file: Path, results: Mapping[str, FddbResult], note: str) -> None:
-    """Draw discrete and continuous true positive rates against false positives; ``note`` stands in the title."""
+    """Draw discrete and continuous true positive rates against false positives."""
     chart, panels = figure(2, f"FDDB, {note}")
+    weakest = min(result.rate_at(FALSE_POSITIVES[0], continuous=True) for result in results.values())
+    lowest = 0.5 if weakest > 0.55 else 0.0
     for at, (kind, panel) in enumerate(zip(("discrete", "continuous"), panels, strict=True)):
         for k, (name, result) in enumerate(results.items()):
             rates = result.continuous if at else result.discrete
             label = f"{name}: {result.rate_at(1000, continuous=bool(at)):.3f} at 1,000"
-            counts = np.append(result.false_positives, max(FALSE_POSITIVES))
-            panel.plot(counts, np.append(rates, rates[-1:] if len(rates) else 0.0), label=label, **style(k))
+            counts = result.false_positives
+            if len(counts) and counts[-1] < max(FALSE_POSITIVES):  # more false positives would cost nothing
+                counts, rates = np.append(counts, max(FALSE_POSITIVES)), np.append(rates, rates[-1])
+            panel.plot(counts, rates, label=label, **style(k))
         finish(panel, f"{kind} score", "false positives", "true positive rate")
         panel.set_xlim(0, max(FALSE_POSITIVES))
-        panel.set_ylim(0.5, 1)
+        panel.set_ylim(lowest, 1)
     save(chart, file)
 
 
@@ -76,6 +85,22 @@ def detection_curves(left: Any, right: Any | None, name: str, result: DetectionR
         right.plot(curve.false_positives / result.photos, curve.recall, label=f"{name}: {final} in all", **style(k))
 
 
+def set_panel(panel: Any, title: str, results: Mapping[str, SetFigures]) -> None:
+    """Draw the curve of one set for several detectors: precision and recall, or cumulative landmark error."""
+    for k, (name, result) in enumerate(results.items()):
+        if result.detection is not None:
+            detection_curves(panel, None, name, result.detection, k)
+        elif result.landmarks is not None:
+            cumulative_curve(panel, name, result.landmarks, k)
+    if any(result.landmarks is not None for result in results.values()):
+        finish(panel, title, "mean landmark error over the inter-ocular distance", "share of all faces")
+        panel.set_xlim(0, 2 * FAILURE)
+        panel.set_ylim(0, 1.01)
+    else:
+        finish(panel, title, "recall", "precision", legend="lower left")
+        unit_square(panel)
+
+
 def draw_landmarks(file: Path, results: Mapping[str, LandmarkResult], note: str) -> None:
     """Draw the share of all faces with at most some mean error, over either measure."""
     chart, panels = figure(2, note)
@@ -91,10 +116,9 @@ def draw_landmarks(file: Path, results: Mapping[str, LandmarkResult], note: str)
 
 def cumulative_curve(panel: Any, name: str, result: LandmarkResult, k: int, *, box: bool = False) -> None:
     """Add one detector's cumulative error to a panel."""
-    errors = np.linspace(0, 2 * FAILURE, 401)
     mean = number(result.error_box if box else result.error_interocular)
     label = f"{name}: mean {mean}, {result.matched:,} of {result.faces:,} found"
-    panel.plot(errors, result.cumulative(errors, box=box), label=label, **style(k))
+    panel.plot(ERRORS, result.cumulative(ERRORS, box=box), label=label, **style(k))
 
 
 def figure(panels: int, title: str) -> tuple[Figure, Sequence[Any]]:

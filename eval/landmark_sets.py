@@ -16,8 +16,8 @@ from eval.predictions import IMAGE_SUFFIXES
 
 __all__ = ["read_300w", "read_aflw", "read_landmark_set"]
 
-# AFLW's numbers of the five landmarks, its left being the left of the image: the middle of each eye, the middle of
-# the nose, the corners of the mouth.
+# AFLW's numbers of the five landmarks, its left being the left of the image: the middle of each eye, the
+# middle of the nose, the corners of the mouth.
 AFLW_LANDMARKS = (8, 11, 15, 18, 20)
 
 # Of the 68 points of 300-W, counted from 0: six around each eye, the nose tip, the corners of the mouth.
@@ -28,8 +28,8 @@ NOSE_POINT, MOUTH_POINTS = 30, (48, 54)
 def read_landmark_set(data: str | Path, images: str | Path | None = None) -> Dataset:
     """Read a COCO JSON file, the database of AFLW (.sqlite, .db) or a folder with the .pts files of 300-W.
 
-    ``images`` is the folder that the photos' names start from; by default the reader's own. Photos need not be
-    there. Raises DatasetError for anything malformed.
+    ``images`` is the folder that the photos' names start from; by default the reader's own. Photos need not
+    be there. Raises DatasetError for anything malformed.
     """
     data = Path(data)
     if data.is_dir():
@@ -42,9 +42,9 @@ def read_landmark_set(data: str | Path, images: str | Path | None = None) -> Dat
 def read_aflw(database: str | Path, images: str | Path | None = None) -> Dataset:
     """Read the SQLite database of AFLW: boxes, five of its 21 landmarks and the head pose.
 
-    ``images`` holds the photos under the paths of the database; by default the folder "flickr" beside it, else
-    its own. Landmarks that AFLW leaves out as hidden are NaN. Its coordinates are pixel numbers, so half a pixel
-    is added. The attribute "yaw" is in degrees (NaN where unknown). AFLW does not label every face.
+    ``images`` holds the photos under the paths of the database; by default the folder "flickr" beside it,
+    else its own. Landmarks that AFLW leaves out as hidden are NaN. Its coordinates are pixel numbers, so half
+    a pixel is added. The attribute "yaw" is in degrees (NaN where unknown). AFLW does not label every face.
 
     Raises DatasetError when the file is not such a database or holds no face.
     """
@@ -75,12 +75,10 @@ def read_aflw(database: str | Path, images: str | Path | None = None) -> Dataset
 def _aflw_faces(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """Return path, number, x, y, width, height and yaw (radians or None) of every face with a box."""
     query = """
-        SELECT FaceImages.filepath, Faces.face_id, FaceRect.x, FaceRect.y, FaceRect.w, FaceRect.h, FacePose.yaw
-        FROM Faces
-        JOIN FaceImages ON FaceImages.file_id = Faces.file_id AND FaceImages.db_id = Faces.db_id
-        JOIN FaceRect ON FaceRect.face_id = Faces.face_id
-        LEFT JOIN FacePose ON FacePose.face_id = Faces.face_id
-        ORDER BY FaceImages.filepath, Faces.face_id
+        SELECT FaceImages.filepath, Faces.face_id, FaceRect.x, FaceRect.y, FaceRect.w, FaceRect.h,
+        FacePose.yaw FROM Faces JOIN FaceImages ON FaceImages.file_id = Faces.file_id AND FaceImages.db_id =
+        Faces.db_id JOIN FaceRect ON FaceRect.face_id = Faces.face_id LEFT JOIN FacePose ON FacePose.face_id =
+        Faces.face_id ORDER BY FaceImages.filepath, Faces.face_id
     """
     return list(connection.execute(query))
 
@@ -98,7 +96,7 @@ def _aflw_points(connection: sqlite3.Connection) -> dict[Any, FloatArray]:
 def _aflw_photo(path: Path, name: str, rows: list[tuple[Any, ...]], points: dict[Any, FloatArray]) -> Photo:
     unique = {row[1]: row for row in rows}  # a face may have several poses; the last one stands
     boxes = np.array([row[2:6] for row in unique.values()], np.float64)
-    flat = (boxes[:, 2:] <= 0).any(axis=1)
+    flat = np.any(boxes[:, 2:] <= 0, axis=1)
     boxes[:, 2:] = boxes[:, :2] + np.maximum(boxes[:, 2:], 0)
     unknown = np.full((5, 2), np.nan)
     landmarks = np.array([points.get(face, unknown) for face in unique])
@@ -109,10 +107,10 @@ def _aflw_photo(path: Path, name: str, rows: list[tuple[Any, ...]], points: dict
 def read_300w(folder: str | Path) -> Dataset:
     """Read a folder of photos with a .pts file of 68 landmarks beside each, as 300-W and its parts come.
 
-    Points count pixels from 1, so half a pixel is taken off to get this project's frame. The eyes are the means of
-    their six points; the box is the smallest around all 68 (300-W keeps its boxes elsewhere, and they are those of
-    a detector). A name such as photo_1.pts stands for a second face of photo where there is no photo_1 itself.
-    Other faces of a photo are not labelled.
+    Points count pixels from 1, so half a pixel is taken off to get this project's frame. The eyes are the
+    means of their six points; the box is the smallest around all 68 (300-W keeps its boxes elsewhere, and
+    they are those of a detector). A name such as photo_1.pts stands for a second face of photo where there is
+    no photo_1 itself. Other faces of a photo are not labelled.
 
     Raises DatasetError, with the line, for a malformed file, and when there is none.
     """

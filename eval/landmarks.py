@@ -165,9 +165,7 @@ def _complete(landmarks: NDArray[np.float32]) -> NDArray[np.bool_]:
     return apart
 
 
-def _nearest(
-    name: str, boxes: FloatArray, found: Found | None, match: float
-) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _nearest(name: str, boxes: FloatArray, found: Found | None, match: float) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return for N faces the landmarks (N, 5, 2) of the detection nearest to each, and whether it matches."""
     if found is None or not len(found) or not len(boxes):
         return np.zeros((len(boxes), 5, 2)), np.zeros(len(boxes), bool)

@@ -63,9 +63,7 @@ class Found:
 
     def at(self, indices: NDArray[np.int64]) -> Found:
         """Return the detections at these places, in this order."""
-        landmarks, ellipses = (
-            None if part is None else part[indices] for part in (self.landmarks, self.ellipses)
-        )
+        landmarks, ellipses = (None if part is None else part[indices] for part in (self.landmarks, self.ellipses))
         return Found(self.boxes[indices], self.scores[indices], landmarks, ellipses)
 
     def rows(self) -> list[list[float]]:

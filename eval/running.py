@@ -52,7 +52,7 @@ class Settings:
 
 
 class OurDetector:
-    """Our detector under ``settings``: call it with an image. Built lazily, since weights must be there for it.
+    """Our detector under ``settings``: call it with an image.
 
     Raises ValueError, TypeError or ``cascade.weights.WeightsError`` for settings or weights that are not fit.
     """

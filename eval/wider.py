@@ -100,14 +100,8 @@ def evaluate(
     Raises ValueError for no photo, and for a photo that the lists do not know or know with fewer faces.
     """
     ordered = sorted(photos, key=lambda photo: photo.name)
-    if not ordered:
-        raise ValueError("WIDER FACE: there is no photo to judge")
-    known = set(subsets.photos)
-    unknown = [photo.name for photo in ordered if photo.name not in known]
-    if unknown:
-        raise ValueError(f"WIDER FACE: {len(unknown)} photos not in the official lists, such as {unknown[0]}")
-    present = [predictions[photo.name] for photo in ordered if photo.name in predictions]
-    lowest, highest = _score_range(present)
+    _check(ordered, subsets)
+    lowest, highest = _score_range(predictions[photo.name] for photo in ordered if photo.name in predictions)
     thresholds = 1.0 - np.arange(1, STEPS + 1) / STEPS
     counts = np.zeros((len(LEVELS), 2, STEPS), np.int64)  # detections that count and faces found
     faces = np.zeros(len(LEVELS), np.int64)
@@ -124,11 +118,23 @@ def evaluate(
     return WiderResult(len(ordered), len(subsets.photos), total, thresholds, *levels)
 
 
-def _score_range(predictions: list[Boxed]) -> tuple[float, float]:
+def _check(photos: Sequence[Photo], subsets: WiderSubsets) -> None:
+    if not photos:
+        raise ValueError("WIDER FACE: there is no photo to judge")
+    known = set(subsets.photos)
+    unknown = [photo.name for photo in photos if photo.name not in known]
+    if unknown:
+        raise ValueError(f"WIDER FACE: {len(unknown)} photos not in the official lists, such as {unknown[0]}")
+
+
+def _score_range(predictions: Iterable[Boxed]) -> tuple[float, float]:
     filled = [found.scores for found in predictions if len(found.scores)]
     if not filled:
         return 0.0, 1.0
-    return min(float(scores.min()) for scores in filled), max(float(scores.max()) for scores in filled)
+    # The official search for the highest score starts just above 0, which only scores below 0 can show.
+    above_zero = float(np.finfo(np.float32).tiny)
+    highest = max(float(scores.max()) for scores in filled)
+    return min(float(scores.min()) for scores in filled), max(highest, above_zero)
 
 
 def _counted(photo: Photo, indices: NDArray[np.int64]) -> NDArray[np.bool_]:

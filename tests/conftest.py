@@ -61,18 +61,16 @@ def random_network(architecture: Architecture, seed: int = 0) -> CascadeNetwork:
         head = network.blocks[-1][0]
         head.weight.mul_(scale[:, None, None, None])
         head.bias.copy_(head.bias * scale + centre - outputs.mean(dim=0) * scale)
-        logits = (outputs[:, 1] - outputs[:, 1].mean()) * scale[1] - (
-            outputs[:, 0] - outputs[:, 0].mean()
-        ) * scale[0]
+        logits = (outputs[:, 1] - outputs[:, 1].mean()) * scale[1] - (outputs[:, 0] - outputs[:, 0].mean()) * scale[0]
         head.bias[1] -= torch.quantile(logits, 1 - PASSING[architecture.stage])
     return network
 
 
 def _windows(photo: np.ndarray, size: int) -> np.ndarray:
-    """Crops (500, size, size, 3) of random squares of a photo."""
+    """Crops (200, size, size, 3) of random squares of a photo."""
     rng = np.random.default_rng(0)
-    sides = rng.uniform(20, 200, (500, 1))
-    corners = rng.uniform(-20, 450, (500, 2))
+    sides = rng.uniform(20, 200, (200, 1))
+    corners = rng.uniform(-20, 450, (200, 2))
     return _native.cut([photo], [(1.0, 1.0)], np.hstack([corners, corners + sides]), size)
 
 

@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 from photos import PORTRAIT, portrait
 from PIL import Image
 
-from cascade import images
+from cascade import image_headers, images
 from cascade.images import ImageError, read_image
 
 HEIGHT, WIDTH = 20, 28
@@ -487,7 +487,7 @@ def test_absurd_sizes_of_arrays_and_pillow_images(monkeypatch: pytest.MonkeyPatc
 
 def test_sizes_read_from_headers_are_right() -> None:
     for kind, data in WHOLE.items():
-        probe = next(probe for _, start, probe in images._FORMATS if start.match(data))
+        probe = next(probe for _, start, probe in image_headers.FORMATS if start.match(data))
         height, width = read_image(data).shape[:2]
         assert probe(data)[:2] == (width, height), kind
 

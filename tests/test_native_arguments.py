@@ -70,9 +70,7 @@ def test_wrong_images(image: Any) -> None:
 
 def test_wrong_lists_of_images() -> None:
     for images in (None, 3, [], (), "ab", IMAGE[None]):
-        refuses(
-            lambda images=images: _native.cut(images, SCALES, BOXES, 24), "^images: expected a list of arrays"
-        )
+        refuses(lambda images=images: _native.cut(images, SCALES, BOXES, 24), "^images: expected a list of arrays")
 
 
 # Boxes
@@ -230,6 +228,7 @@ def test_wrong_levels(level: Any) -> None:
     refuses(lambda: _native.resample(IMAGE, BOX, 5, 5, level=level), message)
     refuses(lambda: _native.cut([IMAGE], SCALES, BOXES, 24, level=level), message)
     refuses(lambda: _native.Network([convolution()], 4, level), message)
+    refuses(lambda: _native.nms(BOXES, [0.5], 0.5, "union", level), message)
 
 
 def test_wrong_workspaces() -> None:
@@ -370,9 +369,7 @@ def answer(call: Callable[[], Any], beginnings: tuple[str, ...]) -> Any:
         return None
 
 
-numbers = st.one_of(
-    st.integers(-(2**65), 2**65), st.integers(-3, 40), st.floats(), st.none(), st.text(max_size=2)
-)
+numbers = st.one_of(st.integers(-(2**65), 2**65), st.integers(-3, 40), st.floats(), st.none(), st.text(max_size=2))
 
 
 @given(st.lists(numbers, min_size=3, max_size=5), numbers, numbers)
@@ -384,9 +381,7 @@ def test_resample_never_crashes(box: list[Any], width: Any, height: Any) -> None
     assert found is None or found.shape == (height, width, 3)
 
 
-@given(
-    st.lists(st.tuples(*[st.floats()] * 4), max_size=4), st.lists(st.tuples(*[st.floats()] * 2), max_size=2)
-)
+@given(st.lists(st.tuples(*[st.floats()] * 4), max_size=4), st.lists(st.tuples(*[st.floats()] * 2), max_size=2))
 @settings(max_examples=200)
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
 def test_cut_never_crashes(boxes: list[Any], scales: list[Any]) -> None:

@@ -17,24 +17,18 @@ anything = st.floats(-1e4, 1e4, width=32)
 
 
 @st.composite
-def scored_boxes(
-    draw: st.DrawFn, edges: st.SearchStrategy[float] = quarters
-) -> tuple[np.ndarray, np.ndarray]:
+def scored_boxes(draw: st.DrawFn, edges: st.SearchStrategy[float] = quarters) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (n, 4), some empty or inside out, and scores (n,) with many ties."""
     rows = draw(st.lists(st.tuples(edges, edges, edges, edges), max_size=25))
     boxes = np.array(rows, np.float32).reshape(-1, 4)
     if draw(st.booleans()):
-        boxes = np.concatenate(
-            [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1
-        )
-    scores = draw(
-        st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), min_size=len(rows), max_size=len(rows))
-    )
+        boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1)
+    scores = draw(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), min_size=len(rows), max_size=len(rows)))
     return boxes, np.array(scores, np.float32)
 
 
-def overlap(a: np.ndarray, b: np.ndarray, mode: str = "union") -> Fraction:
-    """Intersection over union, or over the smaller area, exactly; 0 where there is nothing to divide by."""
+def areas(a: np.ndarray, b: np.ndarray, mode: str = "union") -> tuple[Fraction, Fraction]:
+    """Of the intersection, and of the union or with mode "min" of the smaller box, exactly."""
 
     def inside(x1: Fraction, y1: Fraction, x2: Fraction, y2: Fraction) -> Fraction:
         return (x2 - x1) * (y2 - y1) if x2 > x1 and y2 > y1 else Fraction(0)
@@ -42,7 +36,19 @@ def overlap(a: np.ndarray, b: np.ndarray, mode: str = "union") -> Fraction:
     p, q = ([Fraction(float(edge)) for edge in box] for box in (a, b))
     shared = inside(max(p[0], q[0]), max(p[1], q[1]), min(p[2], q[2]), min(p[3], q[3]))
     whole = min(inside(*p), inside(*q)) if mode == "min" else inside(*p) + inside(*q) - shared
+    return shared, whole
+
+
+def overlap(a: np.ndarray, b: np.ndarray, mode: str = "union") -> Fraction:
+    """The quotient of the areas; 0 where there is nothing to divide by."""
+    shared, whole = areas(a, b, mode)
     return shared / whole if whole else Fraction(0)
+
+
+def covers(a: np.ndarray, b: np.ndarray, threshold: float, mode: str) -> bool:
+    """Whether their overlap is above the threshold, rounded to float32 where the core rounds."""
+    shared, whole = (np.float32(float(area)) for area in areas(a, b, mode))
+    return bool(shared > np.float32(threshold) * whole)
 
 
 def slow_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, mode: str) -> list[int]:
@@ -51,12 +57,7 @@ def slow_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, mode: str)
     while left:
         best, *left = left
         kept.append(best)
-        # as the core does: the quotient rounded to float32 against the threshold in float32
-        left = [
-            i
-            for i in left
-            if not np.float32(float(overlap(boxes[best], boxes[i], mode))) > np.float32(threshold)
-        ]
+        left = [i for i in left if not covers(boxes[best], boxes[i], threshold, mode)]
     return kept
 
 
@@ -64,13 +65,26 @@ def slow_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, mode: str)
 
 
 @given(scored_boxes(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 0.7, 1.0]), st.sampled_from(["union", "min"]))
-def test_nms_is_the_greedy_one(
+def test_nms_is_the_greedy_one_on_every_level(
     given_boxes: tuple[np.ndarray, np.ndarray], threshold: float, mode: str
 ) -> None:
     boxes, scores = given_boxes
-    kept = _native.nms(boxes, scores, threshold, mode)
-    assert kept.dtype == np.int64
-    assert kept.tolist() == slow_nms(boxes, scores, threshold, mode)
+    expected = slow_nms(boxes, scores, threshold, mode)
+    for level in _native.levels():
+        kept = _native.nms(boxes, scores, threshold, mode, level)
+        assert kept.dtype == np.int64
+        assert kept.tolist() == expected
+
+
+@pytest.mark.parametrize("level", _native.levels())
+@pytest.mark.parametrize("mode", ["union", "min"])
+def test_nms_of_many_boxes(level: str, mode: str) -> None:
+    """More than a few vectors, each with an end that is not whole."""
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 200, (150, 2))
+    boxes = np.hstack([corners, corners + rng.integers(1, 60, (150, 2))])
+    scores = rng.integers(0, 50, 150) / 50
+    assert _native.nms(boxes, scores, 0.3, mode, level).tolist() == slow_nms(boxes, scores, 0.3, mode)
 
 
 @given(scored_boxes(anything), st.floats(0, 1), st.sampled_from(["union", "min"]))

@@ -193,9 +193,7 @@ def test_slide_over_very_long_images(level: str, shape: tuple[int, int]) -> None
     """Wider than a strip's usual number of windows, and taller than many strips."""
     network, native = named("default", "pnet", level)
     image = noise(*shape, 3)
-    np.testing.assert_allclose(
-        native.slide(image, 8, -np.inf), slid(network, image, 8), rtol=0, atol=TOLERANCE
-    )
+    np.testing.assert_allclose(native.slide(image, 8, -np.inf), slid(network, image, 8), rtol=0, atol=TOLERANCE)
 
 
 def test_slide_takes_views() -> None:
@@ -243,9 +241,7 @@ def test_the_environment_chooses_the_level(monkeypatch: pytest.MonkeyPatch) -> N
         assert _native.default_level() == level
         assert pair(ARCHITECTURES["default"]["pnet"], "")[1].level == level
     monkeypatch.setenv("CASCADE_SIMD", "altivec")
-    with pytest.raises(
-        ValueError, match=r"CASCADE_SIMD: expected one of .*scalar on this machine, got 'altivec'"
-    ):
+    with pytest.raises(ValueError, match=r"CASCADE_SIMD: expected one of .*scalar on this machine, got 'altivec'"):
         _native.default_level()
 
 

@@ -108,9 +108,7 @@ def test_resample_is_the_rule_on_every_level(
         ((30, 30), (14.99, 14.99, 15.01, 15.01), (4, 4)),  # and one within a pixel
     ],
 )
-def test_resample_by_cases(
-    level: str, shape: tuple[int, int], box: tuple[float, ...], size: tuple[int, int]
-) -> None:
+def test_resample_by_cases(level: str, shape: tuple[int, int], box: tuple[float, ...], size: tuple[int, int]) -> None:
     both(noise(*shape), box, *size, level)
 
 
@@ -212,9 +210,7 @@ def test_one_workspace_serves_crops_of_every_size_at_once(level: str) -> None:
     """The widest box and the widest level may belong to different crops."""
     images, scales = pyramid([(200, 30), (20, 28)])
     scales[1] = 0.9
-    boxes = np.array(
-        [(-400, 0, 500, 30), (0, 0, 200, 8), (0, -300, 20, 300), (3, 3, 4, 4.5), (10, 10, 40, 40)]
-    )
+    boxes = np.array([(-400, 0, 500, 30), (0, 0, 200, 8), (0, -300, 20, 300), (3, 3, 4, 4.5), (10, 10, 40, 40)])
     together = _native.cut(images, scales, boxes, 16, level=level)
     for box, crop in zip(boxes, together, strict=True):
         np.testing.assert_array_equal(_native.cut(images, scales, box[None], 16, level=level)[0], crop)

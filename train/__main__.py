@@ -1,5 +1,6 @@
 """python -m train: samples, one network at a time, or the whole chain.
 
+Examples:
     python -m train cascade --data train/recipes/data.toml --root DATA --out runs/mine
     python -m train samples --stage rnet … --weights runs/mine/weights
     python -m train onet --samples runs/mine/onet-samples --out runs/mine/onet --mining-ratio 1.0
@@ -17,15 +18,31 @@ from pathlib import Path
 from typing import Any
 
 from cascade.architectures import ARCHITECTURES, STAGES
-from train.chain import Chain, describe
+from train.chain import Chain
 from train.curves import plot_losses
 from train.export import export
-from train.loop import TrainingError, train
+from train.loop import TrainingError, check_resumable, train
 from train.packed import load_samples
 from train.presets import DEFAULT, StagePreset, paper
 from train.samples import make_samples
 from train.settings import TrainSettings, save_settings, with_changes
-from train.sources import Source, SourceError, read_sources
+from train.sources import Source, SourceError, describe, read_sources
+
+RUN_HELP = "folder of the run; the same command resumes it"
+
+# Options that change a field of `TrainSettings`, by its name.
+CHANGES = (
+    "family",
+    "batch",
+    "learning_rate",
+    "mining_ratio",
+    "landmarks",
+    "landmark_loss",
+    "task_weights",
+    "augment",
+    "seed",
+    "steps",
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
     chain = commands.add_parser("cascade", help="the whole chain, from annotated photos to a folder of weights")
     _add_data(chain)
     _add_training(chain)
-    chain.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
-    chain.add_argument("--stage-steps", type=int, nargs=3, metavar=("P", "R", "O"), help="steps of each stage")
+    chain.add_argument("--out", type=Path, required=True, help=RUN_HELP)
+    chain.add_argument("--stage-steps", type=int, nargs=3, metavar=("P", "R", "O"), help="steps of each")
     chain.add_argument("--passes", type=int, help="times each photo is gone through for samples")
     chain.set_defaults(run=run_cascade)
 
@@ -59,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     _add_data(samples)
     samples.add_argument("--stage", choices=STAGES, required=True)
     samples.add_argument("--family", choices=sorted(ARCHITECTURES), default="default")
-    samples.add_argument("--weights", type=Path, help="the stages before it (for P-Net: mines its false alarms)")
+    samples.add_argument("--weights", type=Path, help="folder with the stages before it (P-Net needs none)")
     samples.add_argument("--out", type=Path, required=True)
     samples.add_argument("--passes", type=int)
     samples.add_argument("--seed", type=int)
@@ -68,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     for stage in STAGES:
         one = commands.add_parser(stage, help=f"train {stage} on its samples")
         one.add_argument("--samples", type=Path, required=True, help="folder that `samples` made")
-        one.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
+        one.add_argument("--out", type=Path, required=True, help=RUN_HELP)
         one.add_argument("--steps", type=int)
         _add_training(one)
         one.set_defaults(run=run_stage, stage=stage)
@@ -90,7 +107,8 @@ def _add_data(to: argparse.ArgumentParser) -> None:
 
 
 def _add_training(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--preset", choices=("default", "paper"), default="default", help="paper: Adam, 32 a batch, 100 epochs")
+    presets, about = ("default", "paper"), "paper: Adam, 32 a batch, 100 epochs"
+    to.add_argument("--preset", choices=presets, default="default", help=about)
     to.add_argument("--family", choices=sorted(ARCHITECTURES), help="which networks")
     to.add_argument("--batch", type=int)
     to.add_argument("--learning-rate", type=float)
@@ -103,10 +121,7 @@ def _add_training(to: argparse.ArgumentParser) -> None:
 
 
 def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = (
-        "family batch learning_rate mining_ratio landmarks landmark_loss task_weights augment seed steps".split()
-    )
-    changes = {name: getattr(arguments, name, None) for name in names}
+    changes = {name: getattr(arguments, name, None) for name in CHANGES}
     if changes["task_weights"]:
         changes["task_weights"] = tuple(changes["task_weights"])
     return changes
@@ -119,22 +134,21 @@ def _sources(arguments: argparse.Namespace) -> tuple[Source, ...]:
 def run_cascade(arguments: argparse.Namespace, command: str) -> None:
     """python -m train cascade"""
     sources = _sources(arguments)
-    chain = Chain(
-        sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit
-    )
+    chain = Chain(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit)
     for number, stage in enumerate(STAGES):
         if (chain.weights / f"{stage}.safetensors").exists():
             continue
-        preset = DEFAULT[stage]
-        if arguments.preset == "paper":
-            # the number of epochs needs the number of samples
-            preset = paper(stage, len(chain.samples(paper(stage, 0))))
+        preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]
         training = with_changes(preset.training, _changes(arguments))
-        if arguments.stage_steps:
-            training = replace(training, steps=arguments.stage_steps[number])
         samples = replace(preset.samples, family=training.family, seed=training.seed)
         if arguments.passes:
             samples = replace(samples, passes=arguments.passes)
+        if arguments.preset == "paper":
+            # epochs become steps when the number of samples is known
+            made = chain.samples(StagePreset(samples, training))
+            training = replace(training, steps=paper(stage, len(made)).training.steps)
+        if arguments.stage_steps:
+            training = replace(training, steps=arguments.stage_steps[number])
         chain.stage(StagePreset(samples, training))
     print(f"weights: {chain.weights}")
 
@@ -149,9 +163,7 @@ def run_samples(arguments: argparse.Namespace, command: str) -> None:
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )
     sources = _sources(arguments)
-    made = make_samples(
-        settings, sources, arguments.out, arguments.weights, arguments.workers, arguments.limit
-    )
+    made = make_samples(settings, sources, arguments.out, arguments.weights, arguments.workers, arguments.limit)
     print(f"{arguments.out}: " + ", ".join(f"{n:,} {name}" for name, n in made.counts().items()))
 
 
@@ -161,6 +173,7 @@ def run_stage(arguments: argparse.Namespace, command: str) -> None:
     stage = arguments.stage
     base = paper(stage, len(samples)).training if arguments.preset == "paper" else DEFAULT[stage].training
     settings: TrainSettings = with_changes(base, _changes(arguments))
+    check_resumable(settings, arguments.out)
     save_settings(settings, arguments.out, samples=samples.meta, command=command)
     network = train(settings, samples, arguments.out)
     plot_losses(arguments.out / "metrics.jsonl", arguments.out / "losses.png")
@@ -171,7 +184,7 @@ def run_stage(arguments: argparse.Namespace, command: str) -> None:
 
 def run_teacher(arguments: argparse.Namespace, command: str) -> None:
     """python -m train teacher"""
-    from train.teacher import teach  # noqa: PLC0415  (OpenCV's detector is needed here only)
+    from train.teacher import teach  # OpenCV's detector is needed here only
 
     teach(arguments.model, arguments.photos, arguments.out)
 

@@ -55,7 +55,7 @@ def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> t
 
 
 def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random brightness, contrast, channel gains, gray, and for some blur, noise and a hidden part; 0..255 floats."""
+    """Random brightness, contrast and channel gains, and for some gray, blur or noise; 0..255 floats."""
     n = len(crops)
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:

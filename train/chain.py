@@ -13,7 +13,7 @@ from pathlib import Path
 from cascade.architectures import STAGES, Stage
 from train.curves import plot_losses
 from train.export import export
-from train.loop import train
+from train.loop import check_resumable, train
 from train.packed import Samples, load_samples
 from train.presets import StagePreset
 from train.samples import make_samples
@@ -50,6 +50,7 @@ class Chain:
         """Samples, training and export of one stage."""
         settings, samples = preset.training, self.samples(preset)
         folder = self.out / settings.stage
+        check_resumable(settings, folder)
         save_settings(settings, folder, samples=samples.meta, command=self.command)
         network = train(settings, samples, folder)
         plot_losses(folder / "metrics.jsonl", folder / "losses.png")
@@ -63,11 +64,6 @@ class Chain:
         return self.weights
 
 
-def describe(sources: tuple[Source, ...]) -> str:
-    """The training sets in a few words."""
-    return "; ".join(f"{s.kind} {s.images.name}" for s in sources)
-
-
 def forget(out: Path, stage: Stage) -> None:
     """Removes a stage's samples, run and weights, and those of the stages after it, so that they are made anew."""
     for later in STAGES[STAGES.index(stage) :]:
@@ -78,7 +74,7 @@ def forget(out: Path, stage: Stage) -> None:
 
 def progress(out: Path) -> dict[str, int]:
     """The last step of each stage's training."""
-    found = {}
+    found: dict[str, int] = {}
     for stage in STAGES:
         metrics = out / stage / "metrics.jsonl"
         if metrics.exists() and (lines := metrics.read_text().splitlines()):

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first)
+import matplotlib.pyplot as plt
 
 
 def plot_losses(metrics: Path, out: Path) -> None:
@@ -17,8 +17,10 @@ def plot_losses(metrics: Path, out: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), constrained_layout=True)
     checked = [row for row in rows if row.get("validation")]
     for axis, name in zip(axes, ("face", "box", "landmark"), strict=True):
-        axis.plot([r["step"] for r in rows], [r[name] for r in rows], label="training (mined)" if name == "face" else "training")
-        axis.plot([r["step"] for r in checked], [r["validation"][name] for r in checked], ".", label="validation")
+        label = "training (mined)" if name == "face" else "training"
+        axis.plot([r["step"] for r in rows], [r[name] for r in rows], label=label)
+        losses = [r["validation"][name] for r in checked]
+        axis.plot([r["step"] for r in checked], losses, ".", label="validation")
         axis.set(title=f"{name} loss", xlabel="step", yscale="log")
         axis.grid(alpha=0.3)
         axis.legend()

@@ -51,6 +51,6 @@ def export(
         "Licence": LICENCE,
         "SHA-256": f"`{sha256}`",
     }
-    lines = [f"# {settings.stage} ({settings.family})", "", *(f"- **{k}**: {v}" for k, v in facts.items()), ""]
-    (folder / f"{settings.stage}.md").write_text("\n".join(lines))
+    lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
+    (folder / f"{settings.stage}.md").write_text(f"# {settings.stage} ({settings.family})\n\n{lines}")
     return sha256

@@ -1,5 +1,7 @@
 """Trains one network: a flat loop over random batches, resumable to the same result.
 
+One command does it:
+
     python -m train onet --samples runs/v1/onet-samples --out runs/v1/onet --steps 40000
 """
 
@@ -11,10 +13,10 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from cascade.architectures import ARCHITECTURES, Architecture
@@ -68,7 +70,7 @@ class Batches:
         positions = np.arange(step * count, (step + 1) * count)
         rounds = positions // len(pool)
         taken = [self._order(kind, int(r))[positions[rounds == r] % len(pool)] for r in np.unique(rounds)]
-        return pool[np.concatenate(taken)]
+        return np.asarray(pool[np.concatenate(taken)])
 
     def _order(self, kind: int, turn: int) -> np.ndarray:
         if (kind, turn) not in self._orders:
@@ -118,6 +120,10 @@ class Trainer:
             torch.set_num_threads(settings.threads)
         self.settings, self.samples, self.out = settings, samples, out
         self.architecture = ARCHITECTURES[settings.family][settings.stage]
+        made = samples.meta.get("settings", {})
+        for name in ("stage", "family"):
+            if made.get(name, getattr(settings, name)) != getattr(settings, name):
+                raise TrainingError(f"samples: made for {made[name]}, the {name} to train is {getattr(settings, name)}")
         if samples.crops.shape[1] < self.architecture.input_size:
             raise TrainingError(
                 f"samples: crops of {samples.crops.shape[1]} pixels, {settings.stage} needs "
@@ -163,7 +169,7 @@ class Trainer:
             return False
         state = torch.load(self.checkpoint, weights_only=True)
         if state["settings"] != asdict(self.settings):
-            raise TrainingError(f"{self.checkpoint} was made with other settings; remove it or use another folder")
+            raise _other_settings(self.checkpoint)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -195,9 +201,7 @@ class Trainer:
         """Network inputs, kinds and targets of a step: the same for a seed and a step, whenever it is made."""
         crops, kinds, targets = self.batches[step]
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
-        inputs, targets = prepare(
-            crops, targets, self.architecture, generator if self.settings.augment else None
-        )
+        inputs, targets = prepare(crops, targets, self.architecture, generator if self.settings.augment else None)
         return inputs.contiguous(memory_format=torch.channels_last), kinds, targets
 
     def loss(self, outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> Losses:
@@ -210,9 +214,7 @@ class Trainer:
     def update_average(self) -> None:
         """Moves the averaged weights towards the current ones, faster in the beginning."""
         decay = min(self.settings.average, self.step / (self.step + 10))
-        for mean, now in zip(
-            self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True
-        ):
+        for mean, now in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
             if mean.is_floating_point():
                 mean.lerp_(now, 1 - decay)
             else:
@@ -225,8 +227,8 @@ class Trainer:
         outputs, kinds, targets = [], [], []
         for first in range(0, len(self.validation), batch):
             rows = self.validation[first : first + batch]
-            goals = torch.from_numpy(self.samples.targets[rows])
-            inputs, goals = prepare(torch.from_numpy(self.samples.crops[rows]), goals, self.architecture, None)
+            crops, goals = torch.from_numpy(self.samples.crops[rows]), torch.from_numpy(self.samples.targets[rows])
+            inputs, goals = prepare(crops, goals, self.architecture, None)
             outputs.append(self.averaged(inputs).flatten(1))
             kinds.append(torch.from_numpy(self.samples.kinds[rows].astype(np.int64)))
             targets.append(goals)
@@ -234,22 +236,44 @@ class Trainer:
             return totals
         merged, kind, goal = torch.cat(outputs), torch.cat(kinds), torch.cat(targets)
         losses = cascade_loss(merged, kind, goal, self.settings.alpha, 1.0)
-        judged = kind <= POSITIVE
-        right = (merged[judged, 1] > merged[judged, 0]) == (kind[judged] == POSITIVE)
         for name in ("face", "box", "landmark"):
             totals[name] = float(getattr(losses, name))
-        return {**totals, "accuracy": float(right.float().mean())}
+        judged = kind <= POSITIVE
+        if judged.any():
+            right = (merged[judged, 1] > merged[judged, 0]) == (kind[judged] == POSITIVE)
+            totals["accuracy"] = float(right.float().mean())
+        return totals
 
 
-def train(settings: TrainSettings, samples: Samples, out: Path) -> nn.Module:
+def _other_settings(checkpoint: Path) -> TrainingError:
+    return TrainingError(f"{checkpoint} was made with other settings; remove it or use another folder")
+
+
+def check_resumable(settings: TrainSettings, out: Path) -> None:
+    """Raises TrainingError if ``out`` holds a checkpoint of other settings, before anything there is changed."""
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists() and torch.load(checkpoint, weights_only=True)["settings"] != asdict(settings):
+        raise _other_settings(checkpoint)
+
+
+def train(settings: TrainSettings, samples: Samples, out: Path) -> CascadeNetwork:
     """Trains to the end of the settings' steps, from a checkpoint in ``out`` if there is one.
 
-    Writes metrics.jsonl and checkpoints, and returns the network to export. Raises TrainingError if the loss is not
-    finite.
+    Writes metrics.jsonl and checkpoints, and returns the network to export. Raises TrainingError if the loss is
+    not finite.
     """
     trainer = Trainer(settings, samples, out)
     trainer.resume()
-    metrics = _open_metrics(out / "metrics.jsonl", trainer.step)
+    try:
+        with _open_metrics(out / "metrics.jsonl", trainer.step) as metrics:
+            _train(trainer, metrics)
+    finally:
+        trainer.preparer.shutdown(cancel_futures=True)  # no thread is left behind when sampling forks later
+    return trainer.averaged if settings.average else trainer.network.eval()
+
+
+def _train(trainer: Trainer, metrics: TextIO) -> None:
+    settings = trainer.settings
     started, sums = time.perf_counter(), np.zeros(4)
     bar = tqdm(total=settings.steps, initial=trainer.step, desc=f"train {settings.stage}", unit="step")
     while trainer.step < settings.steps:
@@ -271,11 +295,9 @@ def train(settings: TrainSettings, samples: Samples, out: Path) -> nn.Module:
             metrics.flush()
             bar.set_postfix_str(f"loss {row['total']:.4f}")
     bar.close()
-    metrics.close()
-    return trainer.averaged if settings.average else trainer.network.eval()
 
 
-def _open_metrics(path: Path, step: int):  # type: ignore[no-untyped-def]
+def _open_metrics(path: Path, step: int) -> TextIO:
     """The metrics file, cut back to the step that training goes on from."""
     rows = path.read_text().splitlines() if path.exists() else []
     kept = [row for row in rows if json.loads(row)["step"] <= step]

@@ -66,8 +66,10 @@ class SampleWriter:
     def add(self, crops: np.ndarray, kinds: np.ndarray, targets: np.ndarray) -> None:
         """Appends crops (n, side, side, 3) with their kinds (n,) and targets (n, 14)."""
         if crops.shape[1:] != (self.side, self.side, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"crops: expected uint8 (n, {self.side}, {self.side}, 3), got {crops.dtype} {crops.shape}")
+        if kinds.shape != (len(crops),) or targets.shape != (len(crops), 14):
             raise ValueError(
-                f"crops: expected uint8 (n, {self.side}, {self.side}, 3), got {crops.dtype} {crops.shape}"
+                f"expected kinds (n,) and targets (n, 14) of {len(crops)} crops, got {kinds.shape} and {targets.shape}"
             )
         if len(crops):
             self._raw.write(np.ascontiguousarray(crops).tobytes())
@@ -86,7 +88,8 @@ class SampleWriter:
         np.save(self.partial / "kinds.npy", kinds)
         np.save(self.partial / "targets.npy", targets)
         self._name_crops(len(kinds))
-        (self.partial / "meta.json").write_text(json.dumps({**meta, "side": self.side, "samples": len(kinds)}, indent=2))
+        record = {**meta, "side": self.side, "samples": len(kinds)}
+        (self.partial / "meta.json").write_text(json.dumps(record, indent=2))
         if self.folder.exists():
             shutil.rmtree(self.folder)
         self.partial.rename(self.folder)
@@ -98,9 +101,7 @@ class SampleWriter:
         if count == 0:
             np.save(self.partial / "crops.npy", np.empty(shape, np.uint8))
         else:
-            target = np.lib.format.open_memmap(
-                self.partial / "crops.npy", mode="w+", dtype=np.uint8, shape=shape
-            )
+            target = np.lib.format.open_memmap(self.partial / "crops.npy", mode="w+", dtype=np.uint8, shape=shape)
             source = np.memmap(self.partial / "crops.raw", np.uint8, "r", shape=shape)
             for first in range(0, count, 65536):
                 target[first : first + 65536] = source[first : first + 65536]

@@ -22,9 +22,7 @@ class StagePreset:
 # takes windows as positive from 0.5 on, since the best window on its grid often overlaps no more.
 DEFAULT: dict[Stage, StagePreset] = {
     "pnet": StagePreset(
-        SampleSettings(
-            "pnet", passes=3, square_truth=True, positive_iou=0.5, negatives_per_photo=150, margin=0
-        ),
+        SampleSettings("pnet", passes=3, square_truth=True, positive_iou=0.5, negatives_per_photo=150, margin=0),
         TrainSettings("pnet", steps=12_000, batch=896, learning_rate=3e-3),
     ),
     "rnet": StagePreset(

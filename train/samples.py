@@ -27,7 +27,7 @@ from cascade.images import ImageError, read_image
 from cascade.pyramid import Pyramid, level_sizes
 from cascade.weights import load_detector
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
-from train.sources import Source, fingerprint, overlaps, photos
+from train.sources import Source, describe, fingerprint, overlaps, photos
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,10 @@ def make_samples(
     workers: int = 1,
     limit: int | None = None,
 ) -> Samples:
-    """Makes a folder of samples for one stage. ``weights`` holds the stages before it (for P-Net: optional, its own
-    false alarms then become its negatives). The same settings give the same samples whatever ``workers``."""
+    """Makes a folder of samples for one stage; ``weights`` holds the stages before it (P-Net needs none).
+
+    The same settings give the same samples whatever the number of ``workers``.
+    """
     architecture = ARCHITECTURES[settings.family][settings.stage]
     writer = SampleWriter(out, architecture.input_size + 2 * settings.margin)
     jobs = [(photo, settings, weights) for source in sources for photo in photos(source)]
@@ -85,8 +87,15 @@ def make_samples(
             writer.add(*result)
         if done % 50 == 0:
             bar.set_postfix_str("neg/pos/part/landmark " + "/".join(map(str, writer.counts())))
-    meta = {"settings": asdict(settings), "annotations_sha256": fingerprint(sources), "photos": len(jobs)}
-    return writer.finish({**meta, "broken": broken, "weights": str(weights) if weights else None})
+    meta = {
+        "settings": asdict(settings),
+        "data": describe(sources),
+        "annotations_sha256": fingerprint(sources),
+        "photos": len(jobs),
+        "broken": broken,
+        "weights": str(weights) if weights else None,
+    }
+    return writer.finish(meta)
 
 
 def _each(jobs: list[Any], workers: int) -> Iterator[Any]:
@@ -112,7 +121,7 @@ def _photo_samples(job: tuple[Photo, SampleSettings, Path | None]) -> tuple[np.n
         # another phase of the pyramid each time: windows of every size in between
         min_face = settings.min_face * 0.709 ** rng.uniform(-0.5, 0.5)
         if settings.stage == "pnet":
-            results.append(_sliding(photo, image, settings, architecture, min_face, weights, rng))
+            results.append(_sliding(photo, image, settings, architecture, min_face, rng))
         else:
             results.append(_proposed(photo, image, settings, architecture, min_face, weights, rng))
     crops, kinds, targets = zip(*results, strict=True)
@@ -177,11 +186,11 @@ def _some_of_each(indices: np.ndarray, face: np.ndarray, most: int, rng: np.rand
     order = np.argsort(face[indices], kind="stable")
     sorted_faces = face[indices][order]
     rank = np.arange(len(order)) - np.searchsorted(sorted_faces, sorted_faces)
-    return indices[order[rank < most]]
+    return np.asarray(indices[order[rank < most]])
 
 
 def _covered(windows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The largest part of each window that one box covers, or of one box that the window covers."""
+    """The largest share of each window that one box covers."""
     corner = np.minimum(windows[:, None, 2:], boxes[None, :, 2:]) - np.maximum(windows[:, None, :2], boxes[None, :, :2])
     shared = np.clip(corner, 0, None).prod(axis=2)
     window_areas = (windows[:, 2:] - windows[:, :2]).prod(axis=1)
@@ -205,11 +214,9 @@ def _sliding(
     settings: SampleSettings,
     architecture: Architecture,
     min_face: float,
-    weights: Path | None,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
     """P-Net's samples: windows of the grid of every level, cut straight from the levels."""
-    detector = _detector(settings, weights) if weights else None
     height, width = image.shape[:2]
     sizes = level_sizes(width, height, min_face, None, architecture.window, 0.709)
     pyramid = _pyramid(image, sizes)
@@ -220,11 +227,6 @@ def _sliding(
         keep = _interesting(boxes, photo, settings, rng)
         windows.append(boxes[keep])
         places.append(np.c_[np.full(keep.sum(), number), grid[keep]])
-        if detector is not None and photo.fully_labelled:
-            alarms = detector.engine.slide(level, -1.0)
-            alarms = alarms[np.argsort(-alarms[:, 2])][: settings.negatives_per_photo]
-            windows.append(window_boxes(alarms, architecture, scale))
-            places.append(np.c_[np.full(len(alarms), number), alarms[:, :2]])
     if not windows:
         side = architecture.input_size + 2 * settings.margin
         return np.empty((0, side, side, 3), np.uint8), np.empty(0, int), np.empty((0, 14))
@@ -242,9 +244,7 @@ def _grid(level: np.ndarray, architecture: Architecture) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
-def _interesting(
-    boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng: np.random.Generator
-) -> np.ndarray:
+def _interesting(boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng: np.random.Generator) -> np.ndarray:
     """Windows worth comparing with every face: those of about a face's size that touch it, and some at random."""
     keep = rng.random(len(boxes)) < min(1.0, 3 * settings.negatives_per_photo / max(len(boxes), 1))
     if len(boxes) == 0:
@@ -280,12 +280,10 @@ def _pyramid(image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
 
 @cache
 def _detector(settings: SampleSettings, weights: Path) -> Detector:
-    """The stages before the one in training (for P-Net itself, P-Net), one detector a process."""
-    stages = STAGES[: max(1, STAGES.index(settings.stage))]
+    """The stages before the one in training, one detector a process."""
+    stages = STAGES[: STAGES.index(settings.stage)]
     threshold = settings.proposal_threshold
-    return Detector(
-        thresholds=(threshold, threshold, 0.0), threads=1, weights=load_detector(weights, stages)
-    )
+    return Detector(thresholds=(threshold, threshold, 0.0), threads=1, weights=load_detector(weights, stages))
 
 
 def _proposed(

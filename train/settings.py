@@ -41,7 +41,12 @@ class TrainSettings:
     validation_share: float = 0.02
     log_every: int = 100
     checkpoint_every: int = 1000
-    threads: int = 1  # torch threads of the step; one more core prepares batches. More suffer when the machine is shared
+    # torch threads of the step; one more core prepares batches. More suffer when the machine is shared
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mining_ratio <= 1:
+            raise ValueError(f"mining_ratio: expected above 0 and at most 1, got {self.mining_ratio!r}")
 
     @property
     def alpha(self) -> tuple[float, float, float]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from cascade.datasets import Photo, read_coco, read_folder, read_wider
+from cascade.datasets import Dataset, Photo, read_coco, read_folder, read_wider
+
+# Suffixes that a name in an `exclude` list may have or lack.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".jpe", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,16 @@ class SourceError(ValueError):
 
 
 def read_sources(file: Path, root: Path, teacher: Path) -> tuple[Source, ...]:
-    """Reads the TOML file; paths in it are below ``root``, teacher files in ``teacher``. Raises SourceError naming the entry that is wrong."""
+    """Reads the TOML file; paths in it are below ``root``, teacher files in ``teacher``.
+
+    Raises SourceError naming the entry that is wrong.
+    """
     try:
         entries = tomllib.loads(file.read_text())["source"]
-    except (tomllib.TOMLDecodeError, KeyError) as error:
+    except (ValueError, KeyError) as error:  # not TOML, not UTF-8, or without the key
         raise SourceError(f"{file}: expected [[source]] entries ({error!r})") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SourceError(f"{file}: expected [[source]] entries, got {entries!r}")
     return tuple(_source(entry, root, teacher, f"{file}: source {i + 1}") for i, entry in enumerate(entries))
 
 
@@ -58,9 +67,13 @@ def _source(entry: dict[str, Any], root: Path, teacher: Path, where: str) -> Sou
     values = dict(entry)
     for name in ("images", "annotations", "exclude", "teacher"):
         if name in values:
+            if not isinstance(values[name], str):
+                raise SourceError(f"{where}: {name}: expected a path, got {values[name]!r}")
             values[name] = (teacher if name == "teacher" else root) / values[name]
     if "box_rule" in values:
-        values["box_rule"] = tuple(map(float, values["box_rule"]))
+        values["box_rule"] = _edges(values["box_rule"], where)
+    if not isinstance(values.get("fully_labelled", True), bool):
+        raise SourceError(f"{where}: fully_labelled: expected true or false, got {values['fully_labelled']!r}")
     try:
         source = Source(**values)
     except TypeError as error:
@@ -72,25 +85,50 @@ def _source(entry: dict[str, Any], root: Path, teacher: Path, where: str) -> Sou
     return source
 
 
+def _edges(rule: Any, where: str) -> tuple[float, ...]:
+    if not isinstance(rule, list) or len(rule) != 4 or not all(isinstance(v, int | float) for v in rule):
+        raise SourceError(f"{where}: box_rule: expected four numbers, got {rule!r}")
+    return tuple(map(float, rule))
+
+
+def describe(sources: tuple[Source, ...]) -> str:
+    """The training sets in a few words."""
+    return "; ".join(f"{s.kind} {s.images.name}" for s in sources)
+
+
 def photos(source: Source) -> Iterator[Photo]:
-    """The photos of a source in our box convention; unlabelled faces that the teacher sees are ignored ones."""
-    excluded = set(source.exclude.read_text().split()) if source.exclude else set()
-    stems = {Path(name).with_suffix("").as_posix() for name in excluded}
+    """The photos of a source in our box convention; unlabelled faces that the teacher sees are ignored ones.
+
+    What its reader had to leave out is told on stderr.
+    """
+    lines = source.exclude.read_text().splitlines() if source.exclude else []
+    excluded = {_stem(line.strip()) for line in lines if line.strip()}
     taught = json.loads(source.teacher.read_text()) if source.teacher else {}
-    for photo in _read(source):
-        if Path(photo.name).with_suffix("").as_posix() in stems or photo.name in stems:
+    dataset = _read(source)
+    for problem in dataset.problems:
+        print(problem, file=sys.stderr)
+    for photo in dataset:
+        if _stem(photo.name) in excluded:
             continue
         faces = taught.get(photo.path.relative_to(source.images).as_posix(), [])
-        yield _with_ignored(_moved(photo, source.box_rule), np.array(faces, np.float32).reshape(-1, 15))
+        labelled = photo.fully_labelled and source.fully_labelled  # a file that denies it is believed
+        moved = replace(_moved(photo, source.box_rule), fully_labelled=labelled)
+        yield _with_ignored(moved, np.array(faces, np.float32).reshape(-1, 15))
 
 
-def _read(source: Source) -> Any:
+def _stem(name: str) -> str:
+    """A photo's name without the suffix of an image file; other dots are part of the name."""
+    path = Path(name)
+    return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix()
+
+
+def _read(source: Source) -> Dataset:
     if source.kind == "wider":
         assert source.annotations is not None
         return read_wider(source.annotations, source.images, photos="present")
     if source.kind == "coco":
         assert source.annotations is not None
-        return read_coco(source.annotations, source.images, fully_labelled=source.fully_labelled)
+        return read_coco(source.annotations, source.images)
     return read_folder(source.images, fully_labelled=True)
 
 

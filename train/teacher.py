@@ -1,8 +1,8 @@
 """A teacher looks at training photos that are not fully labelled.
 
-``python -m train teacher --model yunet.onnx --photos DIR --out teacher.json`` runs YuNet (Wu et al. 2023) through OpenCV
-and writes, for each photo, the boxes, scores and five landmarks that it finds. Training uses them only to keep
-unlabelled faces from becoming negatives (`Source.teacher`).
+``python -m train teacher --model yunet.onnx --photos DIR --out teacher.json`` runs YuNet (Wu et al. 2023) through
+OpenCV and writes, for each photo, the boxes, scores and five landmarks that it finds. Training uses them only to
+keep unlabelled faces from becoming negatives (`Source.teacher`).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _precision_lock = Lock()
 
 
 class TorchEngine:
-    """Runs a set of weights in torch. Safe to share between threads; after a fork on a CPU only.
+    """Runs a set of weights in torch. Safe to share between threads, but not to use after a fork: torch is not.
 
     Raises ValueError for a device that torch does not know or that this machine lacks.
     """
@@ -106,7 +106,7 @@ def _device(name: str) -> torch.device:
             f"device: {name!r} is not there, torch {torch.__version__} sees {count} CUDA devices"
         )
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, NotImplementedError, AssertionError) as error:
         raise ValueError(f"device: torch cannot compute on {name!r} here ({error})") from error
     return device

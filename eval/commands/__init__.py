@@ -1,1 +1,1 @@
-"""The command line around the protocols: reading files, running detectors, printing tables, writing reports."""
+"""The command line around the protocols: reading files, running detectors, writing reports."""

@@ -19,7 +19,16 @@ from eval.predictions import Found, Predictions, match_names, read_predictions
 from eval.report import subset_note
 from eval.running import OurDetector, Run, Settings, run
 
-__all__ = ["Entry", "Gathered", "add_detector", "add_shared", "gather", "progress", "read_compared", "summary"]
+__all__ = [
+    "Entry",
+    "Gathered",
+    "add_detector",
+    "add_shared",
+    "gather",
+    "progress",
+    "read_compared",
+    "summary",
+]
 
 OURS = "cascade"
 LEAVE_OUT, COUNT = "leave-out", "count"
@@ -86,8 +95,8 @@ def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
         "--missing",
         choices=(LEAVE_OUT, COUNT),
         default=missing,
-        help=f"photos without an entry in the predictions: judge the others as a subset, or count them as photos "
-        f"in which nothing was found (default: {missing})",
+        help="photos without an entry in the predictions: judge the others as a subset, or count them as "
+        f"photos in which nothing was found (default: {missing})",
     )
     add_detector(parser)
 
@@ -95,18 +104,18 @@ def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
 def add_detector(parser: argparse.ArgumentParser) -> None:
     """Add the options of our own detector."""
     group = parser.add_argument_group("our detector, where it is run")
-    group.add_argument("--weights", metavar="NAME|DIR", help="a shipped set or a folder (default: the default set)")
+    group.add_argument("--weights", metavar="NAME|DIR", help="a shipped set or a folder")
     group.add_argument("--min-face", type=float, metavar="PX", help="smallest face in pixels")
     group.add_argument("--max-face", type=float, metavar="PX", help="largest face in pixels")
     group.add_argument("--scale-factor", type=float, metavar="F", help="step of the detector's own pyramid")
-    group.add_argument("--thresholds", type=float, nargs=3, metavar=("P", "R", "O"), help="of the three networks")
+    group.add_argument("--thresholds", type=float, nargs=3, metavar=("P", "R", "O"), help="of the networks")
     group.add_argument(
         "--score-floor",
         type=float,
         default=0.02,
         metavar="S",
-        help="report faces from this score on, in place of the last threshold, so that the whole curve is judged "
-        "(default: %(default)s)",
+        help="report faces from this score on, in place of the last threshold, so that the whole curve is "
+        "judged (default: %(default)s)",
     )
     group.add_argument("--engine", choices=("native", "torch"))
     group.add_argument("--threads", type=int, metavar="N")
@@ -154,9 +163,10 @@ def read_compared(pairs: Sequence[tuple[str, Path]], main: str | None) -> dict[s
 def gather(args: argparse.Namespace, photos: Sequence[Photo], source: Path | None, full: int) -> Gathered:
     """Read or compute all predictions and settle which photos are judged.
 
-    With a ``source`` file these are the photos that it has entries for, or all of them with ``--missing count``.
-    Without, our detector is run on the photos that are there and can be read. The detectors of --compare are
-    judged on the same photos. ``full`` is the size of the whole set. Raises ValueError when no photo is left.
+    With a ``source`` file these are the photos that it has entries for, or all of them with ``--missing
+    count``. Without, our detector is run on the photos that are there and can be read. The detectors of
+    --compare are judged on the same photos. ``full`` is the size of the whole set. Raises ValueError when no
+    photo is left.
     """
     name = args.name or (OURS if source is None else source.stem)
     others = read_compared(args.compare, name)

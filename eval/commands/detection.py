@@ -15,9 +15,12 @@ from eval.commands import common
 from eval.detection import OVERLAPS, DetectionResult, evaluate
 from eval.predictions import to_json
 
-HEADER = ("detector", "score", "recall", "precision", "false_positives", "false_positives_per_photo", "photos")
+HEADER = (
+    *("detector", "score", "recall", "precision"),
+    *("false_positives", "false_positives_per_photo", "photos"),
+)
 WIDER_MIN_SIZE = 12.0
-UNLABELLED = "photos may hold faces without a label: precision, AP and false positives mean little here, recall counts"
+UNLABELLED = "photos may hold faces without a label: AP, precision and false positives mean little here"
 
 
 def add_parsers(verbs: Any) -> None:
@@ -28,10 +31,10 @@ def add_parsers(verbs: Any) -> None:
         required=True,
         type=Path,
         metavar="FILE|DIR",
-        help="COCO JSON file, WIDER FACE annotation (.mat, _bbx_gt.txt), or a folder of photos without any face",
+        help="COCO JSON file, WIDER FACE annotation (.mat, _bbx_gt.txt), or a folder of photos without faces",
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
-    parser.add_argument("--photos", type=Path, metavar="FILE", help="judge only the photos that this file lists")
+    parser.add_argument("--photos", type=Path, metavar="FILE", help="judge only the photos listed here")
     parser.add_argument("--predictions", type=Path, metavar="FILE|DIR", help="(default: run our detector)")
     parser.add_argument(
         "--min-size",
@@ -73,20 +76,20 @@ def is_wider(data: Path) -> bool:
 
 
 def read_truth(args: argparse.Namespace) -> tuple[Dataset, int]:
-    """Read the labels, those of the photos asked for, and the number of photos of the whole set."""
+    """Read the labels, those of the photos asked for, and the number of photos of the whole set.
+
+    A WIDER FACE annotation names the photos of all events; where some of them are on disk, those are judged.
+    """
     listed = None if args.photos is None else read_photo_list(args.photos)
+    if is_wider(args.data):
+        every = read_wider(args.data, args.images, require_images=False, strict=True)
+        if listed is not None:
+            chosen = read_wider(args.data, args.images, photos=listed, require_images=False, strict=True)
+            return chosen, len(every)
+        present = tuple(photo for photo in every if photo.path.is_file())
+        return Dataset(every.name, present or every.photos), len(every)
     if args.data.is_dir():
         whole = read_folder(args.data, fully_labelled=True, strict=True)
-    elif is_wider(args.data):
-        images = args.images or args.data.parent
-        every = read_wider(args.data, args.images, require_images=False, strict=True)
-        if listed is None:
-            # Annotations name the photos of all events; what is judged are those that are here, where any is.
-            present = tuple(photo for photo in every if photo.path.is_file())
-            chosen = Dataset(every.name, present) if present and args.predictions is None else every
-            return chosen, len(every)
-        del images
-        return read_wider(args.data, args.images, photos=listed, require_images=False, strict=True), len(every)
     else:
         whole = read_coco(args.data, args.images, require_images=False, strict=True)
     if listed is None:

@@ -11,7 +11,7 @@ from typing import Any
 from cascade.datasets import read_fddb, write_fddb_detections
 from eval import figures, report
 from eval.commands import common
-from eval.fddb import FALSE_POSITIVES, LONGEST_SIDE, FddbResult, evaluate
+from eval.fddb import FALSE_POSITIVES, LONGEST_SIDE, MATCH, FddbResult, evaluate
 from eval.predictions import to_json
 from eval.running import run
 
@@ -22,15 +22,19 @@ def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
     parser = verbs.add_parser("fddb", help="FDDB's discrete and continuous curves")
     parser.add_argument(
-        "--annotations", required=True, type=Path, metavar="DIR", help="folder of FDDB-fold-NN-ellipseList.txt"
+        "--annotations",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of FDDB-fold-NN-ellipseList.txt",
     )
     parser.add_argument("--detections", type=Path, metavar="FILE", help="FDDB text file, or .json or .npz")
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of 2002/ and 2003/: our detector is run on them, or, with --detections, only their sizes are "
-        "read, so that regions end where the photos end",
+        help="folder of 2002/ and 2003/: our detector is run on the photos; with --detections only their sizes "
+        "are read, so that regions end where the photos end",
     )
     parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="only these (default: all that are there)")
     common.add_shared(parser, missing=common.LEAVE_OUT)
@@ -55,9 +59,10 @@ def execute(args: argparse.Namespace) -> None:
     }
     with report.output_folder(args.out) as folder:
         _write(folder, results, gathered)
-        summary = common.summary("fddb", args, gathered, {name: _figures(each) for name, each in results.items()})
+        parts = {name: _figures(each) for name, each in results.items()}
+        summary = common.summary("fddb", args, gathered, parts)
         known = sum(photo.name in sizes for photo in gathered.photos)
-        summary["settings"] |= {"overlap": 0.5, "photo_sizes_known": known, "unknown_side": LONGEST_SIDE}
+        summary["settings"] |= {"overlap": MATCH, "photo_sizes_known": known, "unknown_side": LONGEST_SIDE}
         summary["settings"]["folds"] = args.folds
         report.write_summary(folder, summary)
     print(_table(results, gathered))
@@ -88,7 +93,7 @@ def _write(folder: Path, results: dict[str, FddbResult], gathered: common.Gather
 
 def _columns(result: FddbResult) -> tuple[list[float], list[int], list[float], list[float]]:
     curves = (result.thresholds, result.false_positives, result.discrete, result.continuous)
-    return tuple(curve.tolist() for curve in curves)  # type: ignore[return-value]
+    return tuple(curve.tolist() for curve in curves)
 
 
 def _rows(results: dict[str, FddbResult], gathered: common.Gathered) -> Iterator[tuple[Any, ...]]:

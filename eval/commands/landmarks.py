@@ -9,8 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval import figures, report
 from eval.commands import common
 from eval.landmark_sets import read_landmark_set
@@ -28,10 +26,10 @@ def add_parsers(verbs: Any) -> None:
         required=True,
         type=Path,
         metavar="FILE|DIR",
-        help="COCO JSON file with five keypoints, the database of AFLW (.sqlite), or a folder of 300-W's .pts files",
+        help="COCO JSON with five keypoints, AFLW's database (.sqlite) or a folder of 300-W's .pts files",
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
-    parser.add_argument("--predictions", type=Path, metavar="FILE", help=".json or .npz (default: run our detector)")
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="(default: run our detector)")
     common.add_shared(parser, missing=common.COUNT)
     parser.set_defaults(execute=execute, score_floor=None)
 
@@ -74,7 +72,7 @@ def landmark_figures(result: LandmarkResult) -> dict[str, Any]:
 
 def _rows(results: dict[str, LandmarkResult], gathered: common.Gathered) -> Iterator[tuple[Any, ...]]:
     photos = f"{len(gathered.photos)} of {gathered.full}"
-    errors = np.linspace(0, 0.3, 301)
+    errors = figures.ERRORS
     for name, result in results.items():
         for normaliser in ("interocular", "box"):
             shares = result.cumulative(errors, box=normaliser == "box")
@@ -84,7 +82,7 @@ def _rows(results: dict[str, LandmarkResult], gathered: common.Gathered) -> Iter
 
 def _table(results: dict[str, LandmarkResult], gathered: common.Gathered, name: str) -> str:
     lines = [f"Landmarks of {name}; {gathered.note}"]
-    header = ["mean error over", "eye distance", "√ box area", "failed", "failed or not found", "found", "faces"]
+    header = ["mean error over", "eye distance", "√ box area", "failed", "or not found", "found", "faces"]
     rows = [
         [
             detector,
@@ -102,8 +100,8 @@ def _table(results: dict[str, LandmarkResult], gathered: common.Gathered, name: 
         points = [[point, *values.values()] for point, values in result.by_landmark().items()]
         lines += ["", report.table([f"{detector}, by landmark", "eye distance", "√ box area"], points)]
         turned = [
-            [f"{each.smallest:g}–{each.largest:g}°", each.error_interocular, each.error_box, each.matched, each.faces]
-            for each in result.yaws
+            [f"{y.smallest:g}–{y.largest:g}°", y.error_interocular, y.error_box, y.matched, y.faces]
+            for y in result.yaws
         ]
         title = f"{detector}, by {result.yaw_source} yaw"
         lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], turned)]

@@ -31,7 +31,7 @@ def add_parsers(verbs: Any) -> None:
         "--predictions", type=Path, metavar="DIR", help="folder or zip of event/photo.txt, or .json or .npz"
     )
     parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of the event folders: run our detector on them first"
+        "--images", type=Path, metavar="DIR", help="folder of the event folders: run our detector first"
     )
     common.add_shared(parser, missing=common.LEAVE_OUT)
     parser.set_defaults(execute=execute)
@@ -57,7 +57,8 @@ def execute(args: argparse.Namespace) -> None:
             main = gathered.entries[0]
             write_wider_predictions(folder / "predictions", main.found)
             (folder / "predictions.json").write_text(to_json(main.found, main.about), encoding="utf-8")
-        summary = common.summary("wider", args, gathered, {name: _figures(each) for name, each in results.items()})
+        parts = {name: _figures(each) for name, each in results.items()}
+        summary = common.summary("wider", args, gathered, parts)
         summary["settings"] |= {"overlap": MATCH, "thresholds": STEPS, "missing": args.missing}
         report.write_summary(folder, summary)
     print(_table(results, gathered))

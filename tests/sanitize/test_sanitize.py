@@ -15,14 +15,14 @@ from cascade.architectures import ARCHITECTURES, Architecture
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "csrc"
-SANITIZE = "-fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all".split()
-FLAGS = [*SANITIZE, *"-g -O1 -std=gnu11 -ffp-contract=fast -Wall -Wextra -Werror".split()]
+SANITIZE = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+FLAGS = [*SANITIZE, *["-g", "-O1", "-std=gnu11", "-ffp-contract=fast", "-Wall", "-Wextra", "-Werror"]]
 
 # As in setup.py: level -> (floats in a vector, flags of kernels.c alone).
 LEVELS: dict[str, tuple[int, list[str]]] = {"scalar": (1, [])}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
-    LEVELS["avx512"] = (16, "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512".split())
+    LEVELS["avx512"] = (16, ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"])
 elif platform.machine().lower() in ("aarch64", "arm64"):
     LEVELS["neon"] = (4, [])
 
