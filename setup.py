@@ -17,7 +17,8 @@ MSVC = sys.platform == "win32"
 LEVELS: dict[str, tuple[int, list[str]]] = {"scalar": (1, [])}
 if MACHINE in ("x86_64", "amd64") and not MSVC:
     LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
-    LEVELS["avx512"] = (16, ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"])
+    wide = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
+    LEVELS["avx512"] = (16, wide)
 elif MACHINE in ("aarch64", "arm64") and not MSVC:
     LEVELS["neon"] = (4, [])
 

@@ -86,9 +86,7 @@ class Network:
     partial window of a pool counts.
     """
 
-    def __init__(
-        self, layers: Sequence[Mapping[str, Any]], input_size: int, level: str | None = None
-    ) -> None: ...
+    def __init__(self, layers: Sequence[Mapping[str, Any]], input_size: int, level: str | None = None) -> None: ...
     @property
     def input_size(self) -> int:
         """Side of the crops in pixels."""
@@ -98,9 +96,7 @@ class Network:
     @property
     def level(self) -> str:
         """Name of the instruction level it runs at."""
-    def forward(
-        self, crops: npt.NDArray[np.uint8], workspace: Workspace | None = None
-    ) -> npt.NDArray[np.float32]:
+    def forward(self, crops: npt.NDArray[np.uint8], workspace: Workspace | None = None) -> npt.NDArray[np.float32]:
         """Outputs float32 (n, outputs) of crops uint8 (n, input_size, input_size, 3)."""
     def grid(self, width: int, height: int, padding: int) -> tuple[int, int, int, int]:
         """Rows, columns, stride and field of the windows over an image with ``padding`` grey pixels around.

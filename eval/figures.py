@@ -18,13 +18,15 @@ from eval.wider import LEVELS, WiderResult
 
 __all__ = ["draw_detection", "draw_fddb", "draw_landmarks", "draw_wider", "figure", "save", "set_panel"]
 
-# Colours that people with colour-blindness can tell apart (P. Green-Armytage; B. Wong 2011), and lines that
+# Colours that people with colour-blindness can tell apart (B. Wong, Nature Methods 8, 441, 2011), and lines for print.
 # print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 LINES = ("-", "--", "-.", ":")
 
 ERRORS = np.linspace(0, 2 * FAILURE, 401)
 """The errors at which cumulative curves are drawn and written."""
+
+NEARLY_ALL, ZOOM = 0.95, 0.9
 
 PANEL_INCHES = (5.2, 4.4)
 DOTS_PER_INCH = 110
@@ -99,6 +101,10 @@ def set_panel(panel: Any, title: str, results: Mapping[str, SetFigures]) -> None
     else:
         finish(panel, title, "recall", "precision", legend="lower left")
         unit_square(panel)
+        reached = [result.detection.curve.final_recall or 0.0 for result in results.values() if result.detection]
+        if min(reached, default=0.0) > NEARLY_ALL:  # else the curves would be lost in a corner
+            panel.set_xlim(ZOOM, 1.002)
+            panel.set_ylim(ZOOM, 1.002)
 
 
 def draw_landmarks(file: Path, results: Mapping[str, LandmarkResult], note: str) -> None:
@@ -117,7 +123,7 @@ def draw_landmarks(file: Path, results: Mapping[str, LandmarkResult], note: str)
 def cumulative_curve(panel: Any, name: str, result: LandmarkResult, k: int, *, box: bool = False) -> None:
     """Add one detector's cumulative error to a panel."""
     mean = number(result.error_box if box else result.error_interocular)
-    label = f"{name}: mean {mean}, {result.matched:,} of {result.faces:,} found"
+    label = f"{name}: {mean}, found {result.matched:,} of {result.faces:,}"
     panel.plot(ERRORS, result.cumulative(ERRORS, box=box), label=label, **style(k))
 
 

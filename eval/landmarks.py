@@ -148,8 +148,8 @@ def estimated_yaw(landmarks: FloatArray) -> FloatArray:
 
     Seen from far away, a head turned by an angle shows its eyes closer together by the cosine, and its nose
     tip, which stands before the eyes by 0.55 of their distance, to the side by the sine. The nose is measured
-    along the line through the eyes, so a head tilted in the image's plane is no different. Good to about 10
-    degrees.
+    along the line through the eyes, so a head tilted in the image's plane is no different. A rough measure, for sorting
+    faces into wide classes.
     """
     left, right, nose = (landmarks[:, k] for k in range(3))
     eyes = right - left

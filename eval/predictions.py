@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
 from eval.overlap import FloatArray
 
-__all__ = ["Found", "Matched", "Predictions", "match_names", "read_predictions", "to_json"]
+__all__ = ["Found", "Matched", "Predictions", "default_score", "match_names", "read_predictions", "to_json"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -96,8 +96,13 @@ class Predictions:
     @property
     def default_score(self) -> float | None:
         """The score from which the detector reports a face unless asked otherwise, if the file says so."""
-        value = self.about.get("default_score")
-        return float(value) if isinstance(value, int | float) else None
+        return default_score(self.about)
+
+
+def default_score(about: Mapping[str, Any]) -> float | None:
+    """Return the score from which a detector reports faces by itself, if what is said of it holds that."""
+    value = about.get("default_score")
+    return float(value) if isinstance(value, int | float) else None
 
 
 def read_predictions(source: str | Path) -> Predictions:
@@ -221,7 +226,7 @@ def match_names(photos: Iterable[str], found: Mapping[str, Found]) -> Matched:
     taken: dict[str, str] = {}
     unknown: list[str] = []
     for key in found:
-        name: str | None = key if key in known else _resolve(key, whole, by_tail)
+        name: str | None = key if key in known else _resolve(key, known, whole, by_tail)
         if name is None:
             unknown.append(key)
         elif name in taken:
@@ -232,14 +237,19 @@ def match_names(photos: Iterable[str], found: Mapping[str, Found]) -> Matched:
     return Matched(matched, tuple(each for each in names if each not in taken), tuple(unknown))
 
 
-def _resolve(key: str, whole: Mapping[str, str], by_tail: Mapping[str, set[str]]) -> str | None:
-    parts = _without_suffix(key).split("/")
-    for at in range(len(parts)):
-        tail = "/".join(parts[at:])
+def _resolve(key: str, known: set[str], whole: Mapping[str, str], by_tail: Mapping[str, set[str]]) -> str | None:
+    """Return the photo that a name means, or None; ``whole`` and ``by_tail`` have no image suffixes."""
+    stripped = _without_suffix(key)
+    folders = key.count("/") + 1
+    for at in range(folders):
+        # As written first: a photo's own name may end in ".jpg".
+        for tail in ("/".join(key.split("/")[at:]), "/".join(stripped.split("/")[at:])):
+            if tail in known:
+                return tail
         if tail in whole:
             return whole[tail]
     # The prediction's name may be the shorter one.
-    hits = by_tail.get("/".join(parts), set())
+    hits = by_tail.get(stripped, set())
     if len(hits) > 1:
         raise DatasetError(f"predictions for {key!r} could mean {len(hits)} photos, such as {min(hits)}")
     return next(iter(hits), None)

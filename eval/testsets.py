@@ -25,6 +25,7 @@ class TestSet:
     """The photos of one set, named by their paths relative to the data folder.
 
     kind      what is measured: finding "faces", false alarms where there is "no_face", or "landmarks"
+    title     short, for figures
     note      what the set is, and what its figures must not be taken for
     min_size  faces with a smaller shorter side (pixels) are ignored, and a detector should look for faces
               from this size on; 0: as the detector does by itself
@@ -34,6 +35,7 @@ class TestSet:
 
     name: str
     kind: Kind
+    title: str
     note: str
     min_size: float
     photos: tuple[Photo, ...]
@@ -84,38 +86,44 @@ def _wider_validation(data: Path) -> Dataset:
 
 _Reader = Callable[[Path], Dataset]
 
-SETS: dict[str, tuple[Kind, str, float, _Reader]] = {
+SETS: dict[str, tuple[Kind, str, str, float, _Reader]] = {
     "wider_val": (
         "faces",
-        "a subset of WIDER FACE validation, 3 of its 61 events; faces from 12 px; not WIDER FACE AP",
+        "WIDER FACE, subset of validation",
+        "3 of the 61 events of WIDER FACE validation, faces from 12 px; not WIDER FACE AP",
         WIDER_MIN_SIZE,
         _wider_val,
     ),
     "fddb_single": (
         "faces",
-        "500 FDDB photos with one labelled face each, boxes around the ellipses; not FDDB",
+        "FDDB, photos of one face",
+        "FDDB photos with exactly one labelled face, boxes around the ellipses; not FDDB",
         0.0,
         lambda data: read_coco(data / "fddb_single" / "annotations.json", strict=True),
     ),
     "no_face": (
         "no_face",
-        "photos without any face",
+        "photos without a face",
+        "natural photos without any face",
         0.0,
         lambda data: read_folder(data / "no_face" / "test", fully_labelled=True, strict=True),
     ),
     "net7876": (
         "landmarks",
+        "net7876, landmarks",
         "web photos with five landmarks of one face each; others may be there, unlabelled",
         0.0,
         lambda data: read_coco(data / "net7876" / "test.json", strict=True),
     ),
     "wider_validation": (
         "faces",
-        "photos of the WIDER FACE training set kept for choosing models; faces from 12 px",
+        "WIDER FACE, held out of training",
+        "photos of the WIDER FACE training set kept for choosing models, faces from 12 px",
         WIDER_MIN_SIZE,
         _wider_validation,
     ),
 }
+"""By name: what is measured, title, note, smallest face that counts (pixels) and reader."""
 
 SELECTION_SET = "wider_validation"
 TEST_SETS = tuple(name for name in SETS if name != SELECTION_SET)
@@ -124,9 +132,9 @@ TEST_SETS = tuple(name for name in SETS if name != SELECTION_SET)
 def read_set(data: str | Path, name: str) -> TestSet:
     """Read one of ``SETS`` below a data folder; raises DatasetError when it is not whole."""
     data = Path(data)
-    kind, note, min_size, read = SETS[name]
+    kind, title, note, min_size, read = SETS[name]
     photos = tuple(replace(photo, name=photo.path.relative_to(data).as_posix()) for photo in read(data))
-    return TestSet(name, kind, note, min_size, photos)
+    return TestSet(name, kind, title, note, min_size, photos)
 
 
 def judge(test_set: TestSet, found: Mapping[str, Found], default_score: float | None) -> SetFigures:

@@ -27,7 +27,7 @@ settings.register_profile("cascade", deadline=None)
 settings.load_profile("cascade")
 
 # Share of windows of a photo that each stage of the random weights lets through at a probability of 0.5.
-PASSING = {"pnet": 0.02, "rnet": 0.5, "onet": 0.95}
+PASSING = {"pnet": 0.03, "rnet": 0.7, "onet": 0.98}
 # Where the random O-Net puts the landmarks on average, in shares of the window.
 LANDMARKS = (0.3, 0.35, 0.7, 0.35, 0.5, 0.55, 0.35, 0.75, 0.65, 0.75)
 

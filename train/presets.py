@@ -22,16 +22,20 @@ class StagePreset:
 # takes windows as positive from 0.5 on, since the best window on its grid often overlaps no more.
 DEFAULT: dict[Stage, StagePreset] = {
     "pnet": StagePreset(
-        SampleSettings("pnet", passes=3, square_truth=True, positive_iou=0.5, negatives_per_photo=150, margin=0),
-        TrainSettings("pnet", steps=12_000, batch=896, learning_rate=3e-3),
+        SampleSettings("pnet", passes=2, square_truth=True, positive_iou=0.5, negatives_per_photo=150),
+        TrainSettings("pnet", steps=6_000, batch=896, learning_rate=3e-3),
     ),
     "rnet": StagePreset(
-        SampleSettings("rnet", passes=4, square_truth=True, negatives_per_photo=120, margin=2),
-        TrainSettings("rnet", steps=15_000, batch=896, learning_rate=3e-3),
+        SampleSettings(
+            "rnet", passes=2, square_truth=True, positive_iou=0.5, negatives_per_photo=120, margin=2
+        ),
+        TrainSettings("rnet", steps=4_500, batch=896, learning_rate=3e-3),
     ),
     "onet": StagePreset(
-        SampleSettings("onet", passes=5, square_truth=True, negatives_per_photo=80, margin=4),
-        TrainSettings("onet", steps=30_000, batch=448, learning_rate=2e-3),
+        SampleSettings(
+            "onet", square_truth=True, negatives_per_photo=120, windows_per_face=6, margin=4
+        ),
+        TrainSettings("onet", steps=5_500, batch=448, learning_rate=2e-3),
     ),
 }
 

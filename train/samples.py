@@ -167,9 +167,9 @@ def label(
             negative &= _covered(windows, avoid) < 0.2
         indices = np.flatnonzero(negative)
         count = min(settings.negatives_per_photo, len(indices))
-        if hardest_first:
+        if hardest_first or count == 0:
             indices = indices[:count]
-        elif count:
+        else:
             touching = indices[best[indices] > 0.02]
             near = rng.permutation(touching)[: int(count * settings.near_share)]
             far = rng.permutation(np.setdiff1d(indices, near))[: count - len(near)]

@@ -102,9 +102,7 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"device: expected a torch device such as 'cpu' or 'cuda', got {name!r}") from None
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(
-            f"device: {name!r} is not there, torch {torch.__version__} sees {count} CUDA devices"
-        )
+        raise ValueError(f"device: {name!r} is not there, torch {torch.__version__} sees {count} CUDA devices")
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, NotImplementedError, AssertionError) as error:
@@ -224,9 +222,7 @@ def _cut(pyramid: Pyramid, boxes: np.ndarray, size: int) -> Iterator[torch.Tenso
         yield _gather(store, starts[level], shapes[level, 1], across, down)
 
 
-def _gather(
-    store: torch.Tensor, starts: np.ndarray, widths: np.ndarray, across: _Taps, down: _Taps
-) -> torch.Tensor:
+def _gather(store: torch.Tensor, starts: np.ndarray, widths: np.ndarray, across: _Taps, down: _Taps) -> torch.Tensor:
     """Crops (n, size, size, 3) of images that start at pixels ``starts`` of the store, ``widths`` wide."""
 
     def tensor(values: np.ndarray) -> torch.Tensor:

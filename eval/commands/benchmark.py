@@ -22,7 +22,7 @@ FACES_HEADER = ("detector", "score", "recall", "precision", "false_positives")
 COLUMNS = {
     "faces": (("AP", "ap"), ("recall", "recall"), ("false positives", "false_positives")),
     "no_face": (("false positives", "false_positives"),),
-    "landmarks": (("mean error", "error_interocular"), ("matched", "matched")),
+    "landmarks": (("mean error", "error_interocular"), ("matched of {}", "matched")),
 }
 """The columns of the table for each kind of set: title, and key of the figure."""
 
@@ -199,7 +199,7 @@ def _table(sets: Sequence[TestSet], judged: Mapping[str, _Judged]) -> tuple[list
     rows: list[list[Any]] = [[name] for name in judged]
     for test_set in sets:
         for title, key in COLUMNS[test_set.kind]:
-            header.append(f"{test_set.name} {title}")
+            header.append(f"{test_set.name} {title.format(len(test_set.photos))}")
             for row, each in zip(rows, judged.values(), strict=True):
                 row.append(each.figures[test_set.name].summary()[key])
     return header, rows
@@ -233,6 +233,6 @@ def _draw(file: Path, sets: Sequence[TestSet], judged: Mapping[str, _Judged]) ->
         return
     chart, panels = figures.figure(len(drawn), "All detectors judged on the same photos in the same way")
     for test_set, panel in zip(drawn, panels, strict=True):
-        title = f"{test_set.name} ({len(test_set.photos):,} photos)"
+        title = f"{test_set.title} ({len(test_set.photos):,} photos)"
         figures.set_panel(panel, title, _on_set(judged, test_set))
     figures.save(chart, file)

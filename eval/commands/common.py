@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from cascade.datasets import Photo
 from cascade.version import __version__
-from eval.predictions import Found, Predictions, match_names, read_predictions
+from eval.predictions import Found, Matched, Predictions, default_score, match_names, read_predictions
 from eval.report import subset_note
 from eval.running import OurDetector, Run, Settings, run
 
@@ -32,7 +32,7 @@ __all__ = [
 
 OURS = "cascade"
 LEAVE_OUT, COUNT = "leave-out", "count"
-NAMES_SHOWN = 5
+NAMES_SHOWN = 3
 
 Item = TypeVar("Item")
 
@@ -46,6 +46,7 @@ class Entry:
     about: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    min_score: float | None = None
 
     @property
     def weights_sha256(self) -> str | None:
@@ -74,6 +75,11 @@ class Gathered:
         return f"subset: {self.subset}" if self.subset else f"{self.full:,} photos"
 
 
+def title_of(data: Path) -> str:
+    """Return the end of a path, which names a set well enough in titles."""
+    return "/".join(data.resolve().parts[-2:])
+
+
 def progress(label: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
     """Return what puts a progress bar around a sequence; it is silent where stderr is no terminal."""
     return lambda items: tqdm(items, desc=label, unit="photo", disable=None, leave=False)
@@ -97,6 +103,13 @@ def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
         default=missing,
         help="photos without an entry in the predictions: judge the others as a subset, or count them as "
         f"photos in which nothing was found (default: {missing})",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help='judge only detections of at least this score; "landmarks" takes what the file of predictions calls '
+        "the detector's own default, the others take all",
     )
     add_detector(parser)
 
@@ -160,13 +173,21 @@ def read_compared(pairs: Sequence[tuple[str, Path]], main: str | None) -> dict[s
     return {name: read_predictions(file) for name, file in pairs}
 
 
-def gather(args: argparse.Namespace, photos: Sequence[Photo], source: Path | None, full: int) -> Gathered:
+def gather(
+    args: argparse.Namespace,
+    photos: Sequence[Photo],
+    source: Path | None,
+    full: int,
+    *,
+    own_score: bool = False,
+) -> Gathered:
     """Read or compute all predictions and settle which photos are judged.
 
     With a ``source`` file these are the photos that it has entries for, or all of them with ``--missing
     count``. Without, our detector is run on the photos that are there and can be read. The detectors of
-    --compare are judged on the same photos. ``full`` is the size of the whole set. Raises ValueError when no
-    photo is left.
+    --compare are judged on the same photos. ``full`` is the size of the whole set. Detections below
+    --min-score are left out, or, with ``own_score``, below the score from which each detector reports faces
+    by itself. Raises ValueError when no photo is left.
     """
     name = args.name or (OURS if source is None else source.stem)
     others = read_compared(args.compare, name)
@@ -180,7 +201,7 @@ def gather(args: argparse.Namespace, photos: Sequence[Photo], source: Path | Non
         matched = match_names([photo.name for photo in photos], predictions.found)
         keep_all = args.missing == COUNT
         judged = [photo for photo in photos if keep_all or photo.name in matched.found]
-        main = Entry(name, matched.found, predictions.about, matched.missing, matched.unknown)
+        main = _entry(name, matched, predictions.about)
         if not matched.found:
             raise ValueError(f"{source}: none of its {len(predictions.found)} photos is among those to judge")
     if not judged:
@@ -189,8 +210,22 @@ def gather(args: argparse.Namespace, photos: Sequence[Photo], source: Path | Non
     entries = [main]
     for other, predictions in others.items():
         matched = match_names(names, predictions.found)
-        entries.append(Entry(other, matched.found, predictions.about, matched.missing, matched.unknown))
-    return Gathered(judged, full, entries, ran)
+        entries.append(_entry(other, matched, predictions.about))
+    limited = [_at_least(entry, args.min_score, own_score) for entry in entries]
+    return Gathered(judged, full, limited, ran)
+
+
+def _entry(name: str, matched: Matched, about: Mapping[str, Any]) -> Entry:
+    return Entry(name, matched.found, about, matched.missing, matched.unknown)
+
+
+def _at_least(entry: Entry, min_score: float | None, own_score: bool) -> Entry:
+    if min_score is None and own_score:
+        min_score = default_score(entry.about)
+    if min_score is None:
+        return entry
+    kept = {name: each.at_least(min_score) for name, each in entry.found.items()}
+    return replace(entry, found=kept, min_score=min_score)
 
 
 def run_ours(args: argparse.Namespace, photos: Sequence[Photo]) -> tuple[Run, dict[str, Any]]:
@@ -222,7 +257,7 @@ def summary(
         "missing_predictions": len(main.missing),
         "unknown_predictions": len(main.unknown),
         "problems": problems,
-        "settings": dict(main.about.get("settings", {})),
+        "settings": {**main.about.get("settings", {}), "min_score": main.min_score},
         "weights_sha256": main.weights_sha256,
         "compared": {each.name: {**figures[each.name], **_fit(each)} for each in others},
         "command": shlex.join(args.command_line),
@@ -235,6 +270,7 @@ def _fit(entry: Entry) -> dict[str, Any]:
     return {
         "missing_predictions": len(entry.missing),
         "unknown_predictions": len(entry.unknown),
+        "min_score": entry.min_score,
         "weights_sha256": entry.weights_sha256,
     }
 

@@ -6,13 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from cascade.datasets import Dataset, read_coco, read_folder, read_photo_list, read_wider
 from eval import figures, report
 from eval.commands import common
-from eval.detection import OVERLAPS, DetectionResult, evaluate
+from eval.detection import OVERLAPS, DetectionResult, SizeResult, evaluate
 from eval.predictions import to_json
 
 HEADER = (
@@ -56,9 +57,10 @@ def execute(args: argparse.Namespace) -> None:
     labelled = all(photo.fully_labelled for photo in gathered.photos)
     if not labelled:
         print(f"warning: {UNLABELLED}", file=sys.stderr)
+    title = common.title_of(args.data)
     with report.output_folder(args.out) as folder:
         report.write_csv(folder / "curves.csv", HEADER, _rows(results, gathered))
-        figures.draw_detection(folder / "curves.png", results, f"{truth.name}, {gathered.note}")
+        figures.draw_detection(folder / "curves.png", results, f"{title}, {gathered.note}")
         if gathered.ran is not None:
             main = gathered.entries[0]
             (folder / "predictions.json").write_text(to_json(main.found, main.about), encoding="utf-8")
@@ -67,7 +69,7 @@ def execute(args: argparse.Namespace) -> None:
         summary["fully_labelled"] = labelled
         summary["settings"] |= {"overlaps": list(OVERLAPS), "min_size": min_size, "missing": args.missing}
         report.write_summary(folder, summary)
-    print(_table(results, gathered, truth.name))
+    print(_table(results, gathered, title))
 
 
 def is_wider(data: Path) -> bool:
@@ -124,6 +126,10 @@ def detection_figures(result: DetectionResult) -> dict[str, Any]:
     }
 
 
+def _size_label(size: SizeResult) -> str:
+    return f"from {size.smallest:g} px" if size.largest == inf else f"{size.smallest:g}–{size.largest:g} px"
+
+
 def _rows(results: dict[str, DetectionResult], gathered: common.Gathered) -> Iterator[tuple[Any, ...]]:
     photos = f"{len(gathered.photos)} of {gathered.full}"
     for name, result in results.items():
@@ -145,11 +151,7 @@ def _table(results: dict[str, DetectionResult], gathered: common.Gathered, name:
     faces = next(iter(results.values())).curve.faces
     lines = [f"{name}; {gathered.note}, {faces:,} faces", report.table(header, rows)]
     for detector, result in results.items():
-        sizes = [
-            [f"{each.smallest:g}–{each.largest:g} px", each.faces, each.ap, each.recall]
-            for each in result.sizes
-            if each.faces
-        ]
+        sizes = [[_size_label(each), each.faces, each.ap, each.recall] for each in result.sizes if each.faces]
         if sizes:
             title = f"{detector}, by shorter side"
             lines += ["", report.table([title, "faces", "AP 0.5", "recall"], sizes)]

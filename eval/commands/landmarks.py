@@ -38,11 +38,12 @@ def execute(args: argparse.Namespace) -> None:
     """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     truth = read_landmark_set(args.data, args.images)
-    gathered = common.gather(args, list(truth), args.predictions, len(truth))
+    gathered = common.gather(args, list(truth), args.predictions, len(truth), own_score=True)
     results = {entry.name: evaluate(gathered.photos, entry.found) for entry in gathered.entries}
+    title = common.title_of(args.data)
     with report.output_folder(args.out) as folder:
         report.write_csv(folder / "curves.csv", HEADER, _rows(results, gathered))
-        figures.draw_landmarks(folder / "curves.png", results, f"landmarks, {truth.name}, {gathered.note}")
+        figures.draw_landmarks(folder / "curves.png", results, f"landmarks, {title}, {gathered.note}")
         if gathered.ran is not None:
             main = gathered.entries[0]
             (folder / "predictions.json").write_text(to_json(main.found, main.about), encoding="utf-8")
@@ -50,7 +51,7 @@ def execute(args: argparse.Namespace) -> None:
         summary = common.summary("landmarks", args, gathered, parts)
         summary["settings"] |= {"overlap": MATCH, "failure_above": FAILURE, "missing": args.missing}
         report.write_summary(folder, summary)
-    print(_table(results, gathered, truth.name))
+    print(_table(results, gathered, title))
 
 
 def landmark_figures(result: LandmarkResult) -> dict[str, Any]:

@@ -59,14 +59,19 @@ def subsets(photos: Sequence[Photo], **counted: Mapping[str, Sequence[int]]) -> 
     """Return official lists in which the faces of ``counted[level][photo]`` count; by default all of them."""
     every = {each.name: np.arange(len(each)) for each in photos}
     levels = [
-        {name: np.asarray(counted[level].get(name, ()), np.int64) if level in counted else all_ for name, all_ in every.items()}
+        {
+            name: np.asarray(counted[level].get(name, ()), np.int64) if level in counted else all_
+            for name, all_ in every.items()
+        }
         for level in ("easy", "medium", "hard")
     ]
     events = tuple(dict.fromkeys(each.name.split("/")[0] for each in photos))
     return WiderSubsets(events, tuple(every), *levels)
 
 
-def save_wider(folder: Path, photos: Mapping[str, Sequence[Sequence[int]]], counted: Mapping[str, Any] | None = None) -> Path:
+def save_wider(
+    folder: Path, photos: Mapping[str, Sequence[Sequence[int]]], counted: Mapping[str, Any] | None = None
+) -> Path:
     """Write the four .mat files of a tiny WIDER FACE: {"event/stem": [[x, y, width, height], …]}.
 
     ``counted`` maps levels to {"event/stem": faces that count, from 0}; by default all count.

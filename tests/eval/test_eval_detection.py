@@ -137,7 +137,10 @@ def overlap(a, b):
 def slow_figures(photos, detections, min_size):
     rows, faces = [], 0
     for each in photos:
-        out = [bool(i) or min(x2 - x1, y2 - y1) < min_size for i, (x1, y1, x2, y2) in zip(each.ignored, each.boxes.astype(float), strict=True)]
+        out = [
+            bool(i) or min(x2 - x1, y2 - y1) < min_size
+            for i, (x1, y1, x2, y2) in zip(each.ignored, each.boxes.astype(float), strict=True)
+        ]
         faces += out.count(False)
         taken = set()
         given = list(zip(detections[each.name].scores, detections[each.name].boxes, strict=True))

@@ -71,7 +71,11 @@ def test_curve_by_hand():
     same = np.array([FACE, OTHER], float)
     boxes = np.array([[30, 40, 90, 80], [130, 40, 190, 80.0]])
     detections = {
-        "a": Detections(np.array([[300, 300, 340, 340.0], boxes[0]]), np.array([0.9, 0.4]), np.array([(20, 20, 0, 320, 320), FACE], float)),
+        "a": Detections(
+            np.array([[300, 300, 340, 340.0], boxes[0]]),
+            np.array([0.9, 0.4]),
+            np.array([(20, 20, 0, 320, 320), FACE], float),
+        ),
         "b": Detections(boxes, np.array([0.9, 0.6]), same),
     }
     result = fddb.evaluate(photos, detections)

@@ -23,7 +23,7 @@ def at(points, box=BOX, score=0.9):
 
 
 def test_errors_by_hand():
-    moved = POINTS + [[4, 0], [0, 0], [0, 8], [0, 0], [3, 4]]
+    moved = np.add(POINTS, [[4, 0], [0, 0], [0, 8], [0, 0], [3, 4]])
     result = evaluate([one()], at(moved))
     np.testing.assert_allclose(result.interocular, [[0.1, 0, 0.2, 0, 0.125]])
     np.testing.assert_allclose(result.box, [[0.05, 0, 0.1, 0, 0.0625]])
@@ -34,8 +34,8 @@ def test_errors_by_hand():
 
 
 def test_failure_is_a_mean_error_above_a_tenth_of_the_eye_distance():
-    assert evaluate([one()], at(POINTS + [4.1, 0])).failure_rate == 1.0
-    assert evaluate([one()], at(POINTS + [3.9, 0])).failure_rate == 0.0
+    assert evaluate([one()], at(np.add(POINTS, [4.1, 0]))).failure_rate == 1.0
+    assert evaluate([one()], at(np.add(POINTS, [3.9, 0]))).failure_rate == 0.0
 
 
 def test_faces_that_were_not_found_are_counted():
@@ -55,7 +55,7 @@ def test_match_needs_more_than_four_tenths():
 
 
 def test_the_detection_that_overlaps_most_is_taken_whatever_its_score():
-    landmarks = np.stack([POINTS + [8, 0], POINTS])
+    landmarks = np.stack([np.add(POINTS, [8, 0]), POINTS])
     detections = {"a": found([20, 10, 100, 90, 0.9], [*BOX, 0.5], landmarks=landmarks)}
     assert evaluate([one()], detections).error_interocular == 0.0
 
@@ -63,7 +63,7 @@ def test_the_detection_that_overlaps_most_is_taken_whatever_its_score():
 def test_cumulative_curve_by_hand():
     photos = [photo(name, [BOX], landmarks=np.array([POINTS])) for name in "abcd"]
     shifts = {"a": 0.0, "b": 2.0, "c": 4.0}
-    detections = {n: found([*BOX, 0.9], landmarks=np.array([POINTS + [dx, 0]])) for n, dx in shifts.items()}
+    detections = {n: found([*BOX, 0.9], landmarks=np.array([np.add(POINTS, [dx, 0])])) for n, dx in shifts.items()}
     result = evaluate(photos, detections)
     assert result.cumulative(np.array([0, 0.05, 0.2])).tolist() == [0.25, 0.5, 0.75]
     assert result.cumulative(np.array([0.024, 0.026]), box=True).tolist() == [0.25, 0.5]
@@ -104,7 +104,7 @@ def test_faces_are_sorted_by_yaw():
     turned = POINTS.copy()
     turned[2, 0] = 50 + 40 * 0.55 * np.tan(np.radians(40))
     photos = [one(), photo("b", [BOX], landmarks=np.array([turned]))]
-    result = evaluate(photos, at(POINTS + [4, 0]))
+    result = evaluate(photos, at(np.add(POINTS, [4, 0])))
     assert result.yaw_source == "estimated"
     by = {each.smallest: each for each in result.yaws}
     assert (by[0].faces, by[0].matched, by[0].error_interocular) == (1, 1, pytest.approx(0.1))

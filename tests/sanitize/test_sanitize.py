@@ -22,7 +22,10 @@ FLAGS = [*SANITIZE, *["-g", "-O1", "-std=gnu11", "-ffp-contract=fast", "-Wall", 
 LEVELS: dict[str, tuple[int, list[str]]] = {"scalar": (1, [])}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
-    LEVELS["avx512"] = (16, ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"])
+    LEVELS["avx512"] = (
+        16,
+        ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+    )
 elif platform.machine().lower() in ("aarch64", "arm64"):
     LEVELS["neon"] = (4, [])
 
