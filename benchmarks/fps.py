@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cascade import _native
+from cascade.boxes import iou
 from cascade.detect import Detector
 from cascade.images import read_image
 
@@ -101,19 +102,11 @@ def measure(
     return [Timing(name, times[name], boxes[name]) for name in times]
 
 
-def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union (len(a), len(b))."""
-    corner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = np.clip(corner, 0, None).prod(axis=2)
-    areas = [(x[:, 2:] - x[:, :2]).clip(0).prod(axis=1) for x in (a, b)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9))
-
-
 def shared_faces(ours: Timing, peer: Timing) -> int:
     """Faces of the peer that we find too."""
     if not len(ours.boxes) or not len(peer.boxes):
         return 0
-    return int((overlaps(peer.boxes, ours.boxes).max(axis=1) >= SAME_FACE_IOU).sum())
+    return int((iou(peer.boxes, ours.boxes).max(axis=1) >= SAME_FACE_IOU).sum())
 
 
 def report(image: Path, timings: list[Timing]) -> str:

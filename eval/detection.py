@@ -13,8 +13,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.boxes import iou
 from cascade.datasets import Photo
-from eval.overlap import FloatArray, average_precision, intersection_over_union
+from eval.average_precision import FloatArray, average_precision
 from eval.predictions import Found
 
 __all__ = ["OVERLAPS", "SIZES", "Curve", "DetectionResult", "SizeResult", "evaluate"]
@@ -161,7 +162,7 @@ def _scene(photo: Photo, found: Found, min_size: float) -> _Scene:
     sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) if len(boxes) else np.zeros(0)
     ordered = found.boxes[order]
     found_sides = (ordered[:, 2:] - ordered[:, :2]).min(axis=1) if len(ordered) else np.zeros(0)
-    overlaps = intersection_over_union(ordered, boxes)
+    overlaps = iou(ordered, boxes)
     return _Scene(overlaps, found.scores[order], found_sides, ignored | (sides < min_size), sides)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from cascade.datasets import Boxed, Photo
-from eval.overlap import FloatArray
+from eval.average_precision import FloatArray
 from eval.predictions import Found
 from eval.regions import draw_ellipse, draw_rectangle, region_overlaps
 

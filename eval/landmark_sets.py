@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cascade.datasets import Dataset, DatasetError, Photo, read_coco
-from eval.overlap import FloatArray
+from eval.average_precision import FloatArray
 from eval.predictions import IMAGE_SUFFIXES
 
 __all__ = ["read_300w", "read_aflw", "read_landmark_set"]

@@ -15,9 +15,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.boxes import iou
 from cascade.datasets import Photo
 from cascade.faces import LANDMARK_NAMES
-from eval.overlap import FloatArray, intersection_over_union
+from eval.average_precision import FloatArray
 from eval.predictions import Found
 
 __all__ = ["FAILURE", "MATCH", "YAWS", "LandmarkResult", "YawResult", "estimated_yaw", "evaluate"]
@@ -171,7 +172,7 @@ def _nearest(name: str, boxes: FloatArray, found: Found | None, match: float) ->
         return np.zeros((len(boxes), 5, 2)), np.zeros(len(boxes), bool)
     if found.landmarks is None:
         raise ValueError(f"landmarks: the detections in {name} have none")
-    overlaps = intersection_over_union(boxes, found.boxes)
+    overlaps = iou(boxes, found.boxes)
     # Where two overlap a face equally, the surer one.
     order = np.argsort(-found.scores, kind="stable")
     best = order[overlaps[:, order].argmax(axis=1)]

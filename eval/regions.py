@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.overlap import FloatArray
+from eval.average_precision import FloatArray
 
 __all__ = ["Region", "draw_ellipse", "draw_rectangle", "region_overlaps"]
 

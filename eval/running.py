@@ -9,9 +9,10 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from cascade.boxes import iou
 from cascade.datasets import Photo
 from cascade.images import ImageError, RGBImage, read_image
-from eval.overlap import FloatArray, intersection_over_union
+from eval.average_precision import FloatArray
 from eval.predictions import Found
 
 __all__ = ["InputRule", "OurDetector", "Run", "Settings", "merge", "run"]
@@ -112,7 +113,7 @@ def merge(parts: Sequence[Found], overlap: float = MERGE_OVERLAP) -> Found:
     scores = np.concatenate([part.scores for part in parts])
     points = [part.landmarks for part in parts if part.landmarks is not None]
     landmarks: FloatArray | None = np.concatenate(points) if len(points) == len(parts) else None
-    shared = intersection_over_union(boxes, boxes)
+    shared = iou(boxes, boxes)
     left = np.ones(len(boxes), bool)
     kept = []
     for k in np.argsort(-scores, kind="stable"):

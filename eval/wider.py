@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.datasets import Boxed, Photo, WiderSubsets
-from eval.overlap import FloatArray, average_precision
+from eval.average_precision import FloatArray, average_precision
 
 __all__ = ["LEVELS", "MATCH", "STEPS", "LevelResult", "WiderResult", "evaluate", "overlaps"]
 

@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from benchmarks.__main__ import main
-from benchmarks.fps import Timing, overlaps, report, shared_faces
 from photos import PORTRAIT
 
+from benchmarks.__main__ import main
+from benchmarks.fps import Timing, report, shared_faces
 from cascade.weights import shipped
 
 
@@ -23,12 +23,6 @@ def test_a_face_is_shared_from_half_overlap_on() -> None:
     assert shared_faces(ours, timing("peer", [1.0], [[0, 0, 10, 5.1]])) == 1
     assert shared_faces(ours, timing("peer", [1.0], [[0, 0, 10, 4.9]])) == 0
     assert shared_faces(ours, timing("peer", [1.0], [])) == 0
-
-
-def test_overlap_of_apart_boxes_is_zero() -> None:
-    a = np.array([[0, 0, 1, 1]], np.float32)
-    assert overlaps(a, a + 5).item() == 0.0
-    assert overlaps(a, a).item() == 1.0
 
 
 def test_ratio_is_the_median_of_pairs() -> None:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from cascade import _native
 from cascade.architectures import ARCHITECTURES, STAGES, Architecture, Stage
+from cascade.boxes import iou
 from cascade.datasets import Photo
 from cascade.detect import Detector, square, widen, window_boxes
 from cascade.engines.native import crop_sources
@@ -27,7 +28,7 @@ from cascade.images import ImageError, read_image
 from cascade.pyramid import Pyramid, level_sizes
 from cascade.weights import load_detector
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
-from train.sources import Source, describe, fingerprint, overlaps, photos
+from train.sources import Source, describe, fingerprint, photos
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def label(
     none. With ``hardest_first`` the first windows are the hardest negatives and are taken in that order.
     """
     learn, truth, avoid = _faces(photo, settings)
-    iou = overlaps(windows, truth) if len(learn) else np.zeros((len(windows), 1))
-    best, face = iou.max(axis=1), iou.argmax(axis=1)
+    overlaps = iou(windows, truth) if len(learn) else np.zeros((len(windows), 1))
+    best, face = overlaps.max(axis=1), overlaps.argmax(axis=1)
     chosen, kinds, faces = [], [], []
 
     def take(indices: np.ndarray, kind: int, owner: np.ndarray | None) -> None:

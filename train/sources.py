@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from cascade.boxes import iou
 from cascade.datasets import Dataset, Photo, read_coco, read_folder, read_wider
 
 # Suffixes that a name in an `exclude` list may have or lack.
@@ -144,7 +145,7 @@ def _with_ignored(photo: Photo, taught: np.ndarray) -> Photo:
         return photo
     extra = taught[:, :4]
     if len(photo.boxes):
-        extra = extra[overlaps(extra, photo.boxes).max(axis=1) < 0.3]
+        extra = extra[iou(extra, photo.boxes).max(axis=1) < 0.3]
     if len(extra) == 0:
         return photo
     return replace(
@@ -154,14 +155,6 @@ def _with_ignored(photo: Photo, taught: np.ndarray) -> Photo:
         landmarks=np.concatenate([photo.landmarks, np.full((len(extra), 5, 2), np.nan, np.float32)]),
         attributes={},
     )
-
-
-def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union (len(a), len(b)) of boxes."""
-    corner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    shared = np.clip(corner, 0, None).prod(axis=2)
-    areas = [(x[:, 2:] - x[:, :2]).clip(0).prod(axis=1) for x in (a, b)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9))
 
 
 def fingerprint(sources: tuple[Source, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Overlaps and the area under a precision-recall curve."""
+"""The area under a precision-recall curve."""
 
 from __future__ import annotations
 
@@ -7,19 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.overlap import average_precision, intersection_over_union
-
-
-def test_overlap_of_boxes_by_hand():
-    boxes = [[0, 0, 4, 4], [10, 10, 10, 10]]
-    others = [[0, 0, 4, 4], [2, 0, 6, 4], [4, 0, 8, 4], [10, 10, 10, 10]]
-    expected = [[1, 8 / 24, 0, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(intersection_over_union(boxes, others), expected)
-
-
-def test_no_boxes_give_empty_overlaps():
-    assert intersection_over_union([], [[0, 0, 1, 1]]).shape == (0, 1)
-    assert intersection_over_union([[0, 0, 1, 1]], []).shape == (1, 0)
+from eval.average_precision import average_precision
 
 
 @pytest.mark.parametrize(
