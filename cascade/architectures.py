@@ -20,6 +20,9 @@ FACE_OUTPUTS = slice(0, 2)
 BOX_OUTPUTS = slice(2, 6)
 LANDMARK_OUTPUTS = slice(6, 16)
 
+# What the engines have room for.
+LARGEST_KERNEL, LARGEST_CHANNELS, LARGEST_INPUT = 16, 1 << 14, 1024
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -30,6 +33,18 @@ class Layer:
     stride: int = 1
     channels: int = 0  # outputs of a conv; 0 for a pool
     activation: Literal["relu", "prelu", "none"] = "none"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a layer that no engine can run."""
+        if self.kind not in ("conv", "pool") or self.activation not in ("relu", "prelu", "none"):
+            raise ValueError(f"a layer of kind {self.kind!r} with activation {self.activation!r}")
+        for name, value, low, high in (
+            ("kernel", self.kernel, 1, LARGEST_KERNEL),
+            ("stride", self.stride, 1, LARGEST_KERNEL),
+            ("channels", self.channels, int(self.kind == "conv"), LARGEST_CHANNELS),
+        ):
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"a layer with {name} {value!r}, expected {low} to {high}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,26 @@ class Architecture:
     input_size: int
     window: float
     layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a network that no detector can use."""
+        if self.stage not in STAGES:
+            raise ValueError(f"stage {self.stage!r}, expected one of {', '.join(STAGES)}")
+        if not 0 < self.input_size <= LARGEST_INPUT or not 0 < self.window <= self.input_size:
+            raise ValueError(f"an input of {self.input_size} pixels around a window of {self.window}")
+        outputs = (16,) if self.stage == "onet" else (6, 16)
+        if not self.layers or self.layers[-1].kind != "conv" or self.outputs not in outputs:
+            raise ValueError(f"{self.stage} must end on a layer of {' or '.join(map(str, outputs))} outputs")
+        if self._sides()[-1] != 1:
+            raise ValueError(f"an input of {self.input_size} pixels ends on a map of {self._sides()[-1]}, expected 1")
+
+    def _sides(self) -> list[int]:
+        """Side of the map after each layer."""
+        sides = [self.input_size]
+        for layer in self.layers:
+            partial = layer.stride - 1 if layer.kind == "pool" else 0
+            sides.append((sides[-1] - layer.kernel + partial) // layer.stride + 1)
+        return sides[1:]
 
     @property
     def context(self) -> float:
@@ -83,10 +118,8 @@ class Architecture:
         return biases + sum(weights for _, weights in self._convolutions())
 
     def _convolutions(self) -> list[tuple[int, int]]:
-        side, channels, found = self.input_size, 3, []
-        for layer in self.layers:
-            partial = layer.stride - 1 if layer.kind == "pool" else 0
-            side = (side - layer.kernel + partial) // layer.stride + 1
+        channels, found = 3, []
+        for layer, side in zip(self.layers, self._sides(), strict=True):
             if layer.kind == "conv":
                 found.append((side, layer.kernel**2 * channels * layer.channels))
                 channels = layer.channels

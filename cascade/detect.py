@@ -24,12 +24,14 @@ from cascade.pyramid import Pyramid, level_sizes
 from cascade.weights import DetectorWeights, load_detector
 
 # Face probabilities below which P-Net, R-Net and O-Net reject a window.
-THRESHOLDS = (0.5, 0.5, 0.7)
-# Overlaps (intersection over union) above which the better of two windows wins, after each stage.
-PNET_NMS, RNET_NMS, ONET_NMS = 0.6, 0.6, 0.4
+THRESHOLDS = (0.4, 0.3, 0.7)
+# Overlaps (intersection over union) above which the better of two windows wins, after P-Net and R-Net.
+PNET_NMS, RNET_NMS = 0.8, 0.7
+# After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
+ONET_NMS: tuple[tuple[float, Literal["union", "min"]], ...] = ((0.4, "union"), (0.7, "min"))
 
 # Boxes with a side below this, or an edge farther than this from the origin, are not judged any further (pixels).
-SMALLEST_SIDE, FARTHEST = 1.0, 2.0**19
+SMALLEST_SIDE, FARTHEST = 1.0, 2.0**18
 
 
 class Detector:
@@ -48,7 +50,7 @@ class Detector:
         what `cascade.weights.load_detector` gave.
     device : where the torch engine computes, such as "cpu" or "cuda".
 
-    A Detector may be used from several threads at once and after a fork. Raises ValueError or TypeError naming
+    A Detector may be used from several threads at once and, with the native engine, after a fork. Raises ValueError or TypeError naming
     the setting that is wrong, and `cascade.weights.WeightsError` for weights that cannot be used.
     """
 
@@ -70,6 +72,12 @@ class Detector:
         self.threads = _threads(threads)
         self.weights = weights if isinstance(weights, DetectorWeights) else load_detector(weights)
         self.engine: Engine = _engine(engine, self)(device)
+        self._settled = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "_settled"):
+            raise AttributeError(f"{name}: the settings of a Detector are fixed; make another one")
+        super().__setattr__(name, value)
 
     def detect(self, image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
         """Faces of one image, best first.
@@ -117,10 +125,11 @@ class Detector:
         windows = square(boxes)
         outputs = self.engine.judge("onet", pyramid, widen(windows, self.weights["onet"].architecture.context))
         logits = outputs[:, 1] - outputs[:, 0]
-        keep = np.flatnonzero(logits >= _logit(self.thresholds[2]))
+        keep = np.flatnonzero((logits >= _logit(self.thresholds[2])) & np.isfinite(outputs).all(axis=1))
         corrected = _native.calibrate(windows[keep], outputs[keep, BOX_OUTPUTS])
-        best = _native.nms(corrected, logits[keep], ONET_NMS)
-        keep, corrected = keep[best], corrected[best]
+        for overlap, mode in ONET_NMS:
+            best = _native.nms(corrected, logits[keep], overlap, mode)
+            keep, corrected = keep[best], corrected[best]
         corners, sides = windows[keep, None, :2], (windows[keep, 2:] - windows[keep, :2])[:, None]
         landmarks = corners + outputs[keep, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides
         scores = 1.0 / (1.0 + np.exp(-logits[keep].astype(np.float64)))
@@ -192,7 +201,9 @@ def _threads(threads: int | None) -> int:
     if threads is None:
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(4, available)
-    return int(_number("threads", threads, 1, 256))
+    if _number("threads", threads, 1, 256) != int(threads):
+        raise ValueError(f"threads: expected a whole number, got {threads!r}")
+    return int(threads)
 
 
 def _engine(name: str, detector: Detector) -> Any:

@@ -18,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from cascade.architectures import STAGES, Architecture, Stage
 
 FORMAT = "cascade-detector-1"
+# All metadata is one JSON text: safetensors orders several entries at random, and then no two files would be equal.
+ENTRY = "cascade"
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -78,6 +80,8 @@ def load_detector(
     weights: str | Path | None = None, stages: tuple[Stage, ...] = STAGES
 ) -> DetectorWeights:
     """Loads a shipped set by name, or a folder. Raises `WeightsError` naming the file that is missing or wrong."""
+    if weights is not None and not isinstance(weights, (str, Path)):
+        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
     folder = SHIPPED / "default" if weights is None else Path(weights)
     if isinstance(weights, str) and weights in shipped():
         folder = SHIPPED / weights
@@ -96,22 +100,30 @@ def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
+            header = (file.metadata() or {}).get(ENTRY, "{}")
             tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in list(file.keys())}
     except FileNotFoundError:
         raise WeightsError(f"weights: {path} is missing") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:  # TypeError: a number type that numpy lacks
         raise WeightsError(f"weights: {path} cannot be read as safetensors ({error})") from error
+    metadata = _metadata(path, header)
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"weights: {path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
     try:
-        architecture = Architecture.from_dict(json.loads(metadata["architecture"]))
+        architecture = Architecture.from_dict(metadata["architecture"])
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"weights: {path} describes no architecture ({error!r})") from error
+        raise WeightsError(f"weights: {path} describes no architecture that makes sense ({error})") from error
     if stage is not None and architecture.stage != stage:
         raise WeightsError(f"weights: {path} holds {architecture.stage}, expected {stage}")
     _check(path, architecture, tensors)
     return StageWeights(path, architecture, tensors, metadata, sha256)
+
+
+def _metadata(path: Path, header: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(header))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"weights: {path} has metadata that is no JSON object ({error})") from error
 
 
 def _check(path: Path, architecture: Architecture, tensors: dict[str, np.ndarray]) -> None:
@@ -141,7 +153,8 @@ def save_stage(
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = {**metadata, "format": FORMAT, "architecture": json.dumps(architecture.to_dict())}
+    record = {**metadata, "format": FORMAT, "architecture": architecture.to_dict()}
+    header = {ENTRY: json.dumps(record, sort_keys=True)}
     partial = path.with_suffix(".partial")
     save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, str(partial), metadata=header)
     partial.replace(path)

@@ -42,6 +42,7 @@ CHANGES = (
     "augment",
     "seed",
     "steps",
+        "start",
 )
 
 
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--samples", type=Path, required=True, help="folder that `samples` made")
         one.add_argument("--out", type=Path, required=True, help=RUN_HELP)
         one.add_argument("--steps", type=int)
+        one.add_argument("--start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of an earlier run")
         _add_training(one)
         one.set_defaults(run=run_stage, stage=stage)
 

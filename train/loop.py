@@ -132,6 +132,8 @@ class Trainer:
         self.network = CascadeNetwork(self.architecture, settings.batch_norm).to(
             memory_format=torch.channels_last  # type: ignore[call-overload]
         )
+        if settings.start:
+            self.network.load_state_dict(torch.load(settings.start, weights_only=True)["averaged"])
         self.averaged = CascadeNetwork(self.architecture, settings.batch_norm).eval()
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(

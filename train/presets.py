@@ -26,15 +26,11 @@ DEFAULT: dict[Stage, StagePreset] = {
         TrainSettings("pnet", steps=6_000, batch=896, learning_rate=3e-3),
     ),
     "rnet": StagePreset(
-        SampleSettings(
-            "rnet", passes=2, square_truth=True, positive_iou=0.5, negatives_per_photo=120, margin=2
-        ),
-        TrainSettings("rnet", steps=4_500, batch=896, learning_rate=3e-3),
+        SampleSettings("rnet", passes=2, square_truth=True, negatives_per_photo=120, margin=2),
+        TrainSettings("rnet", steps=5_000, batch=896, learning_rate=3e-3),
     ),
     "onet": StagePreset(
-        SampleSettings(
-            "onet", square_truth=True, negatives_per_photo=120, windows_per_face=6, margin=4
-        ),
+        SampleSettings("onet", square_truth=True, negatives_per_photo=120, windows_per_face=6, margin=4),
         TrainSettings("onet", steps=5_500, batch=448, learning_rate=2e-3),
     ),
 }

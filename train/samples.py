@@ -49,6 +49,7 @@ class SampleSettings:
     near_share: float = 0.3  # of the negatives of P-Net that touch a face
     proposal_threshold: float = 0.3  # a stage's probability above which its windows go on to the next
     proposal_nms: float = 0.8  # loose, so that several windows of a face remain
+    marked_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
 
@@ -198,6 +199,16 @@ def _covered(windows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.asarray((shared / np.maximum(window_areas, 1e-9)[:, None]).max(axis=1))
 
 
+def _around_marked(photo: Photo, settings: SampleSettings, rng: np.random.Generator) -> np.ndarray:
+    """Windows (n, 4) float32 about the faces with landmarks, as far off as the stages before O-Net may be."""
+    marked = np.isfinite(photo.landmarks).all(axis=(1, 2)) & ~photo.ignored
+    faces = np.repeat(square(photo.boxes[marked]), settings.marked_windows, axis=0)
+    sides = faces[:, 2:] - faces[:, :2]
+    centres = (faces[:, :2] + faces[:, 2:]) / 2 + rng.uniform(-0.12, 0.12, sides.shape) * sides
+    halves = sides / 2 * np.exp(rng.uniform(-0.18, 0.18, (len(sides), 1)))
+    return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
+
+
 def _targets(windows: np.ndarray, labels: Labels, photo: Photo) -> np.ndarray:
     """Targets (n, 14) in units of each window; NaN for negatives and unknown landmarks."""
     targets = np.full((len(windows), 14), np.nan, np.float32)
@@ -306,7 +317,7 @@ def _proposed(
     boxes = detector.propose(pyramid, settings.proposal_nms)
     if settings.stage == "onet":
         boxes = detector.refine(pyramid, boxes, settings.proposal_nms)
-    windows = square(boxes)
+    windows = np.concatenate([square(boxes), _around_marked(photo, settings, rng)])
     labels = label(windows, photo, settings, rng, hardest_first=True)
     windows = windows[labels.indices]
     side = architecture.input_size + 2 * settings.margin

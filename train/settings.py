@@ -25,6 +25,7 @@ class TrainSettings:
     stage: Stage
     family: str = "default"  # which architectures, see cascade.architectures
     seed: int = 1
+    start: str | None = None  # checkpoint of an earlier run of the same network to begin from
     steps: int = 20_000
     batch: int = 448  # samples a step; a multiple of 7 fits the ratio
     ratio: tuple[int, int, int, int] = (3, 1, 1, 2)  # negatives : positives : parts : landmark faces

@@ -61,7 +61,7 @@ class NativeEngine:
             return found
 
         found = self._map(strip, range(0, rows, ROWS_PER_PIECE))
-        return np.concatenate(found) if found else np.empty((0, 7), np.float32)
+        return np.concatenate(found) if found else np.empty((0, network.outputs + 1), np.float32)
 
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge`."""

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def samples(n: int = 420, side: int = 25, seed: int = 0, kinds: np.ndarray | Non
     faces = kinds != NEGATIVE
     crops[faces, 6:-6, 6:-6] += 120
     targets = np.full((n, 14), np.nan, np.float32)
-    targets[faces, :4] = (0.1, 0.0, 0.9, 1.0) + rng.normal(0, 0.02, (faces.sum(), 4))
+    targets[faces, :4] = np.array([0.1, 0.0, 0.9, 1.0]) + rng.normal(0, 0.02, (faces.sum(), 4))
     targets[faces, 4:] = np.tile((0.3, 0.4, 0.7, 0.4, 0.5, 0.6, 0.35, 0.8, 0.65, 0.8), (faces.sum(), 1))
     return Samples(crops.astype(np.uint8), kinds.astype(np.uint8), targets, {})
 
@@ -125,7 +126,7 @@ def test_the_one_cycle_schedule():
     assert rates[10] == pytest.approx(0.5)
     assert rates[105] == pytest.approx(0.5 * (0.001 + 0.999 / 2))  # half of the cosine
     assert rate(settings, 200) == pytest.approx(0.0005)
-    assert all(a > b > 0 for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b > 0 for a, b in pairwise(rates[10:]))
     short = TrainSettings("pnet", steps=1, learning_rate=0.5)
     assert rate(short, 0) == 0.5
 
@@ -294,7 +295,7 @@ def test_validation_without_faces_or_backgrounds(tmp_path):
     kinds = np.array([NEGATIVE, POSITIVE, PART] * 60 + [PART] * 20)
     train(SETTINGS, samples(kinds=kinds), tmp_path)
     for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
-        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} in {line}"))
+        json.loads(line, parse_constant=pytest.fail)
     assert "accuracy" not in rows(tmp_path)[-1]["validation"]
     train(replace(SETTINGS, validation_share=0.0), samples(kinds=kinds), tmp_path / "none")
     assert not rows(tmp_path / "none")[-1]["validation"]

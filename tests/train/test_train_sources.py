@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_faces import Face, blank, iou, save_coco, save_photo
+from drawn_faces import Face, blank, save_coco, save_photo
 
-from train.sources import Source, SourceError, describe, fingerprint, overlaps, photos, read_sources
+from train.sources import Source, SourceError, describe, fingerprint, photos, read_sources
 
 FACES = {
     "a.png": [Face((10, 10, 30, 40)), Face((50, 10, 70, 30), ignored=True)],
@@ -193,17 +193,6 @@ def test_what_a_reader_leaves_out_is_told(root, capsys):
     save_coco(root / "coco", {**FACES, "gone.png": []})
     assert len(names(source(root))) == 3
     assert "gone.png" in capsys.readouterr().err
-
-
-def test_overlaps_is_intersection_over_union():
-    rng = np.random.default_rng(0)
-    corners = rng.uniform(0, 50, (2, 12, 2))
-    a, b = (np.concatenate([c, c + rng.uniform(0, 40, c.shape)], axis=1) for c in corners)
-    expected = [[iou(x, y) for y in b] for x in a]
-    np.testing.assert_allclose(overlaps(a, b), expected, atol=1e-9)
-    assert overlaps(a[:0], b).shape == (0, 12)
-    flat = np.array([[3.0, 3, 3, 9]])
-    assert overlaps(flat, flat)[0, 0] == 0
 
 
 def test_the_fingerprint_follows_the_annotations(root):

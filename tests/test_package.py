@@ -1,0 +1,46 @@
+"""What `import cascade` promises: no torch, the module under its own name, weights small enough for a wheel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import cascade
+import cascade.detect
+from cascade.weights import SHIPPED, load_detector, shipped
+
+LARGEST_WEIGHTS = 12 * 2**20
+
+
+def test_detecting_needs_no_torch() -> None:
+    code = (
+        "import sys, numpy; import cascade.detect; from cascade import Detector; "
+        "Detector().detect(numpy.zeros((60, 80, 3), numpy.uint8)); "
+        "assert 'torch' not in sys.modules and 'scipy' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_detect_is_the_module() -> None:
+    assert cascade.detect.__name__ == "cascade.detect"
+    assert callable(cascade.detect.detect)
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert version("cascade-faces") == cascade.__version__
+
+
+def test_default_weights_are_shipped_and_small() -> None:
+    assert shipped()[0] == "default"
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < LARGEST_WEIGHTS
+
+
+def test_every_weight_file_has_a_card_with_its_hash_and_licence() -> None:
+    for name in shipped():
+        for stage, weights in load_detector(name).stages.items():
+            card = Path(SHIPPED / name / f"{stage}.md").read_text()
+            assert weights.sha256 in card
+            assert weights.metadata["licence"] in card
+            assert weights.metadata["data"] in card
