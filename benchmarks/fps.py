@@ -125,9 +125,7 @@ def report(image: Path, timings: list[Timing]) -> str:
     return "\n".join(lines)
 
 
-def run(
-    images: list[Path], peers: dict[str, str], min_face: int, threads: int, runs: int, weights: str | None
-) -> None:
+def run(images: list[Path], peers: dict[str, str], min_face: int, threads: int, runs: int, weights: str | None) -> None:
     """Times every photo and prints a table for each."""
     detector = Detector(min_face=min_face, threads=threads, weights=weights)
     for image in images:

@@ -67,6 +67,9 @@ class Architecture:
             raise ValueError(f"stage {self.stage!r}, expected one of {', '.join(STAGES)}")
         if not 0 < self.input_size <= LARGEST_INPUT or not 0 < self.window <= self.input_size:
             raise ValueError(f"an input of {self.input_size} pixels around a window of {self.window}")
+
+    def check_outputs(self) -> None:
+        """Raises ValueError unless the last layer gives what a detector asks of the stage, at one position."""
         outputs = (16,) if self.stage == "onet" else (6, 16)
         if not self.layers or self.layers[-1].kind != "conv" or self.outputs not in outputs:
             raise ValueError(f"{self.stage} must end on a layer of {' or '.join(map(str, outputs))} outputs")
@@ -111,9 +114,7 @@ class Architecture:
     def weights(self) -> int:
         """Weights of the convolutions, biases and PReLU slopes."""
         biases = sum(
-            layer.channels * (2 if layer.activation == "prelu" else 1)
-            for layer in self.layers
-            if layer.kind == "conv"
+            layer.channels * (2 if layer.activation == "prelu" else 1) for layer in self.layers if layer.kind == "conv"
         )
         return biases + sum(weights for _, weights in self._convolutions())
 

@@ -50,8 +50,9 @@ class Detector:
         what `cascade.weights.load_detector` gave.
     device : where the torch engine computes, such as "cpu" or "cuda".
 
-    A Detector may be used from several threads at once and, with the native engine, after a fork. Raises ValueError or TypeError naming
-    the setting that is wrong, and `cascade.weights.WeightsError` for weights that cannot be used.
+    A Detector may be used from several threads at once and, with the native engine, after a fork. Raises
+    ValueError or TypeError naming the setting that is wrong, and `cascade.weights.WeightsError` for weights that
+    cannot be used.
     """
 
     def __init__(
@@ -95,9 +96,7 @@ class Detector:
         boxes = self.refine(pyramid, boxes)
         return self.output(pyramid, boxes, width, height)
 
-    def detect_batch(
-        self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb"
-    ) -> list[Faces]:
+    def detect_batch(self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb") -> list[Faces]:
         """Faces of several images, of any sizes: the same as `detect` on each."""
         return [self.detect(image, color=color) for image in images]
 

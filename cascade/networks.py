@@ -38,9 +38,7 @@ class CascadeNetwork(nn.Module):
 def _block(layer: Layer, channels: int, batch_norm: bool) -> nn.Module:
     if layer.kind == "pool":
         return nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
-    parts: list[nn.Module] = [
-        nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, bias=not batch_norm)
-    ]
+    parts: list[nn.Module] = [nn.Conv2d(channels, layer.channels, layer.kernel, layer.stride, bias=not batch_norm)]
     if batch_norm:
         parts.append(nn.BatchNorm2d(layer.channels))
     if layer.activation == "relu":

@@ -48,9 +48,7 @@ class StageWeights:
             if slope is None:
                 slope = np.full(layer.channels, layer.activation == "none", np.float32)
             weight, bias = self.tensors[f"{index}.weight"], self.tensors[f"{index}.bias"]
-            found.append(
-                {"kind": "conv", "stride": layer.stride, "weight": weight, "bias": bias, "slope": slope}
-            )
+            found.append({"kind": "conv", "stride": layer.stride, "weight": weight, "bias": bias, "slope": slope})
         return found
 
 
@@ -76,9 +74,7 @@ def shipped() -> list[str]:
     return sorted(names, key=lambda name: name != "default")
 
 
-def load_detector(
-    weights: str | Path | None = None, stages: tuple[Stage, ...] = STAGES
-) -> DetectorWeights:
+def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] = STAGES) -> DetectorWeights:
     """Loads a shipped set by name, or a folder. Raises `WeightsError` naming the file that is missing or wrong."""
     if weights is not None and not isinstance(weights, (str, Path)):
         raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
@@ -89,9 +85,7 @@ def load_detector(
         raise WeightsError(
             f"weights: expected a folder or one of {', '.join(shipped()) or 'no shipped set'}, got {str(weights)!r}"
         )
-    return DetectorWeights(
-        folder.name, {stage: load_stage(folder / f"{stage}.safetensors", stage) for stage in stages}
-    )
+    return DetectorWeights(folder.name, {stage: load_stage(folder / f"{stage}.safetensors", stage) for stage in stages})
 
 
 def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
@@ -111,6 +105,7 @@ def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
         raise WeightsError(f"weights: {path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
     try:
         architecture = Architecture.from_dict(metadata["architecture"])
+        architecture.check_outputs()
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"weights: {path} describes no architecture that makes sense ({error})") from error
     if stage is not None and architecture.stage != stage:

@@ -39,9 +39,7 @@ def spread(points: np.ndarray) -> float:
 
 
 @given(POINTS, ANGLES, SCALES, SHIFTS)
-def test_a_similarity_is_recovered(
-    points: np.ndarray, angle: float, scale: float, shift: tuple[float, float]
-) -> None:
+def test_a_similarity_is_recovered(points: np.ndarray, angle: float, scale: float, shift: tuple[float, float]) -> None:
     assume(spread(points) > 1)
     matrix = similarity(angle, scale, shift)
     found = similarity_transform(points, moved(points, matrix))
@@ -141,9 +139,7 @@ def test_whole_number_shrinking_averages_blocks(factor: int) -> None:
     st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
     st.sampled_from([16, 56, 112, 113]),
 )
-def test_every_pixel_comes_from_its_place(
-    scale: float, angle: float, shift: tuple[float, float], size: int
-) -> None:
+def test_every_pixel_comes_from_its_place(scale: float, angle: float, shift: tuple[float, float], size: int) -> None:
     """On an image that rises evenly, each crop pixel tells where it was taken from."""
     side, slope = 120, 2.1
     rise = np.rint(slope * (np.arange(side) + 0.5)).astype(np.uint8)

@@ -32,9 +32,7 @@ from cascade.version import __version__
 from cascade.weights import save_stage, shipped
 
 SIZE = (80, 60)  # width, height of the test photos
-CSV_COLUMNS = "path,face,x1,y1,x2,y2,score," + ",".join(
-    f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"
-)
+CSV_COLUMNS = "path,face,x1,y1,x2,y2,score," + ",".join(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
 
 needs_weights = pytest.mark.skipif(not shipped(), reason="no weights are shipped yet")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs signals, pipes or devices of POSIX")
@@ -53,9 +51,7 @@ def untrained(folder: Path) -> Path:
             channels = layer.channels
         tensors[f"{index}.weight"] *= 0.01
         tensors[f"{index}.bias"][:6] = 0, 2, 0.02, 0.03, -0.04, 0.05
-        tensors[f"{index}.bias"][6:] = np.array(
-            [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.3, 0.8], [0.7, 0.8]]
-        ).ravel()
+        tensors[f"{index}.bias"][6:] = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.3, 0.8], [0.7, 0.8]]).ravel()
         metadata = {"licence": "CC0", "data": f"nothing at all ({stage})"}
         save_stage(folder / f"{stage}.safetensors", architecture, tensors, metadata)
     return folder
@@ -148,9 +144,7 @@ def test_commands_import_nothing_heavy_before_they_run():
         "from cascade.cli import main; main(['detect', '--help']);"
         "heavy = {'numpy', 'cv2', 'torch', 'tqdm', 'safetensors'} & set(sys.modules); assert not heavy, heavy"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
-    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -396,24 +390,18 @@ def test_annotated_copies_and_crops(run, tmp_path):
 
 
 def test_photos_of_one_name_do_not_meet(run, tmp_path):
-    for seed, name in enumerate(
-        ["p/a/x.jpg", "p/b/x.jpg", "p/b/x.png", "p/b/X.webp", "p/b/x-2.jpg", "q/x.jpg"]
-    ):
+    for seed, name in enumerate(["p/a/x.jpg", "p/b/x.jpg", "p/b/x.png", "p/b/X.webp", "p/b/x-2.jpg", "q/x.jpg"]):
         photo(tmp_path / name, seed)
     assert run("p/a", "p/b", "q/x.jpg", "--out", "out", "--draw") == 0
     drawn = [name for name in names(tmp_path / "out") if name.endswith("_faces.jpg")]
-    assert drawn == sorted(
-        f"{name}_faces.jpg" for name in ("p/a/x", "p/b/X", "p/b/x-2", "p/b/x-3", "p/b/x-4", "q/x")
-    )
+    assert drawn == sorted(f"{name}_faces.jpg" for name in ("p/a/x", "p/b/X", "p/b/x-2", "p/b/x-3", "p/b/x-4", "q/x"))
 
 
 def test_photos_are_never_overwritten(run, tmp_path):
     for name in ("x.jpg", "x_faces.jpg", "x_face1.jpg", "y.png", "deep/Z_FACES.jpg", "deep/z.jpg"):
         photo(tmp_path / "in" / name)
     for _ in range(3):  # the second time its own pictures are among the photos
-        before = {
-            path: path.read_bytes() for path in (tmp_path / "in").rglob("*.*") if path.suffix != ".jsonl"
-        }
+        before = {path: path.read_bytes() for path in (tmp_path / "in").rglob("*.*") if path.suffix != ".jsonl"}
         assert run("in", "--out", "in", "--draw", "--crop") == 0
         for path, content in before.items():
             assert path.read_bytes() == content
@@ -528,9 +516,7 @@ def test_an_empty_folder(run, capsys, tmp_path):
     assert "empty: no photos in this folder" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() == 0, reason="the superuser may read and write anywhere"
-)
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may read and write anywhere")
 def test_folders_without_permission(run, capsys, tmp_path):
     for name in ("in/a.jpg", "in/closed/b.jpg"):
         photo(tmp_path / name)
@@ -630,9 +616,7 @@ def test_ctrl_c(weights, tmp_path):
         "--out",
         str(out),
     )
-    while process.poll() is None and not (
-        (out / "faces.jsonl").exists() and (out / "faces.jsonl").read_text()
-    ):
+    while process.poll() is None and not ((out / "faces.jsonl").exists() and (out / "faces.jsonl").read_text()):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -254,9 +254,7 @@ def test_float_tiff_follows_the_rule_for_floats() -> None:
 
 
 @pytest.mark.parametrize("transparency", [3, bytes(range(32))], ids=["one colour", "by colour"])
-def test_transparent_palettes_keep_their_colours(
-    transparency: int | bytes, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_transparent_palettes_keep_their_colours(transparency: int | bytes, recwarn: pytest.WarningsRecorder) -> None:
     palette = in_mode("P")
     data = encode(palette, "PNG", transparency=transparency)
     np.testing.assert_array_equal(read_image(data), palette.convert("RGB"))
@@ -271,9 +269,7 @@ def test_16_bit_colour_png() -> None:
 
 
 def test_pillow_mode_i_is_16_bits() -> None:
-    np.testing.assert_array_equal(
-        read_image(Image.fromarray(GRAY.astype(np.int32) * 257)), np.dstack([GRAY] * 3)
-    )
+    np.testing.assert_array_equal(read_image(Image.fromarray(GRAY.astype(np.int32) * 257)), np.dstack([GRAY] * 3))
     with pytest.raises(ImageError, match=r"int32"):
         read_image(Image.fromarray(GRAY.astype(np.int32) - 1000))
 
@@ -553,9 +549,7 @@ def test_errors_in_a_file_name_the_file(tmp_path: Path) -> None:
         read_image(path)
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read every file"
-)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read every file")
 def test_unreadable_file(tmp_path: Path) -> None:
     path = tmp_path / "secret.png"
     path.write_bytes(encode(colours(), "PNG"))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import random_network
+from random_networks import random_network
 
 from cascade.architectures import ARCHITECTURES, STAGES, Architecture, Layer
 

@@ -42,7 +42,7 @@ CHANGES = (
     "augment",
     "seed",
     "steps",
-        "start",
+    "start",
 )
 
 

@@ -13,7 +13,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -170,8 +170,7 @@ class Trainer:
         if not self.checkpoint.exists():
             return False
         state = torch.load(self.checkpoint, weights_only=True)
-        if state["settings"] != asdict(self.settings):
-            raise _other_settings(self.checkpoint)
+        _check_settings(state, self.settings, self.checkpoint)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -247,15 +246,17 @@ class Trainer:
         return totals
 
 
-def _other_settings(checkpoint: Path) -> TrainingError:
-    return TrainingError(f"{checkpoint} was made with other settings; remove it or use another folder")
+def _check_settings(state: dict[str, Any], settings: TrainSettings, checkpoint: Path) -> None:
+    """Refuses a checkpoint of other settings; a setting that came up after it was written had its default value."""
+    if {**asdict(TrainSettings(settings.stage)), **state["settings"]} != asdict(settings):
+        raise TrainingError(f"{checkpoint} was made with other settings; remove it or use another folder")
 
 
 def check_resumable(settings: TrainSettings, out: Path) -> None:
     """Raises TrainingError if ``out`` holds a checkpoint of other settings, before anything there is changed."""
     checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists() and torch.load(checkpoint, weights_only=True)["settings"] != asdict(settings):
-        raise _other_settings(checkpoint)
+    if checkpoint.exists():
+        _check_settings(torch.load(checkpoint, weights_only=True), settings, checkpoint)
 
 
 def train(settings: TrainSettings, samples: Samples, out: Path) -> CascadeNetwork:

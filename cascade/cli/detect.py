@@ -76,9 +76,7 @@ def _add_output_options(group: Any) -> None:
     group.add_argument("--format", choices=FORMATS, help="how results are written (default: jsonl)")
     group.add_argument("--draw", action="store_true", help="write a copy of each photo with its faces drawn")
     group.add_argument("--crop", action="store_true", help="write each face as a picture of its own")
-    group.add_argument(
-        "--no-progress", action="store_true", help="no progress bar and no closing line, problems only"
-    )
+    group.add_argument("--no-progress", action="store_true", help="no progress bar and no closing line, problems only")
 
 
 def _add_detector_options(group: Any) -> None:
@@ -104,9 +102,7 @@ def _add_detector_options(group: Any) -> None:
         help="step between the sizes that are searched, 0.5 to 0.95 (default: 0.709). "
         "Larger finds a little more and takes longer",
     )
-    group.add_argument(
-        "--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder"
-    )
+    group.add_argument("--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder")
     group.add_argument("--engine", choices=("native", "torch"), help="what computes (default: native, in C)")
     group.add_argument("--device", metavar="NAME", help="where torch computes: cpu (default), cuda …")
     group.add_argument("--threads", type=int, metavar="N", help="cores to use (default: all, at most 4)")
@@ -205,9 +201,7 @@ class Pictures:
             save_jpeg(start.with_name(f"{start.name}_face{number}.jpg"), crop)
 
 
-def _detect_all(
-    found: Found, detector: Detector, writer: Writer, pictures: Pictures | None, bar: bool
-) -> Tally:
+def _detect_all(found: Found, detector: Detector, writer: Writer, pictures: Pictures | None, bar: bool) -> Tally:
     """Goes through the photos; a bad one is reported and counted, Ctrl-C ends it early."""
     from tqdm import tqdm
 
@@ -226,9 +220,7 @@ def _detect_all(
     return tally
 
 
-def _detect_one(
-    photo: str, detector: Detector, writer: Writer, pictures: Pictures | None, tally: Tally
-) -> None:
+def _detect_one(photo: str, detector: Detector, writer: Writer, pictures: Pictures | None, tally: Tally) -> None:
     """Finds the faces of a photo and writes what was asked for."""
     from cascade.images import read_image
 

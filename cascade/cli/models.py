@@ -37,9 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from cascade.weights import SHIPPED, WeightsError, load_detector, shipped
 
     if not shipped():
-        print(
-            "No weights come with this installation. Give a folder of your own: cascade detect --weights DIR"
-        )
+        print("No weights come with this installation. Give a folder of your own: cascade detect --weights DIR")
         return 0
     status = 0
     for number, name in enumerate(shipped()):

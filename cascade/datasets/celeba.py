@@ -133,9 +133,7 @@ def _image_root(root: Path, aligned: bool) -> Path:
     return next((place for place in places if place.is_dir()), places[0])
 
 
-def _paths(
-    names: list[str], finder: ImageFinder, require_images: bool, root: Path, log: ProblemLog
-) -> dict[str, Path]:
+def _paths(names: list[str], finder: ImageFinder, require_images: bool, root: Path, log: ProblemLog) -> dict[str, Path]:
     """Return each photo's image file; missing ones are left out and noted, unless they may be missing."""
     found = {name: finder.by_stem(without_suffix(name)) for name in names}
     missing = [name for name, path in found.items() if path is None]

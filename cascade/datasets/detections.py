@@ -100,9 +100,7 @@ def to_text(name: str, found: Boxed, first_line: str, elliptic: bool = False) ->
     would not take.
     """
     try:
-        checked = Detections(
-            found.boxes, found.scores, getattr(found, "ellipses", None) if elliptic else None
-        )
+        checked = Detections(found.boxes, found.scores, getattr(found, "ellipses", None) if elliptic else None)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from None
     boxes = checked.boxes

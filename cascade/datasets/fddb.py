@@ -113,9 +113,7 @@ def write_fddb_detections(file: str | Path, detections: Mapping[str, Boxed]) -> 
     kinds = {getattr(found, "ellipses", None) is not None for found in filled}
     if len(kinds) > 1:
         raise ValueError("a detection file cannot hold boxes in some photos and ellipses in others")
-    text = "".join(
-        to_text(name, found, checked_name(name), elliptic=True) for name, found in detections.items()
-    )
+    text = "".join(to_text(name, found, checked_name(name), elliptic=True) for name, found in detections.items())
     Path(file).write_bytes(text.encode())
 
 

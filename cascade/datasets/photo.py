@@ -78,9 +78,7 @@ class Photo:
         attributes = {key: _frozen(values) for key, values in self.attributes.items()}
         for key, values in attributes.items():
             if values.shape[:1] != (n,):
-                raise ValueError(
-                    f"{self.name}: attribute {key!r} must have length {n}, got shape {values.shape}"
-                )
+                raise ValueError(f"{self.name}: attribute {key!r} must have length {n}, got shape {values.shape}")
         # A plain dict: a read-only view of it could not be sent to the processes of a pool.
         put(self, "attributes", attributes)
         if self.ellipses is not None:

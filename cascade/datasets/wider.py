@@ -184,9 +184,7 @@ def _with_images(
                     continue
                 path = finder.root / f"{entry.name}.jpg"
             landmarks = no_landmarks(len(entry.boxes))
-            photos.append(
-                Photo(path, entry.name, entry.boxes, entry.ignored, landmarks, True, entry.attributes)
-            )
+            photos.append(Photo(path, entry.name, entry.boxes, entry.ignored, landmarks, True, entry.attributes))
         if require_images and report is not None:
             log.add_missing(report, missing, len(members), finder.root / event)
     return photos

@@ -28,10 +28,7 @@ def save_wider_mat():
     savemat = pytest.importorskip("scipy.io").savemat
 
     def save(file: Path, events: dict, counted: dict | None = None, **replaced) -> Path:
-        faces = [
-            [np.asarray(rows, np.int32).reshape(-1, 10) for rows in photos.values()]
-            for photos in events.values()
-        ]
+        faces = [[np.asarray(rows, np.int32).reshape(-1, 10) for rows in photos.values()] for photos in events.values()]
         content = {
             "event_list": text_cell(list(events)),
             "file_list": cell([text_cell(list(photos)) for photos in events.values()]),

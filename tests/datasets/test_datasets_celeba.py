@@ -14,8 +14,7 @@ FILES = {
     "000001.jpg    95  71 226 313\n000002.jpg 1 2 3 4\na.jpg.jpg 0 0 0 0\n",
     "Anno/list_landmarks_celeba.txt": f"2\n{POINT_HEAD}\n"
     "000001.jpg 165  184  244  176  196  249  194  271  266  260\n000002.jpg 1 2 3 4 5 6 7 8 9 -10\n",
-    "Anno/list_landmarks_align_celeba.txt": f"1\n{POINT_HEAD}\n"
-    "000001.jpg 69 109 106 113 77 142 73 152 108 154\n",
+    "Anno/list_landmarks_align_celeba.txt": f"1\n{POINT_HEAD}\n000001.jpg 69 109 106 113 77 142 73 152 108 154\n",
     "Anno/identity_CelebA.txt": "000001.jpg 2880\n000002.jpg 2937\na.jpg.jpg 2880\n",
     "Eval/list_eval_partition.txt": "000001.jpg 0\n000002.jpg 1\na.jpg.jpg 2\n",
 }
@@ -27,9 +26,7 @@ def root(tmp_path, touch):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
-    return touch(
-        tmp_path, "Img/img_celeba/000001.jpg", "Img/img_celeba/000002.png", "Img/img_celeba/a.jpg.jpg"
-    )
+    return touch(tmp_path, "Img/img_celeba/000001.jpg", "Img/img_celeba/000002.png", "Img/img_celeba/a.jpg.jpg")
 
 
 def test_in_the_wild(root):
@@ -49,9 +46,7 @@ def test_in_the_wild(root):
     assert "1 photos without landmarks: a.jpg.jpg" in problem.message
 
 
-@pytest.mark.parametrize(
-    ("partition", "name"), [("train", "000001.jpg"), ("val", "000002.jpg"), ("test", "a.jpg.jpg")]
-)
+@pytest.mark.parametrize(("partition", "name"), [("train", "000001.jpg"), ("val", "000002.jpg"), ("test", "a.jpg.jpg")])
 def test_partitions(root, partition, name):
     assert [photo.name for photo in read_celeba(root, partition)] == [name]
 

@@ -35,9 +35,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
     max_leaves=8,
 )
-images = st.fixed_dictionaries(
-    {"id": st.integers(0, 2) | json_values, "file_name": st.text("ab/\0") | json_values}
-)
+images = st.fixed_dictionaries({"id": st.integers(0, 2) | json_values, "file_name": st.text("ab/\0") | json_values})
 faces = st.fixed_dictionaries(
     {"image_id": st.integers(0, 2) | json_values, "bbox": st.lists(st.integers() | json_values, max_size=4)},
     optional={"keypoints": json_values, "category_id": json_values, "iscrowd": json_values},

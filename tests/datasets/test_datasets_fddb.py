@@ -8,9 +8,7 @@ import pytest
 from cascade.datasets import DatasetError, read_fddb
 
 NAMES = ["2002/08/11/big/img_591", "2002/08/26/big/img.265", "2003/01/01/big/img_1"]
-ELLIPSES = (
-    f"{NAMES[0]}\n1\n20 10 0 100 50  1\n{NAMES[1]}\n2\n20 10 1.5707963267948966 100 50  1\n0 0 0 5 5  1\n"
-)
+ELLIPSES = f"{NAMES[0]}\n1\n20 10 0 100 50  1\n{NAMES[1]}\n2\n20 10 1.5707963267948966 100 50  1\n0 0 0 5 5  1\n"
 
 
 @pytest.fixture

@@ -118,9 +118,7 @@ def test_wrong_detections_are_refused(boxes, scores, ellipses):
 
 def test_ellipse_boxes_touch_the_ellipse():
     rng = np.random.default_rng(0)
-    ellipses = np.column_stack(
-        [rng.uniform(1, 90, (50, 2)), rng.uniform(-7, 7, 50), rng.uniform(-9, 400, (50, 2))]
-    )
+    ellipses = np.column_stack([rng.uniform(1, 90, (50, 2)), rng.uniform(-7, 7, 50), rng.uniform(-9, 400, (50, 2))])
     turn = np.linspace(0, 2 * np.pi, 20001)
     for (a, b, angle, cx, cy), box in zip(ellipses, ellipse_boxes(ellipses), strict=True):
         x = cx + a * np.cos(turn) * np.cos(angle) - b * np.sin(turn) * np.sin(angle)

@@ -96,9 +96,7 @@ def test_missing_and_empty_images_are_one_problem_per_event(annotation, tmp_path
     assert str(annotation) in first
     with pytest.raises(DatasetError, match="3 photos are missing"):
         read_wider(annotation, root, strict=True)
-    assert [photo.name for photo in read_wider(annotation, root, photos="present", strict=True)] == [
-        "0--Parade/one"
-    ]
+    assert [photo.name for photo in read_wider(annotation, root, photos="present", strict=True)] == ["0--Parade/one"]
 
 
 def test_many_missing_photos_give_one_short_problem(tmp_path, save_wider_text):
@@ -247,9 +245,7 @@ def test_broken_photos_in_a_mat_are_named(tmp_path, save_wider_mat):
     assert [photo.name for photo in dataset] == ["0--Parade/one"]
     messages = [problem.message for problem in dataset.problems]
     expected = ["0--Parade/a.jpg: ", "0--Parade/photo.g: ", "0--Parade/endjpg: ", "1--Hand shaking: 2 photos"]
-    assert [message.startswith(start) for message, start in zip(messages, expected, strict=True)] == [
-        True
-    ] * 4
+    assert [message.startswith(start) for message, start in zip(messages, expected, strict=True)] == [True] * 4
 
 
 def test_mat_without_scipy(tmp_path, save_wider_mat, monkeypatch):

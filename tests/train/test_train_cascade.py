@@ -57,7 +57,7 @@ def of_data(root: Path, workers: int = 1) -> list[str]:
 
 
 def cascade(root: Path, out: Path, *options: str) -> list[str]:
-    return ["cascade", *of_data(root), "--out", str(out), "--batch", "140", *options]
+    return ["cascade", *of_data(root), "--out", str(out), "--batch", "112", *options]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def short(request):
 def run(data, short, tmp_path_factory) -> Path:
     """The folder of a whole run of the chain."""
     out = tmp_path_factory.mktemp("run") / "deep" / "run"
-    assert command_line.main(cascade(data, out, "--stage-steps", "120", "80", "80", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, out, "--stage-steps", "100", "60", "60", "--passes", "1")) == 0
     return out
 
 
@@ -110,7 +110,7 @@ def test_the_chain_leaves_weights_curves_and_records(run, data):
         assert min(height, width) > 200
         record = json.loads((run / stage / "settings.json").read_text())
         assert record["settings"]["stage"] == stage
-        assert record["settings"]["batch"] == 140
+        assert record["settings"]["batch"] == 112
         assert record["command"].startswith("python -m train cascade --data ")
         assert record["samples"]["photos"] == 44, "the photos of the exclude list take no part"
         assert record["samples"]["data"] == "coco faces; folder none"
@@ -119,7 +119,7 @@ def test_the_chain_leaves_weights_curves_and_records(run, data):
 
 
 def test_the_losses_fall(run):
-    for stage, steps in zip(STAGES, (120, 80, 80), strict=True):
+    for stage, steps in zip(STAGES, (100, 60, 60), strict=True):
         found = metrics(run / stage)
         assert [row["step"] for row in found] == list(range(10, steps + 1, 10))
         for name in ("total", "face", "box", "landmark"):
@@ -147,7 +147,7 @@ def test_the_cards_tell_what_the_weights_are(run):
 
 
 def test_the_detector_finds_faces_it_has_not_seen(run, data):
-    """80 steps are no training, but the eyes and skin of drawn faces are easy."""
+    """60 steps are no training, but the eyes and skin of drawn faces are easy."""
     listing = json.loads((data / "faces/annotations.json").read_text())
     detector = Detector(weights=run / "weights", thresholds=(0.3, 0.3, 0.5), min_face=16, threads=1)
     found = total = 0
@@ -164,8 +164,8 @@ def test_the_detector_finds_faces_it_has_not_seen(run, data):
                 marks = faces.landmarks[int(np.argmax(overlap))]
                 distances.append(np.abs(marks - np.reshape(annotation["keypoints"], (5, 3))[:, :2]).mean() / wide)
     assert total >= 4
-    assert found >= 0.5 * total
-    assert np.median(distances) < 0.2
+    assert found >= 0.7 * total
+    assert np.median(distances) < 0.12
     torch_engine = Detector(weights=run / "weights", engine="torch", thresholds=(0.3, 0.3, 0.5), min_face=16)
     path = data / "faces" / "036.png"
     native, reference = Detector.detect(detector, path), torch_engine.detect(path)
@@ -199,7 +199,7 @@ def test_export_equals_the_network_that_learned(run, stage):
 def test_the_same_command_again_changes_nothing(run, data, short, capsys):
     before = contents(run)
     times = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    assert command_line.main(cascade(data, run, "--stage-steps", "120", "80", "80", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "--passes", "1")) == 0
     assert contents(run) == before
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == times
     assert capsys.readouterr().out == f"weights: {run / 'weights'}\n"
@@ -210,7 +210,7 @@ def test_a_lost_weight_file_is_made_again_from_the_checkpoint(run, data, short):
     kept = load_detector(run / "weights")["onet"].tensors
     checkpoint = contents(run / "onet")["checkpoint.pt"]
     lost.unlink()
-    assert command_line.main(cascade(data, run, "--stage-steps", "120", "80", "80", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "--passes", "1")) == 0
     for name, values in load_detector(run / "weights")["onet"].tensors.items():
         np.testing.assert_array_equal(values, kept[name])
     assert contents(run / "onet")["checkpoint.pt"] == checkpoint
@@ -221,7 +221,7 @@ def test_other_settings_in_the_same_folder_are_refused(run, data, short, capsys)
     (run / "weights" / "onet.safetensors").rename(run / "onet.aside")
     try:
         before = contents(run)
-        options = ("--stage-steps", "120", "80", "80", "--learning-rate", "0.1")
+        options = ("--stage-steps", "100", "60", "60", "--learning-rate", "0.1")
         assert command_line.main(cascade(data, run, *options)) == 1
         assert "other settings" in capsys.readouterr().err
         assert contents(run) == before
@@ -262,8 +262,8 @@ def test_one_stage_with_its_ablations(run, short, tmp_path, capsys):
 def test_the_papers_preset(data, tmp_path):
     """Its networks, its overlaps and its recipe; --passes and --seed hold for its samples, too."""
     out = tmp_path / "paper"
-    options = ("--preset", "paper", "--stage-steps", "60", "40", "25", "--seed", "3", "--passes", "2")
-    assert command_line.main(["cascade", *of_data(data), "--out", str(out), "--limit", "14", *options]) == 0
+    options = ("--preset", "paper", "--stage-steps", "60", "30", "15", "--seed", "3", "--passes", "2")
+    assert command_line.main(["cascade", *of_data(data), "--out", str(out), "--limit", "5", *options]) == 0
     weights = load_detector(out / "weights")
     for stage in STAGES:
         assert weights[stage].architecture.name == "paper"
@@ -315,7 +315,7 @@ def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):
 
 def test_in_a_process_of_its_own_with_two_workers(data, tmp_path):
     """Stopped after P-Net and gone on with by the same command."""
-    command = [sys.executable, "-m", "train", *cascade(data, tmp_path / "run"), "--limit", "24", "--passes", "1"]
+    command = [sys.executable, "-m", "train", *cascade(data, tmp_path / "run"), "--limit", "16", "--passes", "1"]
     command[command.index("--workers") + 1] = "2"
     command += ["--stage-steps", "60", "30", "30"]
     done = subprocess.run(

@@ -156,6 +156,19 @@ def test_with_changes_takes_what_is_said():
 # training
 
 
+def test_augmentation_depends_on_the_step_and_on_nothing_else(tmp_path):
+    # as many samples as a batch takes: each batch holds all of them, in an order of its own
+    kinds = np.repeat([NEGATIVE, POSITIVE, PART, LANDMARK], [30, 10, 10, 20])
+    alike = samples(kinds=kinds)
+    alike.crops[:] = alike.crops[0]
+    trainer = Trainer(replace(SETTINGS, validation_share=0.0), alike, tmp_path)
+    first, again, second = (trainer.prepared_batch(step)[0] for step in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    plain = Trainer(replace(SETTINGS, validation_share=0.0, augment=False), alike, tmp_path)
+    assert torch.equal(plain.prepared_batch(0)[0], plain.prepared_batch(1)[0])
+
+
 class Stopped(Exception):
     """The power went off."""
 
@@ -236,6 +249,31 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_checkpoint_from_before_a_setting_came_up_is_resumed(tmp_path):
+    made = samples()
+    train(replace(SETTINGS, steps=3), made, tmp_path)
+    old = state(tmp_path)
+    del old["settings"]["start"]
+    torch.save(old, tmp_path / "checkpoint.pt")
+    train(replace(SETTINGS, steps=3), made, tmp_path)
+    with pytest.raises(TrainingError, match="other settings"):
+        check_resumable(replace(SETTINGS, steps=3, start="x"), tmp_path)
+
+
+def test_starting_from_an_earlier_run(tmp_path):
+    made = samples()
+    train(SETTINGS, made, tmp_path / "one")
+    settings = replace(SETTINGS, start=str(tmp_path / "one/checkpoint.pt"), learning_rate=1e-3)
+    trainer = Trainer(settings, made, tmp_path / "two")
+    averaged = state(tmp_path / "one")["averaged"]
+    for network in (trainer.network, trainer.averaged):
+        assert all(torch.equal(averaged[name], tensor) for name, tensor in network.state_dict().items())
+    train(settings, made, tmp_path / "two")
+    assert [row["step"] for row in rows(tmp_path / "two")] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(FileNotFoundError):
+        Trainer(replace(SETTINGS, start=str(tmp_path / "none.pt")), made, tmp_path / "three")
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     made = samples()
     made.targets[np.flatnonzero(made.kinds == PART)[0], 2] = np.inf
@@ -304,8 +342,9 @@ def test_validation_without_faces_or_backgrounds(tmp_path):
 def test_no_thread_is_left_behind(tmp_path):
     """Sampling forks later, and a fork takes no threads along."""
     train(SETTINGS, samples(), tmp_path / "a")
-    with pytest.raises(TrainingError):
+    with pytest.raises(TrainingError) as caught:  # whose traceback keeps the trainer alive
         train(replace(SETTINGS, learning_rate=math.inf), samples(), tmp_path / "b")
+    assert caught.tb is not None
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prepare")]
 
 

@@ -133,6 +133,19 @@ def test_later_stages(singles, tmp_path, random_weights, base):
         check_pixels(samples, architecture)
 
 
+@pytest.mark.parametrize("base", [RNET, ONET], ids=["rnet", "onet"])
+def test_windows_around_marked_faces(singles, crowd, tmp_path, random_weights, base):
+    """Even where the stages before let nothing through."""
+    chosen = replace(base, proposal_threshold=0.9999, marked_windows=12, windows_per_face=30)
+    samples = make_samples(chosen, (singles, crowd), tmp_path / "s", random_weights("default"))
+    check_kinds(samples)
+    assert samples.counts()["landmark"] > 60
+    architecture = ARCHITECTURES["default"][base.stage]
+    check_pixels(make_samples(chosen, (singles,), tmp_path / "t", random_weights("default")), architecture)
+    none = make_samples(replace(chosen, marked_windows=0), (singles,), tmp_path / "u", random_weights("default"))
+    assert none.counts()["landmark"] == 0
+
+
 def detection_windows(image: np.ndarray, chosen: SampleSettings, name: str, weights: Path) -> dict[bytes, list]:
     """Every window that detection slides over in the one pass of ``chosen``: {pixels: boxes in the photo}."""
     # the phase of the pyramid is the first number drawn for a photo
