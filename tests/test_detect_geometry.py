@@ -26,7 +26,7 @@ def test_windows_lie_where_the_network_looked() -> None:
 
 
 def test_the_window_of_the_corner_touches_it() -> None:
-    architecture = Architecture("hand", "pnet", 20, 10, (Layer("conv", 20, 2, 6),))
+    architecture = Architecture("hand", "pnet", 20, 10, (Layer("conv", 3, 2, 6),))
     assert architecture.padding == 5
     np.testing.assert_array_equal(window_boxes(np.zeros((1, 3)), architecture, np.ones(2)), [(0, 0, 10, 10)])
 

@@ -1,4 +1,4 @@
-"""What the shipped weights were trained with, stage by stage; `python -m train cascade` runs it all."""
+"""The recipe of the default weights, stage by stage; `python -m train cascade` runs it all."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ DEFAULT: dict[Stage, StagePreset] = {
         TrainSettings("rnet", steps=5_000, batch=896, learning_rate=3e-3),
     ),
     "onet": StagePreset(
-        SampleSettings("onet", square_truth=True, negatives_per_photo=120, windows_per_face=6, margin=4),
-        TrainSettings("onet", steps=5_500, batch=448, learning_rate=2e-3),
+        SampleSettings(
+            "onet", square_truth=True, negatives_per_photo=120, windows_per_face=6, marked_windows=12, margin=4
+        ),
+        TrainSettings("onet", steps=7_500, batch=448, learning_rate=2e-3, landmark_loss="wing"),
     ),
 }
 

@@ -57,8 +57,9 @@ def test_original_size_equals_the_detector(folder):
 
 def test_default_detections_are_those_of_the_low_floor_above_the_default_score(folder):
     image = portrait()
-    low = OurDetector(Settings(weights=folder, threads=1))
-    usual = OurDetector(Settings(weights=folder, score_floor=None, threads=1))
+    sure = (0.5, 0.5, 0.9)
+    low = OurDetector(Settings(weights=folder, thresholds=sure, threads=1))
+    usual = OurDetector(Settings(weights=folder, thresholds=sure, score_floor=None, threads=1))
     every, expected = low(image), usual(image)
     assert len(every) > len(expected) > 0
     np.testing.assert_array_equal(every.at_least(low.default_score).boxes, expected.boxes)
