@@ -5,12 +5,9 @@ Every step leaves a folder and is passed over when that folder is complete, so t
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade.architectures import STAGES, Stage
 from train.curves import plot_losses
 from train.export import export
 from train.loop import check_resumable, train
@@ -55,28 +52,3 @@ class Chain:
         network = train(settings, samples, folder)
         plot_losses(folder / "metrics.jsonl", folder / "losses.png")
         export(network, settings, samples, self.weights, self.command, self.data)
-
-    def run(self, presets: dict[Stage, StagePreset]) -> Path:
-        """The three stages; returns the folder of weights."""
-        for stage in STAGES:
-            if not (self.weights / f"{stage}.safetensors").exists():
-                self.stage(presets[stage])
-        return self.weights
-
-
-def forget(out: Path, stage: Stage) -> None:
-    """Removes a stage's samples, run and weights, and those of the stages after it, so that they are made anew."""
-    for later in STAGES[STAGES.index(stage) :]:
-        for folder in (out / f"{later}-samples", out / later):
-            shutil.rmtree(folder, ignore_errors=True)
-        (out / "weights" / f"{later}.safetensors").unlink(missing_ok=True)
-
-
-def progress(out: Path) -> dict[str, int]:
-    """The last step of each stage's training."""
-    found: dict[str, int] = {}
-    for stage in STAGES:
-        metrics = out / stage / "metrics.jsonl"
-        if metrics.exists() and (lines := metrics.read_text().splitlines()):
-            found[stage] = int(json.loads(lines[-1])["step"])
-    return found
