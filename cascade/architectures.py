@@ -201,25 +201,16 @@ DEFAULT = {
     "rnet": Architecture(
         "default",
         "rnet",
-        24,
-        20,
-        (_conv(16, 3, 2), _conv(32, 3), _conv(32, 3, 2), _conv(64, 3), _conv(64, 2), _heads()),
+        32,
+        18,
+        (_conv(16, 3, 2), _conv(32, 3, 2), _conv(48, 3), _conv(64, 3), _conv(96, 3), _heads()),
     ),
     "onet": Architecture(
         "default",
         "onet",
-        48,
-        38,
-        (
-            _conv(16, 3, 2),
-            _conv(32, 3),
-            _conv(32, 3, 2),
-            _conv(64, 3),
-            _conv(96, 3, 2),
-            _conv(128, 2),
-            _conv(192, 2),
-            _heads(),
-        ),
+        56,
+        32,
+        (_conv(16, 3, 2), _conv(32, 3, 2), _conv(64, 3), _conv(64, 3, 2), _conv(128, 3), _conv(192, 3), _heads()),
     ),
 }
 

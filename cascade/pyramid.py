@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cascade import _native
+
 # Levels go on while the image's shorter side still covers this share of a window: faces may overhang the photo.
 SMALLEST_SHARE = 0.6
 
@@ -20,6 +22,18 @@ class Pyramid:
 
     images: list[Any]
     scales: np.ndarray
+
+
+def build_pyramid(
+    image: np.ndarray, sizes: list[tuple[int, int]], workspace: _native.Workspace | None = None, simd: str | None = None
+) -> Pyramid:
+    """The pyramid of an image (height, width, 3) uint8 with levels of ``sizes`` (width, height), each from the last."""
+    images = [image]
+    for width, height in sizes:
+        last = images[-1]
+        images.append(_native.resample(last, (0, 0, last.shape[1], last.shape[0]), width, height, workspace, simd))
+    height, width = image.shape[:2]
+    return Pyramid(images, np.array([(i.shape[1] / width, i.shape[0] / height) for i in images]))
 
 
 def level_sizes(

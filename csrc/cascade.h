@@ -50,6 +50,10 @@ typedef struct {
     /* accumulates rows: out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
     void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
                        size_t n);
+    /* out pixel i is the rounded sum of count[i] pixels of `row` from pixel first[i] on, weights `taps` apart;
+     * CASCADE_OUTSIDE where count[i] is 0. One byte after the last pixel read must be readable. */
+    void (*blend_columns)(const uint8_t *row, const int32_t *first, const int32_t *count, const int16_t *weights,
+                          size_t taps, uint8_t *out, size_t n);
     /* clears alive[j] for boxes j >= first whose overlap with `best` (x1, y1, x2, y2, area) is above the threshold; the
      * boxes are n values each of x1, y1, x2, y2 and area; overlap is over the smaller area, or over the union */
     void (*suppress)(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,

@@ -179,6 +179,26 @@ static void blend_rows(const uint8_t *rows, size_t stride, const int16_t *weight
     }
 }
 
+/* The three colours of a pixel are summed in one vector; what a fourth lane reads belongs to the next pixel. */
+static void blend_columns(const uint8_t *row, const int32_t *first, const int32_t *count, const int16_t *weights,
+                          size_t taps, uint8_t *out, size_t n) {
+    for (size_t i = 0; i < n; i++, weights += taps, out += CASCADE_CHANNELS) {
+        const uint8_t *pixel = row + (ptrdiff_t)first[i] * CASCADE_CHANNELS;
+        int32_t sums[CASCADE_CHANNELS + 1];
+        for (size_t c = 0; c <= CASCADE_CHANNELS; c++) {
+            sums[c] = 1 << (CASCADE_WEIGHT_BITS - 1);
+        }
+        for (int32_t k = 0; k < count[i]; k++, pixel += CASCADE_CHANNELS) {
+            for (size_t c = 0; c <= CASCADE_CHANNELS; c++) {
+                sums[c] += weights[k] * pixel[c];
+            }
+        }
+        for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
+            out[c] = count[i] ? (uint8_t)(sums[c] >> CASCADE_WEIGHT_BITS) : CASCADE_OUTSIDE;
+        }
+    }
+}
+
 /* alive[j] = 0 for every box j whose overlap with `best` is above the threshold; boxes are five arrays of n floats. */
 static void suppress(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
                      float *restrict alive) {
@@ -201,4 +221,4 @@ static void suppress(const float best[5], const float *boxes, size_t n, size_t f
 #define TEXT(a) TEXT2(a)
 
 const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, pool,
-                                                               blend_rows, suppress};
+                                                               blend_rows, blend_columns, suppress};

@@ -61,12 +61,18 @@ size_t cascade_crops_workspace(const cascade_layer *layers, size_t layer_count, 
     return 2 * map * lanes + tap_floats(taps) + 16;
 }
 
-/* uint8 crops to [pixel][lane], normalised to about -1 .. 1. */
+/* uint8 crops to [value][lane], normalised to about -1 .. 1; a run of values at a time, so that what is written, a lane
+ * of each vector at a time, stays in the first cache. */
 static void pack_group(const uint8_t *crops, size_t count, size_t values, size_t lanes, float *out) {
-    for (size_t lane = 0; lane < lanes; lane++) {
-        const uint8_t *crop = crops + (lane < count ? lane : count - 1) * values;
-        for (size_t i = 0; i < values; i++) {
-            out[i * lanes + lane] = ((float)crop[i] - 127.5f) * 0.0078125f;
+    enum { RUN = 256 };
+    for (size_t first = 0; first < values; first += RUN) {
+        size_t run = values - first < RUN ? values - first : RUN;
+        for (size_t lane = 0; lane < lanes; lane++) {
+            const uint8_t *crop = crops + (lane < count ? lane : count - 1) * values + first;
+            float *to = out + first * lanes + lane;
+            for (size_t i = 0; i < run; i++) {
+                to[i * lanes] = ((float)crop[i] - 127.5f) * 0.0078125f;
+            }
         }
     }
 }

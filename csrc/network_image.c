@@ -91,21 +91,28 @@ size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *la
     return 2 * (map + 4 * lanes) + tap_floats(taps) + 16;
 }
 
-/* One image row of one phase row into its planes; columns left of the image and right of it are grey. */
+/* One image row (NULL: above or below the image) into the planes of its phase row; columns left of the image and right
+ * of it are grey. */
 static void split_row(const uint8_t *row, size_t width, size_t padding, size_t stride, size_t pitch, float *planes) {
     float outside = ((float)CASCADE_OUTSIDE - 127.5f) * 0.0078125f;
     for (size_t phase = 0; phase < stride; phase++) {
         float *red = planes + phase * CASCADE_CHANNELS * pitch, *green = red + pitch, *blue = green + pitch;
-        for (size_t x = 0; x < pitch; x++) {
-            size_t column = x * stride + phase;
-            if (row == NULL || column < padding || column >= padding + width) {
-                red[x] = green[x] = blue[x] = outside;
-                continue;
-            }
-            const uint8_t *pixel = row + (column - padding) * CASCADE_CHANNELS;
+        /* coarse columns [from, to) of this phase lie in the image */
+        size_t from = padding > phase ? (padding - phase + stride - 1) / stride : 0;
+        size_t to = padding + width > phase ? (padding + width - phase + stride - 1) / stride : 0;
+        from = row == NULL || from > pitch ? pitch : from;
+        to = row == NULL || to > pitch ? pitch : to;
+        for (size_t x = 0; x < from; x++) {
+            red[x] = green[x] = blue[x] = outside;
+        }
+        for (size_t x = from; x < to; x++) {
+            const uint8_t *pixel = row + (x * stride + phase - padding) * CASCADE_CHANNELS;
             red[x] = ((float)pixel[0] - 127.5f) * 0.0078125f;
             green[x] = ((float)pixel[1] - 127.5f) * 0.0078125f;
             blue[x] = ((float)pixel[2] - 127.5f) * 0.0078125f;
+        }
+        for (size_t x = to; x < pitch; x++) {
+            red[x] = green[x] = blue[x] = outside;
         }
     }
 }

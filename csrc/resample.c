@@ -24,16 +24,21 @@ size_t cascade_axis_bytes(size_t size, size_t taps) {
     return align_up(size * sizeof(int32_t)) * 2 + align_up(size * taps * sizeof(int16_t));
 }
 
+static double share(double centre, double support, int32_t pixel) {
+    return support - fabs((double)pixel + 0.5 - centre);
+}
+
 /* Fixed-point weights of the pixels [first, first + count) around `centre`, summing to exactly WEIGHT_ONE. */
 static void quantise(double centre, double support, int32_t first, int32_t count, int16_t *weights) {
     double total = 0.0;
     for (int32_t k = 0; k < count; k++) {
-        total += 1.0 - fabs((double)(first + k) + 0.5 - centre) / support;
+        total += share(centre, support, first + k);
     }
+    double scale = WEIGHT_ONE / total;
     int32_t sum = 0, largest = 0;
     for (int32_t k = 0; k < count; k++) {
-        double weight = (1.0 - fabs((double)(first + k) + 0.5 - centre) / support) / total;
-        weights[k] = (int16_t)floor(weight * WEIGHT_ONE + 0.5);
+        volatile double weight = share(centre, support, first + k) * scale; /* rounded here, as in the plan */
+        weights[k] = (int16_t)(weight + 0.5);
         sum += weights[k];
         if (weights[k] > weights[largest]) {
             largest = k;
@@ -97,32 +102,11 @@ static void used_range(const cascade_axis *axis, size_t *from, size_t *to) {
     }
 }
 
-static void blend_columns(const uint8_t *row, size_t from, const cascade_axis *axis, uint8_t *out) {
-    for (size_t i = 0; i < axis->size; i++, out += CASCADE_CHANNELS) {
-        int32_t count = axis->count[i];
-        if (count == 0) {
-            memset(out, CASCADE_OUTSIDE, CASCADE_CHANNELS);
-            continue;
-        }
-        const int16_t *weights = axis->weights + i * axis->taps;
-        const uint8_t *pixel = row + ((size_t)axis->first[i] - from) * CASCADE_CHANNELS;
-        int32_t red = WEIGHT_ONE / 2, green = WEIGHT_ONE / 2, blue = WEIGHT_ONE / 2;
-        for (int32_t k = 0; k < count; k++, pixel += CASCADE_CHANNELS) {
-            red += weights[k] * pixel[0];
-            green += weights[k] * pixel[1];
-            blue += weights[k] * pixel[2];
-        }
-        out[0] = (uint8_t)(red >> CASCADE_WEIGHT_BITS);
-        out[1] = (uint8_t)(green >> CASCADE_WEIGHT_BITS);
-        out[2] = (uint8_t)(blue >> CASCADE_WEIGHT_BITS);
-    }
-}
-
 size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height) {
     double columns = extent_x + 2.0 * (double)cascade_axis_taps(extent_x, width);
     size_t row = columns < (double)source_width ? (size_t)columns + 1 : source_width;
     return cascade_axis_bytes(width, cascade_axis_taps(extent_x, width)) +
-           cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) + align_up(row * CASCADE_CHANNELS);
+           cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) + align_up(row * CASCADE_CHANNELS + 1);
 }
 
 void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
@@ -138,6 +122,10 @@ void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size
 
     size_t from, to, stride = image_width * CASCADE_CHANNELS;
     used_range(&columns, &from, &to);
+    blended[(to - from) * CASCADE_CHANNELS] = 0; /* read with the last pixel, and not used */
+    for (size_t i = 0; i < width; i++) {
+        columns.first[i] -= columns.count[i] ? (int32_t)from : 0;
+    }
     for (size_t y = 0; y < height; y++, out += width * CASCADE_CHANNELS) {
         if (rows.count[y] == 0) {
             memset(out, CASCADE_OUTSIDE, width * CASCADE_CHANNELS);
@@ -146,6 +134,6 @@ void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size
         const uint8_t *source = image + (size_t)rows.first[y] * stride + from * CASCADE_CHANNELS;
         kernels->blend_rows(source, stride, rows.weights + y * taps_y, (size_t)rows.count[y], blended,
                             (to - from) * CASCADE_CHANNELS);
-        blend_columns(blended, from, &columns, out);
+        kernels->blend_columns(blended, columns.first, columns.count, columns.weights, taps_x, out, width);
     }
 }

@@ -20,6 +20,7 @@ from typing import Any
 from cascade.architectures import ARCHITECTURES, STAGES
 from train.chain import Chain
 from train.curves import plot_losses
+from train.experiments.command import add_experiment
 from train.export import export
 from train.loop import TrainingError, check_resumable, train
 from train.packed import load_samples
@@ -38,6 +39,7 @@ CHANGES = (
     "mining_ratio",
     "landmarks",
     "landmark_loss",
+    "box_loss",
     "task_weights",
     "augment",
     "seed",
@@ -97,6 +99,8 @@ def parser() -> argparse.ArgumentParser:
     teacher.add_argument("--photos", type=Path, required=True)
     teacher.add_argument("--out", type=Path, required=True)
     teacher.set_defaults(run=run_teacher)
+
+    add_experiment(commands)
     return top
 
 
@@ -117,6 +121,7 @@ def _add_training(to: argparse.ArgumentParser) -> None:
     to.add_argument("--mining-ratio", type=float, help="share of the hardest face losses; 1.0 switches mining off")
     to.add_argument("--no-landmarks", dest="landmarks", action="store_false", default=None, help="no landmark task")
     to.add_argument("--landmark-loss", choices=("l2", "wing"))
+    to.add_argument("--box-loss", choices=("l2", "iou"))
     to.add_argument("--task-weights", type=float, nargs=3, metavar=("FACE", "BOX", "LANDMARK"), help="α of the tasks")
     to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
     to.add_argument("--seed", type=int)

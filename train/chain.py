@@ -5,15 +5,15 @@ Every step leaves a folder and is passed over when that folder is complete, so t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from train.curves import plot_losses
 from train.export import export
-from train.loop import check_resumable, train
+from train.loop import TrainingError, check_resumable, train
 from train.packed import Samples, load_samples
 from train.presets import StagePreset
-from train.samples import make_samples
+from train.samples import SampleSettings, make_samples
 from train.settings import save_settings
 from train.sources import Source
 
@@ -35,11 +35,14 @@ class Chain:
         return self.out / "weights"
 
     def samples(self, preset: StagePreset) -> Samples:
-        """The stage's samples, made now unless they are there already."""
+        """The stage's samples, made now unless they are there already. Raises TrainingError if those differ."""
         settings = preset.samples
         folder = self.out / f"{settings.stage}-samples"
         if (folder / "meta.json").exists():
-            return load_samples(folder)
+            made = load_samples(folder)
+            if {**asdict(SampleSettings(settings.stage)), **made.meta["settings"]} != asdict(settings):
+                raise TrainingError(f"{folder} was made with other settings; remove it or use another folder")
+            return made
         before = None if settings.stage == "pnet" else self.weights
         return make_samples(settings, self.sources, folder, before, self.workers, self.limit)
 

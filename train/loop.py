@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from cascade.architectures import ARCHITECTURES, Architecture
 from cascade.networks import CascadeNetwork
-from train.augment import crop_randomly, mirror, normalise, recolour
+from train.augment import crop_randomly, mirror, normalise, occlude, recolour
 from train.losses import Losses, cascade_loss
 from train.packed import KINDS, POSITIVE, Samples
 from train.settings import TrainSettings
@@ -91,7 +91,7 @@ def prepare(
         return normalise(inner.float()), targets
     crops, targets = crop_randomly(crops, targets, size, window, generator)
     crops, targets = mirror(crops, targets, torch.rand(len(crops), generator=generator) < 0.5)
-    return normalise(recolour(crops, generator)), targets
+    return normalise(occlude(recolour(crops, generator), generator)), targets
 
 
 def split(samples: Samples, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -114,14 +114,16 @@ def rate(settings: TrainSettings, step: int) -> float:
 class Trainer:
     """The state of one run: network, optimiser, running average and step, saved and resumed as one."""
 
-    def __init__(self, settings: TrainSettings, samples: Samples, out: Path) -> None:
+    def __init__(
+        self, settings: TrainSettings, samples: Samples, out: Path, architecture: Architecture | None = None
+    ) -> None:
         torch.manual_seed(settings.seed)
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings, self.samples, self.out = settings, samples, out
-        self.architecture = ARCHITECTURES[settings.family][settings.stage]
+        self.architecture = architecture or ARCHITECTURES[settings.family][settings.stage]
         made = samples.meta.get("settings", {})
-        for name in ("stage", "family"):
+        for name in ("stage",) if architecture else ("stage", "family"):
             if made.get(name, getattr(settings, name)) != getattr(settings, name):
                 raise TrainingError(f"samples: made for {made[name]}, the {name} to train is {getattr(settings, name)}")
         if samples.crops.shape[1] < self.architecture.input_size:
@@ -209,7 +211,7 @@ class Trainer:
         """The loss of the settings."""
         s = self.settings
         alpha = s.alpha if s.landmarks else (*s.alpha[:2], 0.0)
-        return cascade_loss(outputs, kinds, targets, alpha, s.mining_ratio, s.landmark_loss)
+        return cascade_loss(outputs, kinds, targets, alpha, s.mining_ratio, s.landmark_loss, s.box_loss)
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -259,13 +261,16 @@ def check_resumable(settings: TrainSettings, out: Path) -> None:
         _check_settings(torch.load(checkpoint, weights_only=True), settings, checkpoint)
 
 
-def train(settings: TrainSettings, samples: Samples, out: Path) -> CascadeNetwork:
+def train(
+    settings: TrainSettings, samples: Samples, out: Path, architecture: Architecture | None = None
+) -> CascadeNetwork:
     """Trains to the end of the settings' steps, from a checkpoint in ``out`` if there is one.
 
+    ``architecture`` takes the place of the one that the settings name, for networks that are in no family.
     Writes metrics.jsonl and checkpoints, and returns the network to export. Raises TrainingError if the loss is
     not finite.
     """
-    trainer = Trainer(settings, samples, out)
+    trainer = Trainer(settings, samples, out, architecture)
     trainer.resume()
     try:
         with _open_metrics(out / "metrics.jsonl", trainer.step) as metrics:

@@ -45,13 +45,24 @@ def face_loss(outputs: torch.Tensor, kinds: torch.Tensor, mining_ratio: float) -
     return mine(losses, mining_ratio).mean()
 
 
-def box_loss(outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Squared distance of the four edge offsets, on positives and parts."""
+def box_loss(outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor, kind: str = "l2") -> torch.Tensor:
+    """Squared distance of the four edge offsets, or 1 - IoU (Yu et al. 2016), on positives and parts."""
     labelled = (kinds == POSITIVE) | (kinds == PART)
     if not labelled.any():
         return outputs.sum() * 0
-    truth = targets[labelled, :4] - targets.new_tensor([0.0, 0.0, 1.0, 1.0])
-    return (outputs[labelled, BOX_OUTPUTS] - truth).square().sum(dim=1).mean()
+    window = targets.new_tensor([0.0, 0.0, 1.0, 1.0])
+    offsets, truth = outputs[labelled, BOX_OUTPUTS], targets[labelled, :4]
+    if kind == "l2":
+        return (offsets - (truth - window)).square().sum(dim=1).mean()
+    return (1 - paired_iou(offsets + window, truth)).mean()
+
+
+def paired_iou(boxes: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Intersection over union (n,) of boxes and their truth (n, 4), row by row; a box turned inside out has no area."""
+    shared = (torch.minimum(boxes[:, 2:], truth[:, 2:]) - torch.maximum(boxes[:, :2], truth[:, :2])).clamp(min=0)
+    intersection = shared.prod(dim=1)
+    areas = [(b[:, 2:] - b[:, :2]).clamp(min=0).prod(dim=1) for b in (boxes, truth)]
+    return intersection / (areas[0] + areas[1] - intersection).clamp(min=1e-6)
 
 
 def landmark_loss(
@@ -76,6 +87,7 @@ def cascade_loss(
     alpha: tuple[float, float, float],
     mining_ratio: float = 0.7,
     landmark_kind: str = "l2",
+    box_kind: str = "l2",
 ) -> Losses:
     """Σ α_j β_ij L_ij over face classification, box regression and landmarks.
 
@@ -84,7 +96,7 @@ def cascade_loss(
     label for a task adds nothing to it.
     """
     face = face_loss(outputs, kinds, mining_ratio)
-    box = box_loss(outputs, kinds, targets)
+    box = box_loss(outputs, kinds, targets, box_kind)
     marked = kinds == LANDMARK if alpha[2] else torch.zeros_like(kinds, dtype=torch.bool)
     landmark = landmark_loss(outputs, marked, targets, landmark_kind)
     return Losses(alpha[0] * face + alpha[1] * box + alpha[2] * landmark, face, box, landmark)

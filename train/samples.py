@@ -25,9 +25,10 @@ from cascade.datasets import Photo
 from cascade.detect import Detector, square, widen, window_boxes
 from cascade.engines.native import crop_sources
 from cascade.images import ImageError, read_image
-from cascade.pyramid import Pyramid, level_sizes
+from cascade.pyramid import Pyramid, build_pyramid, level_sizes
 from cascade.weights import load_detector
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
+from train.rolled import rolled_windows
 from train.sources import Source, describe, fingerprint, photos
 
 
@@ -50,6 +51,7 @@ class SampleSettings:
     proposal_threshold: float = 0.3  # a stage's probability above which its windows go on to the next
     proposal_nms: float = 0.8  # loose, so that several windows of a face remain
     marked_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
+    rolled_windows: int = 0  # and further ones turned in the plane, for the landmarks only
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
 
@@ -231,7 +233,7 @@ def _sliding(
     """P-Net's samples: windows of the grid of every level, cut straight from the levels."""
     height, width = image.shape[:2]
     sizes = level_sizes(width, height, min_face, None, architecture.window, 0.709)
-    pyramid = _pyramid(image, sizes)
+    pyramid = build_pyramid(image, sizes)
     windows, places = [], []
     for number, (level, scale) in enumerate(zip(pyramid.images[1:], pyramid.scales[1:], strict=True)):
         grid = _grid(level, architecture)
@@ -281,15 +283,6 @@ def _cut_grid(pyramid: Pyramid, places: np.ndarray, architecture: Architecture, 
     return crops
 
 
-def _pyramid(image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
-    images = [image]
-    for width, height in sizes:
-        last = images[-1]
-        images.append(_native.resample(last, (0, 0, last.shape[1], last.shape[0]), width, height))
-    height, width = image.shape[:2]
-    return Pyramid(images, np.array([(i.shape[1] / width, i.shape[0] / height) for i in images]))
-
-
 @cache
 def _detector(settings: SampleSettings, weights: Path) -> Detector:
     """The stages before the one in training, one detector a process."""
@@ -324,4 +317,8 @@ def _proposed(
     context = architecture.context * side / architecture.input_size
     images, scales = crop_sources(pyramid)
     crops = _native.cut(images, scales, widen(windows, context), side)
-    return crops, labels.kinds, _targets(windows, labels, photo)
+    found = crops, labels.kinds, _targets(windows, labels, photo)
+    if not settings.rolled_windows:
+        return found
+    rolled = rolled_windows(photo, pyramid, settings.rolled_windows, side, context, rng)
+    return tuple(np.concatenate(pair) for pair in zip(found, rolled, strict=True))

@@ -36,6 +36,7 @@ class TrainSettings:
     landmarks: bool = True  # the joint landmark task
     task_weights: tuple[float, float, float] | None = None  # None: the paper's for the stage
     landmark_loss: Literal["l2", "wing"] = "l2"
+    box_loss: Literal["l2", "iou"] = "l2"
     batch_norm: bool = True
     augment: bool = True
     average: float = 0.999  # decay of the running average of the weights that is exported; 0 switches it off

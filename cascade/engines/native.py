@@ -12,7 +12,7 @@ import numpy as np
 
 from cascade import _native
 from cascade.architectures import Stage
-from cascade.pyramid import Pyramid
+from cascade.pyramid import Pyramid, build_pyramid
 from cascade.weights import DetectorWeights
 
 Item = TypeVar("Item")
@@ -39,15 +39,10 @@ class NativeEngine:
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
-        images, workspace = [image], self._borrow()
-        for width, height in sizes:
-            last = images[-1]
-            box = (0, 0, last.shape[1], last.shape[0])
-            images.append(_native.resample(last, box, width, height, workspace, self.level))
+        workspace = self._borrow()
+        pyramid = build_pyramid(image, sizes, workspace, self.level)
         self._workspaces.append(workspace)
-        height, width = image.shape[:2]
-        scales = np.array([(i.shape[1] / width, i.shape[0] / height) for i in images])
-        return Pyramid(images, scales)
+        return pyramid
 
     def slide(self, level: Any, threshold: float) -> np.ndarray:
         """See `cascade.engines.Engine.slide`."""

@@ -169,9 +169,9 @@ def _taps(start: np.ndarray, extent: np.ndarray, source: np.ndarray, size: int) 
     steps = np.arange(max(1, int(count.max(initial=0.0))))
     pixels = low[..., None] + steps
     used = steps < count[..., None]
-    shares = np.where(used, 1.0 - np.abs(pixels + 0.5 - centre[..., None]) / support[..., None], 0.0)
+    shares = np.where(used, support[..., None] - np.abs(pixels + 0.5 - centre[..., None]), 0.0)
     totals = np.cumsum(shares, axis=2)[..., -1:]  # added from left to right, as in C
-    weights = np.floor(shares / np.where(inside[..., None], totals, 1.0) * (1 << WEIGHT_BITS) + 0.5)
+    weights = np.floor(shares * ((1 << WEIGHT_BITS) / np.where(inside[..., None], totals, 1.0)) + 0.5)
     # the largest weight, the first of equals, takes up what rounding left
     largest = weights.argmax(axis=2)[..., None]
     rest = np.where(inside[..., None], (1 << WEIGHT_BITS) - weights.sum(axis=2, keepdims=True), 0.0)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.architectures import ARCHITECTURES
-from train.augment import crop_randomly, mirror, normalise, recolour
+from train.augment import OCCLUDED, OCCLUDER, crop_randomly, mirror, normalise, occlude, recolour
 from train.loop import prepare
 
 SIZE, WINDOW = 48, 38.0
@@ -193,3 +193,22 @@ def test_the_same_seed_gives_the_same_crops():
 def test_normalise_is_what_the_engines_do():
     values = normalise(torch.tensor([0.0, 127.5, 255.0]))
     assert values.tolist() == [-0.99609375, 0.0, 0.99609375]
+
+
+def test_occlude_covers_a_rectangle_of_some_crops_with_another():
+    n, side = 500, 40
+    crops = torch.arange(n, dtype=torch.float32)[:, None, None, None].expand(n, 3, side, side).clone()
+    covered = occlude(crops.clone(), seeded(1))
+    changed = covered != crops
+    some = torch.nonzero(changed.flatten(1).any(dim=1))[:, 0]
+    assert abs(len(some) / n - OCCLUDED) < 0.06
+    for i in some.tolist():
+        mask = changed[i, 0]
+        assert (changed[i] == mask).all()
+        assert (covered[i][changed[i]] == (i + 1) % n).all()
+        rows, columns = mask.any(dim=1).sum().item(), mask.any(dim=0).sum().item()
+        assert mask.sum() == rows * columns, "not a rectangle"
+        for extent in (rows, columns):
+            assert OCCLUDER[0] * side - 1 <= extent <= OCCLUDER[1] * side + 1
+    where = changed[:, 0].float().mean(dim=0)
+    assert (where[5:-5, 5:-5] > 0).all(), "some place is never covered"

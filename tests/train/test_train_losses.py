@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.architectures import BOX_OUTPUTS, FACE_OUTPUTS, LANDMARK_OUTPUTS, STAGES
-from train.losses import WING_WIDTH, cascade_loss, face_loss, landmark_loss, mine
+from train.losses import WING_WIDTH, box_loss, cascade_loss, face_loss, landmark_loss, mine
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE
 from train.settings import TrainSettings
 
@@ -208,3 +208,17 @@ def test_wing_loss_has_no_step(side):
     assert wing(at) == pytest.approx(WING_WIDTH * math.log1p(WING_WIDTH / 0.02))
     # beyond it the slope is 1
     assert wing(at * 3) - wing(at * 2) == pytest.approx(WING_WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("box", "overlap"),
+    [((0, 0, 1, 1), 1.0), ((0.5, 0, 1.5, 1), 1 / 3), ((0, 0, 0.5, 1), 0.5), ((2, 2, 3, 3), 0.0), ((1, 1, 0, 0), 0.0)],
+)
+def test_the_box_loss_by_overlap(box, overlap):
+    outputs, targets = torch.zeros(2, 16), torch.full((2, 14), math.nan)
+    outputs[0, BOX_OUTPUTS] = torch.tensor(box) - torch.tensor([0.0, 0.0, 1.0, 1.0])
+    targets[0, :4] = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    loss = box_loss(outputs.requires_grad_(), torch.tensor([POSITIVE, NEGATIVE]), targets, "iou")
+    assert loss.item() == pytest.approx(1 - overlap, abs=1e-6)
+    loss.backward()
+    assert torch.isfinite(outputs.grad).all()

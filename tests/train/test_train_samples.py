@@ -10,7 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_faces import Face, blank, blueness, centroids, draw, iou, random_faces, save_coco, save_empty, save_photo
+from drawn_faces import (
+    Face,
+    blank,
+    blueness,
+    centroids,
+    draw,
+    greenness,
+    iou,
+    random_faces,
+    save_coco,
+    save_empty,
+    save_photo,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT
@@ -30,7 +42,7 @@ from train.sources import Source
 SIZE = (120, 96)
 PNET = SampleSettings("pnet", passes=2, negatives_per_photo=40, margin=1)
 # random weights propose little else than noise: let more of it through
-LOOSE = {"proposal_threshold": 0.02, "proposal_nms": 0.9}
+LOOSE = {"proposal_threshold": 0.0005, "proposal_nms": 0.95, "positive_iou": 0.5}
 RNET = SampleSettings("rnet", passes=2, min_face=14, square_truth=True, negatives_per_photo=40, margin=2, **LOOSE)
 ONET = SampleSettings("onet", passes=2, min_face=14, square_truth=True, negatives_per_photo=40, margin=4, **LOOSE)
 
@@ -144,6 +156,26 @@ def test_windows_around_marked_faces(singles, crowd, tmp_path, random_weights, b
     check_pixels(make_samples(chosen, (singles,), tmp_path / "t", random_weights("default")), architecture)
     none = make_samples(replace(chosen, marked_windows=0), (singles,), tmp_path / "u", random_weights("default"))
     assert none.counts()["landmark"] == 0
+
+
+def test_rolled_windows_turn_the_landmarks_with_the_pixels(singles, tmp_path, random_weights):
+    weights, chosen = random_weights("default"), replace(ONET, proposal_threshold=0.9999)
+    samples = make_samples(replace(chosen, rolled_windows=10), (singles,), tmp_path / "s", weights)
+    rolled = samples.kinds == LANDMARK
+    assert rolled.sum() == 8 * 2 * 10
+    assert np.isnan(samples.targets[rolled, :4]).all()
+    eyes, side = samples.targets[rolled, 4:8].reshape(-1, 2, 2), samples.crops.shape[1]
+    turns = np.degrees(np.arctan2(*(eyes[:, 1] - eyes[:, 0]).T[::-1]))
+    assert 10 < turns.std() < 26
+    window = ARCHITECTURES["default"]["onet"].window
+    for points, seen in ((eyes[:, 0], blueness), (eyes[:, 1], greenness)):
+        expected = points * window + (side - window) / 2
+        whole = ((expected > 5) & (expected < side - 5)).all(axis=1)
+        error = (centroids(seen(samples.crops[rolled])) - expected)[whole]
+        assert whole.mean() > 0.8
+        assert np.abs(error).max() < 0.8
+        assert np.abs(error.mean(axis=0)).max() < 0.12, "a constant shift: the half-pixel rule is broken"
+    assert make_samples(chosen, (singles,), tmp_path / "t", weights).counts()["landmark"] == 0
 
 
 def detection_windows(image: np.ndarray, chosen: SampleSettings, name: str, weights: Path) -> dict[bytes, list]:

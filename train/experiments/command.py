@@ -1,0 +1,96 @@
+"""python -m train experiment: the paper's own comparisons, each one command.
+
+    python -m train experiment mining --samples runs/paper/onet-samples --out runs/experiments
+    python -m train experiment landmarks --samples runs/paper/onet-samples --out runs/experiments --seeds 1 2 3 4 5
+    python -m train experiment architectures --samples … --samples-rnet … --samples-pnet … --out runs/experiments
+
+NAME.csv has a row for each run, NAME.json means and paired differences, NAME.png the curves. A run that --out holds
+already is not made again, and the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cascade.architectures import Stage
+
+NAMES = {
+    "mining": "O-Net with and without online hard sample mining (figure 6a)",
+    "ratio": "O-Net by the share of the hardest samples that is kept",
+    "landmarks": "O-Net with and without the joint landmark task (figure 6b)",
+    "alpha": "O-Net by the weight of the landmark task",
+    "architectures": "P-, R- and O-Net beside 12-, 24- and 48-net of Li et al. (table 1)",
+}
+
+
+def add_experiment(commands: Any) -> None:
+    """Adds the command to those of `python -m train`."""
+    about = "".join(f"\n    {name:14}{text}" for name, text in NAMES.items())
+    to = commands.add_parser(
+        "experiment",
+        help="a comparison of the paper, with results and curves",
+        description=f"{__doc__}\nNAME:{about}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    to.add_argument("name", metavar="NAME", choices=NAMES)
+    to.add_argument("--samples", type=Path, required=True, help="O-Net samples of --family paper")
+    to.add_argument("--samples-rnet", type=Path, help="R-Net samples of --family paper, for architectures")
+    to.add_argument("--samples-pnet", type=Path, help="P-Net samples of --family paper, for architectures")
+    to.add_argument("--out", type=Path, required=True, help="folder for results, and for the runs that they share")
+    to.add_argument("--steps", type=int, help="of every run; by default about a minute's worth on one core")
+    to.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    to.add_argument("--batch-norm", action="store_true", help="batch normalisation in all arms; the paper had none")
+    to.add_argument("--weights", type=Path, help="P-Net and R-Net to judge the whole cascade with; needs --data")
+    to.add_argument("--data", type=Path, help="folder with wider/validation_from_train.txt, for --weights")
+    to.add_argument("--photos", type=int, help="only the first photos of that list")
+    to.set_defaults(run=run_experiment)
+
+
+def run_experiment(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train experiment"""
+    from train.experiments import onet, table_one  # with them comes the evaluation, which training does without
+    from train.experiments.designs import DESIGNS
+
+    _check(arguments)
+    if arguments.name == "architectures":
+        folders: dict[Stage, Path | None] = {
+            "pnet": arguments.samples_pnet,
+            "rnet": arguments.samples_rnet,
+            "onet": arguments.samples,
+        }
+        protocols = {stage: _protocol(arguments, command, stage, path) for stage, path in folders.items() if path}
+        print(table_one.results(table_one.run_table(protocols, arguments.seeds)))
+        return
+    design = DESIGNS[arguments.name]
+    protocol = _protocol(arguments, command, "onet", arguments.samples)
+    cascade = None
+    if arguments.weights is not None:
+        from train.experiments.whole_cascade import open_cascade
+
+        cascade = open_cascade(arguments.weights, arguments.data, arguments.photos)
+    print(onet.results(design, onet.run_design(design, protocol, arguments.seeds, cascade)))
+
+
+def _protocol(arguments: argparse.Namespace, command: str, stage: Stage, folder: Path) -> Any:
+    from train.experiments.runs import STEPS, Protocol, open_samples
+
+    samples, steps = open_samples(folder, stage), arguments.steps or STEPS[stage]
+    return Protocol(stage, samples, arguments.out, command, steps, arguments.batch_norm)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises ValueError for options that do not go together."""
+    if (arguments.weights is None) != (arguments.data is None):
+        raise ValueError("--weights and --data: expected both or none")
+    if arguments.photos is not None and arguments.weights is None:
+        raise ValueError("--photos: expected --weights and --data beside it")
+    if arguments.weights is not None and arguments.name == "architectures":
+        raise ValueError("--weights: architectures judges no cascade")
+    for name in ("steps", "photos"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name}: expected at least 1, got {value}")
+    if len(set(arguments.seeds)) < len(arguments.seeds):
+        raise ValueError(f"--seeds: expected different ones, got {' '.join(map(str, arguments.seeds))}")

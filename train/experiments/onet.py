@@ -1,0 +1,81 @@
+"""The experiments on O-Net: mining, its ratio, the landmark task and its weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from eval.report import plain, table, write_csv
+from train.experiments.comparison import compare
+from train.experiments.designs import CASCADE_FIGURES, HEADLINES, Design
+from train.experiments.measures import FIGURES
+from train.experiments.plots import draw, panels_of
+from train.experiments.runs import Protocol, Run, save_json
+from train.experiments.whole_cascade import Cascade
+from train.settings import revision
+
+
+def run_design(design: Design, protocol: Protocol, seeds: Sequence[int], cascade: Cascade | None) -> dict[str, Any]:
+    """Makes the runs that are not there yet, writes CSV, JSON and PNG, and returns what the JSON holds.
+
+    Runs go seed by seed, so that a stopped experiment has whole comparisons for the first seeds.
+    """
+    runs = []
+    for seed, arm in tqdm([(seed, arm) for seed in seeds for arm in design.arms], desc=design.name, unit="run"):
+        run = protocol.run(arm, seed)
+        if cascade is not None:
+            run = replace(run, figures={**run.figures, **cascade.judge(protocol, arm, seed)})
+        runs.append(run)
+    write_runs(protocol.out / f"{design.name}.csv", runs)
+    draw(
+        protocol.out / f"{design.name}.png",
+        f"{design.title}; seeds {' '.join(map(str, seeds))}",
+        panels_of(design, runs),
+    )
+    record = {
+        "experiment": design.name,
+        "title": design.title,
+        "command": protocol.command,
+        "revision": revision(),
+        "samples": protocol.samples.meta,
+        "settings": {arm.label: asdict(protocol.settings(arm, seeds[0])) for arm in design.arms},
+        "seeds": list(seeds),
+        "photos": len(cascade.test_set.photos) if cascade else None,
+        **compare(runs, design.reference),
+    }
+    save_json(protocol.out / f"{design.name}.json", plain(record))
+    return record
+
+
+def write_runs(file: Path, runs: Sequence[Run]) -> None:
+    """One row for each run: arm, seed, steps and its figures, empty where there is none."""
+    names = list(dict.fromkeys(name for run in runs for name in run.figures))
+    rows = [
+        [run.arm.label, run.arm.value, run.seed, run.steps, *(run.figures.get(name) for name in names)] for run in runs
+    ]
+    write_csv(file, ["arm", "value", "seed", "steps", *names], rows)
+
+
+def results(design: Design, record: dict[str, Any]) -> str:
+    """Means and standard deviations as a table, and the differences from the reference that matter most."""
+    shown = [n for n in (*design.figures, *CASCADE_FIGURES) if any(n in arm for arm in record["arms"].values())]
+    rows = [[label, *(spread(arm.get(name)) for name in shown)] for label, arm in record["arms"].items()]
+    lines = [table(["arm", *(FIGURES[name].title for name in shown)], rows), ""]
+    for label, differences in record["differences"].items():
+        lines += [
+            f"{label} against {design.reference}: {differences[name]['verdict']}"
+            for name in shown
+            if name in differences and name in HEADLINES
+        ]
+    return "\n".join(lines)
+
+
+def spread(summary: dict[str, float | None] | None) -> str | None:
+    """Mean ± standard deviation in words."""
+    if summary is None:
+        return None
+    return f"{summary['mean']:.4f}" + (f" ± {summary['std']:.4f}" if summary["std"] is not None else "")
