@@ -6,6 +6,7 @@
     detection   plain average precision on any labelled photos
     benchmark   all test sets of a data folder for our detector, beside others
     compare     the same figures for prediction files alone
+    errors      a page of pictures of what a detector got wrong
 
 The modules of the same names hold the protocols as functions that return frozen dataclasses and print
 nothing: ``eval.fddb.evaluate(...)``, ``eval.wider.evaluate(...)`` and so on. ``eval.commands`` is the command

@@ -21,7 +21,17 @@ from cascade.faces import LANDMARK_NAMES
 from eval.average_precision import FloatArray
 from eval.predictions import Found
 
-__all__ = ["FAILURE", "MATCH", "YAWS", "LandmarkResult", "YawResult", "estimated_yaw", "evaluate"]
+__all__ = [
+    "FAILURE",
+    "MATCH",
+    "YAWS",
+    "LandmarkResult",
+    "PhotoErrors",
+    "YawResult",
+    "estimated_yaw",
+    "evaluate",
+    "photo_errors",
+]
 
 MATCH = 0.4
 """A face is found when the detection that overlaps it most does so by more than this."""
@@ -109,6 +119,26 @@ class LandmarkResult:
         return np.searchsorted(means, errors, side="right") / max(self.faces, 1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoErrors:
+    """The F faces of one photo that are judged: those that count and have all five landmarks.
+
+    faces       (F,) int64: their places in the photo
+    detections  (F,) int64: the detection that overlaps each most, in the order given; −1 for a face not found
+    interocular, box  (F, 5) float64 as in ``LandmarkResult``; NaN for a face not found
+    """
+
+    faces: NDArray[np.int64]
+    detections: NDArray[np.int64]
+    interocular: FloatArray
+    box: FloatArray
+
+    @property
+    def matched(self) -> NDArray[np.bool_]:
+        """(F,) bool: the faces that were found."""
+        return self.detections >= 0
+
+
 def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: float = MATCH) -> LandmarkResult:
     """Judge the landmarks of the detection that overlaps each labelled face most.
 
@@ -124,24 +154,39 @@ def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: floa
     interocular, box, yaws, hit = [], [], [], []
     incomplete = 0
     for photo in ordered:
-        counts = ~photo.ignored
-        whole = counts & _complete(photo.landmarks)
-        incomplete += int(np.count_nonzero(counts & ~whole))
-        truth = photo.landmarks[whole].astype(np.float64)
-        boxes = photo.boxes[whole].astype(np.float64)
-        turned = photo.attributes["yaw"][whole] if annotated else estimated_yaw(truth)
-        nearest, matched = _nearest(photo.name, boxes, found.get(photo.name), match)
-        distances = np.linalg.norm(nearest - truth, axis=2)
-        interocular.append((distances / np.linalg.norm(truth[:, 0] - truth[:, 1], axis=1)[:, None])[matched])
-        box.append((distances / np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))[:, None])[matched])
+        errors = photo_errors(photo, found.get(photo.name), match=match)
+        incomplete += int(np.count_nonzero(~photo.ignored)) - len(errors.faces)
+        truth = photo.landmarks[errors.faces].astype(np.float64)
+        turned = photo.attributes["yaw"][errors.faces] if annotated else estimated_yaw(truth)
+        interocular.append(errors.interocular[errors.matched])
+        box.append(errors.box[errors.matched])
         yaws.append(np.abs(np.asarray(turned, np.float64)))
-        hit.append(matched)
+        hit.append(errors.matched)
     if not sum(map(len, hit)):
         raise ValueError("landmarks: there is no face with five landmarks to judge")
-    errors = np.concatenate(interocular), np.concatenate(box)
-    classes = _by_yaw(*errors, np.concatenate(yaws), np.concatenate(hit))
+    every = np.concatenate(interocular), np.concatenate(box)
+    classes = _by_yaw(*every, np.concatenate(yaws), np.concatenate(hit))
     source = "annotated" if annotated else "estimated"
-    return LandmarkResult(len(ordered), sum(map(len, hit)), incomplete, *errors, classes, source)
+    return LandmarkResult(len(ordered), sum(map(len, hit)), incomplete, *every, classes, source)
+
+
+def photo_errors(photo: Photo, found: Found | None, *, match: float = MATCH) -> PhotoErrors:
+    """Judge one photo by the rule of ``evaluate``; None for ``found`` is a photo in which nothing was found.
+
+    Raises ValueError for detections without landmarks.
+    """
+    faces = np.flatnonzero(~photo.ignored & _complete(photo.landmarks))
+    truth, boxes = photo.landmarks[faces].astype(np.float64), photo.boxes[faces].astype(np.float64)
+    nearest = _nearest(boxes, found, match)
+    distances = np.full((len(faces), 5), np.nan)
+    hit = nearest >= 0
+    if found is not None and len(found) and len(faces):
+        if found.landmarks is None:
+            raise ValueError(f"landmarks: the detections in {photo.name} have none")
+        distances[hit] = np.linalg.norm(found.landmarks[nearest[hit]] - truth[hit], axis=2)
+    eyes = np.linalg.norm(truth[:, 0] - truth[:, 1], axis=1)[:, None]
+    sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))[:, None]
+    return PhotoErrors(faces, nearest, distances / eyes, distances / sides)
 
 
 def estimated_yaw(landmarks: FloatArray) -> FloatArray:
@@ -166,17 +211,14 @@ def _complete(landmarks: NDArray[np.float32]) -> NDArray[np.bool_]:
     return apart
 
 
-def _nearest(name: str, boxes: FloatArray, found: Found | None, match: float) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Return for N faces the landmarks (N, 5, 2) of the detection nearest to each, and whether it matches."""
-    if found is None or not len(found) or not len(boxes):
-        return np.zeros((len(boxes), 5, 2)), np.zeros(len(boxes), bool)
-    if found.landmarks is None:
-        raise ValueError(f"landmarks: the detections in {name} have none")
-    overlaps = iou(boxes, found.boxes)
+def _nearest(boxes: FloatArray, found: Found | None, match: float) -> NDArray[np.int64]:
+    """Return for F boxes the detection that overlaps each most, −1 where none does by more than ``match``."""
+    if found is None or not len(found):
+        return np.full(len(boxes), -1)
     # Where two overlap a face equally, the surer one.
     order = np.argsort(-found.scores, kind="stable")
-    best = order[overlaps[:, order].argmax(axis=1)]
-    return found.landmarks[best], overlaps[np.arange(len(boxes)), best] > match
+    overlaps = iou(boxes, found.boxes[order])
+    return np.where(overlaps.max(axis=1) > match, order[overlaps.argmax(axis=1)], -1)
 
 
 def _by_yaw(

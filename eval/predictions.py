@@ -98,6 +98,13 @@ class Predictions:
         """The score from which the detector reports a face unless asked otherwise, if the file says so."""
         return default_score(self.about)
 
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """The time that each photo took by its name, as far as the file says so."""
+        told = self.about.get("milliseconds")
+        times = told.items() if isinstance(told, Mapping) else ()
+        return {name: float(value) for name, value in times if isinstance(value, int | float)}
+
 
 def default_score(about: Mapping[str, Any]) -> float | None:
     """Return the score from which a detector reports faces by itself, if what is said of it holds that."""

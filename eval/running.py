@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -59,7 +60,8 @@ class OurDetector:
     """
 
     def __init__(self, settings: Settings) -> None:
-        from cascade.detect import THRESHOLDS, Detector  # the extension and weights are needed only here
+        from cascade.detect import THRESHOLDS  # the extension and weights are needed only here
+        from eval.work import CountingDetector
 
         self.settings = settings
         names = ("weights", "min_face", "max_face", "scale_factor", "engine", "threads", "device")
@@ -68,7 +70,12 @@ class OurDetector:
         self.default_score = thresholds[2]
         if settings.score_floor is not None:
             thresholds = (*thresholds[:2], min(settings.score_floor, thresholds[2]))
-        self.detector: Any = Detector(thresholds=thresholds, **given)
+        self.detector: Any = CountingDetector(thresholds=thresholds, **given)
+
+    @property
+    def gflop(self) -> float:
+        """Billions of floating-point operations that the networks did in all calls so far."""
+        return float(self.detector.gflop)
 
     @property
     def weights_sha256(self) -> str:
@@ -77,7 +84,7 @@ class OurDetector:
 
     def about(self) -> dict[str, Any]:
         """Return name, hash and all settings as plain values, those that the detector chose included."""
-        chosen = {name: getattr(self.detector, name) for name in ("min_face", "max_face", "scale_factor")}
+        chosen = {name: getattr(self.detector, name) for name in ("min_face", "max_face", "scale_factor", "threads")}
         settings = {**asdict(self.settings), **chosen, "thresholds": list(self.detector.thresholds)}
         settings["weights"] = self.detector.weights.name
         settings["scales"] = list(self.settings.scales)
@@ -125,11 +132,15 @@ def merge(parts: Sequence[Found], overlap: float = MERGE_OVERLAP) -> Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What was found in each photo by name; photo sizes (width, height); and why some could not be read."""
+    """What was found in each photo by name; photo sizes (width, height); and why some could not be read.
+
+    ``milliseconds`` are those of the detection alone, the photo already decoded.
+    """
 
     found: Mapping[str, Found]
     sizes: Mapping[str, tuple[int, int]]
     broken: Mapping[str, str] = field(default_factory=dict)
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def run(photos: Iterable[Photo], detect: Callable[[RGBImage], Found] | None) -> Run:
@@ -140,6 +151,7 @@ def run(photos: Iterable[Photo], detect: Callable[[RGBImage], Found] | None) -> 
     found: dict[str, Found] = {}
     sizes: dict[str, tuple[int, int]] = {}
     broken: dict[str, str] = {}
+    milliseconds: dict[str, float] = {}
     for photo in photos:
         try:
             image = read_image(photo.path)
@@ -148,5 +160,7 @@ def run(photos: Iterable[Photo], detect: Callable[[RGBImage], Found] | None) -> 
             continue
         sizes[photo.name] = (image.shape[1], image.shape[0])
         if detect is not None:
+            start = time.perf_counter()
             found[photo.name] = detect(image)
-    return Run(found, sizes, broken)
+            milliseconds[photo.name] = round(1e3 * (time.perf_counter() - start), 3)
+    return Run(found, sizes, broken, milliseconds)

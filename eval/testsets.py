@@ -19,6 +19,9 @@ Kind = Literal["faces", "no_face", "landmarks"]
 
 WIDER_MIN_SIZE = 12.0
 
+SMALL = (20.0, 32.0)
+"""The shorter side, in pixels, of the small faces whose recall is told by itself."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TestSet:
@@ -64,6 +67,7 @@ class SetFigures:
             hits = self.default.curve.hits
             if self.detection is not None:
                 figures |= {"recall": self.default.curve.final_recall, "faces": self.default.curve.faces}
+                figures["recall_{:g}_{:g}".format(*SMALL)] = self.default.sizes[0].recall
             figures |= {"false_positives": len(hits) - int(hits.sum()), "photos": self.default.photos}
         if self.landmarks is not None:
             result = self.landmarks
@@ -148,7 +152,8 @@ def judge(test_set: TestSet, found: Mapping[str, Found], default_score: float | 
     usual = found if default_score is None else {name: each.at_least(default_score) for name, each in found.items()}
     if test_set.kind == "landmarks":
         return SetFigures(landmarks=landmarks.evaluate(photos, usual))
-    default = detection.evaluate(photos, usual, min_size=test_set.min_size, overlaps=detection.OVERLAPS[:1])
+    first, min_size = detection.OVERLAPS[:1], test_set.min_size
+    default = detection.evaluate(photos, usual, min_size=min_size, overlaps=first, sizes=[SMALL])
     if test_set.kind == "no_face":
         return SetFigures(default=default)
-    return SetFigures(detection=detection.evaluate(photos, found, min_size=test_set.min_size), default=default)
+    return SetFigures(detection=detection.evaluate(photos, found, min_size=min_size), default=default)

@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "Gathered",
     "add_detector",
+    "add_report",
     "add_shared",
     "gather",
     "progress",
@@ -85,10 +86,9 @@ def progress(label: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
     return lambda items: tqdm(items, desc=label, unit="photo", disable=None, leave=False)
 
 
-def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
-    """Add the options of every evaluation; ``missing`` is the default of --missing."""
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add where the report goes, and further detectors to judge."""
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
-    parser.add_argument("--name", help="name of the detector in tables and figures")
     parser.add_argument(
         "--compare",
         action="append",
@@ -97,6 +97,12 @@ def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
         metavar="NAME=FILE",
         help="judge these predictions too and draw them in the same figure (may be repeated)",
     )
+
+
+def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
+    """Add the options of every evaluation; ``missing`` is the default of --missing."""
+    add_report(parser)
+    parser.add_argument("--name", help="name of the detector in tables and figures")
     parser.add_argument(
         "--missing",
         choices=(LEAVE_OUT, COUNT),

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from cascade.weights import WeightsError
-from eval.commands import benchmark, detection, fddb, landmarks, wider
+from eval.commands import benchmark, detection, errors, fddb, landmarks, wider
 
-COMMANDS = (fddb, wider, landmarks, detection, benchmark)
+COMMANDS = (fddb, wider, landmarks, detection, benchmark, errors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from photos import FACE_BOX, FACE_LANDMARKS, portrait
 
 from cascade.datasets import Photo, WiderSubsets
 from eval.commands.main import main
@@ -134,6 +136,22 @@ def save_coco(file: Path, photos: Mapping[str, Sequence[tuple[Sequence[float], A
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"info": info, "images": images, "annotations": annotations}))
     return file
+
+
+def save_data_root(root: Path) -> Path:
+    """Write a data folder with the layout of the test sets: the portrait everywhere, and one broken photo."""
+    image = cv2.cvtColor(portrait(), cv2.COLOR_RGB2BGR)
+    x1, y1, x2, y2 = (round(value) for value in FACE_BOX)
+    box = (x1, y1, x2 - x1, y2 - y1)
+    save_wider(root / "wider" / "wider_face_split", {"e/1": [box], "e/2": [box], "e/3": [box]})
+    places = ["wider/WIDER_val/images/e/1.jpg", "wider/WIDER_val/images/e/2.jpg", "fddb_single/images/1.png"]
+    for place in (*places, "no_face/test/1.jpg", "net7876/test/1.jpg"):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / place), image)
+    (root / places[1]).write_bytes(b"broken")
+    save_coco(root / "fddb_single" / "annotations.json", {"images/1.png": [(box, None)]})
+    save_coco(root / "net7876" / "test.json", {"test/1.jpg": [(box, FACE_LANDMARKS)]}, fully_labelled=False)
+    return root
 
 
 def run_eval(*arguments: Any) -> int:

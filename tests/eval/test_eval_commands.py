@@ -8,8 +8,17 @@ import json
 import cv2
 import numpy as np
 import pytest
-from eval_helpers import found, run_eval, save_coco, save_fddb, save_predictions, save_wider, summary
-from photos import FACE_BOX, FACE_LANDMARKS, portrait
+from eval_helpers import (
+    found,
+    run_eval,
+    save_coco,
+    save_data_root,
+    save_fddb,
+    save_predictions,
+    save_wider,
+    summary,
+)
+from photos import portrait
 
 from eval.commands.main import main
 from eval.predictions import to_json
@@ -305,20 +314,7 @@ def test_wrong_usage_exits_with_2(arguments):
 
 @pytest.fixture
 def data_root(tmp_path):
-    """A data folder with the layout of the test sets: the portrait everywhere, and one broken photo."""
-    root = tmp_path / "data"
-    image = cv2.cvtColor(portrait(), cv2.COLOR_RGB2BGR)
-    x1, y1, x2, y2 = (round(value) for value in FACE_BOX)
-    box = (x1, y1, x2 - x1, y2 - y1)
-    save_wider(root / "wider" / "wider_face_split", {"e/1": [box], "e/2": [box], "e/3": [box]})
-    places = ["wider/WIDER_val/images/e/1.jpg", "wider/WIDER_val/images/e/2.jpg", "fddb_single/images/1.png"]
-    for place in (*places, "no_face/test/1.jpg", "net7876/test/1.jpg"):
-        (root / place).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(root / place), image)
-    (root / places[1]).write_bytes(b"broken")
-    save_coco(root / "fddb_single" / "annotations.json", {"images/1.png": [(box, None)]})
-    save_coco(root / "net7876" / "test.json", {"test/1.jpg": [(box, FACE_LANDMARKS)]}, fully_labelled=False)
-    return root
+    return save_data_root(tmp_path / "data")
 
 
 def test_benchmark_judges_all_sets_in_one_go(data_root, random_weights, tmp_path, capsys):
@@ -333,6 +329,7 @@ def test_benchmark_judges_all_sets_in_one_go(data_root, random_weights, tmp_path
     assert (ours["wider_val"]["photos"], ours["broken_photos"]) == (1, 1)
     assert len(ours["weights_sha256"]) == 64
     assert ours["settings"]["min_face_by_set"] == {"wider_val": 12}
+    assert ours["gflop_per_photo"]["wider_val"] > ours["gflop_per_photo"]["fddb_single"] > 0
     printed = capsys.readouterr()
     assert "not WIDER FACE AP" in printed.out
     assert "2.jpg" in printed.err

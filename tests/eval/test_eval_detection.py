@@ -10,7 +10,7 @@ from eval_helpers import found, photo, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.detection import evaluate
+from eval.detection import FALSE_POSITIVE, LEFT_OUT, evaluate, match
 from eval.predictions import Found
 from eval.testsets import judge, read_set
 
@@ -107,6 +107,30 @@ def test_order_of_photos_does_not_matter():
 def test_no_photo_is_refused():
     with pytest.raises(ValueError, match="no photo"):
         evaluate([], {})
+
+
+def test_matches_of_one_photo_are_told_in_the_order_given():
+    flat = [60, 60, 60, 80]
+    faces = photo("a", [flat, A, SMALL, B], ignored=[False, False, False, True])
+    detections = found([*NOWHERE, 0.5], [*B, 0.9], [*A, 0.7], [*SMALL, 0.6], [*A, 0.8])
+    matches = match(faces, detections, min_size=10)
+    assert matches.faces.tolist() == [FALSE_POSITIVE, LEFT_OUT, FALSE_POSITIVE, 2, 1]
+    assert matches.counted.tolist() == [False, True, True, False]
+    assert matches.missed.tolist() == []
+    assert match(faces, detections.at(np.array([0, 1])), min_size=10).missed.tolist() == [1, 2]
+    assert match(faces, detections, min_size=11).faces.tolist() == [
+        FALSE_POSITIVE,
+        LEFT_OUT,
+        FALSE_POSITIVE,
+        LEFT_OUT,
+        1,
+    ]
+
+
+def test_classes_of_sizes_may_be_chosen():
+    photos, detections = [photo("a", [A, B, SMALL])], {"a": found([*A, 0.9])}
+    (size,) = evaluate(photos, detections, sizes=[(40, 61)]).sizes
+    assert (size.smallest, size.largest, size.faces, size.recall) == (40, 61, 2, 0.5)
 
 
 # A slow transcription of the rule that the header of the project's ruler states.

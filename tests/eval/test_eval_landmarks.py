@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from eval_helpers import found, photo
 
-from eval.landmarks import estimated_yaw, evaluate
+from eval.landmarks import estimated_yaw, evaluate, photo_errors
 from eval.predictions import Found
 
 # Eyes 40 px apart in a box of 80 × 80.
@@ -58,6 +58,17 @@ def test_the_detection_that_overlaps_most_is_taken_whatever_its_score():
     landmarks = np.stack([np.add(POINTS, [8, 0]), POINTS])
     detections = {"a": found([20, 10, 100, 90, 0.9], [*BOX, 0.5], landmarks=landmarks)}
     assert evaluate([one()], detections).error_interocular == 0.0
+
+
+def test_errors_of_one_photo_name_face_and_detection():
+    partial = POINTS.copy()
+    partial[4] = np.nan
+    faces = photo("a", [BOX, [100, 10, 180, 90], BOX], landmarks=np.stack([partial, np.add(POINTS, [90, 0]), POINTS]))
+    landmarks = np.stack([POINTS, np.add(POINTS, [4, 0])])
+    errors = photo_errors(faces, found([300, 10, 380, 90, 0.9], [*BOX, 0.5], landmarks=landmarks))
+    assert (errors.faces.tolist(), errors.detections.tolist()) == ([1, 2], [-1, 1])
+    assert np.isnan(errors.interocular[0]).all()
+    np.testing.assert_allclose(errors.interocular[1], 0.1)
 
 
 def test_cumulative_curve_by_hand():

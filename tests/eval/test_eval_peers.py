@@ -39,6 +39,8 @@ def test_file_can_be_judged(tmp_path, monkeypatch, capsys):
     assert peers.main() == 0
     read = read_predictions(out)
     assert read.default_score == 0.6
+    assert list(read.milliseconds) == ["a.png"]
+    assert read.milliseconds["a.png"] >= 0
     assert read.found["a.png"].rows()[0][4:6] == [0.12, 200.0]
     assert "missing.png" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.partial"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -31,6 +33,17 @@ def test_broken_photos_are_noted_and_the_others_go_on(tmp_path):
     assert result.sizes == {"good.png": (30, 20)}
     assert sorted(result.broken) == ["bad.jpg", "missing.jpg"]
     assert "bad.jpg" in result.broken["bad.jpg"]
+    assert list(result.milliseconds) == ["good.png"]
+
+
+def test_time_of_the_detection_is_noted(tmp_path):
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((20, 30, 3), np.uint8))
+
+    def slow(image):
+        time.sleep(0.05)
+        return found()
+
+    assert 50 <= run([photo("good", path=tmp_path / "good.png")], slow).milliseconds["good"] < 5000
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, 50.0)])
@@ -83,7 +96,7 @@ def test_scales_and_input_rule_give_boxes_in_the_photo_s_own_pixels(folder):
 
 def test_settings_are_told_as_plain_values(folder):
     about = OurDetector(Settings(weights=folder, min_face=32, threads=1)).about()
-    assert about["settings"]["min_face"] == 32
+    assert (about["settings"]["min_face"], about["settings"]["threads"]) == (32, 1)
     assert about["settings"]["thresholds"][2] == 0.02
     assert about["default_score"] == 0.7
     assert len(about["weights_sha256"]) == 64

@@ -1,0 +1,114 @@
+"""Running and judging detectors on the sets of a data folder, for the commands that do so."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eval.commands import common
+from eval.predictions import Found, Predictions, match_names
+from eval.running import OurDetector, Settings, run
+from eval.testsets import SetFigures, TestSet, judge
+
+__all__ = ["Judged", "OnSet", "add_data", "judge_file", "run_ours"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnSet:
+    """One detector on one set.
+
+    test_set   with the photos that were judged
+    found      by photo name; a photo without an entry counts as one in which nothing was found
+    median_ms  median time of a detection in milliseconds, the photo already decoded; None where not told
+    """
+
+    test_set: TestSet
+    found: Mapping[str, Found]
+    figures: SetFigures
+    median_ms: float | None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures by name as summary.json has them."""
+        return {**self.figures.summary(), "median_ms": self.median_ms}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """One detector: all it found and what is said of it, the results by set, and why photos could not be read."""
+
+    predictions: Predictions
+    sets: Mapping[str, OnSet]
+    broken: Mapping[str, str]
+
+    def problems(self) -> list[str]:
+        """Return what went wrong in words, after saying so on stderr."""
+        reasons = [f"broken photo: {reason}" for reason in self.broken.values()]
+        for reason in reasons:
+            print(f"warning: {reason}", file=sys.stderr)
+        return reasons
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the data folder to a command's options."""
+    parser.add_argument("--data", required=True, type=Path, metavar="ROOT", help="the data folder")
+
+
+def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Judged:
+    """Run our detector on every set; photos that cannot be read are left out of the figures."""
+    settings = common.settings_of(args)
+    usual = OurDetector(settings)
+    found: dict[str, Found] = {}
+    broken: dict[str, str] = {}
+    milliseconds: dict[str, float] = {}
+    gflop: dict[str, float] = {}
+    results: dict[str, OnSet] = {}
+    for test_set in sets:
+        detector = OurDetector(_settings_for(settings, test_set))
+        ran = run(common.progress(test_set.name)(test_set.photos), detector)
+        found |= ran.found
+        broken |= ran.broken
+        milliseconds |= ran.milliseconds
+        gflop[test_set.name] = round(detector.gflop / max(len(ran.found), 1), 4)
+        readable = replace(test_set, photos=tuple(photo for photo in test_set.photos if photo.name in ran.found))
+        figures = judge(readable, ran.found, usual.default_score)
+        results[test_set.name] = OnSet(readable, ran.found, figures, _median(readable, ran.milliseconds))
+    about = usual.about()
+    about["settings"]["min_face_by_set"] = {each.name: each.min_size for each in sets if each.min_size}
+    about |= {"gflop_per_photo": gflop, "milliseconds": milliseconds}
+    return Judged(Predictions(found, about), results, broken)
+
+
+def _settings_for(settings: Settings, test_set: TestSet) -> Settings:
+    """Look for faces from the size on that the set counts, unless the options say another size."""
+    given = settings.min_face is not None or not test_set.min_size
+    return settings if given else replace(settings, min_face=test_set.min_size)
+
+
+def judge_file(sets: Iterable[TestSet], predictions: Predictions) -> Judged:
+    """Judge predictions on every set; raises ValueError where a set is wholly missing from them."""
+    results = {}
+    for test_set in sets:
+        matched = match_names([photo.name for photo in test_set.photos], predictions.found)
+        if not matched.found:
+            raise ValueError(f"the predictions hold no photo of {test_set.name}")
+        if matched.missing:
+            print(
+                f"warning: {test_set.name}: {len(matched.missing)} photos without predictions",
+                file=sys.stderr,
+            )
+        figures = judge(test_set, matched.found, predictions.default_score)
+        median = _median(test_set, predictions.milliseconds)
+        results[test_set.name] = OnSet(test_set, matched.found, figures, median)
+    return Judged(predictions, results, {})
+
+
+def _median(test_set: TestSet, milliseconds: Mapping[str, float]) -> float | None:
+    """Return the median time over the photos of a set; None unless every one was timed."""
+    times = [milliseconds.get(photo.name) for photo in test_set.photos]
+    known = [time for time in times if time is not None]
+    return round(statistics.median(known), 3) if known and len(known) == len(times) else None
