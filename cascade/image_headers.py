@@ -162,6 +162,23 @@ def tiff_tags(data: bytes) -> dict[int, int]:
     return tags
 
 
+# What makes a file in a folder a photo; in order of preference where two files differ in the suffix alone.
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".jpe",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
+
 FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[bytes], Header]], ...] = (
     ("JPEG", re.compile(rb"\xff\xd8\xff"), _probe_jpeg),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _probe_png),

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cascade.datasets import Dataset, DatasetError, Photo, read_coco
+from cascade.image_headers import IMAGE_SUFFIXES
 from eval.average_precision import FloatArray
-from eval.predictions import IMAGE_SUFFIXES
 
 __all__ = ["read_300w", "read_aflw", "read_landmark_set"]
 

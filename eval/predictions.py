@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
+from cascade.image_headers import IMAGE_SUFFIXES
 from eval.average_precision import FloatArray
 
 __all__ = ["Found", "Matched", "Predictions", "default_score", "match_names", "read_predictions", "to_json"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 BOX_NUMBERS, ALL_NUMBERS = 5, 15
 """Numbers of a row: x1, y1, x2, y2 and score; and with x, y of the five landmarks behind them."""

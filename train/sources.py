@@ -28,9 +28,7 @@ import numpy as np
 
 from cascade.boxes import iou
 from cascade.datasets import Dataset, Photo, read_coco, read_folder, read_wider
-
-# Suffixes that a name in an `exclude` list may have or lack.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".jpe", ".bmp", ".tif", ".tiff")
+from cascade.image_headers import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

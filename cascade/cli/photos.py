@@ -9,24 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-    )
-)
-"""What makes a file in a folder a photo. A file that is named itself is taken whatever its suffix."""
+from cascade.image_headers import IMAGE_SUFFIXES
 
 
 @dataclass

@@ -6,10 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .photo import DatasetError, Problem
+from cascade.image_headers import IMAGE_SUFFIXES
 
-# In order of preference, where two files differ in the suffix alone.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+from .photo import DatasetError, Problem
 
 _NAMES_SHOWN = 5
 

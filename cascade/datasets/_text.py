@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ._images import IMAGE_SUFFIXES
+from cascade.image_headers import IMAGE_SUFFIXES
+
 from .photo import DatasetError
 
 

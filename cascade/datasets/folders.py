@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cascade.image_headers import IMAGE_SUFFIXES
+
 from ._geometry import no_landmarks
-from ._images import IMAGE_SUFFIXES, ImageFinder, ProblemLog
+from ._images import ImageFinder, ProblemLog
 from .photo import Dataset, DatasetError, Photo
 
 __all__ = ["read_folder"]
-
-_SUFFIXES = (*IMAGE_SUFFIXES, ".jpe", ".bmp", ".tif", ".tiff")
 
 
 def read_folder(path: str | Path, *, fully_labelled: bool = False, strict: bool = False) -> Dataset:
@@ -37,7 +37,7 @@ def read_folder(path: str | Path, *, fully_labelled: bool = False, strict: bool 
         below = Path(folder).relative_to(root)
         names += [(below / name).as_posix() for name in files if _is_image(name)]
     if not names:
-        raise DatasetError(f"{root}: no image files ({' '.join(_SUFFIXES)})")
+        raise DatasetError(f"{root}: no image files ({' '.join(IMAGE_SUFFIXES)})")
     finder = ImageFinder(root)
     photos: list[Photo] = []
     empty: list[str] = []
@@ -54,4 +54,4 @@ def read_folder(path: str | Path, *, fully_labelled: bool = False, strict: bool 
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in _SUFFIXES
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES

@@ -21,9 +21,9 @@ FAMILY = "paper"
 BATCH = 128
 # About a minute on one core each.
 STEPS: dict[Stage, int] = {"pnet": 1500, "rnet": 800, "onet": 300}
-POINTS = 15  # of a validation curve
+POINTS = 12  # of a validation curve
 # More validation samples would cost more time than the training.
-VALIDATION_SHARE, MOST_VALIDATION = 0.15, 5000
+VALIDATION_SHARE, MOST_VALIDATION = 0.15, 2000
 
 
 @dataclass(frozen=True)
