@@ -2,6 +2,7 @@
 
 A script of its own, since those detectors need other packages than this project: run it with the interpreter of an
 environment that has them (numpy and OpenCV, and what the detector needs), here and not as a module.
+`python -m eval benchmark --peer yunet=OTHER/python` does all this in one go. By hand:
 
     python -m eval photos --data ROOT > photos.txt
     OTHER/python eval/peers.py yunet --model yunet.onnx --data ROOT --photos photos.txt --out yunet.json
@@ -52,7 +53,7 @@ def yunet(model: str | None, threads: int) -> tuple[Detect, dict[str, Any]]:
         # x, y, width, height, the five points from the eye on the image's left on, score.
         return [[x, y, x + w, y + h, score, *points] for x, y, w, h, *points, score in found.astype(float).tolist()]
 
-    return detect, {"detector": "YuNet (FaceDetectorYN)", "default_score": 0.9, "settings": settings}
+    return detect, {"detector": NAMES["yunet"], "default_score": 0.9, "settings": settings}
 
 
 def facenet(model: str | None, threads: int) -> tuple[Detect, dict[str, Any]]:
@@ -76,11 +77,12 @@ def facenet(model: str | None, threads: int) -> tuple[Detect, dict[str, Any]]:
 
     settings = {"thresholds": thresholds, "min_face_size": usual.min_face_size}
     settings |= {"threads": threads, "torch": torch.__version__}
-    about = {"detector": "MTCNN (facenet-pytorch)", "default_score": usual.thresholds[2], "settings": settings}
+    about = {"detector": NAMES["facenet"], "default_score": usual.thresholds[2], "settings": settings}
     return detect, about
 
 
 DETECTORS = {"yunet": yunet, "facenet": facenet}
+NAMES = {"yunet": "YuNet", "facenet": "MTCNN (facenet-pytorch)"}
 
 
 def usable(rows: Rows) -> Rows:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cascade.architectures import Architecture
-from cascade.detect import PNET_NMS, RNET_NMS, Detector
+from cascade.detect import PNET_NMS, RNET_NMS, Candidates, Detector
 from cascade.faces import Faces
 from cascade.pyramid import Pyramid
 
@@ -29,22 +29,22 @@ class CountingDetector(Detector):
         """Billions of floating-point operations so far, two for each multiply-add."""
         return 2e-9 * sum(self.multiply_adds.values())
 
-    def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> np.ndarray:
+    def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> Candidates:
         """See `Detector.propose`."""
         network = self.weights["pnet"].architecture
         for level in pyramid.images[1:]:
             self.multiply_adds["pnet"] += sliding_multiply_adds(network, level.shape[1], level.shape[0])
         return super().propose(pyramid, nms)
 
-    def refine(self, pyramid: Pyramid, boxes: np.ndarray, nms: float = RNET_NMS) -> np.ndarray:
+    def refine(self, pyramid: Pyramid, candidates: Candidates, nms: float = RNET_NMS) -> Candidates:
         """See `Detector.refine`."""
-        self.multiply_adds["rnet"] += len(boxes) * self.weights["rnet"].architecture.multiply_adds()
-        return super().refine(pyramid, boxes, nms)
+        self.multiply_adds["rnet"] += len(candidates) * self.weights["rnet"].architecture.multiply_adds()
+        return super().refine(pyramid, candidates, nms)
 
-    def output(self, pyramid: Pyramid, boxes: np.ndarray, width: int, height: int) -> Faces:
+    def output(self, pyramid: Pyramid, candidates: Candidates, width: int, height: int) -> Faces:
         """See `Detector.output`."""
-        self.multiply_adds["onet"] += len(boxes) * self.weights["onet"].architecture.multiply_adds()
-        return super().output(pyramid, boxes, width, height)
+        self.multiply_adds["onet"] += len(candidates) * self.weights["onet"].architecture.multiply_adds()
+        return super().output(pyramid, candidates, width, height)
 
 
 def sliding_multiply_adds(network: Architecture, width: int, height: int) -> int:

@@ -9,6 +9,7 @@
     box_rule = [0.0, 0.0, 0.0, 0.0]         # moves left, top, right, bottom edge by these parts of width or height,
                                             # to bring another box convention to that of WIDER FACE
     teacher = "teacher/net7876.json"        # see train.teacher; its faces are never negatives
+    about = "net_7876 training photos"      # what the model cards say of it
 
 Paths are relative to the root given on the command line, a teacher's file to the teacher folder.
 """
@@ -42,6 +43,7 @@ class Source:
     fully_labelled: bool = True
     box_rule: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     teacher: Path | None = None
+    about: str = ""
 
 
 class SourceError(ValueError):
@@ -71,6 +73,8 @@ def _source(entry: dict[str, Any], root: Path, teacher: Path, where: str) -> Sou
             values[name] = (teacher if name == "teacher" else root) / values[name]
     if "box_rule" in values:
         values["box_rule"] = _edges(values["box_rule"], where)
+    if not isinstance(values.get("about", ""), str):
+        raise SourceError(f"{where}: about: expected text, got {values['about']!r}")
     if not isinstance(values.get("fully_labelled", True), bool):
         raise SourceError(f"{where}: fully_labelled: expected true or false, got {values['fully_labelled']!r}")
     try:
@@ -92,7 +96,7 @@ def _edges(rule: Any, where: str) -> tuple[float, ...]:
 
 def describe(sources: tuple[Source, ...]) -> str:
     """The training sets in a few words."""
-    return "; ".join(f"{s.kind} {s.images.name}" for s in sources)
+    return "; ".join(s.about or f"{s.kind} {s.images.name}" for s in sources)
 
 
 def photos(source: Source) -> Iterator[Photo]:

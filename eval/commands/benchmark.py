@@ -12,6 +12,7 @@ from typing import Any
 from cascade.version import __version__
 from eval import figures, report
 from eval.commands import common
+from eval.commands.others import add_peers, run_peers
 from eval.commands.sets import Judged, add_data, judge_file, run_ours
 from eval.predictions import Predictions, to_json
 from eval.testsets import SETS, TEST_SETS, SetFigures, TestSet, read_set
@@ -32,6 +33,7 @@ def add_parsers(verbs: Any) -> None:
     ours = verbs.add_parser("benchmark", help="our detector on all test sets of a data folder, beside others")
     _add_sets(ours)
     common.add_report(ours)
+    add_peers(ours)
     common.add_detector(ours)
     ours.add_argument("--name", default=common.OURS, help="name in tables and figures (default: %(default)s)")
     ours.set_defaults(execute=execute_benchmark)
@@ -69,7 +71,7 @@ def execute_benchmark(args: argparse.Namespace) -> None:
     """Run and judge our detector, and judge those of --compare."""
     args.started = time.perf_counter()
     sets = [read_set(args.data, name) for name in args.sets]
-    compared = common.read_compared(args.compare, args.name)
+    compared = common.read_compared([*args.compare, *run_peers(args, sets)], args.name)
     ours = run_ours(args, sets)
     judged = {args.name: ours, **{name: judge_file(sets, each) for name, each in compared.items()}}
     _report(args, sets, judged, ours.predictions)
