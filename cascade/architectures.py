@@ -13,8 +13,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-Stage = Literal["pnet", "rnet", "onet"]
+Stage = Literal["pnet", "rnet", "onet", "lnet"]
+# What every detector has; the landmarks may be O-Net's own, or those of an L-Net that looks at the final boxes only.
 STAGES: tuple[Stage, ...] = ("pnet", "rnet", "onet")
+LANDMARK_STAGE: Stage = "lnet"
 
 FACE_OUTPUTS = slice(0, 2)
 BOX_OUTPUTS = slice(2, 6)
@@ -63,14 +65,14 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a network that no detector can use."""
-        if self.stage not in STAGES:
-            raise ValueError(f"stage {self.stage!r}, expected one of {', '.join(STAGES)}")
+        if self.stage not in (*STAGES, LANDMARK_STAGE):
+            raise ValueError(f"stage {self.stage!r}, expected one of {', '.join((*STAGES, LANDMARK_STAGE))}")
         if not 0 < self.input_size <= LARGEST_INPUT or not 0 < self.window <= self.input_size:
             raise ValueError(f"an input of {self.input_size} pixels around a window of {self.window}")
 
     def check_outputs(self) -> None:
         """Raises ValueError unless the last layer gives what a detector asks of the stage, at one position."""
-        outputs = (16,) if self.stage == "onet" else (6, 16)
+        outputs = (16,) if self.stage in ("onet", LANDMARK_STAGE) else (6, 16)
         if not self.layers or self.layers[-1].kind != "conv" or self.outputs not in outputs:
             raise ValueError(f"{self.stage} must end on a layer of {' or '.join(map(str, outputs))} outputs")
         if self._sides()[-1] != 1:
@@ -192,6 +194,8 @@ PAPER = {
     ),
 }
 
+_DEEPEST = (_conv(16, 3, 2), _conv(32, 3, 2), _conv(64, 3), _conv(64, 3, 2), _conv(128, 3), _conv(192, 3), _heads())
+
 # The default set: strided convolutions in place of pooling, channels in multiples of 16, ReLU, and context around
 # every window. P-Net moves by 4 pixels, not 2, so it judges a quarter of the windows and can afford more depth.
 DEFAULT = {
@@ -205,13 +209,9 @@ DEFAULT = {
         18,
         (_conv(16, 3, 2), _conv(32, 3, 2), _conv(48, 3), _conv(64, 3), _conv(96, 3), _heads()),
     ),
-    "onet": Architecture(
-        "default",
-        "onet",
-        56,
-        32,
-        (_conv(16, 3, 2), _conv(32, 3, 2), _conv(64, 3), _conv(64, 3, 2), _conv(128, 3), _conv(192, 3), _heads()),
-    ),
+    "onet": Architecture("default", "onet", 56, 32, _DEEPEST),
+    # O-Net's layers, closer to the face: its window is known by then, and the landmarks want the pixels
+    "lnet": Architecture("default", "lnet", 56, 44, _DEEPEST),
 }
 
 ARCHITECTURES: dict[str, dict[str, Architecture]] = {"default": DEFAULT, "paper": PAPER}

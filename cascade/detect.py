@@ -1,5 +1,7 @@
 """Faces in a photo: the image pyramid, then P-Net, R-Net and O-Net, each on what the one before let through.
 
+A set of weights may bring an L-Net, which takes the landmarks of the few final boxes once more, from closer up.
+
 >>> from cascade.detect import Detector
 >>> faces = Detector(min_face=40).detect("photo.jpg")  # doctest: +SKIP
 """
@@ -16,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cascade import _native
-from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, Architecture, Stage
+from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
 from cascade.engines import Engine
 from cascade.engines.native import NativeEngine
 from cascade.faces import Faces
@@ -25,7 +27,7 @@ from cascade.pyramid import Pyramid, level_sizes
 from cascade.weights import DetectorWeights, load_detector
 
 # Face probabilities below which P-Net, R-Net and O-Net reject a window.
-THRESHOLDS = (0.4, 0.3, 0.7)
+THRESHOLDS = (0.4, 0.3, 0.8)
 # Overlaps (intersection over union) above which the better of two windows wins, after P-Net and R-Net.
 PNET_NMS, RNET_NMS = 0.8, 0.7
 # After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
@@ -62,7 +64,7 @@ class Detector:
         more faces and more false ones.
     engine : "native" (C on the CPU) or "torch" (needs torch; also for GPUs).
     threads : worker threads for one call; None takes one per available core, at most 4. Results do not depend on it.
-    weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with three safetensors files, or
+    weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with safetensors files, or
         what `cascade.weights.load_detector` gave.
     device : where the torch engine computes, such as "cpu" or "cuda".
 
@@ -141,12 +143,24 @@ class Detector:
         for overlap, mode in ONET_NMS:
             best = _native.nms(corrected, logits[keep], overlap, mode)
             keep, corrected = keep[best], corrected[best]
-        corners, sides = windows[keep, None, :2], (windows[keep, 2:] - windows[keep, :2])[:, None]
-        landmarks = corners + outputs[keep, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides
+        landmarks = _landmarks(windows[keep], outputs[keep])
+        if LANDMARK_STAGE in self.weights.stages:
+            landmarks = self.sharpen(pyramid, corrected, landmarks)
         scores = 1.0 / (1.0 + np.exp(-logits[keep].astype(np.float64)))
         clipped = _native.clip(corrected, width, height)
         real = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
         return Faces(clipped[real], scores[real], landmarks[real]).sort()
+
+    def sharpen(self, pyramid: Pyramid, boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """L-Net: the landmarks (n, 5, 2) of the final boxes; those of O-Net remain where a box or an output is wild."""
+        some = np.flatnonzero(_are_boxes(boxes))
+        windows = square(boxes[some])
+        context = self.weights[LANDMARK_STAGE].architecture.context
+        outputs = self.engine.judge(LANDMARK_STAGE, pyramid, widen(windows, context))
+        finite = np.isfinite(outputs).all(axis=1)
+        sharper = landmarks.copy()
+        sharper[some[finite]] = _landmarks(windows[finite], outputs[finite])
+        return sharper
 
     def _judge(
         self, stage: Stage, pyramid: Pyramid, candidates: Candidates
@@ -171,11 +185,22 @@ def window_boxes(found: np.ndarray, architecture: Architecture, scale: np.ndarra
     return np.asarray(boxes, np.float32)
 
 
-def _survivors(candidates: Candidates, threshold: float) -> Candidates:
-    """Boxes that are boxes (a wild regression may turn one inside out) and that no better one suppresses."""
-    boxes = candidates.boxes
+def _landmarks(windows: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Landmarks (n, 5, 2) in pixels of the photo from a network's outputs on windows (n, 4)."""
+    corners, sides = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
+    return np.asarray(corners + outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides)
+
+
+def _are_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Which boxes (n, 4) can be judged further: a wild regression may turn one inside out or throw it far away."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    real = np.flatnonzero((sides >= SMALLEST_SIDE).all(axis=1) & (np.abs(boxes) <= FARTHEST).all(axis=1))
+    return np.asarray((sides >= SMALLEST_SIDE).all(axis=1) & (np.abs(boxes) <= FARTHEST).all(axis=1))
+
+
+def _survivors(candidates: Candidates, threshold: float) -> Candidates:
+    """The candidates whose boxes are boxes and that no better one suppresses."""
+    boxes = candidates.boxes
+    real = np.flatnonzero(_are_boxes(boxes))
     best = real[_native.nms(boxes[real], candidates.logits[real], threshold)]
     return Candidates(boxes[best], candidates.logits[best])
 

@@ -1,7 +1,8 @@
 """Finding, checking and describing trained weights.
 
-A set of weights is a folder with ``pnet.safetensors``, ``rnet.safetensors`` and ``onet.safetensors``, and a model card
-beside each. A file's metadata holds its architecture, licence and training data as JSON; nothing is ever unpickled.
+A set of weights is a folder with ``pnet.safetensors``, ``rnet.safetensors``, ``onet.safetensors`` and, for sharper
+landmarks than O-Net's, ``lnet.safetensors``, with a model card beside each. A file's metadata holds its architecture,
+licence and training data as JSON; nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from cascade.architectures import STAGES, Architecture, Stage
+from cascade.architectures import LANDMARK_STAGE, STAGES, Architecture, Stage
 
 FORMAT = "cascade-detector-1"
 # All metadata is one JSON text: safetensors orders several entries at random, and then no two files would be equal.
@@ -54,7 +55,7 @@ class StageWeights:
 
 @dataclass(frozen=True)
 class DetectorWeights:
-    """The networks of a detector by stage; a set in training may hold the first ones only."""
+    """The networks of a detector by stage; one in training may hold the first only, few have an L-Net."""
 
     name: str
     stages: dict[Stage, StageWeights]
@@ -75,7 +76,10 @@ def shipped() -> list[str]:
 
 
 def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] = STAGES) -> DetectorWeights:
-    """Loads a shipped set by name, or a folder. Raises `WeightsError` naming the file that is missing or wrong."""
+    """Loads a shipped set by name, or a folder, whole with its L-Net if there is one, or only some ``stages``.
+
+    Raises `WeightsError` naming the file that is missing or wrong.
+    """
     if weights is not None and not isinstance(weights, (str, Path)):
         raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
     folder = SHIPPED / "default" if weights is None else Path(weights)
@@ -85,6 +89,8 @@ def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] =
         raise WeightsError(
             f"weights: expected a folder or one of {', '.join(shipped()) or 'no shipped set'}, got {str(weights)!r}"
         )
+    if stages == STAGES and (folder / f"{LANDMARK_STAGE}.safetensors").exists():
+        stages = (*stages, LANDMARK_STAGE)
     return DetectorWeights(folder.name, {stage: load_stage(folder / f"{stage}.safetensors", stage) for stage in stages})
 
 

@@ -21,7 +21,7 @@ class CountingDetector(Detector):
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.multiply_adds = {"pnet": 0, "rnet": 0, "onet": 0}
+        self.multiply_adds = {"pnet": 0, "rnet": 0, "onet": 0, "lnet": 0}
         super().__init__(**settings)
 
     @property
@@ -45,6 +45,11 @@ class CountingDetector(Detector):
         """See `Detector.output`."""
         self.multiply_adds["onet"] += len(candidates) * self.weights["onet"].architecture.multiply_adds()
         return super().output(pyramid, candidates, width, height)
+
+    def sharpen(self, pyramid: Pyramid, boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """See `Detector.sharpen`."""
+        self.multiply_adds["lnet"] += len(boxes) * self.weights["lnet"].architecture.multiply_adds()
+        return super().sharpen(pyramid, boxes, landmarks)
 
 
 def sliding_multiply_adds(network: Architecture, width: int, height: int) -> int:

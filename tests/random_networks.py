@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cascade import _native
-from cascade.architectures import ARCHITECTURES, STAGES, Architecture
+from cascade.architectures import ARCHITECTURES, Architecture
 from cascade.weights import save_stage
 
 if TYPE_CHECKING:
     from cascade.networks import CascadeNetwork
 
 # Share of windows of a photo that each stage of the random weights lets through at a probability of 0.5.
-PASSING = {"pnet": 0.03, "rnet": 0.7, "onet": 0.98}
+PASSING = {"pnet": 0.03, "rnet": 0.7, "onet": 0.98, "lnet": 0.98}
 # Where the random O-Net puts the landmarks on average, in shares of the window.
 LANDMARKS = (0.3, 0.35, 0.7, 0.35, 0.5, 0.55, 0.35, 0.75, 0.65, 0.75)
 
@@ -63,11 +63,10 @@ def _windows(photo: np.ndarray, size: int) -> np.ndarray:
 
 
 def save_random_weights(family: str, folder: Path, seed: int = 0) -> Path:
-    """Writes the three random networks of a family of `ARCHITECTURES` to a folder and returns it."""
+    """Writes the random networks of a family of `ARCHITECTURES` to a folder and returns it."""
     from cascade.networks import export_tensors
 
-    for number, stage in enumerate(STAGES):
-        architecture = ARCHITECTURES[family][stage]
+    for number, (stage, architecture) in enumerate(ARCHITECTURES[family].items()):
         tensors = export_tensors(random_network(architecture, seed + number))
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         save_stage(folder / f"{stage}.safetensors", architecture, arrays, {"licence": "none, random weights"})

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from random_networks import random_network
 
-from cascade.architectures import ARCHITECTURES, STAGES, Architecture, Layer
+from cascade.architectures import ARCHITECTURES, Architecture, Layer
 
 torch = pytest.importorskip("torch")
 
 from cascade.networks import CascadeNetwork, export_tensors, fold, from_tensors  # noqa: E402
 
-EVERY = [ARCHITECTURES[family][stage] for family in ARCHITECTURES for stage in STAGES]
+EVERY = [architecture for family in ARCHITECTURES.values() for architecture in family.values()]
 every_architecture = pytest.mark.parametrize("architecture", EVERY, ids=lambda a: f"{a.name}-{a.stage}")
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cascade.architectures import ARCHITECTURES, STAGES
+from cascade.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from train.chain import Chain
 from train.curves import plot_losses
 from train.experiments.command import add_experiment
@@ -30,6 +30,8 @@ from train.settings import TrainSettings, save_settings, with_changes
 from train.sources import Source, SourceError, describe, read_sources
 
 RUN_HELP = "folder of the run; the same command resumes it"
+
+TRAINED = (*STAGES, LANDMARK_STAGE)
 
 # Options that change a field of `TrainSettings`, by its name.
 CHANGES = (
@@ -71,13 +73,13 @@ def parser() -> argparse.ArgumentParser:
     _add_data(chain)
     _add_training(chain)
     chain.add_argument("--out", type=Path, required=True, help=RUN_HELP)
-    chain.add_argument("--stage-steps", type=int, nargs=3, metavar=("P", "R", "O"), help="steps of each")
+    chain.add_argument("--stage-steps", type=int, nargs="+", metavar="N", help="steps of P-Net, R-Net, O-Net and L-Net")
     chain.add_argument("--passes", type=int, help="times each photo is gone through for samples")
     chain.set_defaults(run=run_cascade)
 
     samples = commands.add_parser("samples", help="cut the training samples of one stage")
     _add_data(samples)
-    samples.add_argument("--stage", choices=STAGES, required=True)
+    samples.add_argument("--stage", choices=TRAINED, required=True)
     samples.add_argument("--family", choices=sorted(ARCHITECTURES), default="default")
     samples.add_argument("--weights", type=Path, help="folder with the stages before it (P-Net needs none)")
     samples.add_argument("--out", type=Path, required=True)
@@ -85,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     samples.add_argument("--seed", type=int)
     samples.set_defaults(run=run_samples)
 
-    for stage in STAGES:
+    for stage in TRAINED:
         one = commands.add_parser(stage, help=f"train {stage} on its samples")
         one.add_argument("--samples", type=Path, required=True, help="folder that `samples` made")
         one.add_argument("--out", type=Path, required=True, help=RUN_HELP)
@@ -142,7 +144,9 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
     """python -m train cascade"""
     sources = _sources(arguments)
     chain = Chain(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit)
-    for number, stage in enumerate(STAGES):
+    # the paper's set has no L-Net
+    stages = STAGES if arguments.preset == "paper" or arguments.family == "paper" else TRAINED
+    for number, stage in enumerate(stages):
         if (chain.weights / f"{stage}.safetensors").exists():
             continue
         preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]
@@ -154,7 +158,7 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
             # epochs become steps when the number of samples is known
             made = chain.samples(StagePreset(samples, training))
             training = replace(training, steps=paper(stage, len(made)).training.steps)
-        if arguments.stage_steps:
+        if arguments.stage_steps and number < len(arguments.stage_steps):
             training = replace(training, steps=arguments.stage_steps[number])
         chain.stage(StagePreset(samples, training))
     print(f"weights: {chain.weights}")

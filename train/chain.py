@@ -1,12 +1,14 @@
-"""The whole chain: samples, training and export of P-Net, then R-Net, then O-Net.
+"""The whole chain: samples, training and export of P-Net, then R-Net, then O-Net, and the L-Net of the default set.
 
 Every step leaves a folder and is passed over when that folder is complete, so the same command goes on after a stop.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from train.curves import plot_losses
 from train.export import export
@@ -16,6 +18,11 @@ from train.presets import StagePreset
 from train.samples import SampleSettings, make_samples
 from train.settings import save_settings
 from train.sources import Source
+
+
+def _plain(settings: SampleSettings) -> dict[str, Any]:
+    """The settings as JSON gives them back."""
+    return dict(json.loads(json.dumps(asdict(settings))))
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,10 @@ class Chain:
         folder = self.out / f"{settings.stage}-samples"
         if (folder / "meta.json").exists():
             made = load_samples(folder)
-            if {**asdict(SampleSettings(settings.stage)), **made.meta["settings"]} != asdict(settings):
+            if {**_plain(SampleSettings(settings.stage)), **made.meta["settings"]} != _plain(settings):
                 raise TrainingError(f"{folder} was made with other settings; remove it or use another folder")
             return made
-        before = None if settings.stage == "pnet" else self.weights
+        before = None if settings.stage in ("pnet", "lnet") else self.weights
         return make_samples(settings, self.sources, folder, before, self.workers, self.limit)
 
     def stage(self, preset: StagePreset) -> None:

@@ -12,11 +12,16 @@ import matplotlib.pyplot as plt
 
 
 def plot_losses(metrics: Path, out: Path) -> None:
-    """Draws the losses of metrics.jsonl, training as lines and validation as points, to a PNG."""
+    """Draws the losses of metrics.jsonl, training as lines and validation as points, to a PNG.
+
+    A task that no sample has a label for (L-Net learns landmarks alone) gets no panel.
+    """
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), constrained_layout=True)
+    tasks = [name for name in ("face", "box", "landmark") if any(row[name] for row in rows)]
+    panels = max(1, len(tasks))
+    figure, axes = plt.subplots(1, panels, figsize=(4 * panels, 3.6), constrained_layout=True, squeeze=False)
     checked = [row for row in rows if row.get("validation")]
-    for axis, name in zip(axes, ("face", "box", "landmark"), strict=True):
+    for axis, name in zip(axes[0], tasks, strict=False):
         label = "training (mined)" if name == "face" else "training"
         axis.plot([r["step"] for r in rows], [r[name] for r in rows], label=label)
         losses = [r["validation"][name] for r in checked]

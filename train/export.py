@@ -24,7 +24,7 @@ def export(
     P-Net and R-Net lose their landmark outputs, which only help them to learn.
     """
     architecture = network.architecture
-    if settings.stage != "onet":
+    if settings.stage in ("pnet", "rnet"):
         architecture = architecture.without_landmarks()
     tensors = export_tensors(network, architecture.outputs)
     metadata = {

@@ -52,6 +52,10 @@ DEFAULT: dict[Stage, StagePreset] = {
             task_weights=(1.0, 0.5, 0.3),
         ),
     ),
+    "lnet": StagePreset(
+        SampleSettings("lnet", marked_windows=16, rolled_windows=8, jitter=(0.06, 0.12), margin=4),
+        TrainSettings("lnet", steps=5_000, batch=448, learning_rate=2e-3, landmark_loss="wing"),
+    ),
 }
 
 

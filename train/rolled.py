@@ -10,34 +10,54 @@ from cascade.detect import square
 from cascade.pyramid import Pyramid
 from train.packed import LANDMARK
 
-# Standard deviation and limit of the turn in degrees, and how far off a window may be, in sides of the face.
-ROLL, MOST_ROLL, SHIFT, ZOOM = 18.0, 45.0, 0.12, 0.18
+# Standard deviation and limit of the turn in degrees.
+ROLL, MOST_ROLL = 18.0, 45.0
 OUTSIDE = (128, 128, 128)
 
 
+def around_marked(
+    photo: Photo, count: int, jitter: tuple[float, float], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """``count`` square windows (n, 4) float32 about each face with landmarks, and the faces' indices (n,).
+
+    ``jitter``: how far a window's centre may be off, over the side of the face, and the logarithm of its size.
+    """
+    marked = np.flatnonzero(np.isfinite(photo.landmarks).all(axis=(1, 2)) & ~photo.ignored)
+    owners = np.repeat(marked, count)
+    faces = square(photo.boxes[owners])
+    sides = faces[:, 2:] - faces[:, :2]
+    centres = (faces[:, :2] + faces[:, 2:]) / 2 + rng.uniform(-jitter[0], jitter[0], sides.shape) * sides
+    halves = sides / 2 * np.exp(rng.uniform(-jitter[1], jitter[1], (len(sides), 1)))
+    return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32), owners
+
+
 def rolled_windows(
-    photo: Photo, pyramid: Pyramid, count: int, side: int, context: float, rng: np.random.Generator
+    photo: Photo,
+    pyramid: Pyramid,
+    count: int,
+    side: int,
+    context: float,
+    jitter: tuple[float, float],
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``count`` turned windows of each face with landmarks.
+    """``count`` turned windows of each face with landmarks, placed as `around_marked` does.
 
     Returns crops (n, side, side, 3) uint8 that show ``context`` times the window, kinds (n,), all LANDMARK, and
     targets (n, 14) in units of the window: the landmarks turned with the pixels, and no boxes (NaN), since the box
     of a turned face is not known.
     """
-    marked = np.isfinite(photo.landmarks).all(axis=(1, 2)) & ~photo.ignored
-    faces = np.repeat(square(photo.boxes[marked]), count, axis=0)
-    landmarks = np.repeat(photo.landmarks[marked], count, axis=0).astype(np.float64)
-    sides = (faces[:, 2] - faces[:, 0]).astype(np.float64)
-    centres = (faces[:, :2] + faces[:, 2:]) / 2 + rng.uniform(-SHIFT, SHIFT, (len(faces), 2)) * sides[:, None]
-    sides *= np.exp(rng.uniform(-ZOOM, ZOOM, len(faces)))
-    turns = np.radians(np.clip(rng.normal(0, ROLL, len(faces)), -MOST_ROLL, MOST_ROLL))
-    crops = np.empty((len(faces), side, side, 3), np.uint8)
-    targets = np.full((len(faces), 14), np.nan, np.float32)
-    for i, (centre, window, turn) in enumerate(zip(centres, sides, turns, strict=True)):
+    windows, owners = around_marked(photo, count, jitter, rng)
+    landmarks = photo.landmarks[owners].astype(np.float64)
+    centres = (windows[:, :2] + windows[:, 2:]).astype(np.float64) / 2
+    sides = (windows[:, 2] - windows[:, 0]).astype(np.float64)
+    turns = np.radians(np.clip(rng.normal(0, ROLL, len(windows)), -MOST_ROLL, MOST_ROLL))
+    crops = np.empty((len(windows), side, side, 3), np.uint8)
+    targets = np.full((len(windows), 14), np.nan, np.float32)
+    for i, (centre, width, turn) in enumerate(zip(centres, sides, turns, strict=True)):
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        crops[i] = _turned(pyramid, centre, window * context, rotation, side)
-        targets[i, 4:] = ((landmarks[i] - centre) @ rotation.T / window + 0.5).ravel()
-    return crops, np.full(len(faces), LANDMARK), targets
+        crops[i] = _turned(pyramid, centre, width * context, rotation, side)
+        targets[i, 4:] = ((landmarks[i] - centre) @ rotation.T / width + 0.5).ravel()
+    return crops, np.full(len(windows), LANDMARK), targets
 
 
 def _turned(pyramid: Pyramid, centre: np.ndarray, width: float, rotation: np.ndarray, side: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from cascade.images import ImageError, read_image
 from cascade.pyramid import Pyramid, build_pyramid, level_sizes
 from cascade.weights import load_detector
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
-from train.rolled import rolled_windows
+from train.rolled import around_marked, rolled_windows
 from train.sources import Source, describe, fingerprint, photos
 
 
@@ -52,6 +52,7 @@ class SampleSettings:
     proposal_nms: float = 0.8  # loose, so that several windows of a face remain
     marked_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
     rolled_windows: int = 0  # and further ones turned in the plane, for the landmarks only
+    jitter: tuple[float, float] = (0.12, 0.18)  # of these two: most shift in sides of the face, most change of log size
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
 
@@ -78,7 +79,7 @@ def make_samples(
     """
     architecture = ARCHITECTURES[settings.family][settings.stage]
     writer = SampleWriter(out, architecture.input_size + 2 * settings.margin)
-    jobs = [(photo, settings, weights) for source in sources for photo in photos(source)]
+    jobs = [(photo, settings, weights) for source in sources for photo in photos(source) if _useful(photo, settings)]
     # in random order, so that the last samples, which training keeps for validation, are of every kind
     jobs = [jobs[i] for i in np.random.default_rng(settings.seed).permutation(len(jobs))][:limit]
     broken: list[str] = []
@@ -100,6 +101,11 @@ def make_samples(
         "weights": str(weights) if weights else None,
     }
     return writer.finish(meta)
+
+
+def _useful(photo: Photo, settings: SampleSettings) -> bool:
+    """L-Net learns from photos with landmarks only."""
+    return settings.stage != "lnet" or bool(np.isfinite(photo.landmarks).all(axis=(1, 2)).any())
 
 
 def _each(jobs: list[Any], workers: int) -> Iterator[Any]:
@@ -126,6 +132,8 @@ def _photo_samples(job: tuple[Photo, SampleSettings, Path | None]) -> tuple[np.n
         min_face = settings.min_face * 0.709 ** rng.uniform(-0.5, 0.5)
         if settings.stage == "pnet":
             results.append(_sliding(photo, image, settings, architecture, min_face, rng))
+        elif settings.stage == "lnet":
+            results.append(_marked(photo, image, settings, architecture, min_face, rng))
         else:
             results.append(_proposed(photo, image, settings, architecture, min_face, weights, rng))
     crops, kinds, targets = zip(*results, strict=True)
@@ -199,16 +207,6 @@ def _covered(windows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     shared = np.clip(corner, 0, None).prod(axis=2)
     window_areas = (windows[:, 2:] - windows[:, :2]).prod(axis=1)
     return np.asarray((shared / np.maximum(window_areas, 1e-9)[:, None]).max(axis=1))
-
-
-def _around_marked(photo: Photo, settings: SampleSettings, rng: np.random.Generator) -> np.ndarray:
-    """Windows (n, 4) float32 about the faces with landmarks, as far off as the stages before O-Net may be."""
-    marked = np.isfinite(photo.landmarks).all(axis=(1, 2)) & ~photo.ignored
-    faces = np.repeat(square(photo.boxes[marked]), settings.marked_windows, axis=0)
-    sides = faces[:, 2:] - faces[:, :2]
-    centres = (faces[:, :2] + faces[:, 2:]) / 2 + rng.uniform(-0.12, 0.12, sides.shape) * sides
-    halves = sides / 2 * np.exp(rng.uniform(-0.18, 0.18, (len(sides), 1)))
-    return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
 
 
 def _targets(windows: np.ndarray, labels: Labels, photo: Photo) -> np.ndarray:
@@ -307,12 +305,43 @@ def _proposed(
     height, width = image.shape[:2]
     window = detector.weights["pnet"].architecture.window
     pyramid = detector.engine.pyramid(image, level_sizes(width, height, min_face, None, window, 0.709))
-    boxes = detector.propose(pyramid, settings.proposal_nms)
+    candidates = detector.propose(pyramid, settings.proposal_nms)
     if settings.stage == "onet":
-        boxes = detector.refine(pyramid, boxes, settings.proposal_nms)
-    windows = np.concatenate([square(boxes), _around_marked(photo, settings, rng)])
+        candidates = detector.refine(pyramid, candidates, settings.proposal_nms)
+    around, _ = around_marked(photo, settings.marked_windows, settings.jitter, rng)
+    windows = np.concatenate([square(candidates.boxes), around])
     labels = label(windows, photo, settings, rng, hardest_first=True)
     windows = windows[labels.indices]
+    return _cut_windows(photo, pyramid, windows, labels, settings, architecture, rng)
+
+
+def _marked(
+    photo: Photo,
+    image: np.ndarray,
+    settings: SampleSettings,
+    architecture: Architecture,
+    min_face: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, ...]:
+    """L-Net's samples: windows about faces with landmarks alone, as little off as the final boxes are."""
+    height, width = image.shape[:2]
+    window = ARCHITECTURES[settings.family]["pnet"].window
+    pyramid = build_pyramid(image, level_sizes(width, height, min_face, None, window, 0.709))
+    windows, faces = around_marked(photo, settings.marked_windows, settings.jitter, rng)
+    labels = Labels(np.arange(len(windows)), np.full(len(windows), LANDMARK), faces)
+    return _cut_windows(photo, pyramid, windows, labels, settings, architecture, rng)
+
+
+def _cut_windows(
+    photo: Photo,
+    pyramid: Pyramid,
+    windows: np.ndarray,
+    labels: Labels,
+    settings: SampleSettings,
+    architecture: Architecture,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, ...]:
+    """Crops, kinds and targets of labelled windows (n, 4), and of the turned windows that the settings ask for."""
     side = architecture.input_size + 2 * settings.margin
     context = architecture.context * side / architecture.input_size
     images, scales = crop_sources(pyramid)
@@ -320,5 +349,5 @@ def _proposed(
     found = crops, labels.kinds, _targets(windows, labels, photo)
     if not settings.rolled_windows:
         return found
-    rolled = rolled_windows(photo, pyramid, settings.rolled_windows, side, context, rng)
+    rolled = rolled_windows(photo, pyramid, settings.rolled_windows, side, context, settings.jitter, rng)
     return tuple(np.concatenate(pair) for pair in zip(found, rolled, strict=True))

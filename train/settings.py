@@ -15,6 +15,7 @@ TASK_WEIGHTS: dict[Stage, tuple[float, float, float]] = {
     "pnet": (1.0, 0.5, 0.5),
     "rnet": (1.0, 0.5, 0.5),
     "onet": (1.0, 0.5, 1.0),
+    "lnet": (0.0, 0.0, 1.0),  # ours; the paper has no L-Net
 }
 
 

@@ -62,6 +62,7 @@ def test_detector_counts_what_each_stage_is_given(random_weights):
         "pnet": sum(sliding_multiply_adds(networks["pnet"], *size) for size in sizes),
         "rnet": len(first) * networks["rnet"].multiply_adds(),
         "onet": len(second) * networks["onet"].multiply_adds(),
+        "lnet": 0,
     }
     assert counting.multiply_adds == expected
     assert counting.gflop == pytest.approx(2e-9 * sum(expected.values()))

@@ -18,7 +18,7 @@ from drawn_faces import iou, save_empty, save_set
 
 import train.__main__ as command_line
 from cascade import _native
-from cascade.architectures import ARCHITECTURES, STAGES
+from cascade.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.detect import Detector
 from cascade.networks import CascadeNetwork, fold, from_tensors
 from cascade.weights import load_detector
@@ -27,6 +27,8 @@ from train.packed import load_samples
 from train.presets import DEFAULT
 
 REPOSITORY = Path(command_line.__file__).parents[1]
+
+EVERY = (*STAGES, LANDMARK_STAGE)
 
 DATA = """
 [[source]]
@@ -76,7 +78,7 @@ def short(request):
 def run(data, short, tmp_path_factory) -> Path:
     """The folder of a whole run of the chain."""
     out = tmp_path_factory.mktemp("run") / "deep" / "run"
-    assert command_line.main(cascade(data, out, "--stage-steps", "100", "60", "60", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, out, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
     return out
 
 
@@ -93,13 +95,13 @@ def metrics(folder: Path) -> list[dict]:
 def test_the_chain_leaves_weights_curves_and_records(run, data):
     assert {path.name for path in run.iterdir()} == {
         "weights",
-        *STAGES,
-        *(f"{stage}-samples" for stage in STAGES),
+        *EVERY,
+        *(f"{stage}-samples" for stage in EVERY),
     }
     assert {path.name for path in (run / "weights").iterdir()} == {
-        f"{s}.{e}" for s in STAGES for e in ("md", "safetensors")
+        f"{s}.{e}" for s in EVERY for e in ("md", "safetensors")
     }
-    for stage in STAGES:
+    for stage in EVERY:
         assert {path.name for path in (run / stage).iterdir()} == {
             "settings.json",
             "checkpoint.pt",
@@ -112,17 +114,18 @@ def test_the_chain_leaves_weights_curves_and_records(run, data):
         assert record["settings"]["stage"] == stage
         assert record["settings"]["batch"] == 112
         assert record["command"].startswith("python -m train cascade --data ")
-        assert record["samples"]["photos"] == 44, "the photos of the exclude list take no part"
+        photos = 36 if stage == "lnet" else 44  # L-Net needs faces with landmarks
+        assert record["samples"]["photos"] == photos, "the photos of the exclude list take no part"
         assert record["samples"]["data"] == "coco faces; folder none"
         assert len(record["samples"]["annotations_sha256"]) == 64
-        assert (record["samples"]["weights"] is None) == (stage == "pnet")
+        assert (record["samples"]["weights"] is None) == (stage in ("pnet", "lnet"))
 
 
 def test_the_losses_fall(run):
-    for stage, steps in zip(STAGES, (100, 60, 60), strict=True):
+    for stage, steps in zip(EVERY, (100, 60, 60, 60), strict=True):
         found = metrics(run / stage)
         assert [row["step"] for row in found] == list(range(10, steps + 1, 10))
-        for name in ("total", "face", "box", "landmark"):
+        for name in ("total", "landmark") if stage == "lnet" else ("total", "face", "box", "landmark"):
             assert found[-1][name] < 0.8 * found[0][name], (stage, name)
         assert [row["step"] for row in found if "validation" in row] == list(range(20, steps + 1, 20))
 
@@ -143,7 +146,7 @@ def test_the_cards_tell_what_the_weights_are(run):
         assert weights.metadata["annotations_sha256"] == samples.meta["annotations_sha256"]
         assert weights.metadata["stage"] == stage
         assert weights.metadata["seed"] == "1"
-        assert weights.architecture.outputs == (16 if stage == "onet" else 6)
+        assert weights.architecture.outputs == (16 if stage in ("onet", "lnet") else 6)
 
 
 def test_the_detector_finds_faces_it_has_not_seen(run, data):
@@ -173,7 +176,7 @@ def test_the_detector_finds_faces_it_has_not_seen(run, data):
     np.testing.assert_allclose(native.scores, reference.scores, atol=1e-3)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EVERY)
 def test_export_equals_the_network_that_learned(run, stage):
     """Checkpoint with batch normalisation → folded file → native engine, and the same in torch."""
     architecture = ARCHITECTURES["default"][stage]
@@ -199,7 +202,7 @@ def test_export_equals_the_network_that_learned(run, stage):
 def test_the_same_command_again_changes_nothing(run, data, short, capsys):
     before = contents(run)
     times = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
     assert contents(run) == before
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == times
     assert capsys.readouterr().out == f"weights: {run / 'weights'}\n"
@@ -210,7 +213,7 @@ def test_a_lost_weight_file_is_made_again_from_the_checkpoint(run, data, short):
     kept = load_detector(run / "weights")["onet"].tensors
     checkpoint = contents(run / "onet")["checkpoint.pt"]
     lost.unlink()
-    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
     for name, values in load_detector(run / "weights")["onet"].tensors.items():
         np.testing.assert_array_equal(values, kept[name])
     assert contents(run / "onet")["checkpoint.pt"] == checkpoint
@@ -221,7 +224,7 @@ def test_other_settings_in_the_same_folder_are_refused(run, data, short, capsys)
     (run / "weights" / "onet.safetensors").rename(run / "onet.aside")
     try:
         before = contents(run)
-        options = ("--stage-steps", "100", "60", "60", "--learning-rate", "0.1")
+        options = ("--stage-steps", "100", "60", "60", "60", "60", "--learning-rate", "0.1")
         assert command_line.main(cascade(data, run, *options)) == 1
         assert "other settings" in capsys.readouterr().err
         assert contents(run) == before
@@ -317,13 +320,13 @@ def test_in_a_process_of_its_own_with_two_workers(data, tmp_path):
     """Stopped after P-Net and gone on with by the same command."""
     command = [sys.executable, "-m", "train", *cascade(data, tmp_path / "run"), "--limit", "16", "--passes", "1"]
     command[command.index("--workers") + 1] = "2"
-    command += ["--stage-steps", "60", "30", "30"]
+    command += ["--stage-steps", "60", "30", "30", "20"]
     done = subprocess.run(
         command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == f"weights: {tmp_path / 'run/weights'}\n"
-    for stage in STAGES:
+    for stage in EVERY:
         assert f"{stage} samples: 100%" in done.stderr
         assert f"train {stage}: 100%" in done.stderr
     assert "Warning" not in done.stderr

@@ -484,3 +484,15 @@ def test_labels_follow_the_rules(case):
     else:
         assert len(negatives) == min(len(background), chosen.negatives_per_photo)
         assert set(negatives) <= set(background)
+
+
+def test_lnet_learns_from_marked_faces_alone(singles, tmp_path):
+    chosen = SampleSettings("lnet", min_face=14, marked_windows=6, rolled_windows=2, jitter=(0.06, 0.1), margin=4)
+    samples = make_samples(chosen, (singles,), tmp_path / "s")
+    assert samples.meta["photos"] == 8, "the photo without a face is not opened"
+    assert samples.counts() == {"negative": 0, "positive": 0, "part": 0, "landmark": 8 * (6 + 2)}
+    check_pixels(samples, ARCHITECTURES["default"]["lnet"])
+    # the middle of each face is where the jitter lets it be
+    middles = samples.targets[np.isfinite(samples.targets[:, 0]), :4].reshape(-1, 2, 2).mean(axis=1)
+    assert len(middles) == 8 * 6
+    assert np.abs(middles - 0.5).max() < 0.06 * np.exp(0.1) + 0.01
