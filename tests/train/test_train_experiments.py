@@ -123,9 +123,9 @@ def test_runs_are_shared_and_complete_ones_are_left_alone(protocol, monkeypatch)
     trained = []
     honest = runs.train
 
-    def counting(settings, samples, folder):
+    def counting(settings, samples, folder, architecture):
         trained.append(folder.parent.name)
-        return honest(settings, samples, folder)
+        return honest(settings, samples, folder, architecture)
 
     monkeypatch.setattr(runs, "train", counting)
     run_design(DESIGNS["mining"], protocol, [1, 2], None)
