@@ -92,7 +92,7 @@ def test_forward_is_torchs_for_every_batch(family: str, stage: str, level: str) 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_crops_outputs_do_not_depend_on_its_neighbours(level: str) -> None:
     native = named("default", "rnet", level)[1]
-    crops = noise(20, 24, 24, 3)
+    crops = noise(20, 32, 32, 3)
     together = native.forward(crops)
     alone = np.concatenate([native.forward(crop[None]) for crop in crops])
     np.testing.assert_array_equal(together, alone)
@@ -100,7 +100,7 @@ def test_a_crops_outputs_do_not_depend_on_its_neighbours(level: str) -> None:
 
 def test_crops_of_any_layout_will_do() -> None:
     native = named("default", "rnet", LEVELS[0])[1]
-    crops = noise(5, 24, 24, 3)
+    crops = noise(5, 32, 32, 3)
     crops.flags.writeable = False
     for view in (crops[::-1], crops[:, ::-1], crops[:, :, :, ::-1], crops[::2]):
         np.testing.assert_array_equal(native.forward(view), native.forward(view.copy()))

@@ -32,6 +32,8 @@ def run_peers(args: argparse.Namespace, sets: Sequence[TestSet]) -> list[tuple[s
 
     A file that is there already is taken as it is. Raises ValueError where a peer fails.
     """
+    if not args.peer:
+        return []
     folder: Path = args.out / "peers"
     folder.mkdir(parents=True, exist_ok=True)
     listing = folder / "photos.txt"

@@ -98,7 +98,7 @@ def test_settings_are_told_as_plain_values(folder):
     about = OurDetector(Settings(weights=folder, min_face=32, threads=1)).about()
     assert (about["settings"]["min_face"], about["settings"]["threads"]) == (32, 1)
     assert about["settings"]["thresholds"][2] == 0.02
-    assert about["default_score"] == 0.7
+    assert about["default_score"] == 0.8
     assert len(about["weights_sha256"]) == 64
 
 
