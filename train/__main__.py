@@ -144,9 +144,10 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
     """python -m train cascade"""
     sources = _sources(arguments)
     chain = Chain(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit)
-    # the paper's set has no L-Net
-    stages = STAGES if arguments.preset == "paper" or arguments.family == "paper" else TRAINED
-    for number, stage in enumerate(stages):
+    family = "paper" if arguments.preset == "paper" else arguments.family or "default"
+    for number, stage in enumerate(stage for stage in TRAINED if stage in ARCHITECTURES[family]):
+        if stage == LANDMARK_STAGE and arguments.landmarks is False:
+            continue  # it would have nothing to learn
         if (chain.weights / f"{stage}.safetensors").exists():
             continue
         preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]
@@ -166,8 +167,8 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
 
 def run_samples(arguments: argparse.Namespace, command: str) -> None:
     """python -m train samples"""
-    preset = DEFAULT if arguments.family == "default" else {stage: paper(stage, 0) for stage in STAGES}
-    settings = preset[arguments.stage].samples
+    preset = DEFAULT[arguments.stage] if arguments.family == "default" else paper(arguments.stage, 0)
+    settings = preset.samples
     settings = replace(
         settings,
         passes=arguments.passes or settings.passes,

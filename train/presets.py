@@ -62,8 +62,11 @@ DEFAULT: dict[Stage, StagePreset] = {
 def paper(stage: Stage, samples: int) -> StagePreset:
     """The paper's networks, overlaps and recipe. ``samples`` is the number of training samples.
 
-    The paper learns landmarks from CelebA's 200,000 faces; a smaller set gives more windows of each face.
+    The paper learns landmarks from CelebA's 200,000 faces; a smaller set gives more windows of each face. Raises
+    ValueError for a network that the paper does not have.
     """
+    if stage not in STAGES:
+        raise ValueError(f"stage: expected {', '.join(STAGES)}, the networks of the paper, got {stage!r}")
     marked_windows = 8 if stage == "onet" else 0
     return StagePreset(
         SampleSettings(stage, family="paper", marked_windows=marked_windows), paper_preset(stage, samples)

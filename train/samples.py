@@ -31,6 +31,9 @@ from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWrit
 from train.rolled import around_marked, rolled_windows
 from train.sources import Source, describe, fingerprint, photos
 
+# Size of a pyramid level over the one before, as detection has it by default.
+SCALE_FACTOR = 0.709
+
 
 @dataclass(frozen=True)
 class SampleSettings:
@@ -129,7 +132,7 @@ def _photo_samples(job: tuple[Photo, SampleSettings, Path | None]) -> tuple[np.n
     results = []
     for _ in range(settings.passes):
         # another phase of the pyramid each time: windows of every size in between
-        min_face = settings.min_face * 0.709 ** rng.uniform(-0.5, 0.5)
+        min_face = settings.min_face * SCALE_FACTOR ** rng.uniform(-0.5, 0.5)
         if settings.stage == "pnet":
             results.append(_sliding(photo, image, settings, architecture, min_face, rng))
         elif settings.stage == "lnet":
@@ -220,6 +223,12 @@ def _targets(windows: np.ndarray, labels: Labels, photo: Photo) -> np.ndarray:
     return targets
 
 
+def _pyramid(image: np.ndarray, min_face: float, window: float) -> Pyramid:
+    """The pyramid on whose first level a face of ``min_face`` pixels fills P-Net's window."""
+    height, width = image.shape[:2]
+    return build_pyramid(image, level_sizes(width, height, min_face, None, window, SCALE_FACTOR))
+
+
 def _sliding(
     photo: Photo,
     image: np.ndarray,
@@ -229,9 +238,7 @@ def _sliding(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
     """P-Net's samples: windows of the grid of every level, cut straight from the levels."""
-    height, width = image.shape[:2]
-    sizes = level_sizes(width, height, min_face, None, architecture.window, 0.709)
-    pyramid = build_pyramid(image, sizes)
+    pyramid = _pyramid(image, min_face, architecture.window)
     windows, places = [], []
     for number, (level, scale) in enumerate(zip(pyramid.images[1:], pyramid.scales[1:], strict=True)):
         grid = _grid(level, architecture)
@@ -302,9 +309,7 @@ def _proposed(
     if weights is None:
         raise ValueError(f"weights: {settings.stage} samples need the weights of the stages before it")
     detector = _detector(settings, weights)
-    height, width = image.shape[:2]
-    window = detector.weights["pnet"].architecture.window
-    pyramid = detector.engine.pyramid(image, level_sizes(width, height, min_face, None, window, 0.709))
+    pyramid = _pyramid(image, min_face, detector.weights["pnet"].architecture.window)
     candidates = detector.propose(pyramid, settings.proposal_nms)
     if settings.stage == "onet":
         candidates = detector.refine(pyramid, candidates, settings.proposal_nms)
@@ -324,9 +329,7 @@ def _marked(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
     """L-Net's samples: windows about faces with landmarks alone, as little off as the final boxes are."""
-    height, width = image.shape[:2]
-    window = ARCHITECTURES[settings.family]["pnet"].window
-    pyramid = build_pyramid(image, level_sizes(width, height, min_face, None, window, 0.709))
+    pyramid = _pyramid(image, min_face, ARCHITECTURES[settings.family]["pnet"].window)
     windows, faces = around_marked(photo, settings.marked_windows, settings.jitter, rng)
     labels = Labels(np.arange(len(windows)), np.full(len(windows), LANDMARK), faces)
     return _cut_windows(photo, pyramid, windows, labels, settings, architecture, rng)

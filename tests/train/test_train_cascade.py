@@ -298,6 +298,10 @@ def test_samples_of_one_stage_by_themselves(run, data, short, tmp_path, capsys):
         (["pnet", "--samples", "nowhere", "--out", "x"], "nowhere"),
         (["cascade", "--data", "nowhere.toml", "--root", ".", "--out", "x"], "nowhere.toml"),
         (["cascade", "--data", "bad.toml", "--root", ".", "--out", "x"], "bad.toml: expected"),
+        (
+            ["samples", "--stage", "lnet", "--family", "paper", "--data", "bad.toml", "--root", ".", "--out", "x"],
+            "stage: expected pnet, rnet, onet, the networks of the paper, got 'lnet'",
+        ),
     ],
 )
 def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
