@@ -76,6 +76,18 @@ def cut(
     Returns uint8 (n, size, size, 3).
     """
 
+def warp(
+    images: Sequence[npt.NDArray[np.uint8]], scales: npt.ArrayLike, matrices: npt.ArrayLike, size: int
+) -> npt.NDArray[np.uint8]:
+    """Turned crops of ``size`` by ``size`` pixels, each from the smallest level with a pixel for each of the crop's.
+
+    Bilinear in fixed point: every machine gives the same bytes. A pixel whose centre is outside the image is 128.
+
+    images, scales: as for ``cut``. matrices: (n, 2, 3), affine maps from pixels of the photo to pixels of the crop,
+    pixel centres at 0.5 in both. Returns uint8 (n, size, size, 3). Raises ValueError for a map that cannot be
+    inverted or that reaches too far.
+    """
+
 class Network:
     """A network ready to run: its layers, and its weights packed for one instruction level. Never changes.
 

@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from cascade.images import ImageInput, RGBImage, read_image
 
-__all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "AlignError", "align", "similarity_transform"]
+__all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "AlignError", "align", "similarity_transform", "similarity_transforms"]
 
 TEMPLATE_SIZE = 112  # side, in pixels, of the crop that templates are written for
 MAX_SIZE = 4096  # keeps every array below the 32,767 pixels a side that OpenCV can warp
+
+ROUNDING = 1e-6  # shares of a coordinate below this are noise of float32
 
 ARCFACE_TEMPLATE: npt.NDArray[np.float64] = 0.5 + np.array(
     [
@@ -63,19 +65,34 @@ def similarity_transform(points: npt.ArrayLike, template: npt.ArrayLike) -> npt.
     target = _finite_points(template, "template")
     if source.shape != target.shape:
         raise AlignError(f"points: expected as many as in template, {len(target)}, got {len(source)}")
-    source_mean, target_mean = source.mean(0), target.mean(0)
-    (x, y), (u, v) = (source - source_mean).T, (target - target_mean).T
-    spread = float(x @ x + y @ y)
-    extent = math.sqrt(spread * float(u @ u + v @ v))
+    matrix = similarity_transforms(source[None], target)[0]
+    if np.isfinite(matrix).all():
+        return matrix
     # Landmarks are float32: what lies below a millionth of the coordinates is rounding, not shape.
-    if spread <= (1e-6 * float(np.abs(source).max())) ** 2:
+    if np.square(source - source.mean(0)).sum() <= (ROUNDING * float(np.abs(source).max())) ** 2:
         raise AlignError(f"points: expected points apart from each other, got {source.tolist()}")
-    cosine, sine = float(x @ u + y @ v), float(x @ v - y @ u)
-    if math.hypot(cosine, sine) <= 1e-6 * extent:
-        raise AlignError("points: no rotation and scale takes them to template; are they mirrored?")
-    cosine, sine = cosine / spread, sine / spread
-    linear = np.array([[cosine, -sine], [sine, cosine]])
-    return np.column_stack([linear, target_mean - linear @ source_mean])
+    raise AlignError("points: no rotation and scale takes them to template; are they mirrored?")
+
+
+def similarity_transforms(points: npt.NDArray[Any], template: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """`similarity_transform` of many faces at once: (n, K, 2) points and one template (K, 2) → (n, 2, 3) float64.
+
+    A face that has none (NaN, points that coincide, or that no rotation fits) gets NaN; nothing is raised.
+    """
+    source, target = points.astype(np.float64), template.astype(np.float64)
+    source_mean, target_mean = source.mean(axis=1), target.mean(axis=0)
+    x, y = np.moveaxis(source - source_mean[:, None], 2, 0)
+    u, v = (target - target_mean).T
+    with np.errstate(all="ignore"):
+        spread = (x * x + y * y).sum(axis=1)
+        cosine, sine = x @ u + y @ v, x @ v - y @ u
+        extent = np.sqrt(spread * (u @ u + v @ v))
+        apart = spread > (ROUNDING * np.abs(source).max(axis=(1, 2), initial=0.0)) ** 2
+        fits = apart & (np.hypot(cosine, sine) > ROUNDING * extent)
+        cosine, sine = (np.where(fits, value / spread, np.nan) for value in (cosine, sine))
+    linear = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
+    shift = target_mean - np.einsum("nij,nj->ni", linear, source_mean)
+    return np.concatenate([linear, shift[:, :, None]], axis=2)
 
 
 def align(

@@ -196,11 +196,11 @@ PAPER = {
 
 _DEEPEST = (_conv(16, 3, 2), _conv(32, 3, 2), _conv(64, 3), _conv(64, 3, 2), _conv(128, 3), _conv(192, 3), _heads())
 
-# The default set: strided convolutions in place of pooling, channels in multiples of 16, ReLU, and context around
+# The default set: strided convolutions in place of pooling, multiples of 4 channels, ReLU, and context around
 # every window. P-Net moves by 4 pixels, not 2, so it judges a quarter of the windows and can afford more depth.
 DEFAULT = {
     "pnet": Architecture(
-        "default", "pnet", 23, 12, (_conv(16, 3, 2), _conv(32, 3, 2), _conv(32, 3), _conv(32, 3), _heads())
+        "default", "pnet", 23, 12, (_conv(12, 3, 2), _conv(24, 3, 2), _conv(24, 3), _conv(32, 3), _heads())
     ),
     "rnet": Architecture(
         "default",
@@ -210,8 +210,8 @@ DEFAULT = {
         (_conv(16, 3, 2), _conv(32, 3, 2), _conv(48, 3), _conv(64, 3), _conv(96, 3), _heads()),
     ),
     "onet": Architecture("default", "onet", 56, 32, _DEEPEST),
-    # O-Net's layers, closer to the face: its window is known by then, and the landmarks want the pixels
-    "lnet": Architecture("default", "lnet", 56, 44, _DEEPEST),
+    # O-Net's layers over the face turned upright, as recognition sees it: its window is ArcFace's square
+    "lnet": Architecture("default", "lnet", 56, 56, _DEEPEST),
 }
 
 ARCHITECTURES: dict[str, dict[str, Architecture]] = {"default": DEFAULT, "paper": PAPER}

@@ -1,6 +1,6 @@
 """Faces in a photo: the image pyramid, then P-Net, R-Net and O-Net, each on what the one before let through.
 
-A set of weights may bring an L-Net, which takes the landmarks of the few final boxes once more, from closer up.
+A set of weights may bring an L-Net, which takes the landmarks of the few final faces once more, turned upright.
 
 >>> from cascade.detect import Detector
 >>> faces = Detector(min_face=40).detect("photo.jpg")  # doctest: +SKIP
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cascade import _native
+from cascade.align import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
 from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
 from cascade.engines import Engine
 from cascade.engines.native import NativeEngine
@@ -145,21 +146,26 @@ class Detector:
             keep, corrected = keep[best], corrected[best]
         landmarks = _landmarks(windows[keep], outputs[keep])
         if LANDMARK_STAGE in self.weights.stages:
-            landmarks = self.sharpen(pyramid, corrected, landmarks)
+            landmarks = self.sharpen(pyramid, landmarks)
         scores = 1.0 / (1.0 + np.exp(-logits[keep].astype(np.float64)))
         clipped = _native.clip(corrected, width, height)
         real = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
         return Faces(clipped[real], scores[real], landmarks[real]).sort()
 
-    def sharpen(self, pyramid: Pyramid, boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """L-Net: the landmarks (n, 5, 2) of the final boxes; those of O-Net remain where a box or an output is wild."""
-        some = np.flatnonzero(_are_boxes(boxes))
-        windows = square(boxes[some])
-        context = self.weights[LANDMARK_STAGE].architecture.context
-        outputs = self.engine.judge(LANDMARK_STAGE, pyramid, widen(windows, context))
-        finite = np.isfinite(outputs).all(axis=1)
+    def sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
+        """L-Net: the landmarks (n, 5, 2) again, from crops that O-Net's turned upright; those remain where it cannot."""
+        architecture = self.weights[LANDMARK_STAGE].architecture
+        matrices = similarity_transforms(landmarks, landmark_template(architecture))
+        # pixels of the crop over pixels of the photo: neither a face of less than a pixel nor one beyond every image
+        zoom = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0]) / architecture.input_size
+        some = np.flatnonzero((zoom <= 1.0) & (zoom * FARTHEST >= 1.0) & (np.abs(landmarks) <= FARTHEST).all(axis=(1, 2)))
+        outputs = self.engine.judge_turned(LANDMARK_STAGE, pyramid, matrices[some])[:, LANDMARK_OUTPUTS]
+        points = outputs.reshape(-1, 5, 2) * architecture.window + (architecture.input_size - architecture.window) / 2
+        back = np.linalg.inv(matrices[some, :, :2])
+        found = np.einsum("nij,nkj->nki", back, points - matrices[some, None, :, 2])
+        finite = np.isfinite(found).all(axis=(1, 2))
         sharper = landmarks.copy()
-        sharper[some[finite]] = _landmarks(windows[finite], outputs[finite])
+        sharper[some[finite]] = found[finite]
         return sharper
 
     def _judge(
@@ -183,6 +189,12 @@ def window_boxes(found: np.ndarray, architecture: Architecture, scale: np.ndarra
     corners = found[:, :2].astype(np.float64) * architecture.stride + margin
     boxes = np.concatenate([corners, corners + architecture.window], axis=1) / np.tile(scale, 2)
     return np.asarray(boxes, np.float32)
+
+
+def landmark_template(architecture: Architecture) -> np.ndarray:
+    """Where L-Net's crops have the five points (5, 2): ArcFace's template over the window in the crop's middle."""
+    margin = (architecture.input_size - architecture.window) / 2
+    return np.asarray(ARCFACE_TEMPLATE * (architecture.window / TEMPLATE_SIZE) + margin)
 
 
 def _landmarks(windows: np.ndarray, outputs: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ cdef extern from "cascade.h" nogil:
     void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width,
                           size_t image_height, const double *box, uint8_t *out, size_t width, size_t height,
                           void *workspace)
+    void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t *map, uint8_t *out, size_t size)
     void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               float *packed)
     size_t cascade_layer_output(const cascade_layer *layer, size_t input)
@@ -63,6 +64,7 @@ cdef extern from "cascade.h" nogil:
     size_t cascade_soft_nms(const float *boxes, float *scores, size_t n, float threshold, float sigma,
                             float floor, int64_t *keep, uint8_t *done)
     enum:
+        CASCADE_MAP_BITS
         CASCADE_CONV
         CASCADE_POOL
 
@@ -234,13 +236,8 @@ def choose_levels(scales, boxes, size):
 
 def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
     """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
-    if not isinstance(images, (list, tuple)) or len(images) == 0:
-        raise ValueError(f"images: expected a list of arrays, got {describe(images)}")
-    images = [check_image(image) for image in images]
+    images, scales = check_sources(images, scales)
     cdef size_t side = whole("size", size, 1, 4096)
-    scales = check_scales(scales)
-    if len(scales) != len(images):
-        raise ValueError(f"scales: expected shape ({len(images)}, 2), got {scales.shape}")
     chosen = choose_levels(scales, boxes, side)
     placed = snap(check_boxes(boxes, "boxes", np.float64))
     placed = np.ascontiguousarray(placed * np.tile(scales, 2)[chosen])
@@ -266,6 +263,61 @@ def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
             k = order[i]
             cascade_resample(kernels, <const uint8_t *>pixels[k], widths[k], heights[k], &edges[i, 0],
                              &target[i, 0, 0, 0], side, side, memory)
+    return out
+
+
+cdef check_sources(images, scales):
+    if not isinstance(images, (list, tuple)) or len(images) == 0:
+        raise ValueError(f"images: expected a list of arrays, got {describe(images)}")
+    images, scales = [check_image(image) for image in images], check_scales(scales)
+    if len(scales) != len(images):
+        raise ValueError(f"scales: expected shape ({len(images)}, 2), got {scales.shape}")
+    return images, scales
+
+
+cdef maps_to_levels(matrices, scales, size_t side):
+    """For affine maps (n, 2, 3) from the photo to a crop: the level to take each from, and the map from the crop's
+    pixels to that level in fixed point (n, 2, 3), or ValueError where that leaves the range of the core."""
+    linear, shift = matrices[:, :, :2], matrices[:, :, 2]
+    a, b, c, d = linear[:, 0, 0], linear[:, 0, 1], linear[:, 1, 0], linear[:, 1, 1]
+    with np.errstate(all="ignore"):
+        determinant = a * d - b * c
+        fits = scales.min(axis=1)[None] >= np.sqrt(np.abs(determinant))[:, None]
+        fits[:, 0] = True
+        chosen = fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
+        back = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / determinant[:, None, None]
+        back = back * scales[chosen][:, :, None]
+        offset = 0.5 - shift
+        start = back[:, :, 0] * offset[:, :1] + back[:, :, 1] * offset[:, 1:]
+        maps = np.concatenate([back, start[:, :, None]], axis=2)
+        reach = np.abs(start) + (np.abs(back[:, :, 0]) + np.abs(back[:, :, 1])) * side
+    if not (reach < MAX_SIDE).all():
+        raise ValueError(f"matrices: expected maps of a crop to within {MAX_SIDE} pixels")
+    return chosen, np.rint(np.ldexp(maps, CASCADE_MAP_BITS)).astype(np.int64)
+
+
+def warp(images, scales, matrices, size):
+    """Turned crops of ``size`` by ``size`` pixels, each from the smallest level that is fine enough."""
+    images, scales = check_sources(images, scales)
+    cdef size_t side = whole("size", size, 1, 4096)
+    matrices = numbers(matrices, "matrices", np.float64)
+    if matrices.ndim != 3 or matrices.shape[1:] != (2, 3):
+        raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
+    chosen, fixed = maps_to_levels(matrices, scales, side)
+    out = np.empty((len(fixed), side, side, 3), np.uint8)
+    if len(fixed) == 0:
+        return out
+    cdef const int64_t[:, :, ::1] maps = np.ascontiguousarray(fixed)
+    cdef const int64_t[::1] order = np.ascontiguousarray(chosen, np.int64)
+    cdef uint8_t[:, :, :, ::1] target = out
+    cdef size_t[::1] widths = np.array([image.shape[1] for image in images], np.uintp)
+    cdef size_t[::1] heights = np.array([image.shape[0] for image in images], np.uintp)
+    cdef uintptr_t[::1] pixels = np.array([image.ctypes.data for image in images], np.uintp)
+    cdef Py_ssize_t i, k
+    with nogil:
+        for i in range(maps.shape[0]):
+            k = order[i]
+            cascade_warp(<const uint8_t *>pixels[k], widths[k], heights[k], &maps[i, 0, 0], &target[i, 0, 0, 0], side)
     return out
 
 

@@ -2,6 +2,7 @@
  * The native core of cascade: everything between an image and its faces that is arithmetic.
  *
  *   resample.c         image rectangle -> smaller (or larger) uint8 image: pyramid levels and crops
+ *   warp.c             turned square of an image -> uint8 crop
  *   kernels.c          the inner loops, compiled once per instruction level
  *   levels.c           which instruction levels this machine can run
  *   layers.c           output sizes, packed weights
@@ -93,6 +94,15 @@ size_t cascade_resample_workspace(double extent_x, double extent_y, size_t sourc
 /* Resamples box (x1, y1, x2, y2, any part may lie outside) of an image to width * height, vertical pass first. */
 void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
                       const double box[4], uint8_t *out, size_t width, size_t height, void *workspace);
+
+/* ---- warp.c ---------------------------------------------------------------------------------------------- */
+
+/* Bits after the point of an affine map in fixed point. */
+#define CASCADE_MAP_BITS 32
+
+/* Crop pixel (column, row) shows the image at (map[0] * column + map[1] * row + map[2], map[3] * column + map[4] * row +
+ * map[5]), coordinates that stay within +-2^20 pixels; CASCADE_OUTSIDE where that lies outside the image. */
+void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t *out, size_t size);
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
 

@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     _add_data(chain)
     _add_training(chain)
     chain.add_argument("--out", type=Path, required=True, help=RUN_HELP)
+    chain.add_argument("--stages", nargs="+", choices=TRAINED, default=TRAINED, help="only these, for a chain in parts")
     chain.add_argument("--stage-steps", type=int, nargs="+", metavar="N", help="steps of P-Net, R-Net, O-Net and L-Net")
     chain.add_argument("--passes", type=int, help="times each photo is gone through for samples")
     chain.set_defaults(run=run_cascade)
@@ -148,6 +149,8 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
     for number, stage in enumerate(stage for stage in TRAINED if stage in ARCHITECTURES[family]):
         if stage == LANDMARK_STAGE and arguments.landmarks is False:
             continue  # it would have nothing to learn
+        if stage not in arguments.stages:
+            continue
         if (chain.weights / f"{stage}.safetensors").exists():
             continue
         preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]

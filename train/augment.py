@@ -57,7 +57,7 @@ def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> t
 
 
 def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random brightness, contrast and channel gains, and for some gray, blur or noise; 0..255 floats."""
+    """Random brightness, contrast and channel gains, and for some gray, a tint, blur or noise; 0..255 floats."""
     n = len(crops)
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
@@ -69,6 +69,9 @@ def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     gray = torch.rand(n, generator=generator) < 0.1
     if gray.any():
         crops[gray] = crops[gray].mean(dim=1, keepdim=True)
+    tinted = torch.rand(n, generator=generator) < 0.06  # stage light, old prints: one colour over everything
+    if tinted.any():
+        crops[tinted] = crops[tinted].mean(dim=1, keepdim=True) * uniform(0.4, 1.3, 3)[tinted]
     blurred = torch.rand(n, generator=generator) < 0.15
     if blurred.any():
         crops[blurred] = F.avg_pool2d(crops[blurred], 3, 1, 1, count_include_pad=False)

@@ -23,7 +23,15 @@ class StagePreset:
 DEFAULT: dict[Stage, StagePreset] = {
     "pnet": StagePreset(
         SampleSettings("pnet", passes=2, square_truth=True, positive_iou=0.5, negatives_per_photo=150),
-        TrainSettings("pnet", steps=6_000, batch=896, learning_rate=3e-3),
+        TrainSettings(
+            "pnet",
+            steps=10_000,
+            batch=896,
+            learning_rate=3e-3,
+            box_loss="iou",
+            # an IoU loss pulls harder than the paper's squares; landmarks only help the shared layers along here
+            task_weights=(1.0, 0.5, 0.25),
+        ),
     ),
     "rnet": StagePreset(
         SampleSettings("rnet", passes=2, square_truth=True, negatives_per_photo=120, margin=2),
@@ -53,8 +61,8 @@ DEFAULT: dict[Stage, StagePreset] = {
         ),
     ),
     "lnet": StagePreset(
-        SampleSettings("lnet", marked_windows=16, rolled_windows=8, jitter=(0.06, 0.12), margin=4),
-        TrainSettings("lnet", steps=5_000, batch=448, learning_rate=2e-3, landmark_loss="wing"),
+        SampleSettings("lnet", marked_windows=32, margin=2),
+        TrainSettings("lnet", steps=20_000, batch=256, learning_rate=1.5e-3, landmark_loss="wing"),
     ),
 }
 

@@ -30,6 +30,7 @@ from cascade.weights import load_detector
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
 from train.rolled import around_marked, rolled_windows
 from train.sources import Source, describe, fingerprint, photos
+from train.turned import upright_windows
 
 # Size of a pyramid level over the one before, as detection has it by default.
 SCALE_FACTOR = 0.709
@@ -55,7 +56,7 @@ class SampleSettings:
     proposal_nms: float = 0.8  # loose, so that several windows of a face remain
     marked_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
     rolled_windows: int = 0  # and further ones turned in the plane, for the landmarks only
-    jitter: tuple[float, float] = (0.12, 0.18)  # of these two: most shift in sides of the face, most change of log size
+    jitter: tuple[float, float] = (0.12, 0.18)  # of those: most shift in sides of the face, most change of log size
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
 
@@ -136,7 +137,9 @@ def _photo_samples(job: tuple[Photo, SampleSettings, Path | None]) -> tuple[np.n
         if settings.stage == "pnet":
             results.append(_sliding(photo, image, settings, architecture, min_face, rng))
         elif settings.stage == "lnet":
-            results.append(_marked(photo, image, settings, architecture, min_face, rng))
+            # the crops may come from any level that is fine enough, as in detection
+            pyramid = _pyramid(image, min_face, ARCHITECTURES[settings.family]["pnet"].window)
+            results.append(upright_windows(photo, pyramid, architecture, settings.marked_windows, settings.margin, rng))
         else:
             results.append(_proposed(photo, image, settings, architecture, min_face, weights, rng))
     crops, kinds, targets = zip(*results, strict=True)
@@ -317,21 +320,6 @@ def _proposed(
     windows = np.concatenate([square(candidates.boxes), around])
     labels = label(windows, photo, settings, rng, hardest_first=True)
     windows = windows[labels.indices]
-    return _cut_windows(photo, pyramid, windows, labels, settings, architecture, rng)
-
-
-def _marked(
-    photo: Photo,
-    image: np.ndarray,
-    settings: SampleSettings,
-    architecture: Architecture,
-    min_face: float,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, ...]:
-    """L-Net's samples: windows about faces with landmarks alone, as little off as the final boxes are."""
-    pyramid = _pyramid(image, min_face, ARCHITECTURES[settings.family]["pnet"].window)
-    windows, faces = around_marked(photo, settings.marked_windows, settings.jitter, rng)
-    labels = Labels(np.arange(len(windows)), np.full(len(windows), LANDMARK), faces)
     return _cut_windows(photo, pyramid, windows, labels, settings, architecture, rng)
 
 

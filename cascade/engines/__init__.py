@@ -27,3 +27,7 @@ class Engine(Protocol):
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """Outputs (n, outputs) float32 of R-Net or O-Net for boxes (n, 4) in pixels of the photo."""
         ...
+
+    def judge_turned(self, stage: Stage, pyramid: Pyramid, matrices: np.ndarray) -> np.ndarray:
+        """Outputs (n, outputs) float32 of a network on turned crops: affine maps (n, 2, 3) from photo to crop."""
+        ...

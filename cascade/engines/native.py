@@ -17,6 +17,8 @@ from cascade.weights import DetectorWeights
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# Crops (m, size, size, 3) uint8 at m places, from places, size and a workspace.
+Cropper = Callable[[np.ndarray, int, _native.Workspace], np.ndarray]
 
 # Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
 ROWS_PER_PIECE = 48
@@ -60,17 +62,34 @@ class NativeEngine:
 
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge`."""
-        network = self._networks[stage]
         images, scales = crop_sources(pyramid)
 
+        def cut(some: np.ndarray, size: int, workspace: _native.Workspace) -> np.ndarray:
+            return _native.cut(images, scales, some, size, workspace, self.level)
+
+        return self._forward(stage, boxes, cut)
+
+    def judge_turned(self, stage: Stage, pyramid: Pyramid, matrices: np.ndarray) -> np.ndarray:
+        """See `cascade.engines.Engine.judge_turned`."""
+        images, scales = crop_sources(pyramid)
+
+        def warp(some: np.ndarray, size: int, workspace: _native.Workspace) -> np.ndarray:
+            return _native.warp(images, scales, some, size)
+
+        return self._forward(stage, matrices, warp)
+
+    def _forward(self, stage: Stage, places: np.ndarray, crop: Cropper) -> np.ndarray:
+        """Outputs (n, outputs) of a network for the crops at n places."""
+        network = self._networks[stage]
+
         def piece(first: int) -> np.ndarray:
-            workspace, some = self._borrow(), boxes[first : first + CROPS_PER_PIECE]
-            crops = _native.cut(images, scales, some, network.input_size, workspace, self.level)
+            workspace = self._borrow()
+            crops = crop(places[first : first + CROPS_PER_PIECE], network.input_size, workspace)
             outputs = network.forward(crops, workspace)
             self._workspaces.append(workspace)
             return outputs
 
-        found = self._map(piece, range(0, len(boxes), CROPS_PER_PIECE))
+        found = self._map(piece, range(0, len(places), CROPS_PER_PIECE))
         return np.concatenate(found) if found else np.empty((0, network.outputs), np.float32)
 
     def _borrow(self) -> _native.Workspace:

@@ -88,6 +88,14 @@ class TorchEngine:
             found.append(self._run(stage, crops.permute(0, 3, 1, 2))[:, :, 0, 0])
         return torch.cat(found).cpu().numpy()
 
+    @torch.inference_mode()
+    def judge_turned(self, stage: Stage, pyramid: Pyramid, matrices: np.ndarray) -> np.ndarray:
+        """See `cascade.engines.Engine.judge_turned`. The few crops of final faces are cut on the CPU."""
+        images, scales = crop_sources(pyramid)
+        size = self.weights[stage].architecture.input_size
+        crops = torch.tensor(_native.warp([image.cpu().numpy() for image in images], scales, matrices, size))
+        return self._run(stage, crops.to(self.device).permute(0, 3, 1, 2))[:, :, 0, 0].cpu().numpy()
+
     def _run(self, stage: Stage, pixels: torch.Tensor) -> torch.Tensor:
         """Outputs (n, outputs, rows, columns) of a network for uint8 (n, 3, height, width)."""
         with _full_precision(self.device):

@@ -1,0 +1,48 @@
+/*
+ * Turned crops: a square taken out of an image through an affine map, four neighbours blended for each pixel.
+ *
+ * The map arrives in fixed point and everything is integers, so every machine gives the same bytes. Nothing is averaged
+ * here beyond the four neighbours: the caller takes a pyramid level with about a pixel for each pixel of the crop.
+ */
+#include "cascade.h"
+
+#define HALF ((int64_t)1 << (CASCADE_MAP_BITS - 1))
+/* Blending weights have 8 bits along each axis, 16 together. */
+#define PART_BITS 8
+#define WHOLE (1 << PART_BITS)
+
+/* The two neighbours of a coordinate along one axis of `size` pixels, and the share of the second. */
+static int32_t neighbours(int64_t position, size_t size, size_t *first, size_t *second) {
+    int64_t centred = position - HALF; /* pixel 0 has its centre at a half */
+    int64_t pixel = centred >> CASCADE_MAP_BITS, last = (int64_t)size - 1;
+    *first = (size_t)(pixel < 0 ? 0 : pixel);
+    *second = (size_t)(pixel < last ? pixel + 1 : last);
+    return (int32_t)((centred >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
+}
+
+static void blend(const uint8_t *image, size_t width, size_t height, int64_t x, int64_t y, uint8_t *out) {
+    size_t left, right, top, bottom;
+    int32_t across = neighbours(x, width, &left, &right), down = neighbours(y, height, &top, &bottom);
+    const uint8_t *upper = image + top * width * CASCADE_CHANNELS, *lower = image + bottom * width * CASCADE_CHANNELS;
+    left *= CASCADE_CHANNELS;
+    right *= CASCADE_CHANNELS;
+    for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
+        int32_t above = upper[left + c] * (WHOLE - across) + upper[right + c] * across;
+        int32_t below = lower[left + c] * (WHOLE - across) + lower[right + c] * across;
+        out[c] = (uint8_t)((above * (WHOLE - down) + below * down + (WHOLE * WHOLE) / 2) >> (2 * PART_BITS));
+    }
+}
+
+void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t *out, size_t size) {
+    int64_t right = (int64_t)width << CASCADE_MAP_BITS, bottom = (int64_t)height << CASCADE_MAP_BITS;
+    for (size_t row = 0; row < size; row++) {
+        int64_t x = map[2] + map[1] * (int64_t)row, y = map[5] + map[4] * (int64_t)row;
+        for (size_t column = 0; column < size; column++, x += map[0], y += map[3], out += CASCADE_CHANNELS) {
+            if (x < 0 || x >= right || y < 0 || y >= bottom) {
+                out[0] = out[1] = out[2] = CASCADE_OUTSIDE;
+            } else {
+                blend(image, width, height, x, y, out);
+            }
+        }
+    }
+}
