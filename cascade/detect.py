@@ -162,7 +162,7 @@ class Detector:
         outputs = self.engine.judge_turned(LANDMARK_STAGE, pyramid, matrices[some])[:, LANDMARK_OUTPUTS]
         points = outputs.reshape(-1, 5, 2) * architecture.window + (architecture.input_size - architecture.window) / 2
         back = np.linalg.inv(matrices[some, :, :2])
-        found = np.einsum("nij,nkj->nki", back, points - matrices[some, None, :, 2])
+        found = ((points - matrices[some, None, :, 2])[:, :, None] * back[:, None]).sum(axis=3)
         finite = np.isfinite(found).all(axis=(1, 2))
         sharper = landmarks.copy()
         sharper[some[finite]] = found[finite]

@@ -25,8 +25,9 @@ typedef float vector;
 #define ALWAYS_INLINE static inline
 #endif
 
-/* Accumulators in a tile: half of the registers or more, so that the multiply-adds never wait for each other. */
-#if CASCADE_LANES == 16
+/* Accumulators in a tile: half of the registers or more, so that the multiply-adds never wait for each other. NEON has
+ * as many registers as AVX-512, but GCC gives each of eight weights one of its own, and sums then go to the stack. */
+#if CASCADE_LANES == 16 || (CASCADE_LANES == 4 && defined(__clang__))
 #define TILE_CHANNELS 8
 #define TILE_VECTORS 3
 #elif CASCADE_LANES > 1

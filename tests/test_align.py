@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from photos import FACE_LANDMARKS, portrait
 
-from cascade.align import ARCFACE_TEMPLATE, AlignError, align, similarity_transform
+from cascade.align import ARCFACE_TEMPLATE, AlignError, align, similarity_transform, similarity_transforms
 from cascade.images import ImageError
 
 ANGLES = st.floats(-np.pi, np.pi)
@@ -92,6 +92,25 @@ def test_degenerate_points(points: object, template: object, words: str) -> None
     with pytest.raises(AlignError, match=words) as caught:
         similarity_transform(points, template)  # type: ignore[arg-type]
     assert isinstance(caught.value, ValueError)
+
+
+@given(hnp.arrays(np.float64, (3, 5, 2), elements=st.floats(-1000, 1000)))
+def test_many_at_once_are_as_one_by_one(faces: np.ndarray) -> None:
+    for points, found in zip(faces, similarity_transforms(faces, ARCFACE_TEMPLATE), strict=True):
+        try:
+            expected = similarity_transform(points, ARCFACE_TEMPLATE)
+        except AlignError:
+            assert np.isnan(found).any()
+        else:
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_face_without_a_transform_does_not_disturb_the_others() -> None:
+    faces = np.stack([ARCFACE_TEMPLATE, np.full((5, 2), np.nan), np.zeros((5, 2)), np.full((5, 2), np.inf)])
+    found = similarity_transforms(faces, ARCFACE_TEMPLATE)
+    np.testing.assert_allclose(found[0], [[1, 0, 0], [0, 1, 0]], atol=1e-12)
+    assert np.isnan(found[1:]).all()
+    assert similarity_transforms(np.empty((0, 5, 2)), ARCFACE_TEMPLATE).shape == (0, 2, 3)
 
 
 def test_template_is_the_published_one_in_our_frame() -> None:

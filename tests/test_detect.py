@@ -21,8 +21,9 @@ from photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait
 
 import cascade
 from cascade import detect as detection
+from cascade.align import similarity_transforms
 from cascade.architectures import ARCHITECTURES
-from cascade.detect import Detector
+from cascade.detect import Detector, landmark_template
 from cascade.faces import Faces
 from cascade.images import ImageError
 from cascade.pyramid import level_sizes
@@ -58,6 +59,36 @@ def photos() -> list[np.ndarray]:
     """Photos of several sizes, in some of which even random weights see faces."""
     photo = portrait()
     return [photo, photo[50:250, 100:420], photo[:, ::-1][:333], photo[::2, ::2], photo[60:200, 160:290]]
+
+
+# Landmarks
+
+
+def test_lnet_moves_the_landmarks_in_the_frame_of_the_turned_crop(weights: Weights) -> None:
+    detector = Detector(weights=weights("default"), threads=1)
+    photo = portrait()
+    pyramid = detector.engine.pyramid(photo, level_sizes(photo.shape[1], photo.shape[0], 20, None, 12, 0.709))
+    faces = np.stack([FACE_LANDMARKS, np.array(FACE_LANDMARKS) @ [[0.8, 0.6], [-0.6, 0.8]]]).astype(np.float32)
+    found = detector.sharpen(pyramid, faces)
+    architecture = detector.weights["lnet"].architecture
+    for before, after in zip(faces, found, strict=True):
+        matrix = similarity_transforms(before[None], landmark_template(architecture))
+        outputs = detector.engine.judge_turned("lnet", pyramid, matrix)[0, 6:].reshape(5, 2) * architecture.window
+        np.testing.assert_allclose(after @ matrix[0, :, :2].T + matrix[0, :, 2], outputs, atol=1e-3)
+
+
+def test_landmarks_that_no_crop_fits_stay_as_they_are(weights: Weights) -> None:
+    detector = Detector(weights=weights("default"), threads=1)
+    photo = portrait()
+    pyramid = detector.engine.pyramid(photo, level_sizes(photo.shape[1], photo.shape[0], 20, None, 12, 0.709))
+    good = np.asarray(FACE_LANDMARKS, np.float32)
+    wild = [np.full((5, 2), 7.0), good * 1e7, np.full((5, 2), np.inf), good / 500, good]
+    faces = np.stack(wild).astype(np.float32)
+    found = detector.sharpen(pyramid, faces)
+    np.testing.assert_array_equal(found[:4], faces[:4])
+    assert np.isfinite(found[4]).all()
+    assert not np.array_equal(found[4], faces[4])
+    assert detector.sharpen(pyramid, faces[:0]).shape == (0, 5, 2)
 
 
 # Results

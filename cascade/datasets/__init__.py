@@ -1,15 +1,24 @@
 """Readers of the field's own dataset layouts: the same annotations for training and for evaluation.
 
-Every reader returns a Dataset of Photos and names what it had to leave out in ``Dataset.problems``. No reader
-decodes an image. Only numpy is needed, and scipy for the .mat files of WIDER FACE.
+Readers of detection sets return a Dataset of Photos; those of recognition sets return People, the photos of people,
+or Pairs of photos to compare. Each names what it had to leave out in ``problems``. No reader decodes an image. Only
+numpy is needed, and scipy for the .mat files of WIDER FACE and AgeDB-30.
 """
 
+from .agedb import read_agedb, read_agedb_pairs
+from .cacd import read_cacd_pairs
+from .calfw import read_calfw_pairs
 from .celeba import read_celeba
 from .coco import read_coco
 from .detections import Boxed, Detections
 from .fddb import ellipse_boxes, read_fddb, read_fddb_detections, write_fddb_detections
+from .fgnet import read_fgnet
 from .folders import read_folder
+from .identities import read_identities
+from .lfw import read_lfw_pairs
+from .people import Pair, Pairs, People, PersonPhoto
 from .photo import Dataset, DatasetError, Photo, Problem
+from .utkface import read_utkface
 from .wider import (
     WiderSubsets,
     read_photo_list,
@@ -24,16 +33,28 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Detections",
+    "Pair",
+    "Pairs",
+    "People",
+    "PersonPhoto",
     "Photo",
     "Problem",
     "WiderSubsets",
     "ellipse_boxes",
+    "read_agedb",
+    "read_agedb_pairs",
+    "read_cacd_pairs",
+    "read_calfw_pairs",
     "read_celeba",
     "read_coco",
     "read_fddb",
     "read_fddb_detections",
+    "read_fgnet",
     "read_folder",
+    "read_identities",
+    "read_lfw_pairs",
     "read_photo_list",
+    "read_utkface",
     "read_wider",
     "read_wider_predictions",
     "read_wider_subsets",

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from photos import portrait
 
 from cascade import _native
+from cascade.align import similarity_transforms
+from cascade.detect import landmark_template
 from cascade.engines.native import NativeEngine, crop_sources
 from cascade.pyramid import Pyramid, level_sizes
 from cascade.weights import load_detector
@@ -186,6 +188,23 @@ def test_judgements_agree(engines: Engines, family: str, device: str, stage: str
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
     for engine, pyramid in ((native, one), (other, two)):
         nothing = engine.judge(stage, pyramid, np.empty((0, 4)))
+        assert (nothing.dtype, nothing.shape) == (np.float32, (0, 16))
+
+
+@on_every_device
+def test_judgements_of_turned_crops_agree(engines: Engines, device: str) -> None:
+    native, other = engines("default", device)
+    one, two = photo_pyramids(engines, device)
+    rng = np.random.default_rng(1)
+    faces = rng.uniform(-20, 150, (70, 1, 2)) + rng.uniform(5, 90, (70, 1, 1)) * rng.uniform(size=(70, 5, 2))
+    template = landmark_template(native.weights["lnet"].architecture)
+    matrices = similarity_transforms(faces, template)
+    expected, found = native.judge_turned("lnet", one, matrices), other.judge_turned("lnet", two, matrices)
+    assert expected.std() > 0.1
+    assert (found.dtype, found.shape) == (np.float32, (70, 16))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    for engine, pyramid in ((native, one), (other, two)):
+        nothing = engine.judge_turned("lnet", pyramid, np.empty((0, 2, 3)))
         assert (nothing.dtype, nothing.shape) == (np.float32, (0, 16))
 
 
