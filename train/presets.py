@@ -62,7 +62,7 @@ DEFAULT: dict[Stage, StagePreset] = {
     ),
     "lnet": StagePreset(
         SampleSettings("lnet", marked_windows=32, margin=2),
-        TrainSettings("lnet", steps=20_000, batch=256, learning_rate=1.5e-3, landmark_loss="wing"),
+        TrainSettings("lnet", steps=14_000, batch=256, learning_rate=1.5e-3, landmark_loss="wing"),
     ),
 }
 
