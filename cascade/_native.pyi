@@ -88,6 +88,20 @@ def warp(
     inverted or that reaches too far.
     """
 
+class Crops:
+    """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; `Network.judge` cuts them.
+
+    images, scales: as for ``cut``. places: boxes (n, 4) as for ``cut``, or maps (n, 2, 3) as for ``warp``.
+    """
+
+    def __init__(
+        self, images: Sequence[npt.NDArray[np.uint8]], scales: npt.ArrayLike, places: npt.ArrayLike, size: int
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def size(self) -> int:
+        """Side of the crops in pixels."""
+
 class Network:
     """A network ready to run: its layers, and its weights packed for one instruction level. Never changes.
 
@@ -110,6 +124,10 @@ class Network:
         """Name of the instruction level it runs at."""
     def forward(self, crops: npt.NDArray[np.uint8], workspace: Workspace | None = None) -> npt.NDArray[np.float32]:
         """Outputs float32 (n, outputs) of crops uint8 (n, input_size, input_size, 3)."""
+    def judge(
+        self, crops: Crops, workspace: Workspace | None = None, first: int = 0, count: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Outputs float32 (count, outputs) of crops ``first`` and on; the same as ``forward`` of what ``cut`` gives."""
     def grid(self, width: int, height: int, padding: int) -> tuple[int, int, int, int]:
         """Rows, columns, stride and field of the windows over an image with ``padding`` grey pixels around.
 

@@ -121,13 +121,12 @@ class Detector:
 
     def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> Candidates:
         """P-Net: what may be a face."""
-        architecture = self.weights["pnet"].architecture
-        boxes, logits = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)]
-        for level, scale in zip(pyramid.images[1:], pyramid.scales[1:], strict=True):
-            found = self.engine.slide(level, _logit(self.thresholds[0]))
-            boxes.append(_native.calibrate(window_boxes(found, architecture, scale), found[:, 3:7]))
-            logits.append(found[:, 2])
-        return _survivors(Candidates(np.concatenate(boxes), np.concatenate(logits)), nms)
+        threshold = _logit(self.thresholds[0])
+        levels = [self.engine.slide(level, threshold) for level in pyramid.images[1:]]
+        found = np.concatenate([np.empty((0, 7), np.float32), *(level[:, :7] for level in levels)])
+        scales = np.repeat(pyramid.scales[1:], [len(level) for level in levels], axis=0)
+        windows = window_boxes(found, self.weights["pnet"].architecture, scales)
+        return _survivors(Candidates(_native.calibrate(windows, found[:, 3:7]), found[:, 2]), nms)
 
     def refine(self, pyramid: Pyramid, candidates: Candidates, nms: float = RNET_NMS) -> Candidates:
         """R-Net: the candidates that it takes for faces, corrected."""
@@ -184,10 +183,13 @@ def detect(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb", **setting
 
 
 def window_boxes(found: np.ndarray, architecture: Architecture, scale: np.ndarray) -> np.ndarray:
-    """Windows (n, 4) float32 in pixels of the photo for columns and rows ``found[:, :2]`` of a level at ``scale``."""
+    """Windows (n, 4) float32 in pixels of the photo for columns and rows ``found[:, :2]`` of levels.
+
+    ``scale``: pixels of the level over the photo's, (2,) for all or (n, 2) for each.
+    """
     margin = (architecture.input_size - architecture.window) / 2 - architecture.padding
     corners = found[:, :2].astype(np.float64) * architecture.stride + margin
-    boxes = np.concatenate([corners, corners + architecture.window], axis=1) / np.tile(scale, 2)
+    boxes = np.concatenate([corners, corners + architecture.window], axis=1) / np.concatenate([scale, scale], axis=-1)
     return np.asarray(boxes, np.float32)
 
 

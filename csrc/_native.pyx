@@ -234,38 +234,6 @@ def choose_levels(scales, boxes, size):
     return fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
 
 
-def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
-    """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
-    images, scales = check_sources(images, scales)
-    cdef size_t side = whole("size", size, 1, 4096)
-    chosen = choose_levels(scales, boxes, side)
-    placed = snap(check_boxes(boxes, "boxes", np.float64))
-    placed = np.ascontiguousarray(placed * np.tile(scales, 2)[chosen])
-    if not placeable(placed):
-        raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
-    workspace = workspace or Workspace()
-    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-    out = np.empty((len(placed), side, side, 3), np.uint8)
-    if len(placed) == 0:
-        return out
-    cdef double widest = (placed[:, 2] - placed[:, 0]).max(), tallest = (placed[:, 3] - placed[:, 1]).max()
-    cdef void *memory = workspace.at_least(cascade_resample_workspace(
-        widest, tallest, max(image.shape[1] for image in images), side, side))
-    cdef const double[:, ::1] edges = placed
-    cdef const int64_t[::1] order = np.ascontiguousarray(chosen, np.int64)
-    cdef uint8_t[:, :, :, ::1] target = out
-    cdef size_t[::1] widths = np.array([image.shape[1] for image in images], np.uintp)
-    cdef size_t[::1] heights = np.array([image.shape[0] for image in images], np.uintp)
-    cdef uintptr_t[::1] pixels = np.array([image.ctypes.data for image in images], np.uintp)
-    cdef Py_ssize_t i, k
-    with nogil:
-        for i in range(edges.shape[0]):
-            k = order[i]
-            cascade_resample(kernels, <const uint8_t *>pixels[k], widths[k], heights[k], &edges[i, 0],
-                             &target[i, 0, 0, 0], side, side, memory)
-    return out
-
-
 cdef check_sources(images, scales):
     if not isinstance(images, (list, tuple)) or len(images) == 0:
         raise ValueError(f"images: expected a list of arrays, got {describe(images)}")
@@ -296,29 +264,92 @@ cdef maps_to_levels(matrices, scales, size_t side):
     return chosen, np.rint(np.ldexp(maps, CASCADE_MAP_BITS)).astype(np.int64)
 
 
+cdef class Crops:
+    """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; cut when they are needed."""
+    cdef list images
+    cdef size_t[::1] widths
+    cdef size_t[::1] heights
+    cdef uintptr_t[::1] pixels
+    cdef const int64_t[::1] order
+    cdef const double[:, ::1] edges
+    cdef const int64_t[:, :, ::1] maps
+    cdef bint turned
+    cdef size_t workspace
+    cdef readonly size_t size
+
+    def __cinit__(self, images, scales, places, size):
+        images, scales = check_sources(images, scales)
+        self.images = images
+        self.size = whole("size", size, 1, 4096)
+        self.widths = np.array([image.shape[1] for image in images], np.uintp)
+        self.heights = np.array([image.shape[0] for image in images], np.uintp)
+        self.pixels = np.array([image.ctypes.data for image in images], np.uintp)
+        self.turned = np.ndim(places) == 3
+        self.workspace = 0
+        if self.turned:
+            self.place_maps(scales, places)
+        else:
+            self.place_boxes(scales, places)
+
+    cdef place_maps(self, scales, matrices):
+        matrices = numbers(matrices, "matrices", np.float64)
+        if matrices.shape[1:] != (2, 3):
+            raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
+        chosen, fixed = maps_to_levels(matrices, scales, self.size)
+        self.order = np.ascontiguousarray(chosen, np.int64)
+        self.maps = np.ascontiguousarray(fixed)
+
+    cdef place_boxes(self, scales, boxes):
+        boxes = check_boxes(boxes, "boxes", np.float64)
+        chosen = choose_levels(scales, boxes, self.size)
+        placed = np.ascontiguousarray(snap(boxes) * np.concatenate([scales, scales], axis=1)[chosen])
+        if not placeable(placed):
+            raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
+        self.order = np.ascontiguousarray(chosen, np.int64)
+        self.edges = placed
+        if len(placed):
+            self.workspace = cascade_resample_workspace(
+                (placed[:, 2] - placed[:, 0]).max(), (placed[:, 3] - placed[:, 1]).max(), max(self.widths), self.size,
+                self.size)
+
+    def __len__(self):
+        return self.order.shape[0]
+
+    cdef void cut(self, const cascade_kernels *kernels, size_t i, uint8_t *out, void *workspace) noexcept nogil:
+        cdef int64_t k = self.order[i]
+        if self.turned:
+            cascade_warp(<const uint8_t *>self.pixels[k], self.widths[k], self.heights[k], &self.maps[i, 0, 0], out,
+                         self.size)
+        else:
+            cascade_resample(kernels, <const uint8_t *>self.pixels[k], self.widths[k], self.heights[k],
+                             &self.edges[i, 0], out, self.size, self.size, workspace)
+
+    cdef all(self, Workspace workspace, level):
+        cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+        out = np.empty((len(self), self.size, self.size, 3), np.uint8)
+        if len(self) == 0:
+            return out
+        workspace = workspace or Workspace()
+        cdef void *memory = workspace.at_least(self.workspace)
+        cdef uint8_t[:, :, :, ::1] target = out
+        cdef size_t i
+        with nogil:
+            for i in range(<size_t>target.shape[0]):
+                self.cut(kernels, i, &target[i, 0, 0, 0], memory)
+        return out
+
+
+def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
+    """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
+    return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(workspace, level)
+
+
 def warp(images, scales, matrices, size):
     """Turned crops of ``size`` by ``size`` pixels, each from the smallest level that is fine enough."""
-    images, scales = check_sources(images, scales)
-    cdef size_t side = whole("size", size, 1, 4096)
     matrices = numbers(matrices, "matrices", np.float64)
-    if matrices.ndim != 3 or matrices.shape[1:] != (2, 3):
+    if matrices.ndim != 3:
         raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
-    chosen, fixed = maps_to_levels(matrices, scales, side)
-    out = np.empty((len(fixed), side, side, 3), np.uint8)
-    if len(fixed) == 0:
-        return out
-    cdef const int64_t[:, :, ::1] maps = np.ascontiguousarray(fixed)
-    cdef const int64_t[::1] order = np.ascontiguousarray(chosen, np.int64)
-    cdef uint8_t[:, :, :, ::1] target = out
-    cdef size_t[::1] widths = np.array([image.shape[1] for image in images], np.uintp)
-    cdef size_t[::1] heights = np.array([image.shape[0] for image in images], np.uintp)
-    cdef uintptr_t[::1] pixels = np.array([image.ctypes.data for image in images], np.uintp)
-    cdef Py_ssize_t i, k
-    with nogil:
-        for i in range(maps.shape[0]):
-            k = order[i]
-            cascade_warp(<const uint8_t *>pixels[k], widths[k], heights[k], &maps[i, 0, 0], &target[i, 0, 0, 0], side)
-    return out
+    return Crops(images, scales, matrices, size).all(None, None)
 
 
 cdef class Network:
@@ -424,6 +455,38 @@ cdef class Network:
         with nogil:
             cascade_crops_run(self.kernels, self.layers, self.layer_count, &pixels[0, 0, 0, 0], pixels.shape[0],
                               self.input_size, &target[0, 0], memory)
+        return out
+
+    def judge(self, Crops crops not None, Workspace workspace=None, first=0, count=None):
+        """Outputs (count, outputs) of crops ``first`` and on, each cut just before it is judged."""
+        if crops.size != self.input_size:
+            raise ValueError(f"crops: expected a size of {self.input_size}, got {crops.size}")
+        cdef size_t begin = whole("first", first, 0, len(crops))
+        cdef size_t n = len(crops) - begin
+        if count is not None:
+            n = min(n, whole("count", count, 0, MAX_SIDE * 64))
+        out = np.empty((n, self.outputs), np.float32)
+        if n == 0:
+            return out
+        workspace = workspace or Workspace()
+        cdef size_t lanes = self.kernels.lanes, bytes = self.input_size * self.input_size * 3
+        cdef size_t floats = cascade_crops_workspace(self.layers, self.layer_count, self.input_size, lanes)
+        if floats == 0:
+            raise ValueError("layers: sizes overflow")
+        # the network's maps, then the crops of one group, then what cutting one of them needs
+        cdef size_t maps = (floats * sizeof(float) + 63) // 64 * 64, group = (lanes * bytes + 63) // 64 * 64
+        cdef char *memory = <char *>workspace.at_least(maps + group + crops.workspace)
+        cdef uint8_t *pixels = <uint8_t *>(memory + maps)
+        cdef float[:, ::1] target = out
+        cdef size_t done = 0, some, i
+        with nogil:
+            while done < n:
+                some = lanes if n - done > lanes else n - done
+                for i in range(some):
+                    crops.cut(self.kernels, begin + done + i, pixels + i * bytes, memory + maps + group)
+                cascade_crops_run(self.kernels, self.layers, self.layer_count, pixels, some, self.input_size,
+                                  &target[done, 0], <float *>memory)
+                done += some
         return out
 
     def grid(self, width, height, padding):

@@ -55,11 +55,19 @@ typedef struct {
      * CASCADE_OUTSIDE where count[i] is 0. One byte after the last pixel read must be readable. */
     void (*blend_columns)(const uint8_t *row, const int32_t *first, const int32_t *count, const int16_t *weights,
                           size_t taps, uint8_t *out, size_t n);
+    /* splits n columns of CASCADE_SPLIT bytes each: plane p of column x is planes[p * pitch + x], byte p of the column
+     * normalised to about -1 .. 1 */
+    void (*split)(const uint8_t *row, size_t n, float *planes, size_t pitch);
     /* clears alive[j] for boxes j >= first whose overlap with `best` (x1, y1, x2, y2, area) is above the threshold; the
      * boxes are n values each of x1, y1, x2, y2 and area; overlap is over the smaller area, or over the union */
     void (*suppress)(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
                      float *alive);
 } cascade_kernels;
+
+/* Bytes of a column that `split` takes apart: four pixels, since the default P-Net moves by four. */
+#define CASCADE_SPLIT (4 * CASCADE_CHANNELS)
+/* Bytes to about -1 .. 1. */
+#define CASCADE_NORMALISE(byte) (((float)(byte)-127.5f) * 0.0078125f)
 
 /* The levels compiled in, best first, ended by NULL; a level may be named here that this machine cannot run. */
 const cascade_kernels *const *cascade_levels(void);

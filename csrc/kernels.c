@@ -200,6 +200,36 @@ static void blend_columns(const uint8_t *row, const int32_t *first, const int32_
     }
 }
 
+/* Words of four bytes are taken apart first, which compilers know how to do, and each word into its bytes then. */
+static void split(const uint8_t *row, size_t n, float *planes, size_t pitch) {
+    enum { RUN = 16, WORDS = CASCADE_SPLIT / 4 };
+    size_t x = 0;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; x + RUN <= n; x += RUN) {
+        uint32_t words[RUN * WORDS], apart[WORDS][RUN];
+        memcpy(words, row + x * CASCADE_SPLIT, sizeof words);
+        for (size_t i = 0; i < RUN; i++) {
+            for (size_t w = 0; w < WORDS; w++) {
+                apart[w][i] = words[i * WORDS + w];
+            }
+        }
+        for (size_t w = 0; w < WORDS; w++) {
+            for (size_t byte = 0; byte < 4; byte++) {
+                float *plane = planes + (4 * w + byte) * pitch + x;
+                for (size_t i = 0; i < RUN; i++) {
+                    plane[i] = CASCADE_NORMALISE((int32_t)((apart[w][i] >> (8 * byte)) & 255));
+                }
+            }
+        }
+    }
+#endif
+    for (; x < n; x++) {
+        for (size_t p = 0; p < CASCADE_SPLIT; p++) {
+            planes[p * pitch + x] = CASCADE_NORMALISE(row[x * CASCADE_SPLIT + p]);
+        }
+    }
+}
+
 /* alive[j] = 0 for every box j whose overlap with `best` is above the threshold; boxes are five arrays of n floats. */
 static void suppress(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
                      float *restrict alive) {
@@ -222,4 +252,4 @@ static void suppress(const float best[5], const float *boxes, size_t n, size_t f
 #define TEXT(a) TEXT2(a)
 
 const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, pool,
-                                                               blend_rows, blend_columns, suppress};
+                                                               blend_rows, blend_columns, split, suppress};

@@ -71,7 +71,7 @@ static void pack_group(const uint8_t *crops, size_t count, size_t values, size_t
             const uint8_t *crop = crops + (lane < count ? lane : count - 1) * values + first;
             float *to = out + first * lanes + lane;
             for (size_t i = 0; i < run; i++) {
-                to[i * lanes] = ((float)crop[i] - 127.5f) * 0.0078125f;
+                to[i * lanes] = CASCADE_NORMALISE(crop[i]);
             }
         }
     }

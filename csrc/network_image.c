@@ -15,10 +15,10 @@ static size_t row_pitch(size_t columns, size_t lanes) {
     return (lines | 1) * 16;
 }
 
-/* Coarse rows of each map that `rows` rows of the grid need, from the last layer back. */
-static size_t rows_before(const cascade_layer *layer, size_t phases_in, size_t rows) {
-    /* last output row, at this layer's output stride, is rows * phases_out - 1 */
-    size_t outputs = rows * (phases_in / layer->stride);
+/* Coarse rows, or columns, of a layer's input that `count` of its output need. */
+static size_t needed_before(const cascade_layer *layer, size_t phases_in, size_t count) {
+    /* the last output, at this layer's output stride, is count * phases_out - 1 */
+    size_t outputs = count * (phases_in / layer->stride);
     size_t inputs = (outputs - 1) * layer->stride + layer->kernel;
     return (inputs + phases_in - 1) / phases_in;
 }
@@ -67,7 +67,7 @@ static int measure(const cascade_grid *grid, const cascade_layer *layers, size_t
         *map = floats > *map ? floats : *map;
         *taps = tap_count > *taps ? tap_count : *taps;
         phases *= layer->stride;
-        needed = rows_before(layer, phases, needed);
+        needed = needed_before(layer, phases, needed);
     }
     size_t planes = phases * phases * CASCADE_CHANNELS;
     if (needed > SIZE_MAX / 64 / *pitch / planes) {
@@ -91,39 +91,55 @@ size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *la
     return 2 * (map + 4 * lanes) + tap_floats(taps) + 16;
 }
 
+/* Coarse columns [from, to) of one phase of an image row into its three planes. */
+static void split_phase(const uint8_t *row, size_t padding, size_t stride, size_t phase, size_t from, size_t to,
+                        size_t pitch, float *planes) {
+    float *red = planes + phase * CASCADE_CHANNELS * pitch, *green = red + pitch, *blue = green + pitch;
+    for (size_t x = from; x < to; x++) {
+        const uint8_t *pixel = row + (x * stride + phase - padding) * CASCADE_CHANNELS;
+        red[x] = CASCADE_NORMALISE(pixel[0]);
+        green[x] = CASCADE_NORMALISE(pixel[1]);
+        blue[x] = CASCADE_NORMALISE(pixel[2]);
+    }
+}
+
 /* One image row (NULL: above or below the image) into the planes of its phase row; columns left of the image and right
  * of it are grey. */
-static void split_row(const uint8_t *row, size_t width, size_t padding, size_t stride, size_t pitch, float *planes) {
-    float outside = ((float)CASCADE_OUTSIDE - 127.5f) * 0.0078125f;
+static void split_row(const cascade_kernels *kernels, const uint8_t *row, size_t width, size_t padding, size_t stride,
+                      size_t pitch, float *planes) {
+    /* coarse columns [whole, end) have all their phases in the image */
+    size_t whole = (padding + stride - 1) / stride, end = (padding + width) / stride;
+    int fast = row != NULL && stride * CASCADE_CHANNELS == CASCADE_SPLIT && whole < end && end <= pitch;
     for (size_t phase = 0; phase < stride; phase++) {
-        float *red = planes + phase * CASCADE_CHANNELS * pitch, *green = red + pitch, *blue = green + pitch;
         /* coarse columns [from, to) of this phase lie in the image */
         size_t from = padding > phase ? (padding - phase + stride - 1) / stride : 0;
         size_t to = padding + width > phase ? (padding + width - phase + stride - 1) / stride : 0;
         from = row == NULL || from > pitch ? pitch : from;
         to = row == NULL || to > pitch ? pitch : to;
-        for (size_t x = 0; x < from; x++) {
-            red[x] = green[x] = blue[x] = outside;
+        for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
+            float *plane = planes + (phase * CASCADE_CHANNELS + c) * pitch;
+            for (size_t x = 0; x < from; x++) {
+                plane[x] = CASCADE_NORMALISE(CASCADE_OUTSIDE);
+            }
+            for (size_t x = to; x < pitch; x++) {
+                plane[x] = CASCADE_NORMALISE(CASCADE_OUTSIDE);
+            }
         }
-        for (size_t x = from; x < to; x++) {
-            const uint8_t *pixel = row + (x * stride + phase - padding) * CASCADE_CHANNELS;
-            red[x] = ((float)pixel[0] - 127.5f) * 0.0078125f;
-            green[x] = ((float)pixel[1] - 127.5f) * 0.0078125f;
-            blue[x] = ((float)pixel[2] - 127.5f) * 0.0078125f;
-        }
-        for (size_t x = to; x < pitch; x++) {
-            red[x] = green[x] = blue[x] = outside;
-        }
+        split_phase(row, padding, stride, phase, from, fast ? whole : to, pitch, planes);
+        split_phase(row, padding, stride, phase, fast ? end : to, to, pitch, planes);
+    }
+    if (fast) {
+        kernels->split(row + (whole * stride - padding) * CASCADE_CHANNELS, end - whole, planes + whole, pitch);
     }
 }
 
 /* Coarse rows [first, first + rows) of the image as phases. */
-static void split_image(const cascade_grid *grid, const uint8_t *image, size_t width, size_t height, size_t first,
-                        size_t rows, size_t pitch, float *map) {
+static void split_image(const cascade_kernels *kernels, const cascade_grid *grid, const uint8_t *image, size_t width,
+                        size_t height, size_t first, size_t rows, size_t pitch, float *map) {
     for (size_t y = first * grid->stride; y < (first + rows) * grid->stride; y++) {
         int inside = y >= grid->padding && y < grid->padding + height;
         const uint8_t *row = inside ? image + (y - grid->padding) * width * CASCADE_CHANNELS : NULL;
-        split_row(row, width, grid->padding, grid->stride, pitch, map);
+        split_row(kernels, row, width, grid->padding, grid->stride, pitch, map);
         map += grid->stride * CASCADE_CHANNELS * pitch;
     }
 }
@@ -181,18 +197,18 @@ const float *cascade_image_run(const cascade_kernels *kernels, const cascade_gri
     float *maps[2] = {workspace + tap_floats(tap_count), NULL};
     maps[1] = maps[0] + map + 4 * lanes;
 
-    /* rows of the input and of every layer's output that the wanted rows need */
-    size_t needed[64] = {0}, turn = 0;
+    /* rows and columns of the input and of every layer's output that the wanted ones need */
+    size_t needed[64] = {0}, across[64] = {0}, turn = 0;
     needed[layer_count] = rows;
+    across[layer_count] = grid->columns;
     for (size_t i = layer_count, p = 1; i-- > 0;) {
         p *= layers[i].stride;
-        needed[i] = rows_before(layers + i, p, needed[i + 1]);
+        needed[i] = needed_before(layers + i, p, needed[i + 1]);
+        across[i] = needed_before(layers + i, p, across[i + 1]);
     }
-    split_image(grid, image, width, height, first, needed[0], *pitch, maps[0]);
+    split_image(kernels, grid, image, width, height, first, needed[0], *pitch, maps[0]);
     for (size_t i = 0; i < layer_count; i++, turn ^= 1) {
-        /* every map is computed as wide as any later tap reaches; what lies right of it is never used */
-        size_t columns = i + 1 == layer_count ? grid->columns : grid->columns + (grid->field / grid->stride);
-        size_t vectors = (columns + lanes - 1) / lanes;
+        size_t vectors = (across[i + 1] + lanes - 1) / lanes;
         run_layer(kernels, layers + i, phases, needed[i + 1], vectors, *pitch, maps[turn], maps[turn ^ 1], taps);
         phases /= layers[i].stride;
     }

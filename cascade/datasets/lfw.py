@@ -78,7 +78,5 @@ def _pair(line: bytes, number: int, fold: int) -> ListedPair:
     photos = count_of(fields[1]), count_of(fields[-1])
     if None in photos:
         raise LineError(number, f"number of a photo expected, found {show(line)}")
-    a, b = (
-        Side(f"{person}/{person}_{photo:04d}", person) for person, photo in zip(people, photos, strict=True)
-    )
+    a, b = (Side(f"{person}/{person}_{photo:04d}", person) for person, photo in zip(people, photos, strict=True))
     return ListedPair(a, b, len(fields) == 3, fold)

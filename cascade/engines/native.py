@@ -17,12 +17,10 @@ from cascade.weights import DetectorWeights
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# Crops (m, size, size, 3) uint8 at m places, from places, size and a workspace.
-Cropper = Callable[[np.ndarray, int, _native.Workspace], np.ndarray]
 
 # Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
 ROWS_PER_PIECE = 48
-CROPS_PER_PIECE = 32
+CROPS_PER_PIECE = 64
 
 
 class NativeEngine:
@@ -62,34 +60,23 @@ class NativeEngine:
 
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge`."""
-        images, scales = crop_sources(pyramid)
-
-        def cut(some: np.ndarray, size: int, workspace: _native.Workspace) -> np.ndarray:
-            return _native.cut(images, scales, some, size, workspace, self.level)
-
-        return self._forward(stage, boxes, cut)
+        return self._judge(stage, pyramid, boxes)
 
     def judge_turned(self, stage: Stage, pyramid: Pyramid, matrices: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge_turned`."""
-        images, scales = crop_sources(pyramid)
+        return self._judge(stage, pyramid, matrices)
 
-        def warp(some: np.ndarray, size: int, workspace: _native.Workspace) -> np.ndarray:
-            return _native.warp(images, scales, some, size)
-
-        return self._forward(stage, matrices, warp)
-
-    def _forward(self, stage: Stage, places: np.ndarray, crop: Cropper) -> np.ndarray:
-        """Outputs (n, outputs) of a network for the crops at n places."""
+    def _judge(self, stage: Stage, pyramid: Pyramid, places: np.ndarray) -> np.ndarray:
         network = self._networks[stage]
+        crops = _native.Crops(*crop_sources(pyramid), places, network.input_size)
 
         def piece(first: int) -> np.ndarray:
             workspace = self._borrow()
-            crops = crop(places[first : first + CROPS_PER_PIECE], network.input_size, workspace)
-            outputs = network.forward(crops, workspace)
+            outputs = network.judge(crops, workspace, first, CROPS_PER_PIECE)
             self._workspaces.append(workspace)
             return outputs
 
-        found = self._map(piece, range(0, len(places), CROPS_PER_PIECE))
+        found = self._map(piece, range(0, len(crops), CROPS_PER_PIECE))
         return np.concatenate(found) if found else np.empty((0, network.outputs), np.float32)
 
     def _borrow(self) -> _native.Workspace:
