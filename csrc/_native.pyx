@@ -285,7 +285,7 @@ cdef class Crops:
         self.heights = np.array([image.shape[0] for image in images], np.uintp)
         self.pixels = np.array([image.ctypes.data for image in images], np.uintp)
         self.turned = np.ndim(places) == 3
-        self.workspace = 0
+        self.workspace = 64
         if self.turned:
             self.place_maps(scales, places)
         else:

@@ -51,10 +51,12 @@ typedef struct {
     /* accumulates rows: out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
     void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
                        size_t n);
-    /* out pixel i is the rounded sum of count[i] pixels of `row` from pixel first[i] on, weights `taps` apart;
-     * CASCADE_OUTSIDE where count[i] is 0. One byte after the last pixel read must be readable. */
-    void (*blend_columns)(const uint8_t *row, const int32_t *first, const int32_t *count, const int16_t *weights,
-                          size_t taps, uint8_t *out, size_t n);
+    /* out pixel i is the rounded sum of `taps` pixels of `row` from pixel first[i] on, tap k weighted by weights[k * n +
+     * i]; CASCADE_OUTSIDE where all weights are 0. One byte after the last pixel must be readable, weighted or not. */
+    void (*blend_columns)(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t taps, uint8_t *out,
+                          size_t n);
+    /* crops of `values` bytes to [value][lane], normalised; lanes from `count` on repeat the last crop */
+    void (*interleave)(const uint8_t *crops, size_t count, size_t values, float *out);
     /* splits n columns of CASCADE_SPLIT bytes each: plane p of column x is planes[p * pitch + x], byte p of the column
      * normalised to about -1 .. 1 */
     void (*split)(const uint8_t *row, size_t n, float *planes, size_t pitch);
@@ -79,11 +81,15 @@ int cascade_level_usable(const cascade_kernels *level);
 /* Bits of the fixed-point filter weights; the weights of one output pixel sum to exactly 1 << bits. */
 #define CASCADE_WEIGHT_BITS 14
 
-/* One axis of a resampling: output pixel i is the sum of `count[i]` source pixels from `first[i]` on, weighted
- * by weights[i * taps ...]. A count of 0 says that the output pixel lies outside the source. */
+/* One axis of a resampling: output pixel i is the sum of source pixels from `first[i]` on, tap k weighted by
+ * weights[i * pixel_step + k * tap_step]; `count[i]` of them count, the weights of the others are 0. A count of 0 says that
+ * the output pixel lies outside the source. */
 typedef struct {
     size_t size;  /* output pixels */
     size_t taps;  /* most source pixels of any output pixel */
+    size_t most;  /* the largest count */
+    size_t pixel_step;
+    size_t tap_step;
     int32_t *first;
     int32_t *count;
     int16_t *weights;
@@ -93,9 +99,10 @@ typedef struct {
 size_t cascade_axis_taps(double extent, size_t size);
 /* Bytes of memory behind an axis with `size` outputs of `taps` taps. */
 size_t cascade_axis_bytes(size_t size, size_t taps);
-/* Triangle filter over [start, start + extent) of a source of `source` pixels; memory as cascade_axis_bytes. */
+/* Triangle filter over [start, start + extent) of a source of `source` pixels; memory as cascade_axis_bytes. The weights of
+ * a pixel lie side by side, or those of a tap with `by_tap`. */
 void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
-                       size_t taps);
+                       size_t taps, int by_tap);
 
 /* Bytes of workspace to resample boxes of at most extent_x by extent_y pixels to width by height. */
 size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height);

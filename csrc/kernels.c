@@ -150,52 +150,146 @@ static void pool(const cascade_strip *strip, size_t channels, ptrdiff_t in_chann
     }
 }
 
-/* Sums in short runs, which the compiler vectorises and keeps in registers. */
-static void blend_rows(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
-                       size_t n) {
-    enum { RUN = 64 };
-    size_t i = 0;
-    for (; i + RUN <= n; i += RUN) {
-        int32_t sums[RUN];
-        for (size_t j = 0; j < RUN; j++) {
-            sums[j] = 1 << (CASCADE_WEIGHT_BITS - 1);
-        }
-        for (size_t k = 0; k < count; k++) {
-            const uint8_t *row = rows + k * stride + i;
-            int32_t weight = weights[k];
-            for (size_t j = 0; j < RUN; j++) {
-                sums[j] += weight * row[j];
-            }
-        }
-        for (size_t j = 0; j < RUN; j++) {
-            out[i + j] = (uint8_t)(sums[j] >> CASCADE_WEIGHT_BITS);
+/* Sums in short runs, which the compiler vectorises and keeps in registers; the last run overlaps the one before. */
+ALWAYS_INLINE void blend_run(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
+                             size_t run) {
+    int32_t sums[64];
+    for (size_t j = 0; j < run; j++) {
+        sums[j] = 1 << (CASCADE_WEIGHT_BITS - 1);
+    }
+    for (size_t k = 0; k < count; k++) {
+        const uint8_t *row = rows + k * stride;
+        int32_t weight = weights[k];
+        for (size_t j = 0; j < run; j++) {
+            sums[j] += weight * row[j];
         }
     }
-    for (; i < n; i++) {
-        int32_t sum = 1 << (CASCADE_WEIGHT_BITS - 1);
-        for (size_t k = 0; k < count; k++) {
-            sum += weights[k] * rows[k * stride + i];
-        }
-        out[i] = (uint8_t)(sum >> CASCADE_WEIGHT_BITS);
+    for (size_t j = 0; j < run; j++) {
+        out[j] = (uint8_t)(sums[j] >> CASCADE_WEIGHT_BITS);
     }
 }
 
-/* The three colours of a pixel are summed in one vector; what a fourth lane reads belongs to the next pixel. */
-static void blend_columns(const uint8_t *row, const int32_t *first, const int32_t *count, const int16_t *weights,
-                          size_t taps, uint8_t *out, size_t n) {
-    for (size_t i = 0; i < n; i++, weights += taps, out += CASCADE_CHANNELS) {
-        const uint8_t *pixel = row + (ptrdiff_t)first[i] * CASCADE_CHANNELS;
-        int32_t sums[CASCADE_CHANNELS + 1];
-        for (size_t c = 0; c <= CASCADE_CHANNELS; c++) {
-            sums[c] = 1 << (CASCADE_WEIGHT_BITS - 1);
+static void blend_rows(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
+                       size_t n) {
+    enum { RUN = 64, SHORT = 16 };
+    if (n < SHORT) {
+        for (size_t i = 0; i < n; i++) {
+            blend_run(rows + i, stride, weights, count, out + i, 1);
         }
-        for (int32_t k = 0; k < count[i]; k++, pixel += CASCADE_CHANNELS) {
-            for (size_t c = 0; c <= CASCADE_CHANNELS; c++) {
-                sums[c] += weights[k] * pixel[c];
+    } else if (n < RUN) {
+        for (size_t i = 0; i < n; i += SHORT) {
+            size_t at = i + SHORT <= n ? i : n - SHORT;
+            blend_run(rows + at, stride, weights, count, out + at, SHORT);
+        }
+    } else {
+        for (size_t i = 0; i < n; i += RUN) {
+            size_t at = i + RUN <= n ? i : n - RUN;
+            blend_run(rows + at, stride, weights, count, out + at, RUN);
+        }
+    }
+}
+
+/* Pixel i alone; its weights are n apart. */
+static void blend_pixel(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t n, size_t taps, size_t i,
+                        uint8_t *out) {
+    const uint8_t *pixel = row + (ptrdiff_t)first[i] * CASCADE_CHANNELS;
+    int32_t sums[CASCADE_CHANNELS] = {0}, any = 0;
+    for (size_t k = 0; k < taps; k++, pixel += CASCADE_CHANNELS) {
+        int32_t weight = weights[k * n + i];
+        any |= weight;
+        for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
+            sums[c] += weight * pixel[c];
+        }
+    }
+    for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
+        int32_t rounded = (sums[c] + (1 << (CASCADE_WEIGHT_BITS - 1))) >> CASCADE_WEIGHT_BITS;
+        out[i * CASCADE_CHANNELS + c] = any ? (uint8_t)rounded : CASCADE_OUTSIDE;
+    }
+}
+
+#if CASCADE_LANES > 1
+typedef int16_t shorts __attribute__((vector_size(CASCADE_LANES * sizeof(int16_t))));
+
+/* Bits by which a colour is shifted in a word of four bytes. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+enum { RED = 24, GREEN = 16, BLUE = 8 };
+#else
+enum { RED = 0, GREEN = 8, BLUE = 16 };
+#endif
+
+/* A vector of pixels from pixel i on: each is read as a word, three colours and a byte of the next pixel. The words
+ * written overlap as well, so the last of a row is written by byte. */
+ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t n, size_t taps,
+                                size_t i, uint8_t *out) {
+    mask half = (mask){0} + (1 << (CASCADE_WEIGHT_BITS - 1)), red = half, green = half, blue = half, any = {0};
+    for (size_t k = 0; k < taps; k++, row += CASCADE_CHANNELS) {
+        uint32_t read[CASCADE_LANES];
+        for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+            memcpy(read + lane, row + (ptrdiff_t)first[i + lane] * CASCADE_CHANNELS, sizeof *read);
+        }
+        mask words;
+        shorts narrow;
+        memcpy(&words, read, sizeof words);
+        memcpy(&narrow, weights + k * n + i, sizeof narrow);
+        mask weight = __builtin_convertvector(narrow, mask);
+        red += weight * (words >> RED & 255);
+        green += weight * (words >> GREEN & 255);
+        blue += weight * (words >> BLUE & 255);
+        any |= weight;
+    }
+    mask outside = any == 0, grey = (mask){0} + (CASCADE_OUTSIDE << RED | CASCADE_OUTSIDE << GREEN | CASCADE_OUTSIDE << BLUE);
+    mask sums = red >> CASCADE_WEIGHT_BITS << RED | green >> CASCADE_WEIGHT_BITS << GREEN | blue >> CASCADE_WEIGHT_BITS << BLUE;
+    uint32_t written[CASCADE_LANES];
+    sums = (sums & ~outside) | (grey & outside);
+    memcpy(written, &sums, sizeof written);
+    out += i * CASCADE_CHANNELS;
+    for (size_t lane = 0; lane + 1 < CASCADE_LANES; lane++, out += CASCADE_CHANNELS) {
+        memcpy(out, written + lane, sizeof *written);
+    }
+    memcpy(out, written + CASCADE_LANES - 1, CASCADE_CHANNELS);
+}
+#endif
+
+static void blend_columns(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t taps, uint8_t *out,
+                          size_t n) {
+    size_t i = 0;
+#if CASCADE_LANES > 1
+    for (; i + CASCADE_LANES <= n; i += CASCADE_LANES) {
+        blend_vector(row, first, weights, n, taps, i, out);
+    }
+#endif
+    for (; i < n; i++) {
+        blend_pixel(row, first, weights, n, taps, i, out);
+    }
+}
+
+/* Words of four bytes are brought together by lane first, and taken apart as vectors then. */
+static void interleave(const uint8_t *crops, size_t count, size_t values, float *out) {
+    enum { RUN = 16, BYTES = 4 };
+    size_t done = 0;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; done + RUN * BYTES <= values; done += RUN * BYTES) {
+        uint32_t words[RUN][CASCADE_LANES];
+        for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+            const uint8_t *crop = crops + (lane < count ? lane : count - 1) * values + done;
+            for (size_t w = 0; w < RUN; w++) {
+                memcpy(&words[w][lane], crop + w * BYTES, BYTES);
             }
         }
-        for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
-            out[c] = count[i] ? (uint8_t)(sums[c] >> CASCADE_WEIGHT_BITS) : CASCADE_OUTSIDE;
+        float *to = out + done * CASCADE_LANES;
+        for (size_t w = 0; w < RUN; w++) {
+            for (size_t byte = 0; byte < BYTES; byte++, to += CASCADE_LANES) {
+                for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+                    to[lane] = CASCADE_NORMALISE((int32_t)(words[w][lane] >> (8 * byte) & 255));
+                }
+            }
+        }
+    }
+#endif
+    for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+        const uint8_t *crop = crops + (lane < count ? lane : count - 1) * values;
+        for (size_t i = done; i < values; i++) {
+            out[i * CASCADE_LANES + lane] = CASCADE_NORMALISE(crop[i]);
         }
     }
 }
@@ -252,4 +346,4 @@ static void suppress(const float best[5], const float *boxes, size_t n, size_t f
 #define TEXT(a) TEXT2(a)
 
 const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, pool,
-                                                               blend_rows, blend_columns, split, suppress};
+                                                               blend_rows, blend_columns, interleave, split, suppress};

@@ -61,22 +61,6 @@ size_t cascade_crops_workspace(const cascade_layer *layers, size_t layer_count, 
     return 2 * map * lanes + tap_floats(taps) + 16;
 }
 
-/* uint8 crops to [value][lane], normalised to about -1 .. 1; a run of values at a time, so that what is written, a lane
- * of each vector at a time, stays in the first cache. */
-static void pack_group(const uint8_t *crops, size_t count, size_t values, size_t lanes, float *out) {
-    enum { RUN = 256 };
-    for (size_t first = 0; first < values; first += RUN) {
-        size_t run = values - first < RUN ? values - first : RUN;
-        for (size_t lane = 0; lane < lanes; lane++) {
-            const uint8_t *crop = crops + (lane < count ? lane : count - 1) * values + first;
-            float *to = out + first * lanes + lane;
-            for (size_t i = 0; i < run; i++) {
-                to[i * lanes] = CASCADE_NORMALISE(crop[i]);
-            }
-        }
-    }
-}
-
 static void run_convolution(const cascade_kernels *kernels, const cascade_layer *layer, size_t side, const float *in,
                             float *out, ptrdiff_t *taps) {
     size_t lanes = kernels->lanes, outputs = cascade_layer_output(layer, side);
@@ -121,7 +105,7 @@ void cascade_crops_run(const cascade_kernels *kernels, const cascade_layer *laye
     maps[1] = maps[0] + map * lanes;
     for (size_t first = 0; first < count; first += lanes) {
         size_t left = count - first < lanes ? count - first : lanes, side = size, turn = 0;
-        pack_group(crops + first * values, left, values, lanes, maps[0]);
+        kernels->interleave(crops + first * values, left, values, maps[0]);
         for (size_t i = 0; i < layer_count; i++, turn ^= 1) {
             if (layers[i].kind == CASCADE_CONV) {
                 run_convolution(kernels, layers + i, side, maps[turn], maps[turn ^ 1], taps);

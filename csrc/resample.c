@@ -29,60 +29,72 @@ static double share(double centre, double support, int32_t pixel) {
 }
 
 /* Fixed-point weights of the pixels [first, first + count) around `centre`, summing to exactly WEIGHT_ONE. */
-static void quantise(double centre, double support, int32_t first, int32_t count, int16_t *weights) {
+static void quantise(double centre, double support, int32_t first, int32_t count, int16_t *weights, size_t step) {
     double total = 0.0;
     for (int32_t k = 0; k < count; k++) {
         total += share(centre, support, first + k);
     }
     double scale = WEIGHT_ONE / total;
-    int32_t sum = 0, largest = 0;
-    for (int32_t k = 0; k < count; k++) {
+    int32_t sum = 0, most = 0;
+    int16_t *largest = weights;
+    for (int32_t k = 0; k < count; k++, weights += step) {
         volatile double weight = share(centre, support, first + k) * scale; /* rounded here, as in the plan */
-        weights[k] = (int16_t)(weight + 0.5);
-        sum += weights[k];
-        if (weights[k] > weights[largest]) {
-            largest = k;
+        int16_t rounded = (int16_t)(weight + 0.5);
+        *weights = rounded;
+        sum += rounded;
+        if (rounded > most) {
+            most = rounded;
+            largest = weights;
         }
     }
-    weights[largest] = (int16_t)(weights[largest] + WEIGHT_ONE - sum);
+    *largest = (int16_t)(most + WEIGHT_ONE - sum);
+}
+
+/* The pixels around output pixel i of the axis and their weights; none if its centre is outside the source. */
+static void plan_pixel(cascade_axis *axis, size_t i, double centre, double support, size_t source) {
+    axis->first[i] = 0;
+    axis->count[i] = 0;
+    if (!(centre >= 0.0 && centre < (double)source)) {
+        return;
+    }
+    /* pixel j takes part while |j + 0.5 - centre| < support */
+    double low = floor(centre - support - 0.5) + 1.0;
+    double high = ceil(centre + support - 0.5) - 1.0;
+    if (low < 0.0) {
+        low = 0.0;
+    }
+    if (high > (double)source - 1.0) {
+        high = (double)source - 1.0;
+    }
+    int32_t count = (int32_t)(high - low) + 1;
+    if (count > (int32_t)axis->taps) {
+        count = (int32_t)axis->taps;
+    }
+    axis->first[i] = (int32_t)low;
+    axis->count[i] = count;
+    axis->most = (size_t)count > axis->most ? (size_t)count : axis->most;
+    quantise(centre, support, (int32_t)low, count, axis->weights + i * axis->pixel_step, axis->tap_step);
 }
 
 void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
-                       size_t taps) {
+                       size_t taps, int by_tap) {
     char *bytes = memory;
     axis->size = size;
     axis->taps = taps;
+    axis->most = 0;
+    axis->pixel_step = by_tap ? 1 : taps;
+    axis->tap_step = by_tap ? size : 1;
     axis->first = (int32_t *)bytes;
     axis->count = (int32_t *)(bytes + align_up(size * sizeof(int32_t)));
     axis->weights = (int16_t *)(bytes + 2 * align_up(size * sizeof(int32_t)));
+    memset(axis->weights, 0, size * taps * sizeof(int16_t));
 
     double scale = extent / (double)size;
     double support = scale > 1.0 ? scale : 1.0;
     for (size_t i = 0; i < size; i++) {
         /* rounded before it is added, also where a compiler would fuse the two: the same bytes everywhere */
         volatile double offset = ((double)i + 0.5) * scale;
-        double centre = start + offset;
-        axis->first[i] = 0;
-        axis->count[i] = 0;
-        if (!(centre >= 0.0 && centre < (double)source)) {
-            continue;
-        }
-        /* pixel j takes part while |j + 0.5 - centre| < support */
-        double low = floor(centre - support - 0.5) + 1.0;
-        double high = ceil(centre + support - 0.5) - 1.0;
-        if (low < 0.0) {
-            low = 0.0;
-        }
-        if (high > (double)source - 1.0) {
-            high = (double)source - 1.0;
-        }
-        int32_t count = (int32_t)(high - low) + 1;
-        if (count > (int32_t)taps) {
-            count = (int32_t)taps;
-        }
-        axis->first[i] = (int32_t)low;
-        axis->count[i] = count;
-        quantise(centre, support, (int32_t)low, count, axis->weights + i * taps);
+        plan_pixel(axis, i, start + offset, support, source);
     }
 }
 
@@ -106,7 +118,8 @@ size_t cascade_resample_workspace(double extent_x, double extent_y, size_t sourc
     double columns = extent_x + 2.0 * (double)cascade_axis_taps(extent_x, width);
     size_t row = columns < (double)source_width ? (size_t)columns + 1 : source_width;
     return cascade_axis_bytes(width, cascade_axis_taps(extent_x, width)) +
-           cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) + align_up(row * CASCADE_CHANNELS + 1);
+           cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) +
+           align_up((row + cascade_axis_taps(extent_x, width)) * CASCADE_CHANNELS + 1);
 }
 
 void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
@@ -115,14 +128,15 @@ void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size
     size_t taps_x = cascade_axis_taps(extent_x, width), taps_y = cascade_axis_taps(extent_y, height);
     char *bytes = workspace;
     cascade_axis columns, rows;
-    cascade_axis_plan(&columns, bytes, box[0], extent_x, image_width, width, taps_x);
+    cascade_axis_plan(&columns, bytes, box[0], extent_x, image_width, width, taps_x, 1);
     bytes += cascade_axis_bytes(width, taps_x);
-    cascade_axis_plan(&rows, bytes, box[1], extent_y, image_height, height, taps_y);
+    cascade_axis_plan(&rows, bytes, box[1], extent_y, image_height, height, taps_y, 0);
     uint8_t *blended = (uint8_t *)(bytes + cascade_axis_bytes(height, taps_y));
 
     size_t from, to, stride = image_width * CASCADE_CHANNELS;
     used_range(&columns, &from, &to);
-    blended[(to - from) * CASCADE_CHANNELS] = 0; /* read with the last pixel, and not used */
+    /* read beside the last pixels, with a weight of 0 or none */
+    memset(blended + (to - from) * CASCADE_CHANNELS, 0, columns.most * CASCADE_CHANNELS + 1);
     for (size_t i = 0; i < width; i++) {
         columns.first[i] -= columns.count[i] ? (int32_t)from : 0;
     }
@@ -134,6 +148,6 @@ void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size
         const uint8_t *source = image + (size_t)rows.first[y] * stride + from * CASCADE_CHANNELS;
         kernels->blend_rows(source, stride, rows.weights + y * taps_y, (size_t)rows.count[y], blended,
                             (to - from) * CASCADE_CHANNELS);
-        kernels->blend_columns(blended, columns.first, columns.count, columns.weights, taps_x, out, width);
+        kernels->blend_columns(blended, columns.first, columns.weights, columns.most, out, width);
     }
 }
