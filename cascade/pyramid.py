@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,20 @@ class Pyramid:
     scales: np.ndarray
 
 
-def build_pyramid(
-    image: np.ndarray, sizes: list[tuple[int, int]], workspace: _native.Workspace | None = None, simd: str | None = None
-) -> Pyramid:
+# Makes an image (height, width, 3) uint8 of another size: (image, width, height) → image.
+Resize = Callable[[np.ndarray, int, int], np.ndarray]
+
+
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The whole image (h, w, 3) uint8 resampled to (height, width, 3)."""
+    return _native.resample(image, (0, 0, image.shape[1], image.shape[0]), width, height)
+
+
+def build_pyramid(image: np.ndarray, sizes: list[tuple[int, int]], resize: Resize = resize) -> Pyramid:
     """The pyramid of an image (height, width, 3) uint8 with levels of ``sizes`` (width, height), each from the last."""
     images = [image]
     for width, height in sizes:
-        last = images[-1]
-        images.append(_native.resample(last, (0, 0, last.shape[1], last.shape[0]), width, height, workspace, simd))
+        images.append(resize(images[-1], width, height))
     height, width = image.shape[:2]
     return Pyramid(images, np.array([(i.shape[1] / width, i.shape[0] / height) for i in images]))
 

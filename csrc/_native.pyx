@@ -41,7 +41,7 @@ cdef extern from "cascade.h" nogil:
                                       size_t height)
     void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width,
                           size_t image_height, const double *box, uint8_t *out, size_t width, size_t height,
-                          void *workspace)
+                          size_t first, size_t end, void *workspace)
     void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t *map, uint8_t *out, size_t size)
     void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               float *packed)
@@ -188,24 +188,30 @@ cdef bint placeable(boxes):
     return bool(np.isfinite(boxes).all() and (np.abs(boxes) < MAX_SIDE).all() and (boxes[:, 2:] > boxes[:, :2]).all())
 
 
-def resample(image, box, width, height, Workspace workspace=None, level=None):
-    """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels."""
+def resample(image, box, width, height, Workspace workspace=None, level=None, out=None, first=0, rows=None):
+    """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels, or some rows of it into ``out``."""
     image = check_image(image)
-    cdef size_t columns = whole("width", width, 1, MAX_SIDE), rows = whole("height", height, 1, MAX_SIDE)
+    cdef size_t columns = whole("width", width, 1, MAX_SIDE), lines = whole("height", height, 1, MAX_SIDE)
     corners = numbers(box, "box", np.float64)
     if corners.shape != (4,) or not placeable(corners[None]):
         raise ValueError(f"box: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels, got {box!r}")
     cdef const double[::1] edges = corners
     workspace = workspace or Workspace()
     cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-    out = np.empty((rows, columns, 3), np.uint8)
+    if out is None:
+        out = np.empty((lines, columns, 3), np.uint8)
+    elif check_image(out) is not out or out.shape != (lines, columns, 3) or not out.flags.writeable:
+        raise ValueError(f"out: expected a uint8 array ({lines}, {columns}, 3) to write to, got {describe(out)}")
+    cdef size_t begin = whole("first", first, 0, lines), end = lines
+    if rows is not None:
+        end = min(lines, begin + <size_t>whole("rows", rows, 0, MAX_SIDE))
     cdef const uint8_t[:, :, ::1] source = image
     cdef uint8_t[:, :, ::1] target = out
     cdef void *memory = workspace.at_least(cascade_resample_workspace(
-        edges[2] - edges[0], edges[3] - edges[1], source.shape[1], columns, rows))
+        edges[2] - edges[0], edges[3] - edges[1], source.shape[1], columns, lines))
     with nogil:
         cascade_resample(kernels, &source[0, 0, 0], source.shape[1], source.shape[0], &edges[0], &target[0, 0, 0],
-                         columns, rows, memory)
+                         columns, lines, begin, end, memory)
     return out
 
 
@@ -322,7 +328,7 @@ cdef class Crops:
                          self.size)
         else:
             cascade_resample(kernels, <const uint8_t *>self.pixels[k], self.widths[k], self.heights[k],
-                             &self.edges[i, 0], out, self.size, self.size, workspace)
+                             &self.edges[i, 0], out, self.size, self.size, 0, self.size, workspace)
 
     cdef all(self, Workspace workspace, level):
         cdef const cascade_kernels *kernels = kernels_of(level or default_level())

@@ -106,9 +106,11 @@ void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double ex
 
 /* Bytes of workspace to resample boxes of at most extent_x by extent_y pixels to width by height. */
 size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height);
-/* Resamples box (x1, y1, x2, y2, any part may lie outside) of an image to width * height, vertical pass first. */
+/* Resamples box (x1, y1, x2, y2, any part may lie outside) of an image to width * height, vertical pass first. Only rows
+ * [first, end) are made; `out` is the first row of the whole. */
 void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
-                      const double box[4], uint8_t *out, size_t width, size_t height, void *workspace);
+                      const double box[4], uint8_t *out, size_t width, size_t height, size_t first, size_t end,
+                      void *workspace);
 
 /* ---- warp.c ---------------------------------------------------------------------------------------------- */
 

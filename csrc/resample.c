@@ -123,7 +123,8 @@ size_t cascade_resample_workspace(double extent_x, double extent_y, size_t sourc
 }
 
 void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
-                      const double box[4], uint8_t *out, size_t width, size_t height, void *workspace) {
+                      const double box[4], uint8_t *out, size_t width, size_t height, size_t first, size_t end,
+                      void *workspace) {
     double extent_x = box[2] - box[0], extent_y = box[3] - box[1];
     size_t taps_x = cascade_axis_taps(extent_x, width), taps_y = cascade_axis_taps(extent_y, height);
     char *bytes = workspace;
@@ -140,7 +141,8 @@ void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size
     for (size_t i = 0; i < width; i++) {
         columns.first[i] -= columns.count[i] ? (int32_t)from : 0;
     }
-    for (size_t y = 0; y < height; y++, out += width * CASCADE_CHANNELS) {
+    out += first * width * CASCADE_CHANNELS;
+    for (size_t y = first; y < end; y++, out += width * CASCADE_CHANNELS) {
         if (rows.count[y] == 0) {
             memset(out, CASCADE_OUTSIDE, width * CASCADE_CHANNELS);
             continue;

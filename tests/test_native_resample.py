@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photos import portrait
 
 from cascade import _native
 
@@ -157,6 +158,35 @@ def test_views_and_read_only_images_will_do(level: str) -> None:
             _native.resample(view, (0, 0, width, height), 9, 8, level=level),
             _native.resample(view.copy(), (0, 0, width, height), 9, 8, level=level),
         )
+
+
+@pytest.mark.parametrize("level", _native.levels())
+def test_bands_joined_are_the_whole(level: str) -> None:
+    image = portrait()
+    whole = _native.resample(image, (3, 5, 400, 410), 211, 173, level=level)
+    joined = np.zeros_like(whole)
+    for first in range(0, 173, 50):
+        made = _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, joined, first, 50)
+        assert made is joined
+    np.testing.assert_array_equal(joined, whole)
+    untouched = np.full_like(whole, 7)
+    _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, untouched, 20, 0)
+    assert (untouched == 7).all()
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((4, 5, 3), np.float32),
+        np.zeros((5, 4, 3), np.uint8),
+        np.zeros((4, 10, 3), np.uint8)[:, ::2],
+        np.frombuffer(bytes(60), np.uint8).reshape(4, 5, 3),
+        "out",
+    ],
+)
+def test_what_cannot_be_written_to_is_named(out: object) -> None:
+    with pytest.raises(ValueError, match="out|image"):
+        _native.resample(portrait(), (0, 0, 50, 40), 5, 4, out=out)  # type: ignore[arg-type]
 
 
 def test_a_workspace_grows_and_is_reused() -> None:

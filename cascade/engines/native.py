@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 # Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
 ROWS_PER_PIECE = 48
 CROPS_PER_PIECE = 64
+# Pixels of a band of a pyramid level; a thread that makes fewer is not worth waking.
+SMALLEST_BAND = 16_384
 
 
 class NativeEngine:
@@ -39,10 +41,21 @@ class NativeEngine:
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
-        workspace = self._borrow()
-        pyramid = build_pyramid(image, sizes, workspace, self.level)
-        self._workspaces.append(workspace)
-        return pyramid
+        return build_pyramid(image, sizes, self._resize)
+
+    def _resize(self, image: np.ndarray, width: int, height: int) -> np.ndarray:
+        """The image at another size, in bands for the threads if it is worth their while."""
+        whole, level = (0, 0, image.shape[1], image.shape[0]), np.empty((height, width, 3), np.uint8)
+        bands = self.threads if width * height >= SMALLEST_BAND * self.threads else 1
+        rows = -(-height // bands)
+
+        def band(first: int) -> None:
+            workspace = self._borrow()
+            _native.resample(image, whole, width, height, workspace, self.level, level, first, rows)
+            self._workspaces.append(workspace)
+
+        self._map(band, range(0, height, rows))
+        return level
 
     def slide(self, level: Any, threshold: float) -> np.ndarray:
         """See `cascade.engines.Engine.slide`."""

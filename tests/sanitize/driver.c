@@ -88,7 +88,9 @@ static uint8_t *resampled(const cascade_kernels *level, const uint8_t *image, si
     void *workspace = exactly(cascade_resample_workspace((box[2] - box[0]) * (1 + spare), (box[3] - box[1]) * (1 + spare),
                                                          width + (size_t)(100 * spare), columns, rows));
     uint8_t *out = exactly(columns * rows * 3);
-    cascade_resample(level, image, width, height, box, out, columns, rows, workspace);
+    size_t cut = chance(rows + 1); /* in two bands, either of which may be empty */
+    cascade_resample(level, image, width, height, box, out, columns, rows, cut, rows, workspace);
+    cascade_resample(level, image, width, height, box, out, columns, rows, 0, cut, workspace);
     free(workspace);
     return out;
 }
