@@ -1,1 +1,7 @@
-"""Speed: `python -m benchmarks fps`, and the pytest-benchmark cases of the kernels."""
+"""Speed: ``python -m benchmarks --help`` from a clone, and ``pytest benchmarks/bench_kernels.py``.
+
+    fps        milliseconds, arithmetic and memory of a detection, beside peers in the same run
+    scaling    time against pixels, smallest face, number of faces and threads
+
+``fps`` needs what the package itself needs, and torch for GPUs; the picture of ``scaling`` needs matplotlib.
+"""

@@ -1,38 +1,30 @@
-"""python -m benchmarks fps [--image FILE …] [--peer NAME=PYTHON …]"""
+"""``python -m benchmarks fps`` and ``python -m benchmarks scaling``; see their --help."""
 
 from __future__ import annotations
 
-import argparse
+import shlex
+import subprocess
 import sys
-from importlib.resources import as_file, files
-from pathlib import Path
+from collections.abc import Sequence
 
-from benchmarks.fps import run
+from benchmarks.arguments import parser
+from benchmarks.commands import execute_fps, execute_scaling
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs one command; returns the exit status."""
-    top = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of the detector.")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    fps = commands.add_parser("fps", help="milliseconds for a photo, beside peers in the same run")
-    fps.add_argument("--image", type=Path, action="append", help="photo to time (default: the bundled portrait)")
-    fps.add_argument("--min-face", type=int, default=20)
-    fps.add_argument("--threads", type=int, default=1)
-    fps.add_argument("--runs", type=int, default=15, help="paired runs; medians are printed")
-    fps.add_argument("--weights", help="shipped set or folder")
-    fps.add_argument(
-        "--peer",
-        action="append",
-        default=[],
-        metavar="NAME=PYTHON",
-        help="facenet-pytorch, mtcnn-runtime or yunet, and the interpreter that has it",
-    )
-    arguments = top.parse_args(argv)
-    peers = dict(peer.split("=", 1) for peer in arguments.peer)
-    with as_file(files("cascade") / "data" / "astronaut.jpg") as portrait:
-        images = arguments.image or [portrait]
-        run(images, peers, arguments.min_face, arguments.threads, arguments.runs, arguments.weights)
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 1 where a photo or a peer failed, or 2 after a line on what is wrong.
+
+    Raises SystemExit where argparse ends the program: with status 2 for options that it does not take.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = parser().parse_args(given)
+    args.command_line = shlex.join(["python", "-m", "benchmarks", *given])
+    try:
+        return execute_fps(args) if args.command == "fps" else execute_scaling(args)
+    except (ValueError, TypeError, OSError, ImportError, subprocess.SubprocessError) as error:
+        # WeightsError and ImageError are ValueErrors; each message says what to look at
+        print(f"python -m benchmarks {args.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

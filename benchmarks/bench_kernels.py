@@ -1,4 +1,8 @@
-"""Times of the kernels by instruction level: `pytest benchmarks/bench_kernels.py`."""
+"""Times of every kernel of `cascade._native`, by instruction level: `pytest benchmarks/bench_kernels.py`.
+
+Kernels that are the same code at every level are timed once. Add `--benchmark-group-by=group` to see levels side by
+side, `-k avx2` for one level. The inputs are random, since times do not depend on them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.random_layers import random_layers
 from cascade import _native
 from cascade.architectures import ARCHITECTURES, Architecture
 
@@ -14,34 +19,69 @@ LEVELS = _native.levels()
 RANDOM = np.random.default_rng(1)
 PHOTO = RANDOM.integers(0, 256, (480, 640, 3), np.uint8)
 
+# A pyramid as P-Net's: the photo and levels each 0.709 of the one before.
+SIDES = [(round(480 * 0.709**k), round(640 * 0.709**k)) for k in range(8)]
+PYRAMID = [RANDOM.integers(0, 256, (*sides, 3), np.uint8) for sides in SIDES]
+SCALES = np.array([(columns / 640, rows / 480) for rows, columns in SIDES])
 
-def network(architecture: Architecture, level: str) -> Any:
-    """The network with random weights: times do not depend on them."""
-    layers: list[dict[str, Any]] = []
-    channels = 3
-    for layer in architecture.layers:
-        if layer.kind == "pool":
-            layers.append({"kind": "pool", "kernel": layer.kernel, "stride": layer.stride})
-            continue
-        shape = (layer.channels, channels, layer.kernel, layer.kernel)
-        weight = RANDOM.standard_normal(shape).astype(np.float32) / np.sqrt(np.prod(shape[1:]))
-        bias = slope = np.zeros(layer.channels, np.float32)
-        layers.append({"kind": "conv", "stride": layer.stride, "weight": weight, "bias": bias, "slope": slope})
-        channels = layer.channels
-    return _native.Network(layers, architecture.input_size, level)
+CROPS = 64
+BOXES = 2000
+
+
+def network(architecture: Architecture, level: str) -> _native.Network:
+    """The network with random weights, packed for a level."""
+    return _native.Network(random_layers(architecture), architecture.input_size, level)
+
+
+def boxes(count: int, smallest: float, largest: float) -> np.ndarray:
+    """Square boxes (count, 4) float32 of sides from ``smallest`` to ``largest`` pixels, inside the photo."""
+    corners = RANDOM.uniform(0, [640 - largest, 480 - largest], (count, 2))
+    return np.concatenate([corners, corners + RANDOM.uniform(smallest, largest, (count, 1))], axis=1, dtype=np.float32)
+
+
+def crop_maps(count: int, size: int) -> np.ndarray:
+    """Maps (count, 2, 3) from the photo to upright crops of squares of 30 to 120 pixels, turned by up to 30°."""
+    turn, scale = RANDOM.uniform(-0.5, 0.5, count), size / RANDOM.uniform(30, 120, count)
+    maps = np.zeros((count, 2, 3))
+    maps[:, 0, 0] = maps[:, 1, 1] = scale * np.cos(turn)
+    maps[:, 0, 1], maps[:, 1, 0] = -scale * np.sin(turn), scale * np.sin(turn)
+    centres = RANDOM.uniform(100, 380, (count, 2, 1))
+    maps[:, :, 2:] = size / 2 - maps[:, :, :2] @ centres
+    return maps
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.benchmark(group="resample 640x480 to 384x288")
-def test_resample(benchmark: Any, level: str) -> None:
+@pytest.mark.parametrize(("width", "height"), [(384, 288), (453, 340), (1280, 960)])
+def test_resample(benchmark: Any, width: int, height: int, level: str) -> None:
+    benchmark.group = f"resample 640x480 to {width}x{height}"
     workspace = _native.Workspace()
-    benchmark(_native.resample, PHOTO, (0, 0, 640, 480), 384, 288, workspace, level)
+    benchmark(_native.resample, PHOTO, (0, 0, 640, 480), width, height, workspace, level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("size", [32, 56])
+def test_cut(benchmark: Any, size: int, level: str) -> None:
+    benchmark.group = f"cut {CROPS} crops of {size} pixels"
+    places, workspace = boxes(CROPS, 30, 120), _native.Workspace()
+    benchmark(_native.cut, PYRAMID, SCALES, places, size, workspace, level)
+
+
+@pytest.mark.benchmark(group=f"warp {CROPS} crops of 56 pixels")
+def test_warp(benchmark: Any) -> None:
+    benchmark(_native.warp, PYRAMID, SCALES, crop_maps(CROPS, 56), 56)
+
+
+@pytest.mark.parametrize("kind", ["boxes", "maps"])
+def test_crops(benchmark: Any, kind: str) -> None:
+    benchmark.group = f"place {CROPS} crops given as {kind}"
+    places = boxes(CROPS, 30, 120) if kind == "boxes" else crop_maps(CROPS, 56)
+    benchmark(_native.Crops, PYRAMID, SCALES, places, 56)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
-def test_pnet_slide(benchmark: Any, family: str, level: str) -> None:
-    benchmark.group = f"{family} pnet over 384x288"
+def test_slide(benchmark: Any, family: str, level: str) -> None:
+    benchmark.group = f"slide {family} pnet over 384x288"
     architecture = ARCHITECTURES[family]["pnet"]
     image, workspace = PHOTO[:288, :384].copy(), _native.Workspace()
     benchmark(network(architecture, level).slide, image, architecture.padding, 1e9, workspace)
@@ -51,23 +91,68 @@ def test_pnet_slide(benchmark: Any, family: str, level: str) -> None:
 @pytest.mark.parametrize("stage", ["rnet", "onet"])
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 def test_forward(benchmark: Any, family: str, stage: str, level: str) -> None:
-    benchmark.group = f"{family} {stage}, 64 crops"
+    benchmark.group = f"forward {family} {stage}, {CROPS} crops"
     runner, workspace = network(ARCHITECTURES[family][stage], level), _native.Workspace()
-    crops = RANDOM.integers(0, 256, (64, runner.input_size, runner.input_size, 3), np.uint8)
+    crops = RANDOM.integers(0, 256, (CROPS, runner.input_size, runner.input_size, 3), np.uint8)
     benchmark(runner.forward, crops, workspace)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.benchmark(group="64 crops of 48 pixels")
-def test_cut(benchmark: Any, level: str) -> None:
-    corners = RANDOM.uniform(0, 400, (64, 2))
-    boxes = np.concatenate([corners, corners + RANDOM.uniform(30, 120, (64, 1))], axis=1)
-    benchmark(_native.cut, [PHOTO], [[1.0, 1.0]], boxes, 48, _native.Workspace(), level)
+@pytest.mark.parametrize("stage", ["rnet", "onet"])
+@pytest.mark.parametrize("family", sorted(ARCHITECTURES))
+def test_judge(benchmark: Any, family: str, stage: str, level: str) -> None:
+    benchmark.group = f"judge {family} {stage}, {CROPS} crops of a pyramid"
+    runner, workspace = network(ARCHITECTURES[family][stage], level), _native.Workspace()
+    crops = _native.Crops(PYRAMID, SCALES, boxes(CROPS, 30, 120), runner.input_size)
+    benchmark(runner.judge, crops, workspace)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.benchmark(group="nms of 2000 boxes")
-def test_nms(benchmark: Any, level: str) -> None:
-    corners = RANDOM.uniform(0, 600, (2000, 2))
-    boxes = np.concatenate([corners, corners + RANDOM.uniform(20, 80, (2000, 1))], axis=1).astype(np.float32)
-    benchmark(_native.nms, boxes, RANDOM.random(2000).astype(np.float32), 0.5, "union", level)
+@pytest.mark.parametrize("stage", ["pnet", "rnet", "onet"])
+def test_network(benchmark: Any, stage: str, level: str) -> None:
+    benchmark.group = f"pack the weights of default {stage}"
+    architecture = ARCHITECTURES["default"][stage]
+    benchmark(_native.Network, random_layers(architecture), architecture.input_size, level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("mode", ["union", "min"])
+def test_nms(benchmark: Any, mode: Any, level: str) -> None:
+    benchmark.group = f"nms of {BOXES} boxes, {mode}"
+    scores = RANDOM.random(BOXES, np.float32)
+    benchmark(_native.nms, boxes(BOXES, 20, 80), scores, 0.5, mode, level)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.5], ids=["linear", "gaussian"])
+def test_soft_nms(benchmark: Any, sigma: float) -> None:
+    benchmark.group = f"soft_nms of {BOXES // 4} boxes"
+    scores = RANDOM.random(BOXES // 4, np.float32)
+    benchmark(_native.soft_nms, boxes(BOXES // 4, 20, 80), scores, 0.3, sigma)
+
+
+@pytest.mark.parametrize("square", [False, True], ids=["plain", "square"])
+def test_calibrate(benchmark: Any, square: bool) -> None:
+    benchmark.group = f"calibrate {BOXES} boxes"
+    offsets = RANDOM.normal(0, 0.1, (BOXES, 4)).astype(np.float32)
+    benchmark(_native.calibrate, boxes(BOXES, 20, 80), offsets, square)
+
+
+@pytest.mark.benchmark(group=f"clip {BOXES} boxes")
+def test_clip(benchmark: Any) -> None:
+    benchmark(_native.clip, boxes(BOXES, 20, 80), 600, 440)
+
+
+@pytest.mark.benchmark(group=f"snap {BOXES} boxes")
+def test_snap(benchmark: Any) -> None:
+    benchmark(_native.snap, boxes(BOXES, 20, 80))
+
+
+@pytest.mark.benchmark(group=f"choose_levels of {BOXES} boxes")
+def test_choose_levels(benchmark: Any) -> None:
+    benchmark(_native.choose_levels, SCALES, boxes(BOXES, 20, 80), 32)
+
+
+@pytest.mark.benchmark(group="grid")
+def test_grid(benchmark: Any) -> None:
+    architecture = ARCHITECTURES["default"]["pnet"]
+    benchmark(network(architecture, LEVELS[0]).grid, 640, 480, architecture.padding)

@@ -1,132 +1,152 @@
-"""Milliseconds and frames a second of the detector, beside peers in the same run.
+"""Milliseconds and frames a second of the detector on photos, beside peers in the same run.
 
-Ours and every peer detect in alternation, so that a machine that slows down slows all of them; ratios are medians of
-the pairs. A ratio counts only if every face that the peer finds is found.
+Ours and every peer detect in alternation in the very same pixels, so that a machine that slows down slows all of
+them; ratios are medians over the pairs. A ratio counts only if every face that the peer finds is found.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
-import subprocess
-import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
 
-from cascade import _native
-from cascade.boxes import iou
+from benchmarks.peers import Peer, PeerError
+from benchmarks.scenes import letterbox, scene
+from benchmarks.timing import Timing
 from cascade.detect import Detector
-from cascade.images import read_image
+from cascade.images import RGBImage, read_image
+from cascade.weights import DetectorWeights
+from eval.work import CountingDetector
 
-SAME_FACE_IOU = 0.5
+__all__ = ["OURS", "SCENE_SIZE", "Measured", "Settings", "load", "measure", "missing_device"]
+
+OURS = "cascade"
+SCENE_SIZE = (640, 480)
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Times of one detector on one photo, in milliseconds, and the boxes (n, 4) that it found."""
+class Settings:
+    """How our detector runs, and how often: see `cascade.detect.Detector`. ``min_face`` is in pixels."""
 
-    name: str
-    times: list[float]
-    boxes: np.ndarray
+    device: str = "cpu"
+    engine: str = "native"
+    threads: int = 1
+    min_face: float = 20
+    runs: int = 15
 
-    @property
-    def median(self) -> float:
-        """The median time."""
-        return statistics.median(self.times)
+    def detector(self, weights: DetectorWeights, kind: type[Detector] = Detector) -> Detector:
+        """A detector with these settings. torch is held to ``threads`` too, in the whole process."""
+        if self.engine == "torch":
+            import torch
 
-    @property
-    def p95(self) -> float:
-        """The time that 95 % of the runs stay below."""
-        return float(np.percentile(self.times, 95))
-
-
-class Peer:
-    """A peer detector served by `benchmarks/peer_worker.py` in another interpreter."""
-
-    def __init__(self, name: str, python: str, image: Path, min_face: int, threads: int) -> None:
-        self.name = name
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        worker = Path(__file__).with_name("peer_worker.py")
-        self.process = subprocess.Popen(
-            [python, str(worker), name, str(image), str(min_face), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
+            torch.set_num_threads(self.threads)
+        return kind(
+            min_face=self.min_face,
+            engine="torch" if self.engine == "torch" else "native",
+            threads=self.threads,
+            weights=weights,
+            device=self.device,
         )
-        self._answer()
 
-    def detect(self) -> tuple[float, np.ndarray]:
-        """Milliseconds and boxes of one detection."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        return float(answer["ms"]), np.array(answer["boxes"], np.float32).reshape(-1, 4)
 
-    def close(self) -> None:
-        """Ends the worker."""
-        self.process.communicate()
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One photo's results: its size in pixels, our timing first, then those of the peers that worked.
 
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None and self.process.stderr is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"peer {self.name} failed:\n{self.process.stderr.read()[-2000:]}")
-        return dict(json.loads(line))
+    ``gflop`` is what our networks computed for one detection, in billions of operations, two for each multiply-add
+    that the networks' definitions ask for. ``failures`` says in a line each which peers failed.
+    """
+
+    photo: str
+    width: int
+    height: int
+    gflop: float
+    timings: list[Timing]
+    failures: list[str] = field(default_factory=list)
+
+    def share_of(self, gflops: float) -> float:
+        """Our arithmetic over the median time, as a share of a peak in GFLOP/s."""
+        return self.gflop / (1e-3 * self.timings[0].median) / gflops
+
+
+def missing_device(device: str) -> str | None:
+    """Why nothing can be measured on "cuda" here, in a line, or None if it can. "cpu" is always there."""
+    if device == "cpu":
+        return None
+    try:
+        import torch
+    except ImportError:
+        return 'no GPU was measured: torch is not installed (pip install "cascade-faces[train]")'
+    if torch.cuda.is_available():
+        return None
+    return f"no GPU was measured: torch {torch.__version__} finds no CUDA device here"
+
+
+def load(source: str | Path, size: tuple[int, int] | None) -> tuple[str, RGBImage]:
+    """Name and pixels of a scene (a `str` of `benchmarks.scenes.SCENES`) or a photo's file (a `Path`).
+
+    With a ``size`` (width, height) in pixels a scene is composed at it and a photo letterboxed to it; without, a
+    scene has 640 × 480 and a photo its own. Raises `cascade.images.ImageError` for a file that is no photo.
+    """
+    if isinstance(source, str):
+        return source, scene(source, *(size or SCENE_SIZE)).image
+    image = read_image(source)
+    return source.name, letterbox(image, *size) if size else image
 
 
 def measure(
-    image: Path, detector: Detector, peers: dict[str, str], min_face: int, threads: int, runs: int
-) -> list[Timing]:
-    """Our timing first, then each peer's; detections alternate. ``peers`` maps a name to its interpreter."""
-    pixels = read_image(image)
-    workers = [Peer(name, python, image, min_face, threads) for name, python in peers.items()]
-    times: dict[str, list[float]] = {name: [] for name in ("cascade", *peers)}
-    boxes: dict[str, np.ndarray] = {"cascade": detector.detect(pixels).boxes}
-    for _ in range(runs):
-        started = time.perf_counter()
-        detector.detect(pixels)
-        times["cascade"].append(1e3 * (time.perf_counter() - started))
-        for worker in workers:
-            spent, boxes[worker.name] = worker.detect()
-            times[worker.name].append(spent)
-    for worker in workers:
-        worker.close()
-    return [Timing(name, times[name], boxes[name]) for name in times]
+    name: str,
+    image: RGBImage,
+    settings: Settings,
+    weights: DetectorWeights,
+    peers: Sequence[Peer] = (),
+    after_each: Callable[[], object] = lambda: None,
+) -> Measured:
+    """Times our detector and the peers in turn on an image (height, width, 3) uint8 RGB.
+
+    Each detects once before, untimed. ``after_each`` is called after every round. A peer that fails is left out.
+    """
+    counting = settings.detector(weights, CountingDetector)
+    assert isinstance(counting, CountingDetector)
+    boxes = counting.detect(image).boxes
+    detector = settings.detector(weights)
+    detector.detect(image)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "photo.png")
+        ready, failures = _open(peers, file, image, settings.min_face)
+        ours = Timing(OURS, [], boxes)
+        theirs = {peer: Timing(peer.name, [], np.empty((0, 4), np.float32)) for peer in ready}
+        for _ in range(settings.runs):
+            started = time.perf_counter()
+            detector.detect(image)
+            ours.times.append(1e3 * (time.perf_counter() - started))
+            for peer in list(theirs):
+                try:
+                    spent, found = peer.detect()
+                    theirs[peer] = Timing(peer.name, [*theirs[peer].times, spent], found)
+                except PeerError as error:
+                    failures.append(str(error))
+                    del theirs[peer]
+            after_each()
+    height, width = image.shape[:2]
+    return Measured(name, width, height, counting.gflop, [ours, *theirs.values()], failures)
 
 
-def shared_faces(ours: Timing, peer: Timing) -> int:
-    """Faces of the peer that we find too."""
-    if not len(ours.boxes) or not len(peer.boxes):
-        return 0
-    return int((iou(peer.boxes, ours.boxes).max(axis=1) >= SAME_FACE_IOU).sum())
-
-
-def report(image: Path, timings: list[Timing]) -> str:
-    """A table of one photo's timings."""
-    ours = timings[0]
-    lines = [f"{image.name}: level {_native.default_level()}, {len(ours.times)} paired runs"]
-    lines.append(f"{'':18}{'median ms':>10}{'p95':>9}{'fps':>8}{'faces':>7}{'ratio':>8}  faces shared")
-    for timing in timings:
-        pairs = [theirs / mine for theirs, mine in zip(timing.times, ours.times, strict=True)]
-        ratio = "" if timing is ours else f"{statistics.median(pairs):7.1f}x"
-        same = "" if timing is ours else f"  {shared_faces(ours, timing)} of {len(timing.boxes)}"
-        lines.append(
-            f"{timing.name:18}{timing.median:10.1f}{timing.p95:9.1f}{1e3 / timing.median:8.1f}"
-            f"{len(timing.boxes):7d}{ratio:>8}{same}"
-        )
-    return "\n".join(lines)
-
-
-def run(images: list[Path], peers: dict[str, str], min_face: int, threads: int, runs: int, weights: str | None) -> None:
-    """Times every photo and prints a table for each."""
-    detector = Detector(min_face=min_face, threads=threads, weights=weights)
-    for image in images:
-        print(report(image, measure(image, detector, peers, min_face, threads, runs)), file=sys.stdout)
+def _open(peers: Sequence[Peer], file: Path, image: RGBImage, min_face: float) -> tuple[list[Peer], list[str]]:
+    """Show every peer the image, losslessly; return those that take it, and why the others do not."""
+    ready: list[Peer] = []
+    failures: list[str] = []
+    if peers and not cv2.imwrite(str(file), image[..., ::-1]):
+        raise OSError(f"cannot write {file}")
+    for peer in peers:
+        try:
+            peer.open(file, min_face)
+            ready.append(peer)
+        except PeerError as error:
+            failures.append(str(error))
+    return ready, failures

@@ -46,10 +46,10 @@ class CountingDetector(Detector):
         self.multiply_adds["onet"] += len(candidates) * self.weights["onet"].architecture.multiply_adds()
         return super().output(pyramid, candidates, width, height)
 
-    def sharpen(self, pyramid: Pyramid, boxes: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
         """See `Detector.sharpen`."""
-        self.multiply_adds["lnet"] += len(boxes) * self.weights["lnet"].architecture.multiply_adds()
-        return super().sharpen(pyramid, boxes, landmarks)
+        self.multiply_adds["lnet"] += len(landmarks) * self.weights["lnet"].architecture.multiply_adds()
+        return super().sharpen(pyramid, landmarks)
 
 
 def sliding_multiply_adds(network: Architecture, width: int, height: int) -> int:

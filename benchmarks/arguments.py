@@ -1,0 +1,129 @@
+"""The options of ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks.peers import PEERS
+from benchmarks.scenes import LARGEST_SIDE, SCENES
+
+__all__ = ["parser", "peer", "size"]
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An ArgumentParser that says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the message and exits with status 2."""
+        print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of both commands; ``command`` of what it parses is "fps" or "scaling"."""
+    top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside peers in the same run"))
+    scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
+    _add_scaling(scaling)
+    return top
+
+
+def _add_fps(fps: argparse.ArgumentParser) -> None:
+    fps.description = (
+        "Times the detector, one table row a photo: by default on scenes with 0, 1, 6 and 26 faces made of a bundled "
+        "portrait. Exit status: 0, 1 if a photo or a peer failed, 2 for wrong options."
+    )
+    fps.add_argument("--image", type=Path, action="append", default=[], metavar="FILE", help="photo to time")
+    fps.add_argument("--scene", action="append", default=[], choices=tuple(SCENES), help="scene to time")
+    fps.add_argument(
+        "--size", type=size, metavar="WxH", help="letterbox photos and compose scenes at this size (scenes: 640x480)"
+    )
+    fps.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
+    fps.add_argument("--engine", choices=("native", "torch"), help="(default: native, on cuda torch)")
+    fps.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
+    fps.add_argument("--threads", type=_threads, default=1, help="for ours and peers (default: 1)")
+    _add_common(fps, runs=15)
+    fps.add_argument("--peers", action="store_true", help="time those that this Python has too")
+    fps.add_argument(
+        "--peer",
+        type=peer,
+        action="append",
+        default=[],
+        metavar="NAME=PYTHON",
+        help=f"time this peer too, in an interpreter that has it: {', '.join(PEERS)}",
+    )
+    fps.add_argument(
+        "--yunet-model",
+        default=os.environ.get("CASCADE_YUNET") or None,
+        metavar="FILE.onnx",
+        help="YuNet's weights (default: the environment variable CASCADE_YUNET)",
+    )
+
+
+def _add_scaling(scaling: argparse.ArgumentParser) -> None:
+    scaling.description = "Times scenes made of a bundled portrait, one thing changed at a time."
+    sizes = [(640, 480), (1280, 720), (1920, 1080), (3840, 2160)]
+    scaling.add_argument(
+        "--sizes", type=size, nargs="+", default=sizes, metavar="WxH", help="the first is used for the other tables"
+    )
+    scaling.add_argument("--min-faces", type=_min_face, nargs="+", default=[12.0, 20.0, 40.0, 80.0], metavar="PX")
+    scaling.add_argument("--faces", type=_faces, nargs="+", default=[0, 1, 6, 26], metavar="N")
+    scaling.add_argument(
+        "--threads", type=_threads, nargs="+", metavar="N", help="(default: 1, 2, 4 … up to the cores there are)"
+    )
+    _add_common(scaling, runs=7)
+
+
+def _add_common(command: argparse.ArgumentParser, runs: int) -> None:
+    command.add_argument("--runs", type=_runs, default=runs, metavar="N", help="default: %(default)s")
+    command.add_argument("--weights", metavar="W", help="shipped set or folder (default: the shipped one)")
+    command.add_argument("--out", type=Path, metavar="DIR", help="write the results there too")
+
+
+def size(text: str) -> tuple[int, int]:
+    """Width and height of "640x480". Raises argparse.ArgumentTypeError."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= LARGEST_SIDE >= int(height) >= 1):
+        raise argparse.ArgumentTypeError(f"expected width x height such as 640x480, got {text!r}")
+    return int(width), int(height)
+
+
+def peer(text: str) -> tuple[str, str]:
+    """A peer's name and its interpreter. Raises argparse.ArgumentTypeError."""
+    name, _, python = text.partition("=")
+    if name not in PEERS or not python:
+        raise argparse.ArgumentTypeError(f"expected {' or '.join(PEERS)}, =, and a Python; got {text!r}")
+    return name, python
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high:,}, got {text!r}")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    return _whole(text, 1, 256)
+
+
+def _runs(text: str) -> int:
+    return _whole(text, 1, 1_000_000)
+
+
+def _faces(text: str) -> int:
+    return _whole(text, 0, 500)
+
+
+def _min_face(text: str) -> float:
+    try:
+        pixels = float(text)
+    except ValueError:
+        pixels = -1.0
+    if not 4 <= pixels <= 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number of pixels from 4 to 1,000,000, got {text!r}")
+    return pixels
