@@ -1,4 +1,4 @@
-"""``python -m benchmarks fps`` and ``python -m benchmarks scaling``; see their --help."""
+"""``python -m benchmarks fps``, ``scaling`` and ``arithmetic``; see their --help."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.arguments import parser
-from benchmarks.commands import execute_fps, execute_scaling
+from benchmarks.commands import execute_arithmetic, execute_fps, execute_scaling
+
+COMMANDS = {"fps": execute_fps, "scaling": execute_scaling, "arithmetic": execute_arithmetic}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(given)
     args.command_line = shlex.join(["python", "-m", "benchmarks", *given])
     try:
-        return execute_fps(args) if args.command == "fps" else execute_scaling(args)
+        return COMMANDS[args.command](args)
     except (ValueError, TypeError, OSError, ImportError, subprocess.SubprocessError) as error:
         # WeightsError and ImageError are ValueErrors; each message says what to look at
         print(f"python -m benchmarks {args.command}: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from benchmarks.peers import PEERS
 from benchmarks.scenes import LARGEST_SIDE, SCENES
+from cascade.architectures import ARCHITECTURES
 
 __all__ = ["parser", "peer", "size"]
 
@@ -24,12 +25,13 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of both commands; ``command`` of what it parses is "fps" or "scaling"."""
+    """The parser of all commands; ``command`` of what it parses is "fps", "scaling" or "arithmetic"."""
     top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside peers in the same run"))
     scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
     _add_scaling(scaling)
+    _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
     return top
 
 
@@ -79,6 +81,17 @@ def _add_scaling(scaling: argparse.ArgumentParser) -> None:
     _add_common(scaling, runs=7)
 
 
+def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:
+    arithmetic.description = "Useful multiply-adds over the time of whole detections on one thread, crops held."
+    arithmetic.add_argument("--image", type=Path, metavar="FILE", help="photo (default: the scene with 26 faces)")
+    arithmetic.add_argument("--size", type=size, metavar="WxH", help="letterbox the photo at this size")
+    arithmetic.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
+    families = tuple(ARCHITECTURES)
+    arithmetic.add_argument("--family", choices=families, default="paper", help="networks, without --weights")
+    arithmetic.add_argument("--crops", type=_crops, nargs=2, default=[700, 180], metavar="N", help="of R- and O-Net")
+    _add_common(arithmetic, runs=21)
+
+
 def _add_common(command: argparse.ArgumentParser, runs: int) -> None:
     command.add_argument("--runs", type=_runs, default=runs, metavar="N", help="default: %(default)s")
     command.add_argument("--weights", metavar="W", help="shipped set or folder (default: the shipped one)")
@@ -117,6 +130,10 @@ def _runs(text: str) -> int:
 
 def _faces(text: str) -> int:
     return _whole(text, 0, 500)
+
+
+def _crops(text: str) -> int:
+    return _whole(text, 1, 100_000)
 
 
 def _min_face(text: str) -> float:

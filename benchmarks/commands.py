@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks fps`` and ``scaling`` do with their options."""
+"""What ``python -m benchmarks fps``, ``scaling`` and ``arithmetic`` do with their options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import fps_report, machine, scaling
+from benchmarks import arithmetic, fps_report, machine, scaling
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
 from benchmarks.peers import Peer, installed
@@ -22,7 +22,7 @@ from cascade.images import ImageError
 from cascade.weights import DetectorWeights, load_detector
 from eval.report import write_csv
 
-__all__ = ["execute_fps", "execute_scaling"]
+__all__ = ["execute_arithmetic", "execute_fps", "execute_scaling"]
 
 
 def execute_fps(args: argparse.Namespace) -> int:
@@ -131,4 +131,31 @@ def execute_scaling(args: argparse.Namespace) -> int:
             times = [{**dict(zip(scaling.HEADER, r.row(), strict=True)), "times_ms": r.times} for r in results]
             write_json(folder / "scaling.json", {**about, "lines": fits, "points": times})
             draw(folder / "scaling.png", results, lines)
+    return 0
+
+
+def execute_arithmetic(args: argparse.Namespace) -> int:
+    """Time, print and write; return 0. Raises ValueError or OSError."""
+    weights = load_detector(args.weights) if args.weights else arithmetic.random_weights(args.family)
+    name, image = load(args.image or "group", args.size)
+    peak, crops = one_core(), tuple(args.crops)
+    with tqdm(total=args.runs, unit="run", disable=None, leave=False) as bar:
+        found = arithmetic.measure(image, weights, crops, args.min_face, args.runs, bar.update)
+    print(f"peak of one core: {peak.gflops:.0f} GFLOP/s float32, measured now with {peak.of}")
+    print(
+        f"{name}, networks {weights.name}, min_face {args.min_face:g}, {crops[0]} crops for R-Net and {crops[1]} for "
+        f"O-Net: {found.gflop:.2f} GFLOP in {found.median:.1f} ms (median of {args.runs}) are "
+        f"{found.gflops:.0f} GFLOP/s, {found.gflops / peak.gflops:.0%} of the peak"
+    )
+    if args.out is not None:
+        with maybe_folder(args.out) as folder:
+            assert folder is not None
+            record = {"command": args.command_line, "machine": machine.describe(), "photo": name, "crops": crops}
+            record |= {
+                "weights": weights.name,
+                "min_face": args.min_face,
+                "gflop": found.gflop,
+                "times_ms": found.times,
+            }
+            write_json(folder / "arithmetic.json", {**record, "peak_gflops": peak.gflops, "peak_of": peak.of})
     return 0

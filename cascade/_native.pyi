@@ -51,8 +51,8 @@ def resample(
     pixel whose centre is outside the image is 128.
 
     image: uint8 (height, width, 3). box: (4,), x1 < x2 and y1 < y2, any part may lie outside.
-    Returns uint8 (height, width, 3) of the size asked for, which is ``out`` if that is given. ``first`` and ``rows`` limit
-    what is made of it to some of its rows.
+    Returns uint8 (height, width, 3) of the size asked for, which is ``out`` if that is given. ``first`` and ``rows``
+    limit what is made of it to some of its rows.
     """
 
 def snap(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:

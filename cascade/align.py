@@ -65,7 +65,7 @@ def similarity_transform(points: npt.ArrayLike, template: npt.ArrayLike) -> npt.
     target = _finite_points(template, "template")
     if source.shape != target.shape:
         raise AlignError(f"points: expected as many as in template, {len(target)}, got {len(source)}")
-    matrix = similarity_transforms(source[None], target)[0]
+    matrix: npt.NDArray[np.float64] = similarity_transforms(source[None], target)[0]
     if np.isfinite(matrix).all():
         return matrix
     # Landmarks are float32: what lies below a millionth of the coordinates is rounding, not shape.

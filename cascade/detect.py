@@ -152,12 +152,14 @@ class Detector:
         return Faces(clipped[real], scores[real], landmarks[real]).sort()
 
     def sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
-        """L-Net: the landmarks (n, 5, 2) again, from crops that O-Net's turned upright; those remain where it cannot."""
+        """L-Net: the landmarks (n, 5, 2) again, from crops that O-Net's turn upright; those stay where it cannot."""
         architecture = self.weights[LANDMARK_STAGE].architecture
         matrices = similarity_transforms(landmarks, landmark_template(architecture))
         # pixels of the crop over pixels of the photo: neither a face of less than a pixel nor one beyond every image
         zoom = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0]) / architecture.input_size
-        some = np.flatnonzero((zoom <= 1.0) & (zoom * FARTHEST >= 1.0) & (np.abs(landmarks) <= FARTHEST).all(axis=(1, 2)))
+        some = np.flatnonzero(
+            (zoom <= 1.0) & (zoom * FARTHEST >= 1.0) & (np.abs(landmarks) <= FARTHEST).all(axis=(1, 2))
+        )
         outputs = self.engine.judge_turned(LANDMARK_STAGE, pyramid, matrices[some])[:, LANDMARK_OUTPUTS]
         points = outputs.reshape(-1, 5, 2) * architecture.window + (architecture.input_size - architecture.window) / 2
         back = np.linalg.inv(matrices[some, :, :2])

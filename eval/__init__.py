@@ -7,6 +7,8 @@
     benchmark   all test sets of a data folder for our detector, beside others
     compare     the same figures for prediction files alone
     errors      a page of pictures of what a detector got wrong
+    verification    do two photos show the same person: LFW, CALFW, AgeDB-30, CACD-VS
+    identification  whose face is it: FG-NET leave-one-out, a gallery and probes, distractors
 
 The modules of the same names hold the protocols as functions that return frozen dataclasses and print
 nothing: ``eval.fddb.evaluate(...)``, ``eval.wider.evaluate(...)`` and so on. ``eval.commands`` is the command

@@ -185,7 +185,7 @@ def test_bands_joined_are_the_whole(level: str) -> None:
     ],
 )
 def test_what_cannot_be_written_to_is_named(out: object) -> None:
-    with pytest.raises(ValueError, match="out|image"):
+    with pytest.raises(ValueError, match=r"out|image"):
         _native.resample(portrait(), (0, 0, 50, 40), 5, 4, out=out)  # type: ignore[arg-type]
 
 

@@ -26,8 +26,8 @@ def upright_windows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``count`` upright crops of each face with landmarks, with ``margin`` pixels around what the network sees.
 
-    Returns crops (n, side, side, 3) uint8, kinds (n,), all LANDMARK, and targets (n, 14) in units of the window, without
-    boxes (NaN).
+    Returns crops (n, side, side, 3) uint8, kinds (n,), all LANDMARK, and targets (n, 14) in units of the window,
+    without boxes (NaN).
     """
     marked = np.flatnonzero(np.isfinite(photo.landmarks).all(axis=(1, 2)) & ~photo.ignored)
     truth = np.repeat(photo.landmarks[marked].astype(np.float64), count, axis=0)

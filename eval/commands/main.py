@@ -7,14 +7,23 @@ import sys
 from collections.abc import Sequence
 
 from cascade.weights import WeightsError
-from eval.commands import benchmark, detection, errors, fddb, landmarks, wider
+from eval.commands import (
+    benchmark,
+    detection,
+    errors,
+    fddb,
+    identification,
+    landmarks,
+    verification,
+    wider,
+)
 
-COMMANDS = (fddb, wider, landmarks, detection, benchmark, errors)
+COMMANDS = (fddb, wider, landmarks, detection, benchmark, errors, verification, identification)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one evaluation; return 0, or 1 after printing what is wrong with the input."""
-    parser = argparse.ArgumentParser(prog="python -m eval", description="Judge face detectors.")
+    parser = argparse.ArgumentParser(prog="python -m eval", description="Judge face detectors and face recognition.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="TASK")
     for command in COMMANDS:
         command.add_parsers(verbs)

@@ -1,0 +1,114 @@
+"""How near the detector comes to the machine's limit: useful arithmetic over the time of whole detections.
+
+The numbers of crops are held, so that only the engine is measured and not how selective some weights are.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.random_layers import random_layers
+from cascade.architectures import ARCHITECTURES, Architecture
+from cascade.detect import PNET_NMS, RNET_NMS, Candidates
+from cascade.images import RGBImage
+from cascade.pyramid import Pyramid
+from cascade.weights import DetectorWeights, StageWeights
+from eval.work import CountingDetector
+
+__all__ = ["Arithmetic", "HeldDetector", "measure", "random_weights"]
+
+# P-Net's and R-Net's are beyond what random weights reach: as with trained ones, only few windows pass.
+THRESHOLDS = (0.99, 0.99, 0.8)
+# Sides of the windows that stand in for what P-Net and R-Net let through, in pixels.
+SMALLEST, LARGEST = 20.0, 160.0
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Milliseconds of each detection, and the billions of operations of one, two a multiply-add without any padding."""
+
+    times: list[float]
+    gflop: float
+
+    @property
+    def median(self) -> float:
+        """The median time in milliseconds."""
+        return statistics.median(self.times)
+
+    @property
+    def gflops(self) -> float:
+        """Operations a second at the median time, in billions."""
+        return self.gflop / (1e-3 * self.median)
+
+
+class HeldDetector(CountingDetector):
+    """A Detector in which R-Net and O-Net judge a fixed number of windows, whatever the stages before them say.
+
+    Those stages run in full; only then fixed windows all over the photo take the place of what they let through.
+    """
+
+    def __init__(self, crops: tuple[int, int], photo: RGBImage, **settings: Any) -> None:
+        self.held = [windows(count, photo.shape[1], photo.shape[0]) for count in crops]
+        super().__init__(**settings)
+
+    def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> Candidates:
+        """See `Detector.propose`."""
+        super().propose(pyramid, nms)
+        return self.held[0]
+
+    def refine(self, pyramid: Pyramid, candidates: Candidates, nms: float = RNET_NMS) -> Candidates:
+        """See `Detector.refine`."""
+        super().refine(pyramid, candidates, nms)
+        return self.held[1]
+
+
+def windows(count: int, width: int, height: int) -> Candidates:
+    """``count`` square windows of a photo of that size in pixels, of mixed sizes and the same every time."""
+    random = np.random.default_rng(0)
+    sides = np.exp(random.uniform(np.log(SMALLEST), np.log(LARGEST), count))
+    corners = random.uniform(0, 1, (count, 2)) * np.maximum(np.array([width, height]) - sides[:, None], 1)
+    boxes = np.concatenate([corners, corners + sides[:, None]], axis=1)
+    return Candidates(boxes.astype(np.float32), np.zeros(count, np.float32))
+
+
+def random_weights(family: str) -> DetectorWeights:
+    """The networks of a family of `cascade.architectures.ARCHITECTURES` with random weights."""
+    stages = {network.stage: _stage(network) for network in ARCHITECTURES[family].values()}
+    return DetectorWeights(f"{family}, random", stages)
+
+
+def _stage(architecture: Architecture) -> StageWeights:
+    tensors = {
+        f"{index}.{name}": layer[name]
+        for index, layer in enumerate(random_layers(architecture))
+        for name in ("weight", "bias", "slope")
+        if name in layer
+    }
+    return StageWeights(Path("random"), architecture, tensors, {}, "")
+
+
+def measure(
+    photo: RGBImage,
+    weights: DetectorWeights,
+    crops: tuple[int, int],
+    min_face: float,
+    runs: int,
+    after_each: Callable[[], object] = lambda: None,
+) -> Arithmetic:
+    """Time whole detections of a photo (height, width, 3) uint8 on one thread; ``crops`` are those of R- and O-Net."""
+    detector = HeldDetector(crops, photo, weights=weights, min_face=min_face, threads=1, thresholds=THRESHOLDS)
+    detector.detect(photo)
+    gflop, times = detector.gflop, []
+    for _ in range(runs):
+        started = time.perf_counter()
+        detector.detect(photo)
+        times.append(1e3 * (time.perf_counter() - started))
+        after_each()
+    return Arithmetic(times, gflop)

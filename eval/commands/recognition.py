@@ -1,0 +1,234 @@
+"""What the commands for face recognition share: options, embeddings for the photos, and the parts of a summary."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cascade.datasets import PersonPhoto, Problem
+from cascade.version import __version__
+from eval import report
+from eval.commands import common
+from eval.embedding import (
+    DetectedPoints,
+    Embeddings,
+    Floats,
+    Locate,
+    embed_photos,
+    given_points,
+    our_embedder,
+    read_embeddings,
+    write_embeddings,
+)
+from eval.verification import VerificationResult
+
+__all__ = ["Judged", "add_options", "collect", "gap_figures", "gap_table", "keep_embeddings", "roc_rows", "summary"]
+
+FAIL, LEAVE_OUT = "fail", "leave-out"
+POINTS, DETECT = "points", "detect"
+
+EMBEDDINGS = "embeddings.npz"
+ROC_HEADER = ("curve", "threshold", "far", "tar")
+NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """The photos of a protocol and their embeddings.
+
+    vectors   (N, D) float32, one row for each photo, NaN where a face was missed
+    source    all embeddings as they were read or made
+    missing   photos that the file of embeddings has no row for
+    """
+
+    photos: tuple[PersonPhoto, ...]
+    vectors: Floats
+    source: Embeddings
+    missing: tuple[str, ...]
+    from_file: bool
+
+    @property
+    def missed(self) -> int:
+        """Number of photos without an embedding, for whatever reason."""
+        return int(np.isnan(self.vectors).any(axis=1).sum())
+
+    @property
+    def faceless(self) -> tuple[str, ...]:
+        """Photos that could be read, but have no embedding: no face was found."""
+        unread = {*self.broken, *self.missing}
+        missed = np.flatnonzero(np.isnan(self.vectors).any(axis=1))
+        names = (self.photos[at].name for at in missed.tolist())
+        return tuple(name for name in names if name not in unread)
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Why photos could not be read, by name."""
+        names = {photo.name for photo in self.photos}
+        return {name: reason for name, reason in self.source.broken.items() if name in names}
+
+    @property
+    def name(self) -> str:
+        """What the network is called where it is known."""
+        return str(self.source.about.get("model", "embeddings"))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that both commands have."""
+    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the set's folder as distributed")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
+    parser.add_argument("--name", help="name of the network in tables and figures")
+    parser.add_argument(
+        "--embeddings",
+        type=Path,
+        metavar="FILE.npz",
+        help="judge these embeddings: names (N,) and embeddings (N, D), NaN for a missed face "
+        "(default: run our recogniser)",
+    )
+    parser.add_argument(
+        "--missed",
+        choices=(FAIL, LEAVE_OUT),
+        default=FAIL,
+        help="photos in which no face was found count as failures, or are left out (default: %(default)s)",
+    )
+    group = parser.add_argument_group("our recogniser and detector, where they are run")
+    group.add_argument("--weights", metavar="NAME|FILE", help="of the recogniser")
+    group.add_argument(
+        "--align",
+        choices=(POINTS, DETECT),
+        default=DETECT,
+        help="align faces by the landmarks of the set, or by those that our detector finds (default: %(default)s)",
+    )
+    group.add_argument("--detector-weights", metavar="NAME|DIR", help="a shipped set or a folder")
+    group.add_argument("--min-face", type=float, default=20, metavar="PX", help="smallest face in pixels")
+    group.add_argument("--thresholds", type=float, nargs=3, metavar=("P", "R", "O"), help="of the detector's networks")
+    group.add_argument("--threads", type=int, metavar="N")
+
+
+def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: str | None = None) -> Judged:
+    """Read the photos' embeddings from the file of --embeddings, or run our recogniser on them.
+
+    ``align`` is "points" or "detect" where it is not to be that of the options. Raises ValueError where no
+    photo has an embedding, and for "points" where no photo has landmarks; ImportError without a recogniser.
+    """
+    if args.embeddings is not None:
+        source = read_embeddings(args.embeddings)
+        vectors, missing = source.of([photo.name for photo in photos])
+        if len(missing) == len(photos):
+            first = f"it has {source.names[0]}, the protocol {photos[0].name}"
+            raise ValueError(f"{args.embeddings}: none of its {len(source)} names is among the photos ({first})")
+        return Judged(tuple(photos), vectors, source, missing, True)
+    embedder = our_embedder(args.weights)
+    locate, about = _locator(args, photos, align or args.align)
+    source = embed_photos(common.progress("embedding")(photos), embedder, locate, about=about)
+    return Judged(tuple(photos), source.vectors, source, (), False)
+
+
+def _locator(args: argparse.Namespace, photos: Iterable[PersonPhoto], align: str) -> tuple[Locate, dict[str, Any]]:
+    if align == POINTS:
+        if all(photo.landmarks is None for photo in photos):
+            raise ValueError("--align points: the set has no landmarks, use --align detect")
+        return given_points, {"align": POINTS}
+    from cascade.detect import Detector
+
+    settings: dict[str, Any] = {"min_face": args.min_face, "threads": args.threads, "weights": args.detector_weights}
+    if args.thresholds is not None:
+        settings["thresholds"] = tuple(args.thresholds)
+    detector = Detector(**settings)
+    about = {
+        "align": DETECT,
+        "min_face": detector.min_face,
+        "thresholds": list(detector.thresholds),
+        "detector_sha256": detector.weights.sha256,
+    }
+    return DetectedPoints(detector), about
+
+
+def keep_embeddings(folder: Path, judged: Sequence[Judged]) -> dict[str, Any]:
+    """Write embeddings.npz where they were made here; return the hash of the file that has them."""
+    if judged[0].from_file:
+        return {"embeddings_sha256": judged[0].source.about.get("embeddings_sha256")}
+    names = tuple(name for each in judged for name in each.source.names)
+    vectors = np.concatenate([each.source.vectors for each in judged])
+    broken = {name: reason for each in judged for name, reason in each.source.broken.items()}
+    write_embeddings(folder / EMBEDDINGS, Embeddings(names, vectors, judged[0].source.about, broken))
+    return {"embeddings_sha256": hashlib.sha256((folder / EMBEDDINGS).read_bytes()).hexdigest()}
+
+
+def summary(
+    task: str,
+    args: argparse.Namespace,
+    parts: Sequence[Judged],
+    figures: Mapping[str, Any],
+    problems: Iterable[Problem],
+) -> dict[str, Any]:
+    """Return what summary.json holds for both commands; what went wrong is also said on stderr.
+
+    ``parts`` are the photos of the protocol and perhaps distractors, ``problems`` the reader's.
+    """
+    judged = parts[0]
+    told = [*map(str, problems), *(problem for part in parts for problem in _problems(args, part))]
+    for problem in told:
+        print(f"warning: {problem}", file=sys.stderr)
+    about = {key: value for key, value in judged.source.about.items() if key not in ("model", "weights_sha256")}
+    about.pop("embeddings_sha256", None)
+    return {
+        "task": task,
+        "protocol": args.protocol,
+        "model": args.name or judged.name,
+        **figures,
+        "photos": len(judged.photos),
+        "missed_faces": judged.missed,
+        "broken_photos": sum(len(part.broken) for part in parts),
+        "missing_embeddings": len(judged.missing),
+        "problems": told,
+        "settings": {**about, "missed": args.missed},
+        "weights_sha256": judged.source.about.get("weights_sha256"),
+        "command": shlex.join(args.command_line),
+        "version": __version__,
+        "seconds": round(time.perf_counter() - args.started, 3),
+    }
+
+
+def _problems(args: argparse.Namespace, judged: Judged) -> Iterator[str]:
+    yield from (f"broken photo: {reason}" for reason in judged.broken.values())
+    for what, names in (
+        (f"{args.embeddings}: no row for", judged.missing),
+        ("no face found in", judged.faceless),
+    ):
+        if names:
+            yield f"{what} {len(names)} photos, such as {', '.join(names[:NAMES_SHOWN])}"
+
+
+def gap_figures(result: VerificationResult) -> dict[str, dict[str, Any]] | None:
+    """Return the figures by age gap as summary.json has them; None where no age is known."""
+    found = {
+        gap.name: {"genuine_pairs": gap.genuine, "eer": gap.eer, "tar_at_far": gap.tar_at_far} for gap in result.gaps
+    }
+    return found or None
+
+
+def roc_rows(result: VerificationResult) -> Iterable[tuple[Any, ...]]:
+    """Yield the rows of roc.csv under ``ROC_HEADER``: the points at which each curve turns."""
+    for name, curve in result.curves().items():
+        kept = curve.corners()
+        columns = (curve.thresholds[kept].tolist(), curve.far[kept].tolist(), curve.tar[kept].tolist())
+        for row in zip(*columns, strict=True):
+            yield (name, *row)
+
+
+def gap_table(result: VerificationResult, title: str) -> str:
+    """Return the table of the figures by age gap; empty where no age is known."""
+    if not result.gaps:
+        return ""
+    rows = [[gap.name, gap.genuine, gap.eer, *gap.tar_at_far.values()] for gap in result.gaps]
+    header = [title, "genuine pairs", "EER", *(f"TAR at {name}" for name in result.tar_at_far())]
+    return "\n\n" + report.table(header, rows)
