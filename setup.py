@@ -1,6 +1,7 @@
 """Builds the native core: every file of csrc once, and kernels.c once per instruction level."""
 
 import platform
+import struct
 import sys
 
 from Cython.Build import cythonize
@@ -19,7 +20,7 @@ if MACHINE in ("x86_64", "amd64") and not MSVC:
     LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
     wide = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
     LEVELS["avx512"] = (16, wide)
-elif MACHINE in ("aarch64", "arm64") and not MSVC:
+elif MACHINE in ("aarch64", "arm64") and struct.calcsize("P") == 8 and not MSVC:  # not a 32-bit system on such a kernel
     LEVELS["neon"] = (4, [])
 
 FLAGS = ["/O2", "/std:c11"] if MSVC else ["-O3", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
@@ -50,6 +51,7 @@ native = Extension(
     include_dirs=["csrc"],
     define_macros=[(f"CASCADE_HAVE_{name.upper()}", "1") for name in LEVELS],
     extra_compile_args=FLAGS,
+    libraries=[] if MSVC else ["m"],
     depends=[*HEADERS, "csrc/kernels.c"],
 )
 

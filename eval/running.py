@@ -20,6 +20,8 @@ __all__ = ["InputRule", "OurDetector", "Run", "Settings", "merge", "run"]
 
 InputRule = Literal["original", "vga"]
 
+# Thresholds of P-Net and R-Net, unless they are lower anyway, where a curve is drawn down to low scores.
+CURVE_THRESHOLDS = (0.4, 0.3)
 VGA_SIDE = 640
 MERGE_OVERLAP = 0.4
 
@@ -31,7 +33,8 @@ class Settings:
     weights        name of a shipped set or a folder
     min_face       smallest face in pixels of the photo as it is given to the detector
     thresholds     face probabilities for P-Net, R-Net and O-Net
-    score_floor    replaces the last threshold: low, so that a whole curve can be drawn
+    score_floor    report faces from this score on, so that a whole curve can be drawn: it replaces the last threshold,
+                   and P-Net and R-Net let through what `CURVE_THRESHOLDS` says; None: as the thresholds are
     input_rule     "original" photos, or "vga": scaled so that the longer side is 640 pixels
     scales         further factors; with several, what each finds is merged
     """
@@ -69,7 +72,8 @@ class OurDetector:
         thresholds = settings.thresholds or THRESHOLDS
         self.default_score = thresholds[2]
         if settings.score_floor is not None:
-            thresholds = (*thresholds[:2], min(settings.score_floor, thresholds[2]))
+            floors = (*CURVE_THRESHOLDS, settings.score_floor)
+            thresholds = tuple(min(pair) for pair in zip(floors, thresholds, strict=True))
         self.detector: Any = CountingDetector(thresholds=thresholds, **given)
 
     @property

@@ -141,15 +141,21 @@ def read_set(data: str | Path, name: str) -> TestSet:
     return TestSet(name, kind, title, note, min_size, photos)
 
 
-def judge(test_set: TestSet, found: Mapping[str, Found], default_score: float | None) -> SetFigures:
+def judge(
+    test_set: TestSet,
+    found: Mapping[str, Found],
+    default_score: float | None,
+    usual: Mapping[str, Found] | None = None,
+) -> SetFigures:
     """Judge one detector on one set; a photo without an entry counts as one in which nothing was found.
 
-    ``found`` may reach down to any score; figures of the default behaviour use ``default_score`` and better.
-    Since suppression goes from the best score down, those are the very detections that the threshold alone
-    would give. Raises ValueError for detections without landmarks where these are measured.
+    ``found`` may reach down to any score; figures of the default behaviour use ``usual``, what the detector finds by
+    default, or without it what ``found`` has at ``default_score`` and better. Raises ValueError for detections without
+    landmarks where these are measured.
     """
     photos = test_set.photos
-    usual = found if default_score is None else {name: each.at_least(default_score) for name, each in found.items()}
+    if usual is None:
+        usual = found if default_score is None else {name: each.at_least(default_score) for name, each in found.items()}
     if test_set.kind == "landmarks":
         return SetFigures(landmarks=landmarks.evaluate(photos, usual))
     first, min_size = detection.OVERLAPS[:1], test_set.min_size

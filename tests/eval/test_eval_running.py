@@ -70,12 +70,26 @@ def test_original_size_equals_the_detector(folder):
 
 def test_default_detections_are_those_of_the_low_floor_above_the_default_score(folder):
     image = portrait()
-    sure = (0.5, 0.5, 0.9)
+    sure = (0.4, 0.3, 0.9)
     low = OurDetector(Settings(weights=folder, thresholds=sure, threads=1))
     usual = OurDetector(Settings(weights=folder, thresholds=sure, score_floor=None, threads=1))
     every, expected = low(image), usual(image)
     assert len(every) > len(expected) > 0
     np.testing.assert_array_equal(every.at_least(low.default_score).boxes, expected.boxes)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "floor", "expected"),
+    [
+        ((0.5, 0.6, 0.9), 0.02, (0.4, 0.3, 0.02)),
+        ((0.2, 0.1, 0.01), 0.02, (0.2, 0.1, 0.01)),
+        ((0.5, 0.6, 0.9), None, (0.5, 0.6, 0.9)),
+    ],
+)
+def test_a_curve_is_drawn_from_all_that_low_thresholds_let_through(folder, thresholds, floor, expected):
+    ours = OurDetector(Settings(weights=folder, thresholds=thresholds, score_floor=floor, threads=1))
+    assert ours.detector.thresholds == expected
+    assert ours.default_score == thresholds[2]
 
 
 def test_scales_and_input_rule_give_boxes_in_the_photo_s_own_pixels(folder):
