@@ -24,6 +24,7 @@ from eval.testsets import TestSet
 from train.experiments import runs, table_one, timing
 from train.experiments.comparison import compare, paired
 from train.experiments.designs import DESIGNS, landmark_arm, mining_arm
+from train.experiments.learning_curve import LearningCurve
 from train.experiments.measures import FIGURES, Meaning, area_under_roc, judge, ranked_precision
 from train.experiments.older_cascade import OLDER, labels_only
 from train.experiments.onet import results, run_design
@@ -31,6 +32,7 @@ from train.experiments.runs import Protocol, Run, open_samples
 from train.experiments.whole_cascade import Cascade, without_boxes
 from train.loop import Trainer, TrainingError
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
+from train.presets import DEFAULT
 
 MARKS = (0.3, 0.4, 0.7, 0.4, 0.5, 0.6, 0.35, 0.8, 0.65, 0.8)
 
@@ -267,6 +269,34 @@ def test_one_command_leaves_csv_json_and_curves(tmp_path, capsys):
     assert record["command"].startswith("python -m train experiment landmarks --samples ")
     assert min(cv2.imread(str(tmp_path / "out/landmarks.png")).shape[:2]) > 200
     assert "no landmarks: " + difference["verdict"] in capsys.readouterr().out
+
+
+def test_the_learning_curve_differs_in_its_photos_alone(tmp_path):
+    samples = make(tmp_path / "samples", "onet", "default", n=400)
+    protocol = LearningCurve("onet", samples, tmp_path / "out", "a command", 3)
+    arms = DESIGNS["photos"].arms
+    shares = [protocol.samples_of(arm) for arm in arms]
+    assert [len(share) for share in shares] == [49, 98, 196, 392]  # 8 are kept for validation
+    for share in shares:
+        assert np.array_equal(share.crops, samples.crops[: len(share)])
+        assert np.array_equal(share.kinds, samples.kinds[: len(share)])
+        assert np.array_equal(share.targets, samples.targets[: len(share)], equal_nan=True)
+    assert len({protocol.settings(arm, 1) for arm in arms}) == 1
+    preset = DEFAULT["onet"].training
+    changed = replace(protocol.settings(arms[0], 1), steps=preset.steps, log_every=100, checkpoint_every=1000)
+    assert changed == preset
+
+
+def test_the_learning_curve_is_one_command(tmp_path, monkeypatch):
+    make(tmp_path / "samples", "onet", "default", n=240)
+    few = replace(DEFAULT["onet"], training=replace(DEFAULT["onet"].training, batch=14, validation_share=0.1))
+    monkeypatch.setitem(DEFAULT, "onet", few)
+    command = ["experiment", "photos", "--samples", str(tmp_path / "samples"), "--out", str(tmp_path / "out")]
+    assert command_line.main([*command, "--steps", "2", "--seeds", "1"]) == 0
+    with open(tmp_path / "out/photos.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["value"] for row in rows] == ["0.125", "0.25", "0.5", "1"]
+    assert (tmp_path / "out/photos.png").exists()
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path, capsys):

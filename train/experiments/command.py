@@ -3,6 +3,7 @@
     python -m train experiment mining --samples runs/paper/onet-samples --out runs/experiments
     python -m train experiment landmarks --samples runs/paper/onet-samples --out runs/experiments --seeds 1 2 3 4 5
     python -m train experiment architectures --samples … --samples-rnet … --samples-pnet … --out runs/experiments
+    python -m train experiment photos --samples runs/mine/onet-samples --weights runs/mine/weights --data DATA --out …
 
 NAME.csv has a row for each run, NAME.json means and paired differences, NAME.png the curves. A run that --out holds
 already is not made again, and the same command goes on where it was stopped.
@@ -21,6 +22,7 @@ NAMES = {
     "ratio": "O-Net by the share of the hardest samples that is kept",
     "landmarks": "O-Net with and without the joint landmark task (figure 6b)",
     "alpha": "O-Net by the weight of the landmark task",
+    "photos": "the default O-Net by the share of the training photos: the learning curve over the data",
     "architectures": "P-, R- and O-Net beside 12-, 24- and 48-net of Li et al. (table 1)",
 }
 
@@ -35,7 +37,7 @@ def add_experiment(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     to.add_argument("name", metavar="NAME", choices=NAMES)
-    to.add_argument("--samples", type=Path, required=True, help="O-Net samples of --family paper")
+    to.add_argument("--samples", type=Path, required=True, help="O-Net samples of --family paper (photos: default)")
     to.add_argument("--samples-rnet", type=Path, help="R-Net samples of --family paper, for architectures")
     to.add_argument("--samples-pnet", type=Path, help="P-Net samples of --family paper, for architectures")
     to.add_argument("--out", type=Path, required=True, help="folder for results, and for the runs that they share")
@@ -74,10 +76,13 @@ def run_experiment(arguments: argparse.Namespace, command: str) -> None:
 
 
 def _protocol(arguments: argparse.Namespace, command: str, stage: Stage, folder: Path) -> Any:
+    from train.experiments.learning_curve import FAMILY, LearningCurve
     from train.experiments.runs import STEPS, Protocol, open_samples
 
-    samples, steps = open_samples(folder, stage), arguments.steps or STEPS[stage]
-    return Protocol(stage, samples, arguments.out, command, steps, arguments.batch_norm)
+    steps = arguments.steps or STEPS[stage]
+    if arguments.name == "photos":
+        return LearningCurve(stage, open_samples(folder, stage, FAMILY), arguments.out, command, steps, True)
+    return Protocol(stage, open_samples(folder, stage), arguments.out, command, steps, arguments.batch_norm)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 MINING_RATIOS = (0.5, 0.6, 0.7, 0.8, 1.0)
 LANDMARK_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
+PHOTO_SHARES = (0.125, 0.25, 0.5, 1.0)
 
 # Title of a panel → where its values are in a row of metrics.jsonl.
 Curves = Mapping[str, tuple[str, ...]]
@@ -69,6 +70,12 @@ def landmark_arm(weight: float) -> Arm:
     return Arm(label, f"landmarks-{weight:g}", {"task_weights": (1.0, 0.5, weight)}, weight)
 
 
+def photos_arm(share: float) -> Arm:
+    """The default O-Net, with its own recipe, learns from this share of the training photos."""
+    label = "all photos" if share == 1 else f"{share:.1%} of the photos"
+    return Arm(label, f"photos-{share:g}", {}, share)
+
+
 FACE_CURVE: Curves = {"validation, all samples": ("validation", "face")}
 # What is minimised is the mean over the samples kept, so mined curves lie above unmined ones by construction.
 MINED_CURVE: Curves = {"training, the samples kept": ("face",)}
@@ -118,6 +125,16 @@ DESIGNS = {
             FACE_CURVE,
             "weight of the landmark task",
             ("average_precision", "box_error", "landmark_error"),
+        ),
+        Design(
+            "photos",
+            "the default O-Net by the share of the training photos, all with the same number of steps",
+            tuple(photos_arm(share) for share in PHOTO_SHARES),
+            "all photos",
+            FACE_FIGURES,
+            FACE_CURVE,
+            "share of the training photos",
+            ("average_precision", "cascade_ap"),
         ),
     )
 }

@@ -74,4 +74,5 @@ def panels_of(design: Design, runs: Sequence[Run]) -> list[Panel]:
         curve_panel(title, "squared error" if path[-1] == "box" else "cross-entropy", path, runs)
         for title, path in design.curves.items()
     ]
-    return panels + [sweep_panel(name, design, runs) for name in design.sweeps]
+    known = [name for name in design.sweeps if by_arm(runs, name)]
+    return panels + [sweep_panel(name, design, runs) for name in known]

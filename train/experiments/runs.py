@@ -97,7 +97,11 @@ class Protocol:
         if not (folder / "checkpoint.pt").exists():
             save_settings(settings, folder, samples=self.samples.meta, command=self.command)
         architecture = FAMILIES[settings.family][self.stage] if settings.family in FAMILIES else None
-        return train(settings, self.samples, folder, architecture).eval()
+        return train(settings, self.samples_of(arm), folder, architecture).eval()
+
+    def samples_of(self, arm: Arm) -> Samples:
+        """What the runs of an arm learn from: all samples."""
+        return self.samples
 
     def run(self, arm: Arm, seed: int) -> Run:
         """A complete run with its figures."""
@@ -122,15 +126,15 @@ class Protocol:
             raise TrainingError(f"{folder} was made from other samples; remove it or use another folder")
 
 
-def open_samples(folder: Path, stage: Stage) -> Samples:
-    """Opens the samples of a stage of the paper's networks. Raises TrainingError if they are for others."""
+def open_samples(folder: Path, stage: Stage, family: str = FAMILY) -> Samples:
+    """Opens the samples of a stage of a family's networks. Raises TrainingError if they are for others."""
     samples = load_samples(folder)
     made = samples.meta.get("settings", {})
-    for name, expected in (("stage", stage), ("family", FAMILY)):
+    for name, expected in (("stage", stage), ("family", family)):
         if made.get(name) != expected:
             raise TrainingError(
                 f"samples: {folder} was made for {name} {made.get(name)!r}, expected {expected!r} "
-                f"(python -m train samples --stage {stage} --family {FAMILY} …)"
+                f"(python -m train samples --stage {stage} --family {family} …)"
             )
     return samples
 

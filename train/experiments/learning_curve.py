@@ -1,0 +1,43 @@
+"""The learning curve over the data: the default O-Net with its own recipe, from ever more of the training photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cascade.architectures import Stage
+from train.experiments.designs import Arm
+from train.experiments.runs import POINTS, Protocol
+from train.loop import split
+from train.packed import Samples
+from train.presets import DEFAULT
+from train.settings import TrainSettings
+
+STAGE: Stage = "onet"
+FAMILY = "default"
+
+
+@dataclass(frozen=True)
+class LearningCurve(Protocol):
+    """Runs that differ in the samples alone: those of the first photos, which are in random order.
+
+    All have the same number of steps, so the smaller shares are gone through more often. Samples kept for
+    validation are left out of every share.
+    """
+
+    def settings(self, arm: Arm, seed: int) -> TrainSettings:
+        """The preset of the shipped O-Net, but for its length."""
+        every = max(1, self.steps // POINTS)
+        length = {"steps": self.steps, "log_every": every, "checkpoint_every": every}
+        return replace(DEFAULT[STAGE].training, seed=seed, **length)
+
+    def samples_of(self, arm: Arm) -> Samples:
+        """The first samples: they were written photo by photo."""
+        assert arm.value is not None
+        training, _ = split(self.samples, DEFAULT[STAGE].training.validation_share)
+        count = round(len(training) * arm.value)
+        return replace(
+            self.samples,
+            crops=self.samples.crops[:count],
+            kinds=self.samples.kinds[:count],
+            targets=self.samples.targets[:count],
+        )
