@@ -28,9 +28,9 @@ from cascade.pyramid import Pyramid, level_sizes
 from cascade.weights import DetectorWeights, load_detector
 
 # Face probabilities below which P-Net, R-Net and O-Net reject a window.
-THRESHOLDS = (0.4, 0.3, 0.8)
+THRESHOLDS = (0.5, 0.5, 0.8)
 # Overlaps (intersection over union) above which the better of two windows wins, after P-Net and R-Net.
-PNET_NMS, RNET_NMS = 0.8, 0.7
+PNET_NMS, RNET_NMS = 0.7, 0.7
 # After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
 ONET_NMS: tuple[tuple[float, Literal["union", "min"]], ...] = ((0.4, "union"), (0.7, "min"))
 

@@ -21,7 +21,7 @@ __all__ = ["InputRule", "OurDetector", "Run", "Settings", "merge", "run"]
 InputRule = Literal["original", "vga"]
 
 # Thresholds of P-Net and R-Net, unless they are lower anyway, where a curve is drawn down to low scores.
-CURVE_THRESHOLDS = (0.4, 0.3)
+CURVE_THRESHOLDS = (0.2, 0.1)
 VGA_SIDE = 640
 MERGE_OVERLAP = 0.4
 

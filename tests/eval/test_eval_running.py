@@ -70,7 +70,7 @@ def test_original_size_equals_the_detector(folder):
 
 def test_default_detections_are_those_of_the_low_floor_above_the_default_score(folder):
     image = portrait()
-    sure = (0.4, 0.3, 0.9)
+    sure = (0.2, 0.1, 0.9)
     low = OurDetector(Settings(weights=folder, thresholds=sure, threads=1))
     usual = OurDetector(Settings(weights=folder, thresholds=sure, score_floor=None, threads=1))
     every, expected = low(image), usual(image)
@@ -81,8 +81,8 @@ def test_default_detections_are_those_of_the_low_floor_above_the_default_score(f
 @pytest.mark.parametrize(
     ("thresholds", "floor", "expected"),
     [
-        ((0.5, 0.6, 0.9), 0.02, (0.4, 0.3, 0.02)),
-        ((0.2, 0.1, 0.01), 0.02, (0.2, 0.1, 0.01)),
+        ((0.5, 0.6, 0.9), 0.02, (0.2, 0.1, 0.02)),
+        ((0.1, 0.05, 0.01), 0.02, (0.1, 0.05, 0.01)),
         ((0.5, 0.6, 0.9), None, (0.5, 0.6, 0.9)),
     ],
 )
