@@ -8,7 +8,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = ["boxes", "layers", "levels", "network_crops", "network_image", "nms", "resample", "warp"]
+SOURCES = ["boxes", "layers", "levels", "network_crops", "network_few", "network_image", "nms", "resample", "warp"]
 HEADERS = ["csrc/cascade.h"]
 MACHINE = platform.machine().lower()
 MSVC = sys.platform == "win32"

@@ -24,6 +24,7 @@ cdef extern from "cascade.h" nogil:
         size_t kernel
         size_t stride
         const float *weights
+        const float *few_weights
         const float *bias
         const float *slope
 
@@ -45,6 +46,9 @@ cdef extern from "cascade.h" nogil:
     void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t *map, uint8_t *out, size_t size)
     void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               float *packed)
+    void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
+                          float *packed)
+    int cascade_few_usable(const cascade_layer *layers, size_t layer_count, size_t lanes)
     size_t cascade_layer_output(const cascade_layer *layer, size_t input)
     size_t cascade_crops_workspace(const cascade_layer *layers, size_t layer_count, size_t size, size_t lanes)
     void cascade_crops_run(const cascade_kernels *kernels, const cascade_layer *layers, size_t layer_count,
@@ -385,6 +389,8 @@ cdef class Network:
             side = cascade_layer_output(&self.layers[self.layer_count - 1], side)
             if side == 0:
                 raise ValueError(f"layers: layer {index} does not fit its input")
+        if cascade_few_usable(self.layers, self.layer_count, self.kernels.lanes):
+            self.pack_for_few([layer["weight"] for layer in layers])
         if side != 1:
             raise ValueError(f"layers: a crop of {input_size} pixels ends on {side} * {side} positions, expected 1")
 
@@ -407,7 +413,7 @@ cdef class Network:
         layer.in_channels = layer.out_channels = self.outputs
         layer.kernel = kernel
         layer.stride = stride
-        layer.weights = layer.bias = layer.slope = NULL
+        layer.weights = layer.few_weights = layer.bias = layer.slope = NULL
         self.layer_count += 1
 
     cdef add_convolution(self, index, weight, bias, slope, size_t stride):
@@ -435,11 +441,25 @@ cdef class Network:
         layer.kernel = weight.shape[2]
         layer.stride = stride
         layer.weights = &packed_view[0]
+        layer.few_weights = NULL
         layer.bias = &bias_view[0]
         layer.slope = &slope_view[0]
         self.buffers += [packed, bias, slope]
         self.outputs = channels
         self.layer_count += 1
+
+    cdef pack_for_few(self, weights):
+        cdef const float[:, :, :, ::1] view
+        cdef float[::1] packed
+        cdef cascade_layer *layer
+        for index, weight in enumerate(weights):
+            layer = &self.layers[index]
+            view = numbers(weight, f"layers: weight of layer {index}", np.float32)
+            packed = np.empty(weight.size, np.float32)
+            cascade_pack_few(&view[0, 0, 0, 0], layer.out_channels, layer.in_channels, layer.kernel,
+                             self.kernels.lanes, &packed[0])
+            layer.few_weights = &packed[0]
+            self.buffers.append(np.asarray(packed))
 
     def forward(self, crops, Workspace workspace=None):
         """Outputs (n, outputs) of crops (n, input_size, input_size, 3) uint8."""

@@ -8,6 +8,7 @@
  *   layers.c           output sizes, packed weights
  *   network_image.c    a network slid over a whole pyramid level (P-Net)
  *   network_crops.c    a network over a batch of crops (R-Net, O-Net)
+ *   network_few.c      the same for a few crops
  *   nms.c              non-maximum suppression
  *   boxes.c            calibration: regression, squaring, clipping
  *
@@ -46,6 +47,11 @@ typedef struct {
     /* weights as cascade_pack_weights leaves them; out = max(x, 0) + slope * min(x, 0), x the sum plus the bias */
     void (*convolve)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
                      const float *slope);
+    /* the same with lanes of output channels: the strip's `vectors` are positions, in_step and out_step apart, of a feature
+     * each in and `channels` neighbouring ones out; channels are a multiple of lanes, weights as cascade_pack_few leaves
+     * them; out_channel_step is not looked at */
+    void (*convolve_few)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
+                         const float *slope);
     /* `channels` channels, in_channel_step apart: the maximum over the taps */
     void (*pool)(const cascade_strip *strip, size_t channels, ptrdiff_t in_channel_step);
     /* accumulates rows: out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
@@ -133,12 +139,17 @@ typedef struct {
     size_t kernel;
     size_t stride;
     const float *weights; /* packed */
+    const float *few_weights; /* packed for network_few.c, NULL if that cannot run the network */
     const float *bias;
     const float *slope;
 } cascade_layer;
 
 /* Reorders weights [out][in][ky][kx] to blocks of output channels, [block][ky][kx][in][channel of the block]. */
 void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, float *packed);
+
+/* The same for network_few.c, in blocks of two vectors of output channels, or one for an odd last vector. */
+void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
+                      float *packed);
 
 /* Output positions of a valid window of `kernel` moved by `stride`; for pools a last partial window counts. */
 size_t cascade_layer_output(const cascade_layer *layer, size_t input);
@@ -148,6 +159,14 @@ size_t cascade_crops_workspace(const cascade_layer *layers, size_t layer_count, 
 /* Runs crops (count, size, size, 3) through the layers; out is (count, outputs), outputs those of the last layer. */
 void cascade_crops_run(const cascade_kernels *kernels, const cascade_layer *layers, size_t layer_count,
                        const uint8_t *crops, size_t count, size_t size, float *out, float *workspace);
+
+/* Whether network_few.c can run the layers. */
+int cascade_few_usable(const cascade_layer *layers, size_t layer_count, size_t lanes);
+/* Floats of workspace for `count` crops. */
+size_t cascade_few_workspace(const cascade_layer *layers, size_t layer_count, size_t size, size_t count);
+/* As cascade_crops_run, to which it gives equal outputs. */
+void cascade_few_run(const cascade_kernels *kernels, const cascade_layer *layers, size_t layer_count,
+                     const uint8_t *crops, size_t count, size_t size, float *out, float *workspace);
 
 /* A network slid over an image. `padding` grey pixels surround the image; `rows` * `columns` windows. */
 typedef struct {

@@ -137,6 +137,82 @@ static void convolve(const cascade_strip *strip, size_t channels, const float *w
     }
 }
 
+/* Positions in a tile of `convolve_few`, with two vectors of channels each. */
+#if CASCADE_LANES == 16
+#define FEW_POSITIONS 12
+#elif CASCADE_LANES == 8
+#define FEW_POSITIONS 6
+#else
+#define FEW_POSITIONS 8
+#endif
+
+ALWAYS_INLINE void few_tile(const cascade_strip *strip, size_t start, size_t positions, size_t vectors,
+                            const float *weights, const float *bias, const float *slope, float *out) {
+    vector sums[FEW_POSITIONS][2];
+    const float *in = strip->in + (ptrdiff_t)start * strip->in_step;
+    for (size_t p = 0; p < positions; p++) {
+        for (size_t v = 0; v < vectors; v++) {
+            sums[p][v] = load(bias + v * CASCADE_LANES);
+        }
+    }
+    for (size_t k = 0; k < strip->tap_count; k++, weights += vectors * CASCADE_LANES) {
+        const float *tap = in + strip->taps[k];
+        vector weight[2];
+        for (size_t v = 0; v < vectors; v++) {
+            weight[v] = load(weights + v * CASCADE_LANES);
+        }
+        for (size_t p = 0; p < positions; p++) {
+            vector input = broadcast(tap[(ptrdiff_t)p * strip->in_step]);
+            for (size_t v = 0; v < vectors; v++) {
+                sums[p][v] += weight[v] * input;
+            }
+        }
+    }
+    vector zero = broadcast(0.0f);
+    for (size_t p = 0; p < positions; p++) {
+        for (size_t v = 0; v < vectors; v++) {
+            vector positive = maximum(sums[p][v], zero), factor = load(slope + v * CASCADE_LANES);
+            store(out + (ptrdiff_t)(start + p) * strip->out_step + (ptrdiff_t)(v * CASCADE_LANES),
+                  positive + factor * (sums[p][v] - positive));
+        }
+    }
+}
+
+/* All positions of a strip for one or two vectors of channels, in tiles that are as equal as can be. */
+ALWAYS_INLINE void few_block(const cascade_strip *strip, size_t vectors, const float *weights, const float *bias,
+                             const float *slope, float *out) {
+    size_t tiles = (strip->vectors + FEW_POSITIONS - 1) / FEW_POSITIONS;
+    for (size_t tile = 0, start = 0, end; tile < tiles; tile++, start = end) {
+        end = strip->vectors * (tile + 1) / tiles;
+#define TILE(n)                                                                                                        \
+    case n:                                                                                                            \
+        few_tile(strip, start, n, vectors, weights, bias, slope, out);                                                 \
+        break;
+        switch (end - start) {
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+#if FEW_POSITIONS > 6
+            TILE(7) TILE(8)
+#endif
+#if FEW_POSITIONS > 8
+            TILE(9) TILE(10) TILE(11) TILE(12)
+#endif
+        }
+#undef TILE
+    }
+}
+
+static void convolve_few(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
+                         const float *slope) {
+    size_t done = 0;
+    for (; done + 2 * CASCADE_LANES <= channels; done += 2 * CASCADE_LANES) {
+        few_block(strip, 2, weights, bias + done, slope + done, strip->out + done);
+        weights += 2 * CASCADE_LANES * strip->tap_count;
+    }
+    if (done < channels) {
+        few_block(strip, 1, weights, bias + done, slope + done, strip->out + done);
+    }
+}
+
 static void pool(const cascade_strip *strip, size_t channels, ptrdiff_t in_channel_step) {
     for (size_t c = 0; c < channels; c++) {
         for (size_t v = 0; v < strip->vectors; v++) {
@@ -345,5 +421,5 @@ static void suppress(const float best[5], const float *boxes, size_t n, size_t f
 #define TEXT2(a) #a
 #define TEXT(a) TEXT2(a)
 
-const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, pool,
+const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, convolve_few, pool,
                                                                blend_rows, blend_columns, interleave, split, suppress};

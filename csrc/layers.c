@@ -11,17 +11,32 @@ size_t cascade_layer_output(const cascade_layer *layer, size_t input) {
     return (outputs - 1) * layer->stride < input ? outputs : outputs - 1;
 }
 
-void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, float *packed) {
+/* Output channels [done, done + block) to [ky][kx][in][channel of the block]; returns the end of what it wrote. */
+static float *pack_block(const float *weights, size_t done, size_t block, size_t in_channels, size_t kernel,
+                         float *packed) {
     size_t area = kernel * kernel;
-    for (size_t done = 0; done < out_channels;) {
-        size_t left = out_channels - done, block = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        for (size_t tap = 0; tap < area; tap++) {
-            for (size_t in = 0; in < in_channels; in++) {
-                for (size_t out = 0; out < block; out++) {
-                    *packed++ = weights[((done + out) * in_channels + in) * area + tap];
-                }
+    for (size_t tap = 0; tap < area; tap++) {
+        for (size_t in = 0; in < in_channels; in++) {
+            for (size_t out = 0; out < block; out++) {
+                *packed++ = weights[((done + out) * in_channels + in) * area + tap];
             }
         }
-        done += block;
+    }
+    return packed;
+}
+
+void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, float *packed) {
+    for (size_t done = 0, block; done < out_channels; done += block) {
+        size_t left = out_channels - done;
+        block = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        packed = pack_block(weights, done, block, in_channels, kernel, packed);
+    }
+}
+
+void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
+                      float *packed) {
+    for (size_t done = 0, block; done < out_channels; done += block) {
+        block = out_channels - done >= 2 * lanes ? 2 * lanes : lanes;
+        packed = pack_block(weights, done, block, in_channels, kernel, packed);
     }
 }

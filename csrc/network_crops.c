@@ -67,13 +67,22 @@ static int measure(const cascade_layer *layers, size_t layer_count, size_t size,
     return 1;
 }
 
+/* Whether a last group has so few crops that network_few.c is the faster one: up to about three quarters of the lanes. */
+static int is_few(const cascade_layer *layers, size_t count, size_t lanes) {
+    return layers[0].few_weights != NULL && 4 * count <= 3 * lanes;
+}
+
 size_t cascade_crops_workspace(const cascade_layer *layers, size_t layer_count, size_t size, size_t lanes) {
     needs need;
     if (!measure(layers, layer_count, size, &need) || need.map > SIZE_MAX / 64 / lanes ||
         need.ring > SIZE_MAX / 64 / lanes) {
         return 0;
     }
-    return (2 * need.map + need.ring) * lanes + tap_floats(need.taps) + 16;
+    size_t floats = (2 * need.map + need.ring) * lanes + tap_floats(need.taps) + 16;
+    if (layers[0].few_weights != NULL) {
+        at_least(&floats, cascade_few_workspace(layers, layer_count, size, lanes));
+    }
+    return floats;
 }
 
 /* The strip of a convolution's output rows on a map of `side` columns. */
@@ -180,6 +189,11 @@ void cascade_crops_run(const cascade_kernels *kernels, const cascade_layer *laye
     float *ring = maps[1] + need.map * lanes;
     for (size_t first = 0; first < count; first += lanes) {
         size_t left = count - first < lanes ? count - first : lanes;
+        if (is_few(layers, left, lanes)) {
+            cascade_few_run(kernels, layers, layer_count, crops + first * values, left, size, out + first * outputs,
+                            workspace);
+            continue;
+        }
         kernels->interleave(crops + first * values, left, values, maps[0]);
         const float *found = run_group(kernels, layers, layer_count, size, maps, ring, taps);
         /* the last map is side * side * outputs features; networks end on a single position */

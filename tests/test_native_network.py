@@ -298,3 +298,35 @@ def test_pools_end_where_torchs_do(kernel: int, stride: int, size: int, level: s
     network, native = pair(Architecture("pool", "rnet", size, size, layers), level)
     crops = noise(3, size, size, 3)
     np.testing.assert_allclose(native.forward(crops), judged(network, crops), rtol=1e-4, atol=TOLERANCE)
+
+
+# A few crops
+
+
+@pytest.mark.parametrize("level", _native.levels())
+def test_a_crop_gets_the_same_outputs_in_any_company(level: str) -> None:
+    """Alone, in a few, in a group and behind a group: the lanes are output channels or crops, the sums the same."""
+    rng = np.random.default_rng(5)
+    layers = [
+        {
+            "kind": "conv",
+            "stride": stride,
+            "weight": rng.normal(0, 0.1, (out, before, kernel, kernel)).astype(np.float32),
+            "bias": rng.normal(0, 0.1, out).astype(np.float32),
+            "slope": rng.uniform(0, 1, out).astype(np.float32),
+        }
+        for before, out, kernel, stride in (
+            (3, 16, 3, 2),
+            (16, 48, 3, 1),
+            (48, 64, 3, 1),
+            (64, 32, 9, 1),
+            (32, 16, 1, 1),
+        )
+    ]
+    network = _native.Network(layers, 27, level)
+    crops = rng.integers(0, 256, (35, 27, 27, 3), np.uint8)
+    together = network.forward(crops)
+    assert together.std() > 0.01
+    for count in (1, 2, 3, 5, 7, 11, 12, 13, 15, 16, 17, 33):
+        np.testing.assert_array_equal(network.forward(crops[:count]), together[:count])
+        np.testing.assert_array_equal(network.forward(crops[35 - count :]), together[35 - count :])

@@ -431,16 +431,25 @@ static const network_shape networks[] = {
     {"odd channels", 15, 2, 4, {{C, 4, 1, 7}, {P, 3, 3, 0}, {C, 2, 1, 37}, {C, 3, 1, 5}}},
 };
 
-/* Layers with random weights. */
+/* Layers with random weights, packed for a few crops at the fast level too if all channels are a multiple of its lanes. */
 static void build(cascade_layer *layers, const network_shape *network) {
     size_t channels = CASCADE_CHANNELS;
+    int few = 1;
+    for (size_t i = 0; i < network->count; i++) {
+        few &= network->layers[i].kind == CASCADE_CONV && network->layers[i].channels % fast->lanes == 0;
+    }
     for (size_t i = 0; i < network->count; i++) {
         shape s = network->layers[i];
-        cascade_layer layer = {s.kind, channels, channels, s.kernel, s.stride, NULL, NULL, NULL};
+        cascade_layer layer = {s.kind, channels, channels, s.kernel, s.stride, NULL, NULL, NULL, NULL};
         if (s.kind == CASCADE_CONV) {
             size_t inputs = channels * s.kernel * s.kernel, count = inputs * s.channels;
-            float *packed = exactly(count * sizeof(float));
-            cascade_pack_weights(floats(count, sqrtf(3.0f / (float)inputs)), s.channels, channels, s.kernel, packed);
+            float *weights = floats(count, sqrtf(3.0f / (float)inputs)), *packed = exactly(count * sizeof(float));
+            cascade_pack_weights(weights, s.channels, channels, s.kernel, packed);
+            if (few) {
+                float *again = exactly(count * sizeof(float));
+                cascade_pack_few(weights, s.channels, channels, s.kernel, fast->lanes, again);
+                layer.few_weights = again;
+            }
             layer.out_channels = channels = s.channels;
             layer.weights = packed;
             layer.bias = floats(channels, 0.3f);

@@ -1,7 +1,10 @@
 /*
  * Runs every function of the core at every level this machine has, over random sizes, with buffers of exactly the
  * size that the core asks for, filled with NaN: the sanitizers see any step outside, and the comparison with the
- * scalar level sees any value that was never written. Built and run by test_sanitize.py, which writes networks.h.
+ * scalar level sees any value that was never written; under valgrind they count as undefined instead. Built by
+ * build_driver.py, which writes networks.h.
+ *
+ *   driver [SEED [PERCENT]]   other cases for every seed; only some of them, for a short run
  */
 #include <math.h>
 #include <stdio.h>
@@ -9,6 +12,12 @@
 #include <string.h>
 
 #include "cascade.h"
+
+#ifdef CASCADE_VALGRIND
+#include <valgrind/memcheck.h>
+#else
+#define VALGRIND_MAKE_MEM_UNDEFINED(memory, bytes)
+#endif
 
 typedef struct {
     int kind;
@@ -37,6 +46,18 @@ typedef struct {
 /* ---- chance and memory ----------------------------------------------------------------------------------- */
 
 static uint64_t state = 88172645463325252u;
+static size_t percent = 100;
+
+/* Neighbouring seeds start far apart (the last step of splitmix64), and never from 0, where xorshift would stay. */
+static void seed(uint64_t number) {
+    number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9u;
+    number = (number ^ number >> 27) * 0x94d049bb133111ebu;
+    state ^= number ^ number >> 31;
+    state += state == 0;
+}
+
+/* How many of `all` cases to run: at least one. */
+static size_t some(size_t all) { return all * percent >= 100 ? all * percent / 100 : 1; }
 
 static uint64_t chance(uint64_t below) {
     state ^= state << 13;
@@ -47,11 +68,12 @@ static uint64_t chance(uint64_t below) {
 
 static double between(double low, double high) { return low + (high - low) * (double)chance(1u << 30) / (1u << 30); }
 
-/* Exactly that many bytes, each 0xFF: NaN, if read as floats. */
+/* Exactly that many bytes, each 0xFF: NaN, if read as floats. The core is told how to fill them, or fills them. */
 static void *exactly(size_t bytes) {
     void *memory = malloc(bytes ? bytes : 1);
     CHECK(memory, "no memory for %zu bytes", bytes);
     memset(memory, 0xff, bytes);
+    VALGRIND_MAKE_MEM_UNDEFINED(memory, bytes);
     return memory;
 }
 
@@ -109,7 +131,7 @@ static void try_box(const cascade_kernels *level, size_t width, size_t height, c
 
 static void try_resampling(const cascade_kernels *level) {
     double far = 1048575.0;
-    for (int i = 0; i < 400; i++) {
+    for (size_t i = 0; i < some(400); i++) {
         size_t width = 1 + chance(70), height = 1 + chance(70), columns = 1 + chance(40), rows = 1 + chance(40);
         double whole[4] = {0, 0, (double)width, (double)height}, x = between(-90, 90), y = between(-90, 90);
         double part[4] = {x, y, x + between(1e-3, 120), y + between(1e-3, 120)};
@@ -130,18 +152,197 @@ static void try_resampling(const cascade_kernels *level) {
     }
 }
 
+/* ---- kernels --------------------------------------------------------------------------------------------- */
+
+/* A length about those at which the kernels change their ways, or any. */
+static size_t length(void) {
+    static const size_t runs[] = {2, 8, 16, 32, 48, 64, 128, 192};
+    return chance(4) ? runs[chance(LENGTH(runs))] - 2 + chance(5) : chance(300);
+}
+
+/* Weights as the resampler makes them: none is negative, and they sum to one. */
+static void fill_weights(int16_t *weights, size_t count, size_t step) {
+    int32_t left = 1 << CASCADE_WEIGHT_BITS;
+    for (size_t k = 0; k < count; k++) {
+        int32_t weight = k + 1 == count ? left : (int32_t)chance((uint64_t)left + 1);
+        weights[k * step] = (int16_t)weight;
+        left -= weight;
+    }
+}
+
+static void try_rows(const cascade_kernels *level) {
+    size_t n = length(), count = 1 + chance(12), stride = n + chance(9);
+    uint8_t *rows = pixels((count - 1) * stride + n), *found = exactly(n), *expected = exactly(n);
+    int16_t *weights = exactly(count * sizeof(int16_t));
+    fill_weights(weights, count, 1);
+    level->blend_rows(rows, stride, weights, count, found, n);
+    scalar()->blend_rows(rows, stride, weights, count, expected, n);
+    CHECK(!memcmp(found, expected, n), "%s: %zu rows of %zu bytes, %zu apart", level->name, count, n, stride);
+    free(rows);
+    free(found);
+    free(expected);
+    free(weights);
+}
+
+/* Columns from any of `spare` + 1 pixels on, every fifth or so without weights; which of them: inside[i]. */
+static void fill_columns(int32_t *first, int16_t *weights, uint8_t *inside, size_t n, size_t taps, size_t spare) {
+    for (size_t i = 0; i < n; i++) {
+        first[i] = (int32_t)chance(spare + 1);
+        inside[i] = taps > 0 && chance(5);
+        fill_weights(weights + i, taps, n);
+        for (size_t k = 0; k < taps && !inside[i]; k++) {
+            weights[k * n + i] = 0;
+        }
+    }
+}
+
+static void try_columns(const cascade_kernels *level) {
+    size_t n = length(), taps = chance(9), spare = chance(40);
+    uint8_t *row = pixels((taps + spare) * 3 + 1), *found = exactly(n * 3), *expected = exactly(n * 3);
+    uint8_t *inside = exactly(n);
+    int32_t *first = exactly(n * sizeof(int32_t));
+    int16_t *weights = exactly(n * taps * sizeof(int16_t));
+    fill_columns(first, weights, inside, n, taps, spare);
+    level->blend_columns(row, first, weights, taps, found, n);
+    scalar()->blend_columns(row, first, weights, taps, expected, n);
+    CHECK(!memcmp(found, expected, n * 3), "%s: %zu columns of %zu taps", level->name, n, taps);
+    for (size_t i = 0; i < n * 3; i++) {
+        CHECK(inside[i / 3] || found[i] == CASCADE_OUTSIDE, "%s: column %zu is %d", level->name, i / 3, found[i]);
+    }
+    free(row);
+    free(found);
+    free(expected);
+    free(inside);
+    free(first);
+    free(weights);
+}
+
+/* Lane by lane: the scalar level has one. */
+static void try_interleave(const cascade_kernels *level) {
+    size_t lanes = level->lanes, count = 1 + chance(lanes), values = 1 + length();
+    uint8_t *crops = pixels(count * values);
+    float *found = exactly(lanes * values * sizeof(float)), *expected = exactly(values * sizeof(float));
+    level->interleave(crops, count, values, found);
+    for (size_t lane = 0; lane < lanes; lane++) {
+        scalar()->interleave(crops + (lane < count ? lane : count - 1) * values, 1, values, expected);
+        for (size_t i = 0; i < values; i++) {
+            CHECK(found[i * lanes + lane] == expected[i], "%s: value %zu of crop %zu", level->name, i, lane);
+        }
+    }
+    free(crops);
+    free(found);
+    free(expected);
+}
+
+static void try_split(const cascade_kernels *level) {
+    size_t n = length(), pitch = n + chance(20), values = (CASCADE_SPLIT - 1) * pitch + n;
+    uint8_t *row = pixels(n * CASCADE_SPLIT);
+    float *found = exactly(values * sizeof(float)), *expected = exactly(values * sizeof(float));
+    level->split(row, n, found, pitch);
+    scalar()->split(row, n, expected, pitch);
+    for (size_t plane = 0; plane < CASCADE_SPLIT; plane++) {
+        CHECK(!memcmp(found + plane * pitch, expected + plane * pitch, n * sizeof(float)), "%s: byte %zu of %zu",
+              level->name, plane, n);
+    }
+    free(row);
+    free(found);
+    free(expected);
+}
+
+static void try_kernels(const cascade_kernels *level) {
+    for (size_t i = 0; i < some(500); i++) {
+        try_rows(level);
+        try_columns(level);
+        try_interleave(level);
+        try_split(level);
+    }
+}
+
+/* ---- warping --------------------------------------------------------------------------------------------- */
+
+#define PIXEL ((int64_t)1 << CASCADE_MAP_BITS)
+
+static int64_t floor_divide(int64_t value, int64_t by) { return value / by - (value % by < 0); }
+
+static size_t nearest(int64_t index, size_t size) {
+    return index < 0 ? 0 : index < (int64_t)size ? (size_t)index : size - 1;
+}
+
+/* By the rule: the four pixels about (x, y), weighted in 256ths along both axes. */
+static int shown(const uint8_t *image, size_t width, size_t height, int64_t x, int64_t y, size_t channel) {
+    if (x < 0 || y < 0 || x >= (int64_t)width * PIXEL || y >= (int64_t)height * PIXEL) {
+        return CASCADE_OUTSIDE;
+    }
+    int64_t across = floor_divide(x - PIXEL / 2, PIXEL / 256), down = floor_divide(y - PIXEL / 2, PIXEL / 256);
+    int64_t column = floor_divide(across, 256), row = floor_divide(down, 256), sum = 256 * 256 / 2;
+    for (int64_t k = 0; k < 4; k++) {
+        int64_t right = k % 2, below = k / 2, wide = across - 256 * column, high = down - 256 * row;
+        size_t pixel = nearest(row + below, height) * width + nearest(column + right, width);
+        sum += image[pixel * 3 + channel] * (right ? wide : 256 - wide) * (below ? high : 256 - high);
+    }
+    return (int)(sum / (256 * 256));
+}
+
+/* Steps of 1e-10 to a million pixels, from within the image or from anywhere in the range of the core. */
+static void random_map(int64_t map[6], size_t size, size_t width, size_t height) {
+    double range = 1048575.0, most = pow(10, between(-10, log10(range / (2 * (double)size))));
+    double far = range - 2 * most * (double)size, near[2] = {(double)width + 2, (double)height + 2};
+    for (size_t i = 0; i < 6; i++) {
+        double reach = i % 3 < 2 ? most : far, start = near[i / 3] < far ? between(-2, near[i / 3]) : 0;
+        map[i] = (int64_t)ldexp(i % 3 == 2 && chance(4) ? start : between(-reach, reach), CASCADE_MAP_BITS);
+    }
+}
+
+/* Whole and half pixels: centres, the borders between pixels, and the image's edges, or just before them. */
+static void even_map(int64_t map[6], size_t width, size_t height) {
+    for (size_t i = 0; i < 6; i++) {
+        int64_t step = (int64_t)chance(5) - 2, start = (int64_t)chance(2 * (i < 3 ? width : height) + 2);
+        map[i] = i % 3 < 2 ? step * (PIXEL / 2) : start * (PIXEL / 2) - (int64_t)chance(2);
+    }
+}
+
+static void try_warp(void) {
+    int64_t map[6];
+    size_t width = 1 + chance(chance(4) ? 40 : 2), height = 1 + chance(chance(4) ? 40 : 2), size = 1 + chance(60);
+    uint8_t *image = pixels(width * height * 3), *out = exactly(size * size * 3);
+    if (chance(3)) {
+        random_map(map, size, width, height);
+    } else {
+        even_map(map, width, height);
+    }
+    cascade_warp(image, width, height, map, out, size);
+    for (size_t i = 0; i < size * size * 3; i++) {
+        int64_t column = (int64_t)(i / 3 % size), row = (int64_t)(i / 3 / size);
+        int64_t x = map[0] * column + map[1] * row + map[2], y = map[3] * column + map[4] * row + map[5];
+        int expected = shown(image, width, height, x, y, i % 3);
+        CHECK(out[i] == expected, "%zu * %zu: value %zu is %d, not %d", width, height, i, out[i], expected);
+    }
+    free(image);
+    free(out);
+}
+
 /* ---- networks -------------------------------------------------------------------------------------------- */
 
-/* Layers with random weights, each array exactly as long as it must be. */
-static void build(cascade_layer *layers, const network_shape *network) {
+/* Layers with random weights, each array exactly as long as it must be; packed for a few crops too if all channels are a
+ * multiple of `lanes`. */
+static void build(cascade_layer *layers, const network_shape *network, size_t lanes) {
+    int few = lanes > 1;
+    for (size_t i = 0; i < network->count; i++) {
+        few &= network->layers[i].kind == CASCADE_CONV && network->layers[i].channels % lanes == 0;
+    }
     size_t channels = 3;
     for (size_t i = 0; i < network->count; i++) {
         shape s = network->layers[i];
-        cascade_layer layer = {s.kind, channels, channels, s.kernel, s.stride, NULL, NULL, NULL};
+        cascade_layer layer = {s.kind, channels, channels, s.kernel, s.stride, NULL, NULL, NULL, NULL};
         if (s.kind == CASCADE_CONV) {
             size_t inputs = channels * s.kernel * s.kernel, count = inputs * s.channels;
             float *weights = floats(count, sqrt(3.0 / (double)inputs)), *packed = exactly(count * sizeof(float));
             cascade_pack_weights(weights, s.channels, channels, s.kernel, packed);
+            if (few) {
+                float *again = exactly(count * sizeof(float));
+                cascade_pack_few(weights, s.channels, channels, s.kernel, lanes, again);
+                layer.few_weights = again;
+            }
             free(weights);
             layer.out_channels = channels = s.channels;
             layer.weights = packed;
@@ -154,6 +355,7 @@ static void build(cascade_layer *layers, const network_shape *network) {
 
 static void demolish(cascade_layer *layers, size_t count) {
     for (size_t i = 0; i < count; i++) {
+        free((void *)layers[i].few_weights);
         free((void *)layers[i].weights);
         free((void *)layers[i].bias);
         free((void *)layers[i].slope);
@@ -180,7 +382,7 @@ static void agree(const float *found, const float *expected, size_t count, const
 
 static void try_crops(const cascade_kernels *level, const network_shape *network) {
     cascade_layer layers[16];
-    build(layers, network);
+    build(layers, network, level->lanes);
     size_t outputs = layers[network->count - 1].out_channels, counts[] = {1, level->lanes, level->lanes + 1};
     for (size_t i = 0; i < LENGTH(counts); i++) {
         uint8_t *crops = pixels(counts[i] * network->size * network->size * 3);
@@ -193,6 +395,7 @@ static void try_crops(const cascade_kernels *level, const network_shape *network
         free(found);
         free(expected);
     }
+    CHECK((layers[0].few_weights != NULL) == cascade_few_usable(layers, network->count, level->lanes), "%s", network->name);
     demolish(layers, network->count);
 }
 
@@ -215,7 +418,7 @@ static float *slid(const cascade_kernels *level, const cascade_grid *grid, const
 static void try_slide(const cascade_kernels *level, const network_shape *network, size_t width, size_t height) {
     cascade_layer layers[16];
     cascade_grid grid;
-    build(layers, network);
+    build(layers, network, level->lanes);
     CHECK(cascade_grid_plan(&grid, layers, network->count, network->padding, width, height), "%s", network->name);
     CHECK(grid.field == network->size, "%s: field %zu", network->name, grid.field);
     if (grid.rows && grid.columns) {
@@ -248,7 +451,7 @@ static void try_networks(const cascade_kernels *level) {
     for (size_t i = 0; i < LENGTH(networks); i++) {
         try_crops(level, networks + i);
         if (strstr(networks[i].name, "pnet")) {
-            for (int k = 0; k < 12; k++) {
+            for (size_t k = 0; k < some(12); k++) {
                 try_slide(level, networks + i, 1 + chance(90), 1 + chance(90));
             }
             try_slide(level, networks + i, 1, 1);
@@ -256,7 +459,7 @@ static void try_networks(const cascade_kernels *level) {
             try_slide(level, networks + i, 13, 700);
         }
     }
-    for (int i = 0; i < 60; i++) {
+    for (size_t i = 0; i < some(60); i++) {
         network_shape network = random_network();
         if (network.size <= 64) {
             try_crops(level, &network);
@@ -273,7 +476,7 @@ static void try_networks(const cascade_kernels *level) {
 /* Sizes that no memory holds are refused, not wrapped around. */
 static void try_overflow(void) {
     float value = 0;
-    cascade_layer layer = {CASCADE_CONV, 3, SIZE_MAX / 8, 1, 1, &value, &value, &value};
+    cascade_layer layer = {CASCADE_CONV, 3, SIZE_MAX / 8, 1, 1, &value, NULL, &value, &value};
     cascade_grid grid = {1, 1, 0, SIZE_MAX / 32, SIZE_MAX / 32, SIZE_MAX / 8};
     CHECK(cascade_crops_workspace(&layer, 1, SIZE_MAX / 4, 16) == 0, "crops");
     CHECK(cascade_crops_workspace(&layer, 1, 4, 16) == 0, "crops of many channels");
@@ -331,16 +534,26 @@ static void try_boxes(size_t n) {
     free(flags);
 }
 
-int main(void) {
+int main(int count, char **arguments) {
+    if (count > 1) {
+        seed(strtoull(arguments[1], NULL, 10));
+    }
+    if (count > 2) {
+        percent = strtoul(arguments[2], NULL, 10);
+    }
     for (size_t n = 0; n < 40; n++) {
         try_boxes(n);
     }
     try_overflow();
+    for (size_t i = 0; i < some(400); i++) {
+        try_warp();
+    }
     for (const cascade_kernels *const *level = cascade_levels(); *level != NULL; level++) {
         if (cascade_level_usable(*level)) {
             for (size_t n = 0; n < 70; n++) {
                 try_suppression(*level, n);
             }
+            try_kernels(*level);
             try_resampling(*level);
             try_networks(*level);
             printf("%s\n", (*level)->name);
