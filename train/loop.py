@@ -121,7 +121,7 @@ class Trainer:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings, self.samples, self.out = settings, samples, out
-        self.architecture = architecture or ARCHITECTURES[settings.family][settings.stage]
+        self.architecture = architecture or _architecture(settings)
         made = samples.meta.get("settings", {})
         for name in ("stage",) if architecture else ("stage", "family"):
             if made.get(name, getattr(settings, name)) != getattr(settings, name):
@@ -246,6 +246,14 @@ class Trainer:
             right = (merged[judged, 1] > merged[judged, 0]) == (kind[judged] == POSITIVE)
             totals["accuracy"] = float(right.float().mean())
         return totals
+
+
+def _architecture(settings: TrainSettings) -> Architecture:
+    """The network that the settings name. Raises TrainingError if the family has none of that stage."""
+    networks = ARCHITECTURES[settings.family]
+    if settings.stage not in networks:
+        raise TrainingError(f"family: {settings.family!r} has {', '.join(networks)}, no {settings.stage}")
+    return networks[settings.stage]
 
 
 def _check_settings(state: dict[str, Any], settings: TrainSettings, checkpoint: Path) -> None:

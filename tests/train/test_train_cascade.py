@@ -22,6 +22,7 @@ from cascade.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.detect import Detector
 from cascade.networks import CascadeNetwork, fold, from_tensors
 from cascade.weights import load_detector
+from train.chain import Chain
 from train.loop import prepare
 from train.packed import load_samples
 from train.presets import DEFAULT
@@ -313,6 +314,22 @@ def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, m
     assert message in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "trained"),
+    [
+        (("--stages", "lnet"), ["lnet"]),
+        (("--stages", "rnet", "pnet"), ["pnet", "rnet"]),
+        (("--no-landmarks",), ["pnet", "rnet", "onet"]),  # an L-Net would have nothing to learn
+        (("--family", "paper"), ["pnet", "rnet", "onet"]),
+    ],
+)
+def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, trained):
+    stages = []
+    monkeypatch.setattr(Chain, "stage", lambda self, preset: stages.append(preset.training.stage))
+    assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
+    assert stages == trained
 
 
 def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):

@@ -289,6 +289,11 @@ def test_a_learning_rate_that_explodes_stops_the_run(tmp_path):
         train(wild, samples(), tmp_path)
 
 
+def test_a_network_that_a_family_lacks_is_named(tmp_path):
+    with pytest.raises(TrainingError, match="'paper' has pnet, rnet, onet, no lnet"):
+        train(replace(SETTINGS, stage="lnet", family="paper"), samples(), tmp_path)
+
+
 def test_samples_for_another_network_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="crops of 20 pixels, pnet needs 23"):
         train(SETTINGS, samples(side=20), tmp_path)
