@@ -56,7 +56,7 @@ def resample(
     """
 
 def snap(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Crop boxes on the grid of 1/16 pixel that ``cut`` uses. boxes: (n, 4). Returns float64 (n, 4)."""
+    """Coordinates on the grid of 1/16 pixel that ``cut`` uses, of any shape. Returns float64 of that shape."""
 
 def choose_levels(scales: npt.ArrayLike, boxes: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
     """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has.

@@ -9,7 +9,6 @@ A set of weights may bring an L-Net, which takes the landmarks of the few final 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,12 @@ import numpy as np
 from cascade import _native
 from cascade.align import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
 from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
-from cascade.engines import Engine
-from cascade.engines.native import NativeEngine
+from cascade.engines import BatchEngine, Engine, Judge, Slide, Steps, run
 from cascade.faces import Faces
 from cascade.images import ImageInput, read_image
 from cascade.pyramid import Pyramid, level_sizes
-from cascade.weights import DetectorWeights, load_detector
+from cascade.settings import make_engine, number, thread_count, three_probabilities
+from cascade.weights import DetectorWeights
 
 # Face probabilities below which P-Net, R-Net and O-Net reject a window.
 THRESHOLDS = (0.5, 0.5, 0.8)
@@ -63,11 +62,12 @@ class Detector:
     scale_factor : size of a pyramid level over the one before, 0.5 to 0.95. Larger finds more and takes longer.
     thresholds : face probabilities that a window must reach in P-Net, R-Net and O-Net, each 0 to 1. Lower finds
         more faces and more false ones.
-    engine : "native" (C on the CPU) or "torch" (needs torch; also for GPUs).
+    engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), or an engine made before, such as
+        ``TorchEngine(load_detector(), "cuda", half=True)``, which brings its own threads, weights and device.
     threads : worker threads for one call; None takes one per available core, at most 4. Results do not depend on it.
     weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with safetensors files, or
-        what `cascade.weights.load_detector` gave.
-    device : where the torch engine computes, such as "cpu" or "cuda".
+        what `cascade.weights.load_detector` gave. None: the default set, or those of the engine that is given.
+    device : where the torch engine computes, such as "cpu" (None) or "cuda".
 
     A Detector may be used from several threads at once and, with the native engine, after a fork. Raises
     ValueError or TypeError naming the setting that is wrong, and `cascade.weights.WeightsError` for weights that
@@ -80,18 +80,18 @@ class Detector:
         max_face: float | None = None,
         scale_factor: float = 0.709,
         thresholds: tuple[float, float, float] = THRESHOLDS,
-        engine: Literal["native", "torch"] = "native",
+        engine: Literal["native", "torch"] | Engine = "native",
         threads: int | None = None,
         weights: str | Path | DetectorWeights | None = None,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> None:
-        self.min_face = _number("min_face", min_face, 4, 1e6)
-        self.max_face = None if max_face is None else _number("max_face", max_face, self.min_face, 1e9)
-        self.scale_factor = _number("scale_factor", scale_factor, 0.5, 0.95)
-        self.thresholds = _thresholds(thresholds)
-        self.threads = _threads(threads)
-        self.weights = weights if isinstance(weights, DetectorWeights) else load_detector(weights)
-        self.engine: Engine = _engine(engine, self)(device)
+        self.min_face = number("min_face", min_face, 4, 1e6)
+        self.max_face = None if max_face is None else number("max_face", max_face, self.min_face, 1e9)
+        self.scale_factor = number("scale_factor", scale_factor, 0.5, 0.95)
+        self.thresholds = three_probabilities(thresholds)
+        self.engine = make_engine(engine, threads, weights, device)
+        self.weights = self.engine.weights
+        self.threads = int(getattr(self.engine, "threads", thread_count(threads)))
         self._settled = True
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -108,60 +108,94 @@ class Detector:
         """
         pixels = read_image(image, color=color)
         height, width = pixels.shape[:2]
-        window = self.weights["pnet"].architecture.window
-        sizes = level_sizes(width, height, self.min_face, self.max_face, window, self.scale_factor)
-        pyramid = self.engine.pyramid(pixels, sizes)
+        pyramid = self.engine.pyramid(pixels, self._sizes(pixels))
         candidates = self.propose(pyramid)
         candidates = self.refine(pyramid, candidates)
         return self.output(pyramid, candidates, width, height)
 
     def detect_batch(self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb") -> list[Faces]:
-        """Faces of several images, of any sizes: the same as `detect` on each."""
-        return [self.detect(image, color=color) for image in images]
+        """Faces of several images, of any sizes: the same as `detect` on each.
+
+        The torch engine computes several images together, and then they are the same but for rounding.
+        """
+        if not isinstance(self.engine, BatchEngine):
+            return [self.detect(image, color=color) for image in images]
+        found: list[Faces] = []
+        for photos in self.engine.groups(read_image(image, color=color) for image in images):
+            pyramids = self.engine.pyramids(photos, [self._sizes(photo) for photo in photos])
+            found += run(self.engine, [self._detect(*pair) for pair in zip(pyramids, photos, strict=True)])
+        return found
 
     def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> Candidates:
         """P-Net: what may be a face."""
-        threshold = _logit(self.thresholds[0])
-        levels = [self.engine.slide(level, threshold) for level in pyramid.images[1:]]
+        return run(self.engine, [self._propose(pyramid, nms)])[0]
+
+    def refine(self, pyramid: Pyramid, candidates: Candidates, nms: float = RNET_NMS) -> Candidates:
+        """R-Net: the candidates that it takes for faces, corrected."""
+        return run(self.engine, [self._refine(pyramid, candidates, nms)])[0]
+
+    def output(self, pyramid: Pyramid, candidates: Candidates, width: int, height: int) -> Faces:
+        """O-Net: the faces, with final boxes and landmarks."""
+        boxes, logits, landmarks = run(self.engine, [self._output(pyramid, candidates)])[0]
+        if LANDMARK_STAGE in self.weights.stages:
+            landmarks = self.sharpen(pyramid, landmarks)
+        return _faces(boxes, logits, landmarks, width, height)
+
+    def sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
+        """L-Net: the landmarks (n, 5, 2) again, from crops that O-Net's turn upright; those stay where it cannot."""
+        return run(self.engine, [self._sharpen(pyramid, landmarks)])[0]
+
+    def _sizes(self, photo: np.ndarray) -> list[tuple[int, int]]:
+        height, width = photo.shape[:2]
+        window = self.weights["pnet"].architecture.window
+        return level_sizes(width, height, self.min_face, self.max_face, window, self.scale_factor)
+
+    # Each stage once, as steps that ask the engine: see `cascade.engines.run`
+
+    def _detect(self, pyramid: Pyramid, photo: np.ndarray) -> Steps[Faces]:
+        candidates = yield from self._propose(pyramid, PNET_NMS)
+        candidates = yield from self._refine(pyramid, candidates, RNET_NMS)
+        boxes, logits, landmarks = yield from self._output(pyramid, candidates)
+        if LANDMARK_STAGE in self.weights.stages:
+            landmarks = yield from self._sharpen(pyramid, landmarks)
+        return _faces(boxes, logits, landmarks, photo.shape[1], photo.shape[0])
+
+    def _propose(self, pyramid: Pyramid, nms: float) -> Steps[Candidates]:
+        levels = yield Slide(pyramid, _logit(self.thresholds[0]))
         found = np.concatenate([np.empty((0, 7), np.float32), *(level[:, :7] for level in levels)])
         scales = np.repeat(pyramid.scales[1:], [len(level) for level in levels], axis=0)
         windows = window_boxes(found, self.weights["pnet"].architecture, scales)
         return _survivors(Candidates(_native.calibrate(windows, found[:, 3:7]), found[:, 2]), nms)
 
-    def refine(self, pyramid: Pyramid, candidates: Candidates, nms: float = RNET_NMS) -> Candidates:
-        """R-Net: the candidates that it takes for faces, corrected."""
-        windows, outputs, logits = self._judge("rnet", pyramid, candidates)
+    def _refine(self, pyramid: Pyramid, candidates: Candidates, nms: float) -> Steps[Candidates]:
+        windows, outputs, logits = yield from self._judge("rnet", pyramid, candidates)
         keep = logits >= _logit(self.thresholds[1])
         corrected = _native.calibrate(windows[keep], outputs[keep, BOX_OUTPUTS])
         return _survivors(Candidates(corrected, logits[keep]), nms)
 
-    def output(self, pyramid: Pyramid, candidates: Candidates, width: int, height: int) -> Faces:
-        """O-Net: the faces, with final boxes and landmarks."""
-        windows, outputs, logits = self._judge("onet", pyramid, candidates)
+    def _output(self, pyramid: Pyramid, candidates: Candidates) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        windows, outputs, logits = yield from self._judge("onet", pyramid, candidates)
         keep = np.flatnonzero((logits >= _logit(self.thresholds[2])) & np.isfinite(outputs).all(axis=1))
         corrected = _native.calibrate(windows[keep], outputs[keep, BOX_OUTPUTS])
         for overlap, mode in ONET_NMS:
             best = _native.nms(corrected, logits[keep], overlap, mode)
             keep, corrected = keep[best], corrected[best]
-        landmarks = _landmarks(windows[keep], outputs[keep])
-        if LANDMARK_STAGE in self.weights.stages:
-            landmarks = self.sharpen(pyramid, landmarks)
-        scores = 1.0 / (1.0 + np.exp(-logits[keep].astype(np.float64)))
-        clipped = _native.clip(corrected, width, height)
-        real = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
-        return Faces(clipped[real], scores[real], landmarks[real]).sort()
+        return corrected, logits[keep], _landmarks(windows[keep], outputs[keep])
 
-    def sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
-        """L-Net: the landmarks (n, 5, 2) again, from crops that O-Net's turn upright; those stay where it cannot."""
+    def _sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> Steps[np.ndarray]:
         architecture = self.weights[LANDMARK_STAGE].architecture
-        matrices = similarity_transforms(landmarks, landmark_template(architecture))
+        # snapped as crop boxes are, so that engines whose landmarks differ in the last bits turn the same crops
+        matrices = similarity_transforms(_native.snap(landmarks), landmark_template(architecture))
         # pixels of the crop over pixels of the photo: neither a face of less than a pixel nor one beyond every image
         zoom = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0]) / architecture.input_size
         some = np.flatnonzero(
             (zoom <= 1.0) & (zoom * FARTHEST >= 1.0) & (np.abs(landmarks) <= FARTHEST).all(axis=(1, 2))
         )
-        outputs = self.engine.judge_turned(LANDMARK_STAGE, pyramid, matrices[some])[:, LANDMARK_OUTPUTS]
-        points = outputs.reshape(-1, 5, 2) * architecture.window + (architecture.input_size - architecture.window) / 2
+        outputs = yield Judge(LANDMARK_STAGE, pyramid, matrices[some])
+        points = (
+            outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window
+            + (architecture.input_size - architecture.window) / 2
+        )
         back = np.linalg.inv(matrices[some, :, :2])
         found = ((points - matrices[some, None, :, 2])[:, :, None] * back[:, None]).sum(axis=3)
         finite = np.isfinite(found).all(axis=(1, 2))
@@ -171,10 +205,10 @@ class Detector:
 
     def _judge(
         self, stage: Stage, pyramid: Pyramid, candidates: Candidates
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """The square windows of the candidates, a network's outputs on them, and log-odds with those carried over."""
         windows = square(candidates.boxes)
-        outputs = self.engine.judge(stage, pyramid, widen(windows, self.weights[stage].architecture.context))
+        outputs = yield Judge(stage, pyramid, widen(windows, self.weights[stage].architecture.context))
         logits = (outputs[:, 1] - outputs[:, 0] + np.float32(CARRIED) * candidates.logits) / np.float32(1 + CARRIED)
         return windows, outputs, logits
 
@@ -205,6 +239,14 @@ def _landmarks(windows: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     """Landmarks (n, 5, 2) in pixels of the photo from a network's outputs on windows (n, 4)."""
     corners, sides = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
     return np.asarray(corners + outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides)
+
+
+def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:
+    """What O-Net found, best first, clipped to a photo of that size in pixels."""
+    scores = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    clipped = _native.clip(boxes, width, height)
+    real = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    return Faces(clipped[real], scores[real], landmarks[real]).sort()
 
 
 def _are_boxes(boxes: np.ndarray) -> np.ndarray:
@@ -238,41 +280,3 @@ def _logit(probability: float) -> float:
     if probability <= 0:
         return -math.inf
     return math.inf if probability >= 1 else math.log(probability / (1 - probability))
-
-
-def _number(name: str, value: float, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
-    return float(value)
-
-
-def _thresholds(values: Iterable[float]) -> tuple[float, float, float]:
-    try:
-        numbers = tuple(values)
-    except TypeError:
-        raise TypeError(f"thresholds: expected three numbers, got {type(values).__name__}") from None
-    if len(numbers) != 3:
-        raise ValueError(f"thresholds: expected three numbers, got {len(numbers)}")
-    first, second, third = (_number(f"thresholds[{i}]", v, 0.0, 1.0) for i, v in enumerate(numbers))
-    return first, second, third
-
-
-def _threads(threads: int | None) -> int:
-    if threads is None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(4, available)
-    if _number("threads", threads, 1, 256) != int(threads):
-        raise ValueError(f"threads: expected a whole number, got {threads!r}")
-    return int(threads)
-
-
-def _engine(name: str, detector: Detector) -> Any:
-    if name == "native":
-        return lambda device: NativeEngine(detector.weights, detector.threads)
-    if name == "torch":
-        from cascade.engines.torch import TorchEngine  # torch is optional, and slow to import
-
-        return lambda device: TorchEngine(detector.weights, device)
-    raise ValueError(f"engine: expected 'native' or 'torch', got {name!r}")

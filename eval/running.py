@@ -72,8 +72,8 @@ class OurDetector:
         thresholds = settings.thresholds or THRESHOLDS
         self.default_score = thresholds[2]
         if settings.score_floor is not None:
-            floors = (*CURVE_THRESHOLDS, settings.score_floor)
-            thresholds = tuple(min(pair) for pair in zip(floors, thresholds, strict=True))
+            pnet, rnet, onet = map(min, thresholds, (*CURVE_THRESHOLDS, settings.score_floor))
+            thresholds = (pnet, rnet, onet)
         self.detector: Any = CountingDetector(thresholds=thresholds, **given)
 
     @property

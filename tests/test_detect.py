@@ -72,7 +72,7 @@ def test_lnet_moves_the_landmarks_in_the_frame_of_the_turned_crop(weights: Weigh
     found = detector.sharpen(pyramid, faces)
     architecture = detector.weights["lnet"].architecture
     for before, after in zip(faces, found, strict=True):
-        matrix = similarity_transforms(before[None], landmark_template(architecture))
+        matrix = similarity_transforms(detection._native.snap(before)[None], landmark_template(architecture))
         outputs = detector.engine.judge_turned("lnet", pyramid, matrix)[0, 6:].reshape(5, 2) * architecture.window
         np.testing.assert_allclose(after @ matrix[0, :, :2].T + matrix[0, :, 2], outputs, atol=1e-3)
 

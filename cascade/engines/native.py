@@ -59,17 +59,26 @@ class NativeEngine:
 
     def slide(self, level: Any, threshold: float) -> np.ndarray:
         """See `cascade.engines.Engine.slide`."""
-        network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
-        rows = network.grid(level.shape[1], level.shape[0], padding)[0]
+        return self.slide_all([level], threshold)[0]
 
-        def strip(first: int) -> np.ndarray:
+    def slide_all(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
+        """See `cascade.engines.Engine.slide_all`: strips of all levels are one list of work, so no thread waits."""
+        network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
+
+        def strip(place: tuple[int, int]) -> np.ndarray:
             workspace = self._borrow()
-            found = network.slide(level, padding, threshold, workspace, first, ROWS_PER_PIECE)
+            found = network.slide(levels[place[0]], padding, threshold, workspace, place[1], ROWS_PER_PIECE)
             self._workspaces.append(workspace)
             return found
 
-        found = self._map(strip, range(0, rows, ROWS_PER_PIECE))
-        return np.concatenate(found) if found else np.empty((0, network.outputs + 1), np.float32)
+        strips: list[tuple[int, int]] = []
+        for index, level in enumerate(levels):
+            rows = network.grid(level.shape[1], level.shape[0], padding)[0]
+            strips += [(index, first) for first in range(0, rows, ROWS_PER_PIECE)]
+        found: list[list[np.ndarray]] = [[np.empty((0, network.outputs + 1), np.float32)] for _ in levels]
+        for (index, _), part in zip(strips, self._map(strip, strips), strict=True):
+            found[index].append(part)
+        return [np.concatenate(parts) for parts in found]
 
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge`."""

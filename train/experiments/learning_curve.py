@@ -27,8 +27,8 @@ class LearningCurve(Protocol):
     def settings(self, arm: Arm, seed: int) -> TrainSettings:
         """The preset of the shipped O-Net, but for its length."""
         every = max(1, self.steps // POINTS)
-        length = {"steps": self.steps, "log_every": every, "checkpoint_every": every}
-        return replace(DEFAULT[STAGE].training, seed=seed, **length)
+        preset = DEFAULT[STAGE].training
+        return replace(preset, seed=seed, steps=self.steps, log_every=every, checkpoint_every=every)
 
     def samples_of(self, arm: Arm) -> Samples:
         """The first samples: they were written photo by photo."""

@@ -1,0 +1,218 @@
+"""Random cases for the detector, and what must hold in each of them.
+
+- Nothing raises, whatever the weights; faces are finite, within the image, and sorted by score.
+- One thread and several give the same faces to the bit, as do a second call, and `detect_batch`.
+- Every instruction level agrees with scalar: pyramid levels to the byte; the networks' outputs to 1e-5 in the score
+  and 1e-3 px in what moves boxes and landmarks. Every window and every crop is compared before any threshold, not
+  the faces: a window within rounding of a threshold may then fall on either side of it, as it may in each level. Huge
+  weights magnify rounding without limit, so for those only the first two points and the bytes are looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fuzz_inputs import CHANGES, SIZES, TAME, UNCHANGED, Generator, changed, random_image, random_settings
+
+from cascade import _native
+from cascade.align import similarity_transforms
+from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, STAGES, Architecture
+from cascade.detect import Detector, landmark_template
+from cascade.engines.native import NativeEngine
+from cascade.faces import Faces
+from cascade.pyramid import Pyramid, level_sizes
+from cascade.weights import DetectorWeights
+
+SCORE, PIXELS = 1e-5, 1e-3
+# Sums may be less exact after a change of weights: windows of more pixels than this may differ in proportion to them.
+LARGE = 200.0
+# Boxes and faces for each stage, and their largest side in pixels.
+CROPS, LARGEST_SIDE = 20, 1000.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two images and a detector for them."""
+
+    labels: tuple[str, ...]
+    images: tuple[np.ndarray, np.ndarray]
+    weights: DetectorWeights
+    settings: dict[str, Any]
+    threads: int
+    level: str
+    change: str
+
+
+def make_case(rng: Generator, sets: Mapping[str, DetectorWeights]) -> Case:
+    """A case, all of which follows from ``rng``."""
+    name = str(rng.choice(list(sets)))
+    change = str(rng.choice(list(CHANGES), p=[0.25, 0.2, 0.1, 0.05, 0.15, 0.1, 0.15]))
+    size = str(rng.choice(list(SIZES)))
+    (content, image), (_, other) = random_image(rng, size), random_image(rng, "any size")
+    weights = changed(rng, sets[name], change)
+    settings = random_settings(rng, [image, other], weights["pnet"].architecture)
+    level = str(rng.choice(_native.levels()))
+    labels = (f"weights {name}", f"weights {change}", f"image {size}", f"image {content}", f"level {level}")
+    return Case(labels, (image, other), weights, settings, int(rng.integers(2, 5)), level, change)
+
+
+def examine(case: Case, rng: Generator) -> int:
+    """Looks at all that must hold, and says how many faces there were. Raises AssertionError or whatever comes."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        faces = _examine_faces(case)
+        _examine_levels(case, rng)
+    return faces
+
+
+# Faces
+
+
+def _examine_faces(case: Case) -> int:
+    with _level(case.level):
+        one, several = (Detector(weights=case.weights, threads=n, **case.settings) for n in (1, case.threads))
+        image, other = case.images
+        expected = [one.detect(photo) for photo in (image, other)]
+        for photo, faces in zip(case.images, expected, strict=True):
+            _assert_faces(faces, photo, case.settings["thresholds"][-1])
+        _assert_same(several.detect(image), expected[0], f"{case.threads} threads and one")
+        for found, faces in zip(several.detect_batch([other, image]), reversed(expected), strict=True):
+            _assert_same(found, faces, "a batch and its images one by one")
+        _assert_same(one.detect(image), expected[0], "a second call and the first")
+    return sum(len(faces) for faces in expected)
+
+
+@contextmanager
+def _level(name: str) -> Iterator[None]:
+    """Detectors that are made meanwhile work at this level."""
+    before = os.environ.get("CASCADE_SIMD")
+    os.environ["CASCADE_SIMD"] = name
+    try:
+        yield
+    finally:
+        del os.environ["CASCADE_SIMD"]
+        if before is not None:
+            os.environ["CASCADE_SIMD"] = before
+
+
+def _assert_faces(faces: Faces, image: np.ndarray, threshold: float) -> None:
+    height, width = image.shape[:2]
+    boxes, scores = faces.boxes, faces.scores
+    assert np.isfinite(boxes).all() and np.isfinite(scores).all() and np.isfinite(faces.landmarks).all(), faces
+    assert faces.landmarks.shape == (len(faces), 5, 2)
+    assert (boxes >= 0).all() and (boxes <= [width, height, width, height]).all(), boxes
+    assert (boxes[:, 2:] > boxes[:, :2]).all(), boxes
+    # a score is the rounded probability of the logit that was compared
+    assert (scores >= threshold - 1e-6).all() and (scores <= 1).all(), scores
+    assert (np.diff(scores) <= 0).all(), scores
+
+
+def _assert_same(one: Faces, other: Faces, what: str) -> None:
+    same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("boxes", "scores", "landmarks"))
+    assert same, f"{what} give other faces: {one.boxes} {one.scores}, {other.boxes} {other.scores}"
+
+
+# Levels
+
+
+def _examine_levels(case: Case, rng: Generator) -> None:
+    image = case.images[0]
+    boxes, faces = _random_boxes(rng, image), _random_landmarks(rng, image)
+    engines = [NativeEngine(case.weights, level=level) for level in _native.levels()]
+    *others, scalar = engines
+    assert scalar.level == "scalar"
+    window, settings = case.weights["pnet"].architecture.window, case.settings
+    sizes = level_sizes(
+        image.shape[1], image.shape[0], settings["min_face"], settings["max_face"], window, settings["scale_factor"]
+    )
+    pyramid = scalar.pyramid(image, sizes)
+    large = math.inf if case.change == UNCHANGED else LARGE
+    for engine in others:
+        _assert_pyramids(engine, engine.pyramid(image, sizes), pyramid)
+        if case.change in TAME:
+            _assert_windows(engine, scalar, pyramid, large)
+            _assert_crops(engine, scalar, pyramid, boxes, large)
+            _assert_turned_crops(engine, scalar, pyramid, faces, large)
+
+
+def _random_boxes(rng: Generator, image: np.ndarray) -> np.ndarray:
+    """Squares of 1 pixel to twice the image, about the image."""
+    height, width = image.shape[:2]
+    largest = min(2 * max(width, height), LARGEST_SIDE)
+    sides = np.exp(rng.uniform(0, math.log(largest), (CROPS, 1)))
+    centres = rng.uniform([-0.2 * width - 5, -0.2 * height - 5], [1.2 * width + 5, 1.2 * height + 5], (CROPS, 2))
+    return np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
+
+
+def _random_landmarks(rng: Generator, image: np.ndarray) -> np.ndarray:
+    """Five points each, turned anyhow, of faces of 4 pixels to the image."""
+    height, width = image.shape[:2]
+    template = landmark_template(Architecture("any", "onet", 1, 1, ())) - 0.5
+    angle = rng.uniform(-math.pi, math.pi, CROPS)
+    largest = min(max(width, height) + 4, LARGEST_SIDE)
+    side = np.exp(rng.uniform(math.log(4), math.log(largest), CROPS))
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) * side
+    centres = rng.uniform([0, 0], [width, height], (CROPS, 1, 2))
+    points = np.einsum("pi,ijn->npj", template, turn) + centres
+    return np.asarray(points + rng.normal(0, 0.02, points.shape) * side[:, None, None], np.float32)
+
+
+def _assert_pyramids(engine: NativeEngine, found: Pyramid, expected: Pyramid) -> None:
+    for one, other in zip(found.images, expected.images, strict=True):
+        assert np.array_equal(one, other), f"{engine.level}: level of {one.shape[1]} by {one.shape[0]} pixels"
+
+
+def _assert_windows(engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid, large: float) -> None:
+    """All windows of all levels: none is left out, so rows match."""
+    window = engine.weights["pnet"].architecture.window
+    for level, scale in zip(pyramid.images[1:], pyramid.scales[1:], strict=True):
+        found, expected = engine.slide(level, -math.inf), scalar.slide(level, -math.inf)
+        assert np.array_equal(found[:, :2], expected[:, :2]), f"{engine.level}: other windows"
+        what = f"{engine.level}: pnet on {level.shape[1]} by {level.shape[0]}"
+        _assert_scores(found[:, 2], expected[:, 2], what)
+        _assert_pixels(found[:, 3:], expected[:, 3:], np.full(len(found), min(window / scale.min(), large)), what)
+
+
+def _assert_crops(
+    engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid, boxes: np.ndarray, large: float
+) -> None:
+    for stage in STAGES[1:]:
+        found, expected = engine.judge(stage, pyramid, boxes), scalar.judge(stage, pyramid, boxes)
+        what, sides = f"{engine.level}: {stage}", boxes[:, 2] - boxes[:, 0]
+        _assert_scores(found[:, 1] - found[:, 0], expected[:, 1] - expected[:, 0], what)
+        sides = np.minimum(sides / engine.weights[stage].architecture.context, large)
+        _assert_pixels(found[:, BOX_OUTPUTS.start :], expected[:, BOX_OUTPUTS.start :], sides, what)
+
+
+def _assert_turned_crops(
+    engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid, faces: np.ndarray, large: float
+) -> None:
+    if LANDMARK_STAGE not in engine.weights.stages:
+        return
+    architecture = engine.weights[LANDMARK_STAGE].architecture
+    matrices = similarity_transforms(faces, landmark_template(architecture))
+    zoom = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])
+    found = engine.judge_turned(LANDMARK_STAGE, pyramid, matrices)
+    expected = scalar.judge_turned(LANDMARK_STAGE, pyramid, matrices)
+    sides = np.minimum(architecture.window / zoom, large)
+    outputs = (found[:, LANDMARK_OUTPUTS], expected[:, LANDMARK_OUTPUTS])
+    _assert_pixels(*outputs, sides, f"{engine.level}: {LANDMARK_STAGE}")
+
+
+def _assert_scores(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    scores = [1 / (1 + np.exp(-logits.astype(np.float64))) for logits in (found, expected)]
+    difference = np.abs(scores[0] - scores[1])
+    assert (difference <= SCORE).all(), f"{what}: scores differ by {np.nanmax(difference):.3g}"
+
+
+def _assert_pixels(found: np.ndarray, expected: np.ndarray, sides: np.ndarray, what: str) -> None:
+    """Outputs (n, k) in windows of ``sides`` (n,) pixels."""
+    difference = np.abs(found.astype(np.float64) - expected) * sides[:, None]
+    assert (difference <= PIXELS).all(), f"{what}: boxes or landmarks differ by {np.nanmax(difference):.3g} px"
