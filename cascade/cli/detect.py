@@ -92,7 +92,7 @@ def _add_detector_options(group: Any) -> None:
         type=float,
         nargs=3,
         metavar=("P", "R", "O"),
-        help="scores that a face must reach in the three networks, 0 to 1 (default: 0.4 0.3 0.8). "
+        help="scores that a face must reach in the three networks, 0 to 1 (default: 0.5 0.5 0.8). "
         "Raise the last for fewer false faces, lower all for more faces",
     )
     group.add_argument(

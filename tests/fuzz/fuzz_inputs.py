@@ -128,7 +128,9 @@ def random_settings(rng: Generator, images: list[np.ndarray], pnet: Architecture
     while max(_windows(image, min_face, factor, pnet) for image in images) > MOST_WINDOWS:
         min_face *= 1.2
     max_face = min_face * rng.uniform(1, 9) if rng.random() < 0.4 else None
-    thresholds = tuple(_threshold(rng, usual) for usual in THRESHOLDS)
+    # lenient ones let random networks find faces in most photos
+    lenient = rng.random() < 0.4
+    thresholds = tuple(rng.uniform(0, 0.3) if lenient else _threshold(rng, usual) for usual in THRESHOLDS)
     return {"min_face": min_face, "max_face": max_face, "scale_factor": factor, "thresholds": thresholds}
 
 

@@ -151,7 +151,7 @@ def _reproducer(seed: int, name: str, number: int) -> str:
 @contextmanager
 def _bar(seconds: float) -> Iterator[Callable[[float, Counter[str]], None]]:
     """A progress bar over the time, and how to move it."""
-    with tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {n:.0f}/{total} s, {postfix}") as bar:
+    with tqdm(total=round(seconds), mininterval=1, bar_format="{l_bar}{bar}| {n:.0f}/{total} s{postfix}") as bar:
 
         def show(spent: float, counts: Counter[str]) -> None:
             bar.set_postfix({name: counts[name] for name in ("driver", "detector", "with faces")}, refresh=False)
