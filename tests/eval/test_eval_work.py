@@ -48,7 +48,7 @@ def test_maps_are_as_large_as_torch_s():
 
 def test_detector_counts_what_each_stage_is_given(random_weights):
     folder, image = random_weights("paper"), portrait()[:300, :200]
-    settings = {"weights": folder, "threads": 1, "min_face": 40, "thresholds": (0.4, 0.3, 0.8)}
+    settings = {"weights": folder, "threads": 1, "min_face": 40, "thresholds": (0.5, 0.65, 0.8)}
     plain = Detector(**settings)
     networks = {stage: plain.weights[stage].architecture for stage in ("pnet", "rnet", "onet")}
     sizes = level_sizes(200, 300, 40, None, networks["pnet"].window, 0.709)

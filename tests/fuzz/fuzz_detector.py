@@ -105,13 +105,15 @@ def _level(name: str) -> Iterator[None]:
 def _assert_faces(faces: Faces, image: np.ndarray, threshold: float) -> None:
     height, width = image.shape[:2]
     boxes, scores = faces.boxes, faces.scores
-    assert np.isfinite(boxes).all() and np.isfinite(scores).all() and np.isfinite(faces.landmarks).all(), faces
     assert faces.landmarks.shape == (len(faces), 5, 2)
-    assert (boxes >= 0).all() and (boxes <= [width, height, width, height]).all(), boxes
-    assert (boxes[:, 2:] > boxes[:, :2]).all(), boxes
+    assert np.isfinite(faces.landmarks).all(), f"not finite: {faces.landmarks}"
+    # NaN fails each of the comparisons below
+    inside = (boxes >= 0).all() and (boxes <= [width, height, width, height]).all()
+    assert inside, f"boxes outside {width} by {height}: {boxes}"
+    assert (boxes[:, 2:] > boxes[:, :2]).all(), f"boxes without an inside: {boxes}"
     # a score is the rounded probability of the logit that was compared
-    assert (scores >= threshold - 1e-6).all() and (scores <= 1).all(), scores
-    assert (np.diff(scores) <= 0).all(), scores
+    assert (scores >= threshold - 1e-6).all() and (scores <= 1).all(), f"scores below {threshold} or above 1: {scores}"
+    assert (np.diff(scores) <= 0).all(), f"faces are not sorted: {scores}"
 
 
 def _assert_same(one: Faces, other: Faces, what: str) -> None:
