@@ -156,7 +156,7 @@ def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBIma
     # crop (or as many as there are); then each crop pixel averages 4×4 samples, which lie less than a pixel
     # apart. One bilinear sample each would skip pixels.
     block = max(1, math.floor(0.5 / scale))
-    samples = 4 if scale < 1 else 1
+    samples = 4 if scale < 1 - ROUNDING else 1
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - shift
     needed = corners @ np.linalg.inv(linear).T
     height, width = image.shape[:2]

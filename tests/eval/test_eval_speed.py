@@ -18,10 +18,14 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEASURE = """
 import json, resource, sys
+from pathlib import Path
 from eval.commands.main import main
 code = main(sys.argv[1:])
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss / (1 if sys.platform == "darwin" else 1024)]))
+memory = used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+if Path("/proc/self/status").exists():  # ru_maxrss is at least that of the process which started this one
+    memory = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+print(json.dumps([code, used.ru_utime + used.ru_stime, memory]))
 """
 
 
