@@ -2,6 +2,7 @@
 
 - Nothing raises, whatever the weights; faces are finite, within the image, and sorted by score.
 - One thread and several give the same faces to the bit, as do a second call, and `detect_batch`.
+- A crop's outputs do not depend on the crops beside it, to the bit.
 - Every instruction level agrees with scalar: pyramid levels to the byte; the networks' outputs to 1e-5 in the score
   and 1e-3 px in what moves boxes and landmarks. Every window and every crop is compared before any threshold, not
   the faces: a window within rounding of a threshold may then fall on either side of it, as it may in each level. Huge
@@ -33,8 +34,8 @@ from cascade.weights import DetectorWeights
 SCORE, PIXELS = 1e-5, 1e-3
 # Sums may be less exact after a change of weights: windows of more pixels than this may differ in proportion to them.
 LARGE = 200.0
-# Boxes and faces for each stage, and their largest side in pixels.
-CROPS, LARGEST_SIDE = 20, 1000.0
+# Most boxes or faces for each stage, from one to more than two groups of any level; and their largest side in pixels.
+CROPS, LARGEST_SIDE = 40, 1000.0
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def _assert_same(one: Faces, other: Faces, what: str) -> None:
 
 def _examine_levels(case: Case, rng: Generator) -> None:
     image = case.images[0]
-    boxes, faces = _random_boxes(rng, image), _random_landmarks(rng, image)
+    count = int(rng.integers(1, CROPS + 1))
+    boxes, faces = _random_boxes(rng, image, count), _random_landmarks(rng, image, count)
     engines = [NativeEngine(case.weights, level=level) for level in _native.levels()]
     *others, scalar = engines
     assert scalar.level == "scalar"
@@ -136,6 +138,8 @@ def _examine_levels(case: Case, rng: Generator) -> None:
     )
     pyramid = scalar.pyramid(image, sizes)
     large = math.inf if case.change == UNCHANGED else LARGE
+    for engine in engines:
+        _assert_crops_apart(engine, pyramid, boxes)
     for engine in others:
         _assert_pyramids(engine, engine.pyramid(image, sizes), pyramid)
         if case.change in TAME:
@@ -144,24 +148,24 @@ def _examine_levels(case: Case, rng: Generator) -> None:
             _assert_turned_crops(engine, scalar, pyramid, faces, large)
 
 
-def _random_boxes(rng: Generator, image: np.ndarray) -> np.ndarray:
+def _random_boxes(rng: Generator, image: np.ndarray, count: int) -> np.ndarray:
     """Squares of 1 pixel to twice the image, about the image."""
     height, width = image.shape[:2]
     largest = min(2 * max(width, height), LARGEST_SIDE)
-    sides = np.exp(rng.uniform(0, math.log(largest), (CROPS, 1)))
-    centres = rng.uniform([-0.2 * width - 5, -0.2 * height - 5], [1.2 * width + 5, 1.2 * height + 5], (CROPS, 2))
+    sides = np.exp(rng.uniform(0, math.log(largest), (count, 1)))
+    centres = rng.uniform([-0.2 * width - 5, -0.2 * height - 5], [1.2 * width + 5, 1.2 * height + 5], (count, 2))
     return np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
 
 
-def _random_landmarks(rng: Generator, image: np.ndarray) -> np.ndarray:
+def _random_landmarks(rng: Generator, image: np.ndarray, count: int) -> np.ndarray:
     """Five points each, turned anyhow, of faces of 4 pixels to the image."""
     height, width = image.shape[:2]
     template = landmark_template(Architecture("any", "onet", 1, 1, ())) - 0.5
-    angle = rng.uniform(-math.pi, math.pi, CROPS)
+    angle = rng.uniform(-math.pi, math.pi, count)
     largest = min(max(width, height) + 4, LARGEST_SIDE)
-    side = np.exp(rng.uniform(math.log(4), math.log(largest), CROPS))
+    side = np.exp(rng.uniform(math.log(4), math.log(largest), count))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) * side
-    centres = rng.uniform([0, 0], [width, height], (CROPS, 1, 2))
+    centres = rng.uniform([0, 0], [width, height], (count, 1, 2))
     points = np.einsum("pi,ijn->npj", template, turn) + centres
     return np.asarray(points + rng.normal(0, 0.02, points.shape) * side[:, None, None], np.float32)
 
@@ -180,6 +184,15 @@ def _assert_windows(engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid
         what = f"{engine.level}: pnet on {level.shape[1]} by {level.shape[0]}"
         _assert_scores(found[:, 2], expected[:, 2], what)
         _assert_pixels(found[:, 3:], expected[:, 3:], np.full(len(found), min(window / scale.min(), large)), what)
+
+
+def _assert_crops_apart(engine: NativeEngine, pyramid: Pyramid, boxes: np.ndarray) -> None:
+    """NaN is as good as another: what it is made of may differ."""
+    for stage in STAGES[1:]:
+        some = len(boxes) // 3
+        apart = [engine.judge(stage, pyramid, part) for part in (boxes[:some], boxes[some:])]
+        same = np.array_equal(engine.judge(stage, pyramid, boxes), np.concatenate(apart), equal_nan=True)
+        assert same, f"{engine.level}: {stage} gives other outputs for {some} of {len(boxes)} crops alone"
 
 
 def _assert_crops(

@@ -75,7 +75,9 @@ def _noise(rng: Generator, width: int, height: int) -> np.ndarray:
 
 
 def _flat(rng: Generator, width: int, height: int) -> np.ndarray:
-    return np.full((height, width, 3), rng.choice([0, 127, 128, 255, rng.integers(256)]), np.uint8)
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = rng.choice([0, 127, 128, 255, int(rng.integers(256))])
+    return image
 
 
 def _checkers(rng: Generator, width: int, height: int) -> np.ndarray:
@@ -224,5 +226,7 @@ def changed(rng: Generator, weights: DetectorWeights, change: str) -> DetectorWe
     found = dict(weights.stages)
     for stage in some:
         tensors = CHANGES[change](rng, found[stage].tensors)
-        found[stage] = replace(found[stage], tensors={name: np.float32(values) for name, values in tensors.items()})
+        found[stage] = replace(
+            found[stage], tensors={name: values.astype(np.float32) for name, values in tensors.items()}
+        )
     return replace(weights, stages=found)

@@ -315,7 +315,7 @@ static void try_warp(void) {
         int64_t column = (int64_t)(i / 3 % size), row = (int64_t)(i / 3 / size);
         int64_t x = map[0] * column + map[1] * row + map[2], y = map[3] * column + map[4] * row + map[5];
         int expected = shown(image, width, height, x, y, i % 3);
-        CHECK(out[i] == expected, "%zu * %zu: value %zu is %d, not %d", width, height, i, out[i], expected);
+        CHECK(out[i] == expected, "%zu * %zu: byte %zu is %d, not %d", width, height, i, out[i], expected);
     }
     free(image);
     free(out);
@@ -380,21 +380,31 @@ static void agree(const float *found, const float *expected, size_t count, const
     }
 }
 
+/* The last crop of `count`, which lies at the very end of its buffer: as at the scalar level, and alone as among the others
+ * to the bit. */
+static void try_batch(const cascade_kernels *level, const network_shape *network, const cascade_layer *layers,
+                      size_t count) {
+    size_t outputs = layers[network->count - 1].out_channels, values = network->size * network->size * 3;
+    uint8_t *crops = pixels(count * values);
+    const uint8_t *last = crops + (count - 1) * values;
+    float *found = judged(level, layers, network->count, crops, count, network->size);
+    float *alone = judged(level, layers, network->count, last, 1, network->size);
+    float *expected = judged(scalar(), layers, network->count, last, 1, network->size);
+    agree(found + (count - 1) * outputs, expected, outputs, network->name, level->name);
+    CHECK(!memcmp(found + (count - 1) * outputs, alone, outputs * sizeof(float)), "%s at %s: the last of %zu crops",
+          network->name, level->name, count);
+    free(crops);
+    free(found);
+    free(alone);
+    free(expected);
+}
+
 static void try_crops(const cascade_kernels *level, const network_shape *network) {
     cascade_layer layers[16];
     build(layers, network, level->lanes);
-    size_t outputs = layers[network->count - 1].out_channels, counts[] = {1, level->lanes, level->lanes + 1};
-    for (size_t i = 0; i < LENGTH(counts); i++) {
-        uint8_t *crops = pixels(counts[i] * network->size * network->size * 3);
-        float *found = judged(level, layers, network->count, crops, counts[i], network->size);
-        /* the last crop alone: it lies at the very end of its buffer */
-        const uint8_t *last = crops + (counts[i] - 1) * network->size * network->size * 3;
-        float *expected = judged(scalar(), layers, network->count, last, 1, network->size);
-        agree(found + (counts[i] - 1) * outputs, expected, outputs, network->name, level->name);
-        free(crops);
-        free(found);
-        free(expected);
-    }
+    try_batch(level, network, layers, 1 + chance(level->lanes));
+    try_batch(level, network, layers, level->lanes);
+    try_batch(level, network, layers, level->lanes + 1 + chance(level->lanes));
     CHECK((layers[0].few_weights != NULL) == cascade_few_usable(layers, network->count, level->lanes), "%s", network->name);
     demolish(layers, network->count);
 }
@@ -438,8 +448,8 @@ static void try_slide(const cascade_kernels *level, const network_shape *network
 static network_shape random_network(void) {
     network_shape network = {"random", 1, chance(9), 1 + chance(3), {{0, 0, 0, 0}}};
     for (size_t i = 0, stride = 1; i < network.count; i++) {
-        size_t kernel = chance(8) ? 1 + chance(4) : 16;
-        shape pool = {CASCADE_POOL, kernel, 1 + chance(3), 0}, conv = {CASCADE_CONV, kernel, 1 + chance(3), 1 + chance(19)};
+        size_t kernel = chance(8) ? 1 + chance(4) : 16, channels = chance(2) ? 1 + chance(19) : 8 * (1 + chance(6));
+        shape pool = {CASCADE_POOL, kernel, 1 + chance(3), 0}, conv = {CASCADE_CONV, kernel, 1 + chance(3), channels};
         network.layers[i] = i + 1 == network.count || chance(2) ? conv : pool;
         network.size += (kernel - 1) * stride;
         stride *= network.layers[i].stride;

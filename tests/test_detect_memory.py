@@ -1,0 +1,167 @@
+"""What a detector costs beside its answer: memory that stays where it is, and no work while it waits.
+
+Memory is measured in fresh processes, where nothing else has left holes or peaks.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from photos import portrait
+
+from cascade.detect import Detector
+from cascade.engines.native import NativeEngine
+
+Result = TypeVar("Result")
+Folder = Callable[[str], Path]
+
+MEGABYTE = 1_000_000
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells how much memory is in use")
+
+
+def in_fresh_process(work: Callable[..., Result], *arguments: object) -> Result:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def resident(field: str = "VmRSS") -> int:
+    """Bytes of this process in memory; VmHWM: the most so far."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def tiles(width: int, height: int) -> np.ndarray:
+    """The portrait again and again, without a second large array on the way."""
+    image = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, 512):
+        for left in range(0, width, 512):
+            part = image[top : top + 512, left : left + 512]
+            part[:] = portrait()[: part.shape[0], : part.shape[1]]
+    return image
+
+
+# Frame after frame
+
+
+def resident_over_frames(folder: Path, threads: int, sizes: np.ndarray, min_face: float) -> np.ndarray:
+    """Bytes in memory after a frame of each of the sizes (n, 2), width and height."""
+    detector = Detector(min_face=min_face, weights=folder, threads=threads)
+    scene, found = tiles(640, 480), np.zeros(len(sizes), np.int64)
+    for i, (width, height) in enumerate(sizes):
+        detector.detect(scene[:height, :width])
+        found[i] = resident()
+    return found
+
+
+@needs_proc
+@pytest.mark.parametrize("threads", [1, 2])
+def test_memory_is_flat_over_frames_of_mixed_sizes(random_weights: Folder, threads: int) -> None:
+    few = [(320, 240), (240, 320), (320, 100), (200, 200), (64, 240), (33, 57), (12, 12), (1, 1), (300, 7)]
+    sizes = np.random.default_rng(0).permutation(np.resize(few, (150, 2)))
+    found = in_fresh_process(resident_over_frames, random_weights("default"), threads, sizes, 20)
+    assert found[100:].max() - found[:50].max() < 2 * MEGABYTE
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.skipif("CASCADE_ENDURANCE" not in os.environ, reason="takes half an hour; CASCADE_ENDURANCE=1 runs it")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_memory_is_flat_over_ten_thousand_frames(random_weights: Folder, threads: int) -> None:
+    """The first frames show how much frames of such sizes need, of which there are more than frames."""
+    sizes = np.random.default_rng(0).integers(1, [641, 481], (10_000, 2))
+    found = in_fresh_process(resident_over_frames, random_weights("default"), threads, sizes, 40)
+    assert found[9000:].max() - found[:3000].max() < 4 * MEGABYTE
+
+
+def faults_over_frames(folder: Path, threads: int, count: int) -> list[int]:
+    """Pages that each of so many frames of the same size had to be given."""
+    import resource  # not on every system
+
+    detector = Detector(weights=folder, threads=threads)
+    scene, found = tiles(640, 480), []
+    for _ in range(count):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        detector.detect(scene)
+        found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux counts them")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_frame_needs_no_new_pages(random_weights: Folder, threads: int) -> None:
+    """Pyramid and workspaces take hundreds of pages; after the first frames all of them are there already.
+
+    With threads it may take some frames until each of them has had work of every kind.
+    """
+    found = in_fresh_process(faults_over_frames, random_weights("default"), threads, 30)
+    assert found[0] > 200
+    assert np.median(found[10:]) <= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nothing_is_kept_but_the_workspaces(random_weights: Folder, threads: int) -> None:
+    detector, scene = Detector(weights=random_weights("default"), threads=threads), tiles(320, 240)
+    assert isinstance(detector.engine, NativeEngine)
+    lent = detector.engine._workspaces
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            detector.detect(scene)
+        before, largest = tracemalloc.get_traced_memory()[0], max(workspace.nbytes for workspace in lent)
+        for _ in range(30):
+            detector.detect(scene)
+        # a frame's pyramid alone takes 200 kB, and numbers that Python keeps come and go
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
+    assert len(lent) <= threads
+    assert max(workspace.nbytes for workspace in lent) == largest
+
+
+# Large images
+
+
+def extra_memory(folder: Path, width: int, height: int) -> tuple[int, int]:
+    """Most bytes beside the image, while it is searched, and how many faces were found."""
+    image = tiles(width, height)
+    detector = Detector(min_face=100, weights=folder, threads=1)
+    before = resident()
+    found = len(detector.detect(image))
+    return resident("VmHWM") - before, found
+
+
+@needs_proc
+@pytest.mark.slow
+def test_a_hundred_megapixels_need_less_memory_than_themselves(random_weights: Folder) -> None:
+    width, height = 12_500, 8_000
+    extra, found = in_fresh_process(extra_memory, random_weights("default"), width, height)
+    assert extra < width * height * 3
+    assert found > 100
+
+
+# Between calls
+
+
+def idle_seconds(folder: Path, threads: int) -> float:
+    """Seconds of CPU in half a second after a call."""
+    detector = Detector(weights=folder, threads=threads)
+    detector.detect(tiles(640, 480))
+    before = time.process_time()
+    time.sleep(0.5)
+    return time.process_time() - before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_idle_detector_does_no_work(random_weights: Folder, threads: int) -> None:
+    assert in_fresh_process(idle_seconds, random_weights("default"), threads) < 0.02
