@@ -69,7 +69,7 @@ def test_memory_is_flat_over_frames_of_mixed_sizes(random_weights: Folder, threa
     few = [(320, 240), (240, 320), (320, 100), (200, 200), (64, 240), (33, 57), (12, 12), (1, 1), (300, 7)]
     sizes = np.random.default_rng(0).permutation(np.resize(few, (150, 2)))
     found = in_fresh_process(resident_over_frames, random_weights("default"), threads, sizes, 20)
-    assert found[100:].max() - found[:50].max() < 2 * MEGABYTE
+    assert found[100:].max() - found[:50].max() < 4 * MEGABYTE
 
 
 @needs_proc

@@ -4,9 +4,9 @@
 - One thread and several give the same faces to the bit, as do a second call, and `detect_batch`.
 - A crop's outputs do not depend on the crops beside it, to the bit.
 - Every instruction level agrees with scalar: pyramid levels to the byte; the networks' outputs to 1e-5 in the score
-  and 1e-3 px in what moves boxes and landmarks. Every window and every crop is compared before any threshold, not
-  the faces: a window within rounding of a threshold may then fall on either side of it, as it may in each level. Huge
-  weights magnify rounding without limit, so for those only the first two points and the bytes are looked at.
+  and 1e-3 px in what moves boxes and landmarks. All windows and some crops are compared before any threshold, not the
+  faces: a window within rounding of a threshold may be a face at one level and none at another. Huge weights magnify
+  rounding without limit, so for those only the bytes and the other points are looked at.
 """
 
 from __future__ import annotations

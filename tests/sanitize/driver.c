@@ -13,7 +13,7 @@
 
 #include "cascade.h"
 
-#ifdef CASCADE_VALGRIND
+#if defined(CASCADE_VALGRIND) && __has_include(<valgrind/memcheck.h>)
 #include <valgrind/memcheck.h>
 #else
 #define VALGRIND_MAKE_MEM_UNDEFINED(memory, bytes)
