@@ -238,7 +238,8 @@ def landmark_template(architecture: Architecture) -> np.ndarray:
 def _landmarks(windows: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     """Landmarks (n, 5, 2) in pixels of the photo from a network's outputs on windows (n, 4)."""
     corners, sides = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
-    return np.asarray(corners + outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides)
+    with np.errstate(over="ignore"):  # such faces are dropped in the end
+        return np.asarray(corners + outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides)
 
 
 def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:
@@ -246,6 +247,7 @@ def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: 
     scores = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
     clipped = _native.clip(boxes, width, height)
     real = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    real &= np.isfinite(landmarks).all(axis=(1, 2))  # finite outputs may still overflow in pixels
     return Faces(clipped[real], scores[real], landmarks[real]).sort()
 
 

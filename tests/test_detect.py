@@ -312,6 +312,17 @@ def test_the_module_keeps_its_name() -> None:
 # Weights gone wild
 
 
+def test_landmarks_that_overflow_are_no_face(weights: Weights) -> None:
+    loaded = weights("default")
+    onet = loaded["onet"]
+    name = f"{len(onet.architecture.layers) - 1}.bias"
+    tensors = {**onet.tensors, name: onet.tensors[name].copy()}
+    tensors[name][6:] = 3e38
+    wild = replace(loaded, stages={**loaded.stages, "onet": replace(onet, tensors=tensors)})
+    assert len(Detector(weights=loaded, threads=1).detect(portrait())) > 0
+    assert_empty(Detector(weights=wild, threads=1).detect(portrait()))
+
+
 def wild(weights: DetectorWeights, stage: str, rows: slice, value: Any, kind: str = "bias") -> DetectorWeights:
     """The weights with other numbers for some outputs of one stage."""
     network = weights.stages[stage]
