@@ -75,7 +75,7 @@ def test_memory_is_flat_over_frames_of_mixed_sizes(random_weights: Folder, threa
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@pytest.mark.skipif("CASCADE_ENDURANCE" not in os.environ, reason="takes half an hour; CASCADE_ENDURANCE=1 runs it")
+@pytest.mark.skipif("CASCADE_ENDURANCE" not in os.environ, reason="takes minutes; CASCADE_ENDURANCE=1 runs it")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_memory_is_flat_over_ten_thousand_frames(random_weights: Folder, threads: int) -> None:
     """The first frames show how much frames of such sizes need, of which there are more than frames."""
