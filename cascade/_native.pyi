@@ -81,11 +81,15 @@ def cut(
     """
 
 def warp(
-    images: Sequence[npt.NDArray[np.uint8]], scales: npt.ArrayLike, matrices: npt.ArrayLike, size: int
+    images: Sequence[npt.NDArray[np.uint8]],
+    scales: npt.ArrayLike,
+    matrices: npt.ArrayLike,
+    size: int,
+    outside: int = 128,
 ) -> npt.NDArray[np.uint8]:
     """Turned crops of ``size`` by ``size`` pixels, each from the smallest level with a pixel for each of the crop's.
 
-    Bilinear in fixed point: every machine gives the same bytes. A pixel whose centre is outside the image is 128.
+    Bilinear in fixed point: every machine gives the same bytes. A pixel whose centre is outside the image is ``outside``.
 
     images, scales: as for ``cut``. matrices: (n, 2, 3), affine maps from pixels of the photo to pixels of the crop,
     pixel centres at 0.5 in both. Returns uint8 (n, size, size, 3). Raises ValueError for a map that cannot be

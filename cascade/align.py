@@ -1,4 +1,4 @@
-"""Aligned face crops: five points, the similarity transform that fits them best, one antialiased warp."""
+"""Aligned face crops: five points, the similarity transform that fits them best, one antialiased warp in the native core."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 import operator
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cascade import _native
 from cascade.images import ImageInput, RGBImage, read_image
 
 __all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "AlignError", "align", "similarity_transform", "similarity_transforms"]
 
 TEMPLATE_SIZE = 112  # side, in pixels, of the crop that templates are written for
-MAX_SIZE = 4096  # keeps every array below the 32,767 pixels a side that OpenCV can warp
+MAX_SIZE = 2048  # crops are drawn at twice their size, and the core's limit is 4096
 
 ROUNDING = 1e-6  # shares of a coordinate below this are noise of float32
 
@@ -112,7 +112,7 @@ def align(
     landmarks
         (N, 5, 2) points x, y in pixels of the image, which spans [0, W]×[0, H] with pixel centres at 0.5.
     size
-        Side of the crops in pixels, 1 to 4096.
+        Side of the crops in pixels, 1 to 2048.
     template
         (5, 2) places of the points in a crop of 112×112 pixels, pixel centres at 0.5 here too; scaled to
         `size`. Without it, `ARCFACE_TEMPLATE`.
@@ -149,41 +149,40 @@ def align(
 
 
 def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBImage:
-    """Cut the size×size crop that `matrix` (image to crop, pixel centres at 0.5) shows, without aliasing."""
-    linear, shift = matrix[:, :2], matrix[:, 2]
-    scale = math.hypot(linear[0, 0], linear[1, 0])
-    # Shrinking: first, whole blocks of the image are averaged so that 2 to 4 pixels are left for one of the
-    # crop (or as many as there are); then each crop pixel averages 4×4 samples, which lie less than a pixel
-    # apart. One bilinear sample each would skip pixels.
-    block = max(1, math.floor(0.5 / scale))
-    samples = 4 if scale < 1 - ROUNDING else 1
-    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - shift
-    needed = corners @ np.linalg.inv(linear).T
-    height, width = image.shape[:2]
-    margin = 2 * block  # neighbours that interpolation reaches for
-    left, top = np.clip(np.floor(needed.min(0)) - margin, 0, (width, height)).astype(int)
-    right, bottom = np.clip(np.ceil(needed.max(0)) + margin, 0, (width, height)).astype(int)
+    """Cut the size×size crop that `matrix` (image to crop, pixel centres at 0.5) shows, without aliasing.
+
+    A face larger than the crop is drawn at twice the crop's size and averaged down. If even that would skip
+    pixels of the image, they are first shrunk by a filter as wide as that asks for.
+    """
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    left, top, right, bottom = _needed(image, matrix, size, margin=2 * max(1, math.ceil(1 / scale)))
     if left >= right or top >= bottom:
         return np.zeros((size, size, 3), np.uint8)
     patch = image[top:bottom, left:right]
-    if block > 1:
-        patch = _block_means(patch, block)
-    # Patch to crop, both with pixel centres at 0.5; OpenCV counts centres from 0.
-    shift = samples * (shift + linear @ (left, top))
-    linear = samples * block * linear
-    shift = shift + linear @ (0.5, 0.5) - 0.5
-    crop = cv2.warpAffine(patch, np.column_stack([linear, shift]), (samples * size, samples * size))
-    return np.asarray(crop if samples == 1 else _block_means(crop, samples), np.uint8)
+    linear, shift = matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ (left, top)
+    if scale >= 1 - ROUNDING:
+        whole: RGBImage = _native.warp([patch], [(1, 1)], np.column_stack([linear, shift])[None], size, outside=0)[0]
+        return whole
+    if scale < 0.5:
+        sides = np.array(patch.shape[1::-1])
+        columns, rows = np.maximum(1, np.rint(2 * scale * sides)).astype(int)
+        patch = _native.resample(patch, (0, 0, *sides), columns, rows)
+        linear = linear * sides / (columns, rows)
+    twice = _native.warp([patch], [(1, 1)], 2 * np.column_stack([linear, shift])[None], 2 * size, outside=0)[0]
+    four = twice.reshape(size, 2, size, 2, 3)
+    return ((four.sum(axis=(1, 3), dtype=np.uint16) + 2) // 4).astype(np.uint8)
 
 
-def _block_means(image: npt.NDArray[Any], block: int) -> npt.NDArray[Any]:
-    """Average every block×block pixels to one; black fills up the last ones."""
-    height, width = image.shape[:2]
-    below, right = -height % block, -width % block
-    if below or right:
-        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    shape = (image.shape[1] // block, image.shape[0] // block)
-    return cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+def _needed(
+    image: RGBImage, matrix: npt.NDArray[np.float64], size: int, margin: int
+) -> tuple[np.intp, np.intp, np.intp, np.intp]:
+    """The part of the image that a crop shows, and `margin` pixels around it: left, top, right, bottom."""
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - matrix[:, 2]
+    needed = corners @ np.linalg.inv(matrix[:, :2]).T
+    bounds = (image.shape[1], image.shape[0])
+    left, top = np.clip(np.floor(needed.min(0)) - margin, 0, bounds).astype(np.intp)
+    right, bottom = np.clip(np.ceil(needed.max(0)) + margin, 0, bounds).astype(np.intp)
+    return left, top, right, bottom
 
 
 def _finite_points(points: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:

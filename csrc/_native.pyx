@@ -43,7 +43,8 @@ cdef extern from "cascade.h" nogil:
     void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width,
                           size_t image_height, const double *box, uint8_t *out, size_t width, size_t height,
                           size_t first, size_t end, void *workspace)
-    void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t *map, uint8_t *out, size_t size)
+    void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t *map, uint8_t outside,
+                      uint8_t *out, size_t size)
     void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               float *packed)
     void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
@@ -69,6 +70,7 @@ cdef extern from "cascade.h" nogil:
                             float floor, int64_t *keep, uint8_t *done)
     enum:
         CASCADE_MAP_BITS
+        CASCADE_OUTSIDE
         CASCADE_CONV
         CASCADE_POOL
 
@@ -284,6 +286,7 @@ cdef class Crops:
     cdef const double[:, ::1] edges
     cdef const int64_t[:, :, ::1] maps
     cdef bint turned
+    cdef uint8_t outside
     cdef size_t workspace
     cdef readonly size_t size
 
@@ -295,6 +298,7 @@ cdef class Crops:
         self.heights = np.array([image.shape[0] for image in images], np.uintp)
         self.pixels = np.array([image.ctypes.data for image in images], np.uintp)
         self.turned = np.ndim(places) == 3
+        self.outside = CASCADE_OUTSIDE
         self.workspace = 64
         if self.turned:
             self.place_maps(scales, places)
@@ -328,8 +332,8 @@ cdef class Crops:
     cdef void cut(self, const cascade_kernels *kernels, size_t i, uint8_t *out, void *workspace) noexcept nogil:
         cdef int64_t k = self.order[i]
         if self.turned:
-            cascade_warp(<const uint8_t *>self.pixels[k], self.widths[k], self.heights[k], &self.maps[i, 0, 0], out,
-                         self.size)
+            cascade_warp(<const uint8_t *>self.pixels[k], self.widths[k], self.heights[k], &self.maps[i, 0, 0],
+                         self.outside, out, self.size)
         else:
             cascade_resample(kernels, <const uint8_t *>self.pixels[k], self.widths[k], self.heights[k],
                              &self.edges[i, 0], out, self.size, self.size, 0, self.size, workspace)
@@ -354,12 +358,14 @@ def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
     return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(workspace, level)
 
 
-def warp(images, scales, matrices, size):
+def warp(images, scales, matrices, size, outside=CASCADE_OUTSIDE):
     """Turned crops of ``size`` by ``size`` pixels, each from the smallest level that is fine enough."""
     matrices = numbers(matrices, "matrices", np.float64)
     if matrices.ndim != 3:
         raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
-    return Crops(images, scales, matrices, size).all(None, None)
+    crops = Crops(images, scales, matrices, size)
+    (<Crops>crops).outside = whole("outside", outside, 0, 255)
+    return (<Crops>crops).all(None, None)
 
 
 cdef class Network:

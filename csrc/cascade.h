@@ -9,6 +9,7 @@
  *   network_image.c    a network slid over a whole pyramid level (P-Net)
  *   network_crops.c    a network over a batch of crops (R-Net, O-Net)
  *   network_few.c      the same for a few crops
+ *   network_graph.c    a network of any shape over one crop at a time (recognition)
  *   nms.c              non-maximum suppression
  *   boxes.c            calibration: regression, squaring, clipping
  *
@@ -52,6 +53,10 @@ typedef struct {
      * them; out_channel_step is not looked at */
     void (*convolve_few)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
                          const float *slope);
+    /* one filter per channel, lanes as in convolve_few: weights[k * channels + c] is that of tap k; in_step and out_step
+     * are between positions, the channels of a tap lie side by side */
+    void (*depthwise)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
+                      const float *slope);
     /* `channels` channels, in_channel_step apart: the maximum over the taps */
     void (*pool)(const cascade_strip *strip, size_t channels, ptrdiff_t in_channel_step);
     /* accumulates rows: out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
@@ -124,8 +129,9 @@ void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size
 #define CASCADE_MAP_BITS 32
 
 /* Crop pixel (column, row) shows the image at (map[0] * column + map[1] * row + map[2], map[3] * column + map[4] * row +
- * map[5]), coordinates that stay within +-2^20 pixels; CASCADE_OUTSIDE where that lies outside the image. */
-void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t *out, size_t size);
+ * map[5]), coordinates that stay within +-2^20 pixels; the grey `outside` where that lies outside the image. */
+void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t outside,
+                  uint8_t *out, size_t size);
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
 
@@ -190,6 +196,70 @@ size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *la
 const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_layer *layers,
                                size_t layer_count, const uint8_t *image, size_t width, size_t height, size_t first,
                                size_t rows, float *workspace, size_t *pitch);
+
+/* A node of a graph. Maps are numbered: 0 is the crop, n + 1 what node n makes. Weights are packed for all of the channels
+ * that cascade_graph_pitch gives, those too many being 0. */
+enum {
+    CASCADE_DENSE = 0,        /* a convolution, weights as cascade_pack_few leaves them */
+    CASCADE_DEPTHWISE = 1,    /* weights as cascade_kernels.depthwise takes them */
+    CASCADE_PYRAMID_POOL = 2, /* means, then maxima, of bins * bins windows: [mean or maximum][bins][window][channel] */
+    CASCADE_SPATIAL_GATE = 3, /* mean and maximum of the channels, convolved to one channel; the padding is kernel / 2 */
+    CASCADE_GATE = 4          /* input * (channel gate + spatial gate) / 2, or what that leaves of the input */
+};
+
+#define CASCADE_BINS 8
+#define CASCADE_NO_MAP SIZE_MAX
+
+typedef struct {
+    int kind;
+    int sigmoid; /* applied after bias and slope */
+    int rest;    /* of a gate: what it leaves */
+    size_t input;
+    size_t add;          /* a map of the same shape, added last; or CASCADE_NO_MAP */
+    size_t channel_gate; /* 1 * 1 * channels of the input */
+    size_t spatial_gate; /* side * side * 1 */
+    size_t kernel;
+    size_t stride;
+    size_t padding; /* zeros around the input */
+    size_t channels; /* outputs of a CASCADE_DENSE */
+    size_t bin_count;
+    size_t bins[CASCADE_BINS];
+    const float *weights;
+    const float *bias;
+    const float *slope;
+} cascade_node;
+
+/* A map of one crop: [row][column][channel], `pitch` floats a position, `border` positions of zeros around it. It is in use
+ * from the node that makes it until node `last`. */
+typedef struct {
+    size_t side;
+    size_t channels;
+    size_t pitch;
+    size_t border;
+    size_t offset; /* floats from the start of the workspace */
+    size_t last;
+} cascade_map;
+
+typedef struct {
+    size_t size; /* side of a crop */
+    size_t node_count;
+    const cascade_node *nodes;
+    size_t output_count;
+    const size_t *outputs; /* numbers of maps */
+    /* filled by cascade_graph_plan: */
+    cascade_map *maps; /* node_count + 1 */
+    size_t scratch;    /* floats from the start of the workspace */
+    size_t taps;
+    size_t workspace; /* floats in all */
+} cascade_graph;
+
+/* Floats per position of a map with so many channels. */
+size_t cascade_graph_pitch(size_t channels);
+/* Lays the maps out. Returns 0 if a node does not fit its input or the sizes overflow. */
+int cascade_graph_plan(cascade_graph *graph);
+/* Runs crops (count, size, size, 3); out[i] is (count, side * side * channels) of output i. */
+void cascade_graph_run(const cascade_kernels *kernels, const cascade_graph *graph, const uint8_t *crops, size_t count,
+                       float *const *out, float *workspace);
 
 /* ---- boxes.c, nms.c -------------------------------------------------------------------------------------- */
 

@@ -33,13 +33,14 @@ static void blend(const uint8_t *image, size_t width, size_t height, int64_t x, 
     }
 }
 
-void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t *out, size_t size) {
+void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t outside,
+                  uint8_t *out, size_t size) {
     int64_t right = (int64_t)width << CASCADE_MAP_BITS, bottom = (int64_t)height << CASCADE_MAP_BITS;
     for (size_t row = 0; row < size; row++) {
         int64_t x = map[2] + map[1] * (int64_t)row, y = map[5] + map[4] * (int64_t)row;
         for (size_t column = 0; column < size; column++, x += map[0], y += map[3], out += CASCADE_CHANNELS) {
             if (x < 0 || x >= right || y < 0 || y >= bottom) {
-                out[0] = out[1] = out[2] = CASCADE_OUTSIDE;
+                out[0] = out[1] = out[2] = outside;
             } else {
                 blend(image, width, height, x, y, out);
             }

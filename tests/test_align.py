@@ -142,7 +142,7 @@ def test_whole_number_shrinking_averages_blocks(factor: int) -> None:
     image = rng.integers(0, 256, (112 * factor, 112 * factor, 3), np.uint8)
     means = image.reshape(112, factor, 112, factor, 3).mean(axis=(1, 3))
     crop = align(image, factor * ARCFACE_TEMPLATE[None])[0]
-    # Bilinear samples reach into the neighbouring pixels, so that noise does not agree exactly …
+    # Its filters reach a little into the neighbouring blocks, so that noise does not agree exactly …
     assert np.corrcoef(crop.ravel(), means.ravel())[0, 1] > 0.85
     # … but evenly to all sides.
     left = np.corrcoef(crop[:, 1:].ravel(), means[:, :-1].ravel())[0, 1]

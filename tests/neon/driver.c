@@ -403,7 +403,8 @@ static void try_turning(uint64_t *sum) {
             map[k] = (int64_t)chance((size_t)(2 * range)) - range;
         }
         uint8_t *out = exactly(size * size * CASCADE_CHANNELS);
-        cascade_warp(pixels(width * height * CASCADE_CHANNELS), width, height, map, out, size);
+        cascade_warp(pixels(width * height * CASCADE_CHANNELS), width, height, map, CASCADE_OUTSIDE,
+                     out, size);
         add(sum, out, size * size * CASCADE_CHANNELS);
         done();
     }

@@ -310,7 +310,7 @@ static void try_warp(void) {
     } else {
         even_map(map, width, height);
     }
-    cascade_warp(image, width, height, map, out, size);
+    cascade_warp(image, width, height, map, (uint8_t)(size & 255), out, size);
     for (size_t i = 0; i < size * size * 3; i++) {
         int64_t column = (int64_t)(i / 3 % size), row = (int64_t)(i / 3 / size);
         int64_t x = map[0] * column + map[1] * row + map[2], y = map[3] * column + map[4] * row + map[5];
