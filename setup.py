@@ -8,7 +8,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = ["boxes", "layers", "levels", "network_crops", "network_few", "network_image", "nms", "resample", "warp"]
+NETWORKS = ["network_crops", "network_few", "network_graph", "network_image"]
+SOURCES = ["boxes", "graph_plan", "layers", "levels", *NETWORKS, "nms", "resample", "warp"]
 HEADERS = ["csrc/cascade.h"]
 MACHINE = platform.machine().lower()
 MSVC = sys.platform == "win32"
@@ -52,7 +53,7 @@ native = Extension(
     define_macros=[(f"CASCADE_HAVE_{name.upper()}", "1") for name in LEVELS],
     extra_compile_args=FLAGS,
     libraries=[] if MSVC else ["m"],
-    depends=[*HEADERS, "csrc/kernels.c"],
+    depends=[*HEADERS, "csrc/kernels.c", "csrc/graph.pxi"],
 )
 
 setup(ext_modules=cythonize([native], build_dir="build"), cmdclass={"build_ext": BuildLevels})

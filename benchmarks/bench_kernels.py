@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.random_graph import light_graph, random_tensors
 from benchmarks.random_layers import random_layers
 from cascade import _native
 from cascade.architectures import ARCHITECTURES, Architecture
+from cascade.graphs import native_nodes
 
 LEVELS = _native.levels()
 RANDOM = np.random.default_rng(1)
@@ -113,6 +115,24 @@ def test_network(benchmark: Any, stage: str, level: str) -> None:
     benchmark.group = f"pack the weights of default {stage}"
     architecture = ARCHITECTURES["default"][stage]
     benchmark(_native.Network, random_layers(architecture), architecture.input_size, level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_graph(benchmark: Any, level: str) -> None:
+    benchmark.group = "pack the weights of a light recognition network"
+    graph = light_graph()
+    nodes, outputs = native_nodes(graph, random_tensors(graph)), list(graph.outputs.values())
+    benchmark(_native.Graph, nodes, graph.input_size, outputs, level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_run(benchmark: Any, level: str) -> None:
+    benchmark.group = "run a light recognition network over a crop"
+    graph, workspace = light_graph(), _native.Workspace()
+    nodes, outputs = native_nodes(graph, random_tensors(graph)), list(graph.outputs.values())
+    runner = _native.Graph(nodes, graph.input_size, outputs, level)
+    crops = RANDOM.integers(0, 256, (1, graph.input_size, graph.input_size, 3), np.uint8)
+    benchmark(runner.run, crops, workspace)
 
 
 @pytest.mark.parametrize("level", LEVELS)

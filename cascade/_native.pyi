@@ -89,7 +89,8 @@ def warp(
 ) -> npt.NDArray[np.uint8]:
     """Turned crops of ``size`` by ``size`` pixels, each from the smallest level with a pixel for each of the crop's.
 
-    Bilinear in fixed point: every machine gives the same bytes. A pixel whose centre is outside the image is ``outside``.
+    Bilinear in fixed point: every machine gives the same bytes. A pixel whose centre is outside the image is
+    ``outside``.
 
     images, scales: as for ``cut``. matrices: (n, 2, 3), affine maps from pixels of the photo to pixels of the crop,
     pixel centres at 0.5 in both. Returns uint8 (n, size, size, 3). Raises ValueError for a map that cannot be
@@ -156,6 +157,36 @@ class Network:
         image: uint8 (height, width, 3). ``first`` and ``rows`` limit it to some rows of the grid; the results
         of consecutive limits, joined, are those of the whole. Returns float32 (n, 1 + outputs), in order of
         row, then column: column, row, logit difference, then the outputs after the first two.
+        """
+
+class Graph:
+    """A network of convolutions, residual sums and attention gates, ready to run. Never changes.
+
+    nodes: a list of mappings, what `cascade.graphs.native_nodes` gives: the fields of `cascade.graphs.Node`, which says
+    what each kind computes, with the arrays in place of the channels and kernels. "kind" and "input" are always there;
+    "conv" has "weight" float32 (out, in, k, k), "depthwise" (channels, k, k), "spatial_gate" (2, k, k) with odd k;
+    all three "bias" (out,), "activation" ("none" if left out) and for "prelu" "slope" (out,); the first two may
+    have "stride", "padding" and "add"; "pyramid_pool" has "bins"; "gate" has "channel_gate" and "spatial_gate", and may
+    have "rest". Kernels, strides and bins are 1 to 16, a padding is less than its kernel.
+    outputs: indices of the nodes whose maps `run` returns.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Mapping[str, Any]], input_size: int, outputs: Sequence[int], level: str | None = None
+    ) -> None: ...
+    @property
+    def input_size(self) -> int:
+        """Side of the crops in pixels."""
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Features of each output."""
+    @property
+    def level(self) -> str:
+        """Name of the instruction level it runs at."""
+    def run(self, crops: npt.NDArray[np.uint8], workspace: Workspace | None = None) -> list[npt.NDArray[np.float32]]:
+        """Each output float32 (n, features), a map as row, column, channel.
+
+        crops: uint8 (n, input_size, input_size, 3).
         """
 
 def calibrate(boxes: npt.ArrayLike, offsets: npt.ArrayLike, square: bool = False) -> npt.NDArray[np.float32]:

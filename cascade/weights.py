@@ -97,6 +97,23 @@ def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] =
 def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
     """Loads and checks one network. Raises `WeightsError`."""
     path = Path(path)
+    tensors, metadata, sha256 = read_tensors(path, FORMAT)
+    try:
+        architecture = Architecture.from_dict(metadata["architecture"])
+        architecture.check_outputs()
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"weights: {path} describes no architecture that makes sense ({error})") from error
+    if stage is not None and architecture.stage != stage:
+        raise WeightsError(f"weights: {path} holds {architecture.stage}, expected {stage}")
+    check_tensors(path, _shapes(architecture), tensors)
+    return StageWeights(path, architecture, tensors, metadata, sha256)
+
+
+def read_tensors(path: Path, format: str) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """A file's arrays as float32 by name, its metadata, and its SHA-256.
+
+    Raises `WeightsError` for a file that is missing, damaged or not of the ``format``.
+    """
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="numpy") as file:
@@ -107,17 +124,9 @@ def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
     except (SafetensorError, OSError, TypeError, ValueError) as error:  # TypeError: a number type that numpy lacks
         raise WeightsError(f"weights: {path} cannot be read as safetensors ({error})") from error
     metadata = _metadata(path, header)
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(f"weights: {path} has format {metadata.get('format')!r}, expected {FORMAT!r}")
-    try:
-        architecture = Architecture.from_dict(metadata["architecture"])
-        architecture.check_outputs()
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"weights: {path} describes no architecture that makes sense ({error})") from error
-    if stage is not None and architecture.stage != stage:
-        raise WeightsError(f"weights: {path} holds {architecture.stage}, expected {stage}")
-    _check(path, architecture, tensors)
-    return StageWeights(path, architecture, tensors, metadata, sha256)
+    if metadata.get("format") != format:
+        raise WeightsError(f"weights: {path} has format {metadata.get('format')!r}, expected {format!r}")
+    return tensors, metadata, sha256
 
 
 def _metadata(path: Path, header: str) -> dict[str, Any]:
@@ -127,8 +136,8 @@ def _metadata(path: Path, header: str) -> dict[str, Any]:
         raise WeightsError(f"weights: {path} has metadata that is no JSON object ({error})") from error
 
 
-def _check(path: Path, architecture: Architecture, tensors: dict[str, np.ndarray]) -> None:
-    """Every tensor that the architecture needs is there, of the right shape, and finite."""
+def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that the architecture needs."""
     expected: dict[str, tuple[int, ...]] = {}
     channels = 3
     for index, layer in enumerate(architecture.layers):
@@ -138,6 +147,11 @@ def _check(path: Path, architecture: Architecture, tensors: dict[str, np.ndarray
             if layer.activation == "prelu":
                 expected[f"{index}.slope"] = (layer.channels,)
             channels = layer.channels
+    return expected
+
+
+def check_tensors(path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]) -> None:
+    """Raises `WeightsError` unless every expected tensor is there, of its shape, and finite."""
     for name, shape in expected.items():
         if name not in tensors or tensors[name].shape != shape:
             came = tensors[name].shape if name in tensors else "nothing"
@@ -150,11 +164,15 @@ def save_stage(
     path: str | Path, architecture: Architecture, tensors: dict[str, np.ndarray], metadata: dict[str, str]
 ) -> str:
     """Writes one network atomically and returns the file's SHA-256."""
+    record = {**metadata, "format": FORMAT, "architecture": architecture.to_dict()}
+    return write_tensors(Path(path), tensors, record)
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], record: dict[str, Any]) -> str:
+    """Writes arrays and their metadata atomically and returns the file's SHA-256."""
     from safetensors.numpy import save_file
 
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {**metadata, "format": FORMAT, "architecture": architecture.to_dict()}
     header = {ENTRY: json.dumps(record, sort_keys=True)}
     partial = path.with_suffix(".partial")
     save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, str(partial), metadata=header)

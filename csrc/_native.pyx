@@ -606,6 +606,9 @@ cdef size_t strip_rows(const cascade_grid *grid) noexcept:
     return rows if rows > least else least
 
 
+include "graph.pxi"
+
+
 def calibrate(boxes, offsets, square=False):
     """Boxes moved by offsets (fractions of their width and height, edge by edge), then squared if asked."""
     out = np.array(check_boxes(boxes, "boxes", np.float32))

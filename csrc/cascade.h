@@ -10,6 +10,7 @@
  *   network_crops.c    a network over a batch of crops (R-Net, O-Net)
  *   network_few.c      the same for a few crops
  *   network_graph.c    a network of any shape over one crop at a time (recognition)
+ *   graph_plan.c       where its maps lie
  *   nms.c              non-maximum suppression
  *   boxes.c            calibration: regression, squaring, clipping
  *
@@ -196,6 +197,8 @@ size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *la
 const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_layer *layers,
                                size_t layer_count, const uint8_t *image, size_t width, size_t height, size_t first,
                                size_t rows, float *workspace, size_t *pitch);
+
+/* ---- graph_plan.c, network_graph.c ----------------------------------------------------------------------- */
 
 /* A node of a graph. Maps are numbered: 0 is the crop, n + 1 what node n makes. Weights are packed for all of the channels
  * that cascade_graph_pitch gives, those too many being 0. */

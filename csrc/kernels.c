@@ -213,6 +213,47 @@ static void convolve_few(const cascade_strip *strip, size_t channels, const floa
     }
 }
 
+/* Positions in a tile of `depthwise`. */
+#define DEPTHWISE_POSITIONS 8
+
+ALWAYS_INLINE void depthwise_tile(const cascade_strip *strip, size_t start, size_t positions, size_t channels,
+                                  const float *weights, const float *bias, const float *slope, size_t channel) {
+    vector sums[DEPTHWISE_POSITIONS];
+    const float *in = strip->in + (ptrdiff_t)start * strip->in_step + channel;
+    for (size_t p = 0; p < positions; p++) {
+        sums[p] = load(bias + channel);
+    }
+    weights += channel;
+    for (size_t k = 0; k < strip->tap_count; k++, weights += channels) {
+        const float *tap = in + strip->taps[k];
+        vector weight = load(weights);
+        for (size_t p = 0; p < positions; p++) {
+            sums[p] += weight * load(tap + (ptrdiff_t)p * strip->in_step);
+        }
+    }
+    vector zero = broadcast(0.0f), factor = load(slope + channel);
+    for (size_t p = 0; p < positions; p++) {
+        vector positive = maximum(sums[p], zero);
+        store(strip->out + (ptrdiff_t)(start + p) * strip->out_step + channel, positive + factor * (sums[p] - positive));
+    }
+}
+
+static void depthwise(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
+                      const float *slope) {
+    size_t tiles = (strip->vectors + DEPTHWISE_POSITIONS - 1) / DEPTHWISE_POSITIONS;
+    for (size_t tile = 0, start = 0, end; tile < tiles; tile++, start = end) {
+        end = strip->vectors * (tile + 1) / tiles;
+        for (size_t c = 0; c < channels; c += CASCADE_LANES) {
+#define TILE(n)                                                                                                        \
+    case n:                                                                                                            \
+        depthwise_tile(strip, start, n, channels, weights, bias, slope, c);                                            \
+        break;
+            switch (end - start) { TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) }
+#undef TILE
+        }
+    }
+}
+
 static void pool(const cascade_strip *strip, size_t channels, ptrdiff_t in_channel_step) {
     for (size_t c = 0; c < channels; c++) {
         for (size_t v = 0; v < strip->vectors; v++) {
@@ -421,5 +462,5 @@ static void suppress(const float best[5], const float *boxes, size_t n, size_t f
 #define TEXT2(a) #a
 #define TEXT(a) TEXT2(a)
 
-const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, convolve_few, pool,
+const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, convolve_few, depthwise, pool,
                                                                blend_rows, blend_columns, interleave, split, suppress};

@@ -1,4 +1,4 @@
-"""The command line: ``cascade detect``, ``cascade models``. `main` is its entry point.
+"""The command line: ``cascade detect``, ``cascade verify``, ``cascade models`` … `main` is its entry point.
 
 Modules here import nothing but the standard library at their top, so that ``--help`` and ``--version`` are
 quick; what needs OpenCV and the engines is imported by the command that uses it.
@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cascade.cli import detect, models
+from cascade.cli import detect, embed, gallery, models, verify
 from cascade.cli.console import BAD_USAGE, BROKEN_PIPE, INTERRUPTED, CommandError, say, writing
 from cascade.version import __version__
 
@@ -24,9 +24,11 @@ examples:
   cascade detect --demo                     try it on a bundled portrait
   cascade detect photo.jpg                  print the faces of one photo as JSON
   cascade detect photos --out found --draw  a whole folder; results and annotated copies go to found/
+  cascade verify then.jpg now.jpg           whether two photos show the same person
+  cascade gallery --help                    keep people's embeddings and find them in photos
   cascade models                            the networks that come with it, and their licences
 
-"cascade detect --help" explains every option.
+"cascade detect --help" explains every option, and so with the other commands.
 """
 
 
@@ -64,7 +66,8 @@ def _run(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cascade",
-        description="Finds faces in photos: a box, a score and five points (eyes, nose, mouth corners) each.",
+        description="Finds faces in photos: a box, a score and five points (eyes, nose, mouth corners) each; and "
+        "compares them.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -72,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cascade {__version__}")
     parser.set_defaults(parser=parser, run=_print_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    detect.add_parser(commands)
-    models.add_parser(commands)
+    for command in (detect, verify, embed, gallery, models):
+        command.add_parser(commands)
     return parser
 
 

@@ -529,6 +529,26 @@ static void try_networks(void) {
     report("slide");
 }
 
+/* `done` gives all memory back. */
+#define RELEASE(memory) (void)(memory)
+#define NOTE(difference) largest = fmaxf(largest, difference)
+#include "../random_graphs.h"
+
+static void try_graphs(void) {
+    for (size_t i = 0; i < 30 * 12; i++) {
+        CASE("depthwise %zu", i);
+        try_depthwise(fast, scalar, 1 + i % 30, 1 + i / 30);
+        done();
+    }
+    report("depthwise");
+    for (size_t i = 0; i < 150; i++) {
+        CASE("graph %zu", i);
+        try_graph(fast, scalar);
+        done();
+    }
+    report("graphs");
+}
+
 static void try_nms(size_t n, int mode) {
     CASE("nms of %zu boxes, %s", n, mode == CASCADE_NMS_MIN ? "min" : "union");
     float *boxes = random_boxes(n), *workspace = exactly(6 * n * sizeof(float));
@@ -574,6 +594,7 @@ int main(int argc, char **argv) {
     try_resampling(&sum);
     report("resample");
     try_networks();
+    try_graphs();
     for (size_t n = 0; n < 300; n += 1 + n / 8) {
         try_nms(n, CASCADE_NMS_UNION);
         try_nms(n, CASCADE_NMS_MIN);

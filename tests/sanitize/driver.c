@@ -269,9 +269,9 @@ static size_t nearest(int64_t index, size_t size) {
 }
 
 /* By the rule: the four pixels about (x, y), weighted in 256ths along both axes. */
-static int shown(const uint8_t *image, size_t width, size_t height, int64_t x, int64_t y, size_t channel) {
+static int shown(const uint8_t *image, size_t width, size_t height, int64_t x, int64_t y, size_t channel, int outside) {
     if (x < 0 || y < 0 || x >= (int64_t)width * PIXEL || y >= (int64_t)height * PIXEL) {
-        return CASCADE_OUTSIDE;
+        return outside;
     }
     int64_t across = floor_divide(x - PIXEL / 2, PIXEL / 256), down = floor_divide(y - PIXEL / 2, PIXEL / 256);
     int64_t column = floor_divide(across, 256), row = floor_divide(down, 256), sum = 256 * 256 / 2;
@@ -310,11 +310,12 @@ static void try_warp(void) {
     } else {
         even_map(map, width, height);
     }
-    cascade_warp(image, width, height, map, (uint8_t)(size & 255), out, size);
+    uint8_t outside = (uint8_t)chance(256);
+    cascade_warp(image, width, height, map, outside, out, size);
     for (size_t i = 0; i < size * size * 3; i++) {
         int64_t column = (int64_t)(i / 3 % size), row = (int64_t)(i / 3 / size);
         int64_t x = map[0] * column + map[1] * row + map[2], y = map[3] * column + map[4] * row + map[5];
-        int expected = shown(image, width, height, x, y, i % 3);
+        int expected = shown(image, width, height, x, y, i % 3, outside);
         CHECK(out[i] == expected, "%zu * %zu: byte %zu is %d, not %d", width, height, i, out[i], expected);
     }
     free(image);
@@ -483,6 +484,17 @@ static void try_networks(const cascade_kernels *level) {
     }
 }
 
+#define RELEASE(memory) free(memory)
+#define NOTE(difference)
+#include "../random_graphs.h"
+
+static void try_graphs(const cascade_kernels *level) {
+    for (size_t i = 0; i < some(300); i++) {
+        try_depthwise(level, scalar(), 1 + chance(30), 1 + chance(12));
+        try_graph(level, scalar());
+    }
+}
+
 /* Sizes that no memory holds are refused, not wrapped around. */
 static void try_overflow(void) {
     float value = 0;
@@ -492,6 +504,12 @@ static void try_overflow(void) {
     CHECK(cascade_crops_workspace(&layer, 1, 4, 16) == 0, "crops of many channels");
     CHECK(cascade_image_workspace(&grid, &layer, 1, SIZE_MAX / 32, 16) == 0, "image");
     CHECK(cascade_image_workspace(&grid, &layer, 1, 1, 16) == 0, "one row");
+    cascade_node node = {.add = CASCADE_NO_MAP, .kernel = 1, .stride = 1, .channels = SIZE_MAX / 256};
+    cascade_map maps[2];
+    cascade_graph graph = {.size = 4, .node_count = 1, .nodes = &node, .maps = maps};
+    CHECK(!cascade_graph_plan(&graph), "a node of many channels");
+    graph.size = SIZE_MAX / 64;
+    CHECK(!cascade_graph_plan(&graph), "a graph over crops");
     layer.kernel = 17;
     CHECK(!cascade_grid_plan(&grid, &layer, 1, 0, 99, 99), "kernel");
     CHECK(cascade_layer_output(&layer, 16) == 0, "input smaller than the kernel");
@@ -566,6 +584,7 @@ int main(int count, char **arguments) {
             try_kernels(*level);
             try_resampling(*level);
             try_networks(*level);
+            try_graphs(*level);
             printf("%s\n", (*level)->name);
         }
     }

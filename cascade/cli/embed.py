@@ -1,0 +1,158 @@
+"""``cascade embed``: embeddings and ages of the faces of photos and folders of photos."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cascade.cli.console import CommandError, say, writable_folder, writing
+from cascade.cli.photos import Found
+from cascade.cli.recognition import (
+    Tally,
+    add_largest,
+    add_options,
+    go_through,
+    make_recognizer,
+    new_parser,
+    photos_of,
+    wants_bar,
+)
+from cascade.cli.results import interrupts_wait, replacing
+
+if TYPE_CHECKING:
+    from cascade.faces import Faces
+    from cascade.images import RGBImage
+    from cascade.recognize import Analysis, Recognizer
+
+DECIMALS = 8
+"""Of the numbers of an embedding in JSON: what float32 holds of a number below 1."""
+
+DESCRIPTION = """\
+Makes an embedding of every face: numbers that are alike for photos of one person. A PATH is a photo, or a folder
+that is searched for photos, subfolders included. Results go to the terminal, or with --out to a file.
+"""
+
+EPILOG = """\
+results:
+  The terminal gets an object per photo and line, as of `cascade detect`; each face has in addition
+    "embedding": [D numbers of square sum 1], "age": years
+  FILE.npz, which numpy.load opens, holds a row per face: names (path from the folder that holds all photos),
+    face (1, 2 …, best first), boxes, scores, landmarks, embeddings (float32), ages; and about, a text of JSON
+    that names the network. `python -m eval … --embeddings FILE.npz` takes it if --largest was given.
+  The cosine of two embeddings, which is their dot product, is their similarity. Only embeddings of the same
+  network can be compared.
+
+exit status:
+  0  all photos were read           2  wrong options, no photos, nowhere to write: nothing was done
+  1  some had problems            130  stopped with Ctrl-C: results so far are kept
+
+examples:
+  cascade embed photo.jpg
+  cascade embed photos --out faces.npz
+  cascade embed portraits --largest --out faces.npz
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the main parser's subparsers."""
+    parser = new_parser(commands, "embed", "make embeddings of the faces of photos", DESCRIPTION, EPILOG)
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
+    parser.add_argument("--out", metavar="FILE.npz", help="file for all results; an earlier one is replaced")
+    add_largest(parser)
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar and no closing line")
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command and returns its exit status. Raises `CommandError`."""
+    if not args.paths:
+        args.parser.error("name a photo or a folder")
+    out = None if args.out is None else _checked_out(args.out)
+    found = photos_of(args.paths)
+    recognizer = make_recognizer(args)
+    bar = not args.no_progress and wants_bar(len(found.photos), out is None)
+    tally = _to_terminal(found, recognizer, args, bar) if out is None else _to_file(out, found, recognizer, args, bar)
+    if tally.status() or not args.no_progress:
+        say(tally.summary() + (f"; results in {out}" if out else ""))
+    return tally.status()
+
+
+def _checked_out(name: str) -> Path:
+    """The file given as ``--out``, in a folder that can be written."""
+    path = Path(name)
+    if path.suffix.lower() != ".npz":
+        raise CommandError(f"--out {name}: expected a file whose name ends with .npz")
+    if path.is_dir():
+        raise CommandError(f"--out {name}: this is a folder, not a file")
+    writable_folder(str(path.parent))
+    return path
+
+
+def _embed_all(
+    found: Found,
+    recognizer: Recognizer,
+    args: argparse.Namespace,
+    bar: bool,
+    keep: Callable[[str, RGBImage, Faces, Analysis], None],
+) -> Tally:
+    """Goes through the photos and hands what was found in each to ``keep``."""
+
+    from cascade.images import read_image
+    from cascade.recognize import only_face
+
+    def embed(photo: str) -> int:
+        image = read_image(photo)
+        faces = recognizer.detector.detect(image)
+        if args.largest and len(faces):
+            faces = only_face(faces, photo, largest=True)
+        analysis = recognizer.analyze(image, faces)
+        with interrupts_wait():
+            keep(photo, image, faces, analysis)
+        return len(faces)
+
+    return go_through(found.photos, embed, bar, len(found.problems))
+
+
+def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace, bar: bool) -> Tally:
+    def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
+        record = {"path": photo, "width": image.shape[1], "height": image.shape[0], "faces": faces.to_dicts()}
+        for face, embedding, age in zip(record["faces"], analysis.embeddings, analysis.ages, strict=True):
+            face["embedding"] = [round(value, DECIMALS) for value in embedding.tolist()]
+            face["age"] = round(float(age), 1)
+        with writing("to standard output"):
+            print(json.dumps(record), flush=True)
+
+    if sys.stdout is None:
+        raise CommandError("standard output is closed; give a file for the results with --out")
+    return _embed_all(found, recognizer, args, bar, keep)
+
+
+def _to_file(out: Path, found: Found, recognizer: Recognizer, args: argparse.Namespace, bar: bool) -> Tally:
+    import numpy as np
+
+    names: list[str] = []
+    shapes = {"boxes": (4,), "scores": (), "landmarks": (5, 2), "embeddings": (recognizer.dimension,), "ages": ()}
+    rows: dict[str, list[np.ndarray]] = {key: [np.empty((0, *shape), np.float32)] for key, shape in shapes.items()}
+    numbers = [np.empty(0, np.int64)]
+
+    def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
+        name = os.path.relpath(os.path.abspath(photo), found.base)
+        names.extend([Path(name).as_posix()] * len(faces))
+        numbers.append(np.arange(1, len(faces) + 1))
+        of_photo = (faces.boxes, faces.scores, faces.landmarks, analysis.embeddings, analysis.ages)
+        for key, values in zip(rows, of_photo, strict=True):
+            rows[key].append(values)
+
+    tally = _embed_all(found, recognizer, args, bar, keep)
+    about = {"model": recognizer.weights.name, "weights_sha256": recognizer.weights.sha256}
+    with writing(str(out)), replacing(out, "wb") as stream:
+        arrays: dict[str, Any] = {key: np.concatenate(values) for key, values in rows.items()}
+        arrays |= {"face": np.concatenate(numbers), "about": np.array(json.dumps(about))}
+        np.savez(stream, names=np.array(names, dtype=np.str_), **arrays)
+    return tally

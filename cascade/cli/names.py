@@ -1,0 +1,68 @@
+"""Pictures with the names of the faces beside them."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cascade.faces import Faces
+    from cascade.images import RGBImage
+
+KNOWN, UNKNOWN = (70, 235, 140), (170, 170, 170)
+"""Colours of the boxes of faces with a name and of others."""
+
+DARK, WHITE = (16, 20, 24), (255, 255, 255)
+SMALLEST_TEXT = 9.0  # pixels
+FONT_HEIGHT = 21.0  # of OpenCV's plain font at scale 1, in pixels
+
+Place = tuple[int, int, int, int]
+
+
+def draw_names(image: RGBImage, faces: Faces, names: list[str | None]) -> RGBImage:
+    """A copy of the image (H, W, 3) uint8 RGB with a box around every face, and its name or "unknown" below it."""
+    canvas = image
+    for color, named in ((UNKNOWN, False), (KNOWN, True)):
+        chosen = faces[[at for at, name in enumerate(names) if (name is not None) == named]]
+        canvas = chosen.draw(canvas, color=color, scores=False, landmarks=False)
+    taken: list[Place] = []
+    for number, (face, name) in enumerate(zip(faces, names, strict=True), start=1):
+        text = "unknown" if name is None else writable(name, number)
+        _write(canvas, [float(side) for side in face.box], text, taken)
+    return canvas
+
+
+def writable(name: str, number: int) -> str:
+    """What OpenCV's font can write of a name, which knows ASCII only: without accents, or else the face's number."""
+    parts = unicodedata.normalize("NFKD", name)
+    letters = [character for character in parts if not unicodedata.combining(character)]
+    plain = "".join(letters).encode("ascii", "ignore").decode()
+    return plain if len(plain) == len(letters) else f"face {number}"
+
+
+def _write(canvas: RGBImage, box: list[float], text: str, taken: list[Place]) -> None:
+    """Writes a text below the box, above it or at its lower edge, wherever no other text is."""
+    import cv2
+
+    height, width = canvas.shape[:2]
+    text_height = max(SMALLEST_TEXT, min(min(height, width) / 36, 0.16 * (box[2] - box[0])))
+    scale, stroke = text_height / FONT_HEIGHT, max(1, round(text_height / 10))
+    (text_width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke)
+    pad = max(2, round(0.4 * text_height))
+    wide, high = text_width + 2 * pad, round(1.3 * text_height) + 2 * pad  # g and y reach below the line
+    left = max(0, min(round((box[0] + box[2] - wide) / 2), width - wide))
+    place = (left, round(box[3]) - high, left + wide, round(box[3]))
+    for top in (round(box[3]) + 2, round(box[1]) - high - 2, round(box[3]) - high - 2):
+        candidate = (left, top, left + wide, top + high)
+        if top >= 0 and top + high <= height and not any(_meet(candidate, other) for other in taken):
+            place = candidate
+            break
+    taken.append(place)
+    x1, y1, x2, y2 = place
+    cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), DARK, cv2.FILLED)
+    base = y1 + pad + round(text_height)
+    cv2.putText(canvas, text, (x1 + pad, base), cv2.FONT_HERSHEY_SIMPLEX, scale, WHITE, stroke, cv2.LINE_AA)
+
+
+def _meet(one: Place, other: Place) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
