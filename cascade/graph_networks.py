@@ -69,7 +69,7 @@ def _block(node: Node, channels: int, batch_norm: bool) -> nn.Module:
         convolution = nn.Conv2d(
             channels, outputs, node.kernel, node.stride, node.padding, groups=groups, bias=not batch_norm
         )
-        nn.init.kaiming_normal_(convolution.weight, mode="fan_in" if groups == 1 else "fan_out")
+        nn.init.kaiming_normal_(convolution.weight)
     parts: list[nn.Module] = [convolution]
     if batch_norm:
         parts.append(nn.BatchNorm2d(outputs))

@@ -9,6 +9,8 @@
     errors      a page of pictures of what a detector got wrong
     verification    do two photos show the same person: LFW, CALFW, AgeDB-30, CACD-VS
     identification  whose face is it: FG-NET leave-one-out, a gallery and probes, distractors
+    age             how far estimated ages are off: UTKFace, FG-NET
+    false-accepts   how often two people are taken for one, by age, gender and race: UTKFace
 
 The modules of the same names hold the protocols as functions that return frozen dataclasses and print
 nothing: ``eval.fddb.evaluate(...)``, ``eval.wider.evaluate(...)`` and so on. ``eval.commands`` is the command

@@ -25,9 +25,11 @@ __all__ = [
     "DetectedPoints",
     "Embedder",
     "Embeddings",
+    "OurNetwork",
     "embed_photos",
     "given_points",
     "main_face",
+    "our_age_estimator",
     "our_embedder",
     "read_embeddings",
     "write_embeddings",
@@ -224,24 +226,38 @@ def _checked(embedder: Embedder, crops: NDArray[np.uint8]) -> Floats:
     return vectors
 
 
-def our_embedder(weights: str | Path | None = None) -> Embedder:
+def our_embedder(weights: str | Path | None = None) -> OurNetwork:
     """Return our own recognition network, with the weights that ship with the package or those given.
 
     Raises ImportError where the package has no recogniser, and what ``Recognizer`` raises for its weights.
     """
+    recognizer = _recognizer(weights, "--embeddings FILE.npz")
+    return OurNetwork(recognizer, recognizer.embed_crops)
+
+
+def our_age_estimator(weights: str | Path | None = None) -> OurNetwork:
+    """Return the same network as an estimator of ages: its embeddings are single numbers, years. Raises the same."""
+    recognizer = _recognizer(weights, "--ages FILE")
+    return OurNetwork(recognizer, lambda crops: np.asarray(recognizer.age_crops(crops), np.float32)[:, None])
+
+
+def _recognizer(weights: str | Path | None, instead: str) -> Any:
     try:
         recognizer = importlib.import_module("cascade.recognize").Recognizer
     except ImportError as error:
-        message = "this version of cascade has no recogniser: give --embeddings FILE.npz"
-        raise ImportError(f"{message} ({error})") from error
-    return cast(Embedder, _Ours(recognizer(weights=weights)))
+        raise ImportError(f"this version of cascade has no recogniser: give {instead} ({error})") from error
+    return recognizer(weights=weights)
 
 
-class _Ours:
-    def __init__(self, recognizer: Any) -> None:
-        self.embed_crops = recognizer.embed_crops
+class OurNetwork:
+    """Our recogniser as an Embedder; ``threshold`` is the one it verifies with, None where its weights state none."""
+
+    def __init__(self, recognizer: Any, embed_crops: Callable[[NDArray[np.uint8]], Floats]) -> None:
+        self.embed_crops = embed_crops
         self.name = str(recognizer.weights.name)
         self.sha256 = str(recognizer.weights.sha256)
+        point = getattr(recognizer, "operating_point", None)
+        self.threshold = None if point is None else float(point.threshold)
 
 
 def write_embeddings(file: str | Path, embeddings: Embeddings) -> None:

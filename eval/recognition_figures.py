@@ -1,4 +1,4 @@
-"""The curves of face recognition as pictures: ROC, and CMC."""
+"""The curves of face recognition as pictures: ROC, CMC, and bars of false accepts by group."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from eval import figures
+from eval.false_accepts import FalseAccepts
 from eval.similarity import FloatArray
 from eval.verification import FARS, Roc
 
-__all__ = ["draw_cmc", "draw_roc", "roc_label"]
+__all__ = ["draw_cmc", "draw_false_accepts", "draw_roc", "roc_label"]
 
 LOWEST_FAR = 1e-5
 HIGHEST_CMC, TAIL = 0.9, 0.05
 LEGEND_ROW = 0.07
+BAR_INCHES, LEAST_INCHES = 0.24, 4.4
 
 
 def draw_roc(file: Path, panels: Mapping[str, Mapping[str, Roc]], title: str) -> None:
@@ -89,3 +91,43 @@ def _bars(place: Any, gaps: Mapping[str, Mapping[str, float | None]]) -> None:
     place.set_ylim(0, 1.2)
     place.set_yticks(np.linspace(0, 1, 6))
     place.set_axisbelow(True)
+
+
+def draw_false_accepts(file: Path, found: Mapping[str, Mapping[str, FalseAccepts]], title: str) -> None:
+    """Draw the share of accepted pairs of each group with its interval, over that of all pairs as a line.
+
+    found  kind → group → figures; the first kind holds all pairs, the last one combinations, in their own panel
+    """
+    whole = next(iter(next(iter(found.values())).values()))
+    kinds = list(found.items())
+    panels = [("by group", dict(kinds[:-1])), ("by combination of groups", dict(kinds[-1:]))]
+    panels = [(heading, groups) for heading, groups in panels if any(groups.values())]
+    chart, places = figures.figure(len(panels), title)
+    longest = max(sum(map(len, groups.values())) for _, groups in panels)
+    chart.set_figheight(max(LEAST_INCHES, 1.2 + BAR_INCHES * longest))
+    for place, (heading, groups) in zip(places, panels, strict=True):
+        _rates(place, groups, whole)
+        figures.finish(place, heading, "share of pairs accepted", "", legend="lower right")
+        place.grid(False, axis="y")
+        place.set_axisbelow(True)
+        place.xaxis.set_major_locator(MaxNLocator(5))
+    figures.save(chart, file)
+
+
+def _rates(place: Any, kinds: Mapping[str, Mapping[str, FalseAccepts]], whole: FalseAccepts) -> None:
+    """Draw a bar for each group, from the top down, in a colour for each kind."""
+    at, labels = 0, []
+    for k, groups in enumerate(kinds.values()):
+        for name, each in groups.items():
+            rate = each.rate or 0.0
+            low, high = each.interval or (rate, rate)
+            place.barh(at, rate, 0.7, color=figures.COLOURS[(k + 5) % 6])
+            place.errorbar(rate, at, xerr=[[max(rate - low, 0)], [max(high - rate, 0)]], ecolor="black", capsize=2)
+            text = "–" if each.rate is None else f" {rate:#.2g}"
+            place.annotate(text, (max(high, rate), at), xytext=(3, 0), textcoords="offset points", va="center", size=7)
+            labels.append(f"{name} ({each.photos:,})")
+            at += 1
+    place.axvline(whole.rate or 0.0, color="black", linestyle="--", linewidth=1, label="all pairs")
+    place.set_yticks(range(at), labels, fontsize=7.5)
+    place.set_ylim(at + 1.2, -0.6)  # room for the legend below the bars
+    place.set_xlim(0, 1.18 * place.get_xlim()[1])

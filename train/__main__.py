@@ -5,6 +5,7 @@ Examples:
     python -m train samples --stage rnet … --weights runs/mine/weights
     python -m train onet --samples runs/mine/onet-samples --out runs/mine/onet --mining-ratio 1.0
     python -m train teacher --model yunet.onnx --photos DATA/net7876 --out runs/teacher/net7876.json
+    python -m train faces|embeddings|recognition …, see train/recognition/command.py
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from train.export import export
 from train.loop import TrainingError, check_resumable, train
 from train.packed import load_samples
 from train.presets import DEFAULT, StagePreset, paper
+from train.recognition.command import add_recognition
 from train.samples import make_samples
 from train.settings import TrainSettings, save_settings, with_changes
 from train.sources import Source, SourceError, describe, read_sources
@@ -103,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     teacher.add_argument("--out", type=Path, required=True)
     teacher.set_defaults(run=run_teacher)
 
+    add_recognition(commands)
     add_experiment(commands)
     return top
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cascade.datasets import People, PersonPhoto, Problem, read_fgnet, read_folder, read_identities
 from eval import report
 from eval.commands import common, recognition
+from eval.groups import PROBE_BANDS, in_bands
 from eval.identification import Ranks, gallery_probe, leave_one_out, megaface
 from eval.recognition_figures import draw_cmc, draw_roc, roc_label
 from eval.similarity import FloatArray, pair_scores, unit_rows
@@ -23,15 +24,20 @@ from eval.verification import VerificationResult, evaluate
 FGNET, GALLERY_PROBE = "fgnet-loo", "gallery-probe"
 DEEPEST = 20
 DISTRACTORS = "distractors"
+AGE_HEADER = ("rank 1", "searches", "photos")
 CMC_HEADER = ("search", "rank", "share")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Searched:
-    """The ranks by the kind of search, the headline first, and the verification of all the pairs in it."""
+    """The ranks by the kind of search, the headline first, and the verification of all the pairs in it.
+
+    ``ages`` (N,) are those of the photos that ``Ranks.probes`` counts.
+    """
 
     ranks: dict[str, Ranks]
     pairs: VerificationResult
+    ages: FloatArray
 
     @property
     def headline(self) -> Ranks:
@@ -109,7 +115,7 @@ def _search_fgnet(photos: Sequence[PersonPhoto], vectors: NDArray[Any], stranger
     if strangers is not None:
         ranks = {"MF1": megaface(vectors, names, strangers, progress=common.progress("MF1")), **ranks}
     first, second = np.triu_indices(len(names), 1)
-    return Searched(ranks, _verify(vectors, first, second, names, ages))
+    return Searched(ranks, _verify(vectors, first, second, names, ages), ages)
 
 
 def _search_gallery(photos: Sequence[PersonPhoto], vectors: NDArray[Any], strangers: NDArray[Any] | None) -> Searched:
@@ -128,7 +134,7 @@ def _search_gallery(photos: Sequence[PersonPhoto], vectors: NDArray[Any], strang
     )
     first, second = np.repeat(asked, len(held)), np.tile(held, len(asked))
     ages = np.array([photo.age for photo in photos])
-    return Searched({"gallery and probe": ranks}, _verify(vectors, first, second, names, ages))
+    return Searched({"gallery and probe": ranks}, _verify(vectors, first, second, names, ages), ages[asked])
 
 
 def _verify(
@@ -159,8 +165,25 @@ def _figures(found: Searched) -> dict[str, Any]:
         "eer": pairs.roc.eer,
         "tar_at_far": pairs.tar_at_far(),
         "by_age_gap": by_gap,
+        "by_age": _by_age(headline, found.ages),
         "genuine_pairs": pairs.roc.genuine,
         "impostor_pairs": pairs.roc.impostors,
+    }
+
+
+def _by_age(ranks: Ranks, ages: FloatArray) -> dict[str, dict[str, Any]] | None:
+    """Return the rate by the probe's age; None where no age is known."""
+    years = ages[ranks.probes]
+    if np.isnan(years).all():
+        return None
+    first = ranks.ranks == 1
+    return {
+        band: {
+            "probes": len(np.unique(ranks.probes[members])),
+            "searches": int(members.sum()),
+            "rank1": float(first[members].mean()) if members.any() else None,
+        }
+        for band, members in in_bands(years, PROBE_BANDS).items()
     }
 
 
@@ -205,6 +228,9 @@ def _table(found: Searched, name: str, protocol: str, judged: recognition.Judged
             [[name, pairs.roc.eer, *tar.values(), pairs.roc.genuine, pairs.roc.impostors]],
         ),
     ]
+    if by_age := _by_age(found.headline, found.ages):
+        rows = [[band, each["rank1"], each["searches"], each["probes"]] for band, each in by_age.items()]
+        lines += ["", report.table([f"age of who is searched for, {next(iter(found.ranks))}", *AGE_HEADER], rows)]
     gaps = {gap.name: gap.rank1 for ranks in found.ranks.values() for gap in ranks.gaps}
     if not gaps:
         return "\n".join(lines)

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from cascade.weights import WeightsError
 from eval.commands import (
+    age,
     benchmark,
     detection,
     errors,
+    false_accepts,
     fddb,
     identification,
     landmarks,
@@ -18,7 +20,7 @@ from eval.commands import (
     wider,
 )
 
-COMMANDS = (fddb, wider, landmarks, detection, benchmark, errors, verification, identification)
+COMMANDS = (fddb, wider, landmarks, detection, benchmark, errors, verification, identification, age, false_accepts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cascade.datasets import PersonPhoto, Problem
 from cascade.version import __version__
@@ -20,6 +21,7 @@ from eval import report
 from eval.commands import common
 from eval.embedding import (
     DetectedPoints,
+    Embedder,
     Embeddings,
     Floats,
     Locate,
@@ -31,7 +33,20 @@ from eval.embedding import (
 )
 from eval.verification import VerificationResult
 
-__all__ = ["Judged", "add_options", "collect", "gap_figures", "gap_table", "keep_embeddings", "roc_rows", "summary"]
+__all__ = [
+    "Judged",
+    "add_options",
+    "add_recogniser",
+    "add_report",
+    "collect",
+    "embedded",
+    "gap_figures",
+    "gap_table",
+    "keep_embeddings",
+    "matched",
+    "roc_rows",
+    "summary",
+]
 
 FAIL, LEAVE_OUT = "fail", "leave-out"
 POINTS, DETECT = "points", "detect"
@@ -39,6 +54,9 @@ POINTS, DETECT = "points", "detect"
 EMBEDDINGS = "embeddings.npz"
 ROC_HEADER = ("curve", "threshold", "far", "tar")
 NAMES_SHOWN = 3
+
+TOLD_ELSEWHERE = ("model", "weights_sha256", "embeddings_sha256", "ages_sha256", "threshold")
+"""What is known of embeddings that has a key of its own in summary.json, outside the settings."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,25 +66,30 @@ class Judged:
     vectors   (N, D) float32, one row for each photo, NaN where a face was missed
     source    all embeddings as they were read or made
     missing   photos that the file of embeddings has no row for
+    file      that the embeddings were read from; None where they were made
     """
 
     photos: tuple[PersonPhoto, ...]
     vectors: Floats
     source: Embeddings
     missing: tuple[str, ...]
-    from_file: bool
+    file: Path | None
+
+    @property
+    def missed_photos(self) -> NDArray[np.bool_]:
+        """Which photos have no embedding, for whatever reason: (N,)."""
+        return np.asarray(np.isnan(self.vectors).any(axis=1))
 
     @property
     def missed(self) -> int:
-        """Number of photos without an embedding, for whatever reason."""
-        return int(np.isnan(self.vectors).any(axis=1).sum())
+        """Number of photos without an embedding."""
+        return int(self.missed_photos.sum())
 
     @property
     def faceless(self) -> tuple[str, ...]:
         """Photos that could be read, but have no embedding: no face was found."""
         unread = {*self.broken, *self.missing}
-        missed = np.flatnonzero(np.isnan(self.vectors).any(axis=1))
-        names = (self.photos[at].name for at in missed.tolist())
+        names = (self.photos[at].name for at in np.flatnonzero(self.missed_photos).tolist())
         return tuple(name for name in names if name not in unread)
 
     @property
@@ -81,11 +104,9 @@ class Judged:
         return str(self.source.about.get("model", "embeddings"))
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that both commands have."""
-    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the set's folder as distributed")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
-    parser.add_argument("--name", help="name of the network in tables and figures")
+def add_options(parser: argparse.ArgumentParser, *, missed: bool = True) -> None:
+    """Add the options of the commands that judge embeddings; ``missed``: also what missed faces count as."""
+    add_report(parser)
     parser.add_argument(
         "--embeddings",
         type=Path,
@@ -93,12 +114,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="judge these embeddings: names (N,) and embeddings (N, D), NaN for a missed face "
         "(default: run our recogniser)",
     )
-    parser.add_argument(
-        "--missed",
-        choices=(FAIL, LEAVE_OUT),
-        default=FAIL,
-        help="photos in which no face was found count as failures, or are left out (default: %(default)s)",
-    )
+    if missed:
+        parser.add_argument(
+            "--missed",
+            choices=(FAIL, LEAVE_OUT),
+            default=FAIL,
+            help="photos in which no face was found count as failures, or are left out (default: %(default)s)",
+        )
+    add_recogniser(parser)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add where the photos are and where the report goes."""
+    parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the set's folder as distributed")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
+    parser.add_argument("--name", help="name of the network in tables and figures")
+
+
+def add_recogniser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of our own recogniser and of the detector before it."""
     group = parser.add_argument_group("our recogniser and detector, where they are run")
     group.add_argument("--weights", metavar="NAME|FILE", help="of the recogniser")
     group.add_argument(
@@ -120,16 +154,26 @@ def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: s
     photo has an embedding, and for "points" where no photo has landmarks; ImportError without a recogniser.
     """
     if args.embeddings is not None:
-        source = read_embeddings(args.embeddings)
-        vectors, missing = source.of([photo.name for photo in photos])
-        if len(missing) == len(photos):
-            first = f"it has {source.names[0]}, the protocol {photos[0].name}"
-            raise ValueError(f"{args.embeddings}: none of its {len(source)} names is among the photos ({first})")
-        return Judged(tuple(photos), vectors, source, missing, True)
-    embedder = our_embedder(args.weights)
+        return matched(args.embeddings, read_embeddings(args.embeddings), photos)
+    return embedded(args, photos, our_embedder(args.weights), align=align)
+
+
+def matched(file: Path, source: Embeddings, photos: Sequence[PersonPhoto]) -> Judged:
+    """Find the photos' rows in what was read from a file. Raises ValueError where no photo has one."""
+    vectors, missing = source.of([photo.name for photo in photos])
+    if len(missing) == len(photos):
+        first = f"it has {source.names[0]}, the protocol {photos[0].name}"
+        raise ValueError(f"{file}: none of its {len(source)} names is among the photos ({first})")
+    return Judged(tuple(photos), vectors, source, missing, file)
+
+
+def embedded(
+    args: argparse.Namespace, photos: Sequence[PersonPhoto], embedder: Embedder, *, align: str | None = None
+) -> Judged:
+    """Run a network on the photos; see ``collect``."""
     locate, about = _locator(args, photos, align or args.align)
     source = embed_photos(common.progress("embedding")(photos), embedder, locate, about=about)
-    return Judged(tuple(photos), source.vectors, source, (), False)
+    return Judged(tuple(photos), source.vectors, source, (), None)
 
 
 def _locator(args: argparse.Namespace, photos: Iterable[PersonPhoto], align: str) -> tuple[Locate, dict[str, Any]]:
@@ -154,7 +198,7 @@ def _locator(args: argparse.Namespace, photos: Iterable[PersonPhoto], align: str
 
 def keep_embeddings(folder: Path, judged: Sequence[Judged]) -> dict[str, Any]:
     """Write embeddings.npz where they were made here; return the hash of the file that has them."""
-    if judged[0].from_file:
+    if judged[0].file is not None:
         return {"embeddings_sha256": judged[0].source.about.get("embeddings_sha256")}
     names = tuple(name for each in judged for name in each.source.names)
     vectors = np.concatenate([each.source.vectors for each in judged])
@@ -170,16 +214,17 @@ def summary(
     figures: Mapping[str, Any],
     problems: Iterable[Problem],
 ) -> dict[str, Any]:
-    """Return what summary.json holds for both commands; what went wrong is also said on stderr.
+    """Return what summary.json holds for all these commands; what went wrong is also said on stderr.
 
     ``parts`` are the photos of the protocol and perhaps distractors, ``problems`` the reader's.
     """
     judged = parts[0]
-    told = [*map(str, problems), *(problem for part in parts for problem in _problems(args, part))]
+    told = [*map(str, problems), *(problem for part in parts for problem in _problems(part))]
     for problem in told:
         print(f"warning: {problem}", file=sys.stderr)
-    about = {key: value for key, value in judged.source.about.items() if key not in ("model", "weights_sha256")}
-    about.pop("embeddings_sha256", None)
+    about = {key: value for key, value in judged.source.about.items() if key not in TOLD_ELSEWHERE}
+    if "missed" in args:
+        about["missed"] = args.missed
     return {
         "task": task,
         "protocol": args.protocol,
@@ -190,7 +235,7 @@ def summary(
         "broken_photos": sum(len(part.broken) for part in parts),
         "missing_embeddings": len(judged.missing),
         "problems": told,
-        "settings": {**about, "missed": args.missed},
+        "settings": about,
         "weights_sha256": judged.source.about.get("weights_sha256"),
         "command": shlex.join(args.command_line),
         "version": __version__,
@@ -198,10 +243,10 @@ def summary(
     }
 
 
-def _problems(args: argparse.Namespace, judged: Judged) -> Iterator[str]:
+def _problems(judged: Judged) -> Iterator[str]:
     yield from (f"broken photo: {reason}" for reason in judged.broken.values())
     for what, names in (
-        (f"{args.embeddings}: no row for", judged.missing),
+        (f"{judged.file}: no row for", judged.missing),
         ("no face found in", judged.faceless),
     ):
         if names:

@@ -17,7 +17,7 @@ NO_KERNELS = {"levels", "default_level", "Workspace"}
 def test_every_kernel_has_a_case():
     kernels = {
         name
-        for owner in (_native, _native.Network)
+        for owner in (_native, _native.Network, _native.Graph)
         for name, value in vars(owner).items()
         if callable(value)
         and not name.startswith("_")

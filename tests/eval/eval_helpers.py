@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -163,6 +164,27 @@ def summary(folder: Path) -> dict[str, Any]:
     """Return a report's summary.json."""
     content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return content
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by its header."""
+    with open(file, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file is a figure with something in it."""
+    image = cv2.imread(str(file))
+    return image is not None and min(image.shape[:2]) > 300 and bool(image.std() > 5)
+
+
+def save_faces(root: Path, names: Sequence[str]) -> Path:
+    """Write the portrait under each name, no two alike: the later, the darker."""
+    for at, name in enumerate(names):
+        picture = (portrait()[:300, 70:370] * (1 - 0.08 * at)).astype(np.uint8)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), picture[..., ::-1])
+    return root
 
 
 def _cell(values: Sequence[Any]) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from eval_helpers import run_eval, summary
+from eval_helpers import is_picture, rows_of, run_eval, summary
 from photos import portrait
 
 from cascade.align import ARCFACE_TEMPLATE
@@ -19,16 +18,6 @@ COMMON_KEYS = {
     *("settings", "weights_sha256", "embeddings_sha256", "command", "version", "seconds"),
 }
 PAIRS = "2 2\nA 1 2\nB 1 2\nA 1 B 1\nA 2 B 2\nC 1 2\nD 1 2\nC 1 D 1\nC 2 D 2\n"
-
-
-def rows_of(file):
-    with open(file, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def is_picture(file):
-    image = cv2.imread(str(file))
-    return image is not None and min(image.shape[:2]) > 300 and image.std() > 5
 
 
 def save(file, embeddings):
@@ -207,6 +196,9 @@ def test_fgnet_with_our_recogniser_and_the_given_points(fgnet, recognizer, tmp_p
     assert (report["genuine_pairs"], report["impostor_pairs"]) == (3, 18)
     assert report["by_age_gap"]["0-5"]["probes"] == 4
     assert report["by_age_gap"]["30+"]["genuine_pairs"] == 1
+    # Of six probes one is 2 years old, two are 10 and 12, three grown up; the child of 5 has a single photo.
+    by_age = {band: (each["probes"], each["searches"], each["rank1"]) for band, each in report["by_age"].items()}
+    assert by_age == {"0-5": (1, 1, 1.0), "6-12": (2, 2, 1.0), "13-18": (0, 0, None), "19+": (3, 3, 1.0)}
     assert report["settings"] == {"align": "points", "missed": "fail"}
     names = ["cmc.csv", "cmc.png", "embeddings.npz", "roc.csv", "roc.png", "summary.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
@@ -258,6 +250,12 @@ def test_distractors_make_it_mf1(fgnet, tmp_path, capsys):
     assert report["rank1"] == pytest.approx(4 / 6)
     assert report["by_search"]["leave-one-out"]["rank1"] == pytest.approx(5 / 6)
     assert (report["distractors"], report["searches"], report["people"]) == (2, 6, 3)
+    assert {band: each["rank1"] for band, each in report["by_age"].items()} == {
+        "0-5": 0.0,
+        "6-12": 1.0,
+        "13-18": None,
+        "19+": pytest.approx(2 / 3),
+    }
     assert {row["search"] for row in rows_of(tmp_path / "out" / "cmc.csv")} == {"MF1", "leave-one-out"}
     assert "MF1" in capsys.readouterr().out
 
@@ -305,7 +303,7 @@ def test_gallery_and_probe(tmp_path, capsys):
     report = summary(tmp_path / "out")
     # Both probes are nearer to Anna; nobody knows Cy.
     assert (report["rank1"], report["cmc"], report["searches"], report["by_age_gap"]) == (0.5, [0.5, 1.0], 2, None)
-    assert (report["genuine_pairs"], report["impostor_pairs"]) == (2, 4)
+    assert (report["genuine_pairs"], report["impostor_pairs"], report["by_age"]) == (2, 4, None)
     assert is_picture(tmp_path / "out" / "cmc.png")
     assert "gallery and probe" in capsys.readouterr().out
 

@@ -1,0 +1,224 @@
+"""python -m train from photos to a recogniser that can be loaded, with its card."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_faces import save_photo
+from packed_faces import DIMENSION, SETTINGS, packed, tiny, tiny_design
+from photos import portrait
+
+import train.__main__ as command_line
+from cascade.graph_networks import from_tensors
+from cascade.recognition_weights import load_recognizer
+from cascade.recognize import Recognizer
+from train.recognition.command import add_recognition, settings_of
+from train.recognition.crops import FaceCrops, load_crops
+from train.recognition.export import export_recognizer
+from train.recognition.measures import predict
+from train.recognition.model import RecognitionModel
+from train.recognition.settings import LIGHT, PAPER, RecognitionSettings
+
+__all__ = ["tiny_design"]
+
+TINY_RUN = ("--steps", "2", "--batch", "8", "--threads", "1")
+
+DATA = """
+[[source]]
+kind = "lfw"
+images = "lfw"
+about = "people of two photos"
+
+[[source]]
+kind = "utkface"
+images = "utk"
+
+[[source]]
+kind = "photos"
+images = "photos"
+
+[[source]]
+kind = "blends"
+count = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `faces` makes of a few portraits."""
+    root = tmp_path_factory.mktemp("data")
+    astronaut = portrait()[32:224, 128:320]
+    for number, name in enumerate(("Ann", "Bob", "Cat")):
+        for photo in range(2):
+            image = (portrait()[32 + 8 * photo : 224, 128:320] * (1 - 0.05 * number)).astype(np.uint8)
+            save_photo(root / f"lfw/{name}/{name}_{photo + 1:04}.png", image)
+    for age in (30, 41, 52):
+        save_photo(root / f"utk/{age}_1_0_2017.png", (astronaut * (age / 60)).astype(np.uint8))
+    save_photo(root / "photos/one.png", astronaut[:, ::-1])
+    (root / "lfw/Ann/Ann_0003.png").write_bytes(b"nothing")
+    (root / "data.toml").write_text(DATA)
+    out = root / "faces"
+    command = ["faces", "--data", str(root / "data.toml"), "--root", str(root), "--out", str(out), "--workers", "1"]
+    assert command_line.main(command) == 0
+    return out
+
+
+def test_faces(faces):
+    made = load_crops(faces)
+    assert [count["faces"] for count in made.meta["counts"]] == [6, 3, 1, 4]
+    assert made.persons[:6].tolist() == [0, 0, 1, 1, 2, 2]
+    assert made.ages[6:9].tolist() == [30, 41, 52]
+    assert len(made.meta["problems"]) == 1
+
+
+def test_from_photos_to_a_recogniser(faces, tmp_path, capsys):
+    out = tmp_path / "deep/run"
+    command = ["recognition", "--config", "light", "--faces", str(faces), "--out", str(out), *TINY_RUN]
+    command += ["--lambda-distillation", "0"]
+    assert command_line.main(command) == 0
+    file = out / "light.safetensors"
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"{file}  SHA-256 {sha256}" in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {
+        "checkpoint.pt",
+        "metrics.jsonl",
+        "losses.png",
+        "light.safetensors",
+        "light.md",
+    }
+    weights = load_recognizer(file)
+    assert weights.sha256 == sha256
+    assert weights.metadata["data"] == "people of two photos; utkface; photos; blends"
+    assert weights.metadata["teacher"] is None
+    assert weights.metadata["verification"] is None
+    assert weights.metadata["settings"]["steps"] == 2
+    assert weights.metadata["command"].startswith("python -m train recognition --config light")
+    card = (out / "light.md").read_text()
+    assert card.startswith("# Recognition (light)\n")
+    numbers = "**Faces**: 14, among them 3 people with a name"
+    for fact in (sha256, weights.metadata["command"], numbers, "no threshold was measured", "non-commercial research"):
+        assert fact in card
+    recognizer = Recognizer(file)
+    assert recognizer.operating_point is None
+    assert recognizer.embed_crops(load_crops(faces).crops).shape == (14, 128)
+
+    # the same command again has nothing left to do
+    before = (out / "metrics.jsonl").read_bytes()
+    assert command_line.main(command) == 0
+    assert (out / "metrics.jsonl").read_bytes() == before
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+    assert command_line.main([*command, "--seed", "5"]) == 1
+    assert "checkpoint.pt was made with other settings" in capsys.readouterr().err
+
+
+def test_a_plain_run_writes_no_weight_file(faces, tmp_path, capsys, tiny_design):
+    command = ["recognition", "--faces", str(faces), "--out", str(tmp_path), *TINY_RUN]
+    assert command_line.main([*command, "--lambda-distillation", "0", "--no-decomposition"]) == 0
+    assert "without an age head" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
+def errors_of(capsys: pytest.CaptureFixture[str], *command: object) -> str:
+    assert command_line.main([str(part) for part in command]) == 1
+    return capsys.readouterr().err
+
+
+def test_what_cannot_be_done_is_told(faces, tmp_path, capsys):
+    missing, out = tmp_path / "none", tmp_path / "out"
+    assert "none" in errors_of(capsys, "recognition", "--faces", missing, "--out", out)
+    assert "run `embeddings` first" in errors_of(capsys, "recognition", "--faces", faces, "--out", out, *TINY_RUN)
+    negative = errors_of(capsys, "recognition", "--faces", faces, "--out", out, "--lambda-age", "-1")
+    assert "error: lambda_age: expected at least 0, got -1.0" in negative
+    assert "none.toml" in errors_of(capsys, "faces", "--data", missing / "none.toml", "--root", faces, "--out", out)
+    (tmp_path / "wrong.toml").write_text('[[source]]\nkind = "photos"\n')
+    wrong = errors_of(capsys, "faces", "--data", tmp_path / "wrong.toml", "--root", faces, "--out", out)
+    assert "wrong.toml: source 1: images: expected a path" in wrong
+    assert not out.exists()
+
+
+def options(*command: str) -> RecognitionSettings:
+    parser = argparse.ArgumentParser()
+    add_recognition(parser.add_subparsers())
+    return settings_of(parser.parse_args(["recognition", "--faces", "f", "--out", "o", *command]))
+
+
+def test_options_change_the_preset():
+    assert options() == LIGHT
+    assert options("--config", "paper") == PAPER
+    assert options("--steps", "7", "--lambda-age", "0.5", "--seed", "3", "--no-augment") == replace(
+        LIGHT, steps=7, lambda_age=0.5, seed=3, augment=False
+    )
+    assert options("--lambda-adversary", "0").lambda_adversary == 0
+    assert type(options("--batch", "12").batch) is int
+
+
+def test_without_decomposition_there_are_no_losses_of_age():
+    plain = options("--no-decomposition")
+    assert plain == replace(LIGHT, decomposed=False, lambda_age=0.0, lambda_adversary=0.0)
+    with pytest.raises(ValueError, match="lambda_adversary: expected 0 without decomposition"):
+        options("--no-decomposition", "--lambda-adversary", "0.1")
+
+
+# --------------------------------------------------------------------------------------------------
+# the weight file
+
+
+def exported(folder: Path, faces: FaceCrops, settings: RecognitionSettings) -> RecognitionModel:
+    torch.manual_seed(2)
+    model = RecognitionModel(tiny(), persons=3, adversarial=True).eval()
+    export_recognizer(model, settings, faces, folder, "a command")
+    return model
+
+
+def test_what_a_file_says_of_verification(tmp_path):
+    faces = packed()
+    exported(tmp_path, faces, replace(SETTINGS, validation=0.4))
+    weights = load_recognizer(tmp_path / "light.safetensors")
+    point = weights.metadata["verification"]
+    assert point["measured_on"] == "4 people kept out of training"
+    assert point["false_accept_rate"] == 0 < point["true_accept_rate"] <= 1
+    found = Recognizer(weights).operating_point
+    assert (found.threshold, found.false_accept_rate) == (point["threshold"], 0)
+    assert set(weights.metadata["validation"]) == {"teacher_cosine", "eer", "age_mae"}
+    assert weights.metadata["teacher"] == faces.teacher
+    assert weights.metadata["settings"]["lambda_age"] == asdict(SETTINGS)["lambda_age"]
+    card = (tmp_path / "light.md").read_text()
+    assert f"threshold {point['threshold']:.3f}: 0.00% false" in card
+    assert "over 4 people kept out of training" in card
+    assert "embeddings of patterns (SHA-256 `000000000000…`)" in card
+    # of 92 faces 16 of known people and 16 of the others are kept out
+    assert "**Faces**: 60, among them 6 people with a name" in card
+    assert f"{weights.graph.weights():,} weights" in card
+
+
+def test_what_is_not_used_is_not_told_of(tmp_path):
+    exported(tmp_path, packed(people=0), replace(SETTINGS, lambda_distillation=0.0, lambda_adversary=0.0))
+    card = (tmp_path / "light.md").read_text()
+    assert "**Teacher**: none" in card
+    assert "adversary" not in card and "distillation" not in card
+    assert "no threshold was measured: too few people were kept out of training" in card
+    Recognizer(tmp_path / "light.safetensors")
+
+
+def test_the_file_computes_what_the_model_does(tmp_path):
+    faces = packed()
+    model = exported(tmp_path, faces, SETTINGS)
+    weights = load_recognizer(tmp_path / "light.safetensors")
+    expected, ages = predict(model, faces.crops[:8])
+    found = Recognizer(weights).embed_crops(faces.crops[:8])
+    assert found.shape == (8, DIMENSION)
+    np.testing.assert_allclose(found, expected.numpy(), atol=5e-3)  # half precision in the file
+    read = from_tensors(weights.graph, {name: torch.from_numpy(array) for name, array in weights.tensors.items()})
+    with torch.no_grad():
+        maps = read((torch.from_numpy(faces.crops[:8]).permute(0, 3, 1, 2).float() - 127.5) / 128)
+    embeddings = torch.nn.functional.normalize(maps[weights.graph.outputs["embedding"]].flatten(1))
+    np.testing.assert_allclose(found, embeddings.numpy(), atol=1e-4)
+    years = (maps[weights.graph.outputs["age"]].flatten(1).softmax(1) * torch.arange(101)).sum(1)
+    np.testing.assert_allclose(years, ages, atol=0.2)

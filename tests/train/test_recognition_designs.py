@@ -1,0 +1,102 @@
+"""The recognition networks: shapes, sizes, and what training finds in them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from packed_faces import tiny
+
+from cascade.recognition_weights import OUTPUTS
+from train.recognition.designs import DESIGNS, Design, ir50, light
+from train.recognition.model import RecognitionModel
+
+
+def skips(design: Design) -> list[tuple[int, int]]:
+    shapes = design.graph.shapes()
+    return [shapes[index] for index in design.skips]
+
+
+def test_designs_are_known_by_the_names_of_their_graphs():
+    assert {name: design(True).graph.name for name, design in DESIGNS.items()} == {"light": "light", "ir50": "ir50"}
+
+
+def test_light():
+    design = light()
+    assert design.graph.input_size == 112
+    assert design.graph.output_shapes() == {"embedding": (1, 128), "age": (1, 101)}
+    assert skips(design) == [(28, 48), (14, 96), (7, 160), (7, 256)]
+    assert design.graph.shapes()[design.identity] == (7, design.channels) == (7, 256)
+    assert 0.8e6 < design.graph.weights() <= 1.3e6
+    assert 0.9e8 < design.graph.multiply_adds() < 1.3e8
+
+
+def test_ir50():
+    design = ir50()
+    assert design.graph.output_shapes() == {"embedding": (1, 512), "age": (1, 101)}
+    assert skips(design) == [(56, 64), (28, 128), (14, 256), (7, 512)]
+    assert design.graph.shapes()[design.identity] == (7, design.channels) == (7, 512)
+    # two convolutions for each of 24 units, the first one, and the embedding: 50 layers
+    convolutions = [node for node in design.graph.nodes[: design.skips[-1] + 1] if node.kind == "conv"]
+    assert sum(node.kernel == 3 for node in convolutions) + 1 == 50
+    assert 40e6 < design.graph.weights() < 50e6
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_the_plain_variant_has_the_same_encoder_and_no_age(name):
+    whole, plain = DESIGNS[name](True), DESIGNS[name](False)
+    assert whole.decomposed and not plain.decomposed
+    assert set(whole.graph.outputs) == set(OUTPUTS)
+    assert set(plain.graph.outputs) == {"embedding"}
+    assert whole.skips == plain.skips
+    encoder = slice(0, plain.skips[-1] + 1)
+    assert whole.graph.nodes[encoder] == plain.graph.nodes[encoder]
+    assert plain.identity == plain.skips[-1]
+    assert not {"gate", "spatial_gate", "pyramid_pool"} & {node.kind for node in plain.graph.nodes}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("decomposed", [True, False])
+def test_a_light_model(decomposed):
+    model = RecognitionModel(light(decomposed), persons=5, adversarial=decomposed).eval()
+    crops = torch.randn(2, 3, 112, 112)
+    predicted = model(crops)
+    assert predicted.embeddings.shape == (2, 128)
+    assert (predicted.age is not None, predicted.adversary is not None) == (decomposed, decomposed)
+    if decomposed:
+        assert predicted.age.shape == predicted.adversary.shape == (2, 101)
+    assert [tuple(found.shape) for found in model.skips(crops)] == [
+        (2, 48, 28, 28),
+        (2, 96, 14, 14),
+        (2, 160, 7, 7),
+        (2, 256, 7, 7),
+    ]
+    alone = model(crops[:1])
+    torch.testing.assert_close(alone.embeddings, predicted.embeddings[:1], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_an_ir50_model():
+    model = RecognitionModel(ir50(), persons=2, adversarial=True).eval()
+    predicted = model(torch.randn(1, 3, 112, 112))
+    assert predicted.embeddings.shape == (1, 512)
+    assert predicted.age.shape == predicted.adversary.shape == (1, 101)
+    assert all(torch.isfinite(found).all() for found in (predicted.embeddings, predicted.age, predicted.adversary))
+
+
+def test_heads_that_only_training_needs_are_there_when_asked_for():
+    bare = RecognitionModel(tiny(), persons=0, adversarial=False)
+    assert (bare.identity, bare.adversary) == (None, None)
+    full = RecognitionModel(tiny(), persons=7, adversarial=True, scale=30.0, margin=0.1)
+    assert (full.identity.scale, full.identity.margin, full.identity.centres.shape[0]) == (30.0, 0.1, 7)
+    assert full.adversary is not None
+
+
+def test_embedding_and_age_both_teach_the_encoder():
+    """The embedding learns through the identity part and the age through the age part, both down to the crop."""
+    model = RecognitionModel(tiny(), persons=0, adversarial=False).eval()
+    first = model.network.blocks[0][0].weight
+    predicted = model(torch.randn(2, 3, 112, 112))
+    for found in (predicted.embeddings, predicted.age):
+        (gradient,) = torch.autograd.grad(found.square().sum(), first, retain_graph=True)
+        assert gradient.abs().max() > 0

@@ -1,0 +1,154 @@
+"""The commands of `python -m train` about recognition.
+
+Examples:
+    python -m train faces --data train/recipes/recognition.toml --root DATA --out runs/faces
+    python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
+    python -m train recognition --config light --faces runs/faces --out runs/recognition
+    python -m train ablation --faces runs/faces --start runs/plain/checkpoint.pt --fgnet DATA/fgnet --out runs/ablation
+    torchrun --nproc-per-node 4 -m train recognition --config paper --faces FACES --out runs/paper-recognition
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from train.recognition.settings import PRESETS, RecognitionSettings
+
+# Options that change a field of `RecognitionSettings`, by its name.
+NUMBERS = (
+    "lambda_identity",
+    "lambda_distillation",
+    "lambda_age",
+    "lambda_adversary",
+    "learning_rate",
+    "steps",
+    "batch",
+    "seed",
+    "threads",
+)
+
+
+def add_recognition(commands: Any) -> None:
+    """Adds the commands to those of `python -m train`."""
+    faces = commands.add_parser("faces", help="cut the aligned faces that recognition learns from")
+    faces.add_argument("--data", type=Path, required=True, help="TOML list, see train/recognition/sources.py")
+    faces.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
+    faces.add_argument("--out", type=Path, required=True)
+    faces.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that find faces")
+    faces.add_argument("--limit", type=int, help="only the first photos of each set, for a quick try")
+    faces.set_defaults(run=run_faces)
+
+    embeddings = commands.add_parser("embeddings", help="let a public network embed these faces, as a teacher")
+    embeddings.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
+    embeddings.add_argument("--param", type=Path, required=True, help="the network in ncnn's format")
+    embeddings.add_argument("--bin", type=Path, required=True, help="its weights")
+    embeddings.add_argument("--workers", type=int, default=os.cpu_count())
+    embeddings.set_defaults(run=run_embeddings)
+
+    to = commands.add_parser("recognition", help="train a recogniser on these faces")
+    to.add_argument("--config", choices=PRESETS, default="light", help="light: two CPU cores; paper: IR-50, GPUs")
+    to.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
+    to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
+    kinds = {field.name: field.type for field in fields(RecognitionSettings)}
+    for name in NUMBERS:
+        to.add_argument(f"--{name.replace('_', '-')}", type=int if kinds[name] == "int" else float)
+    groups = ("NAMED", "AGED", "NEITHER", "BLENDS")
+    to.add_argument("--shares", type=int, nargs=4, metavar=groups, help="parts of a batch")
+    to.add_argument("--start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of an earlier run")
+    to.add_argument("--no-decomposition", dest="decomposed", action="store_false", default=None, help="plain embedding")
+    to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
+    to.set_defaults(run=run_recognition)
+
+    ablation = commands.add_parser("ablation", help="what decomposition and adversary are worth, on FG-NET")
+    ablation.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
+    ablation.add_argument("--start", required=True, help="checkpoint.pt of a run with --no-decomposition")
+    ablation.add_argument("--fgnet", type=Path, required=True, help="FG-NET's folder, with images and points")
+    ablation.add_argument("--out", type=Path, required=True, help="folder for results and runs")
+    ablation.add_argument("--steps", type=int, default=250, help="of every run")
+    ablation.add_argument("--learning-rate", type=float, default=5e-4)
+    ablation.add_argument("--frozen", type=int, default=2, help="stages of the encoder that stay as they are")
+    ablation.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    ablation.add_argument("--threads", type=int, default=0)
+    ablation.set_defaults(run=run_ablation)
+
+
+def run_faces(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train faces"""
+    from train.recognition.crops import save_crops
+    from train.recognition.pack import pack
+    from train.recognition.sources import read_face_sources
+
+    sources = read_face_sources(arguments.data, arguments.root)
+    faces = pack(sources, arguments.workers, limit=arguments.limit)
+    save_crops(arguments.out, faces)
+    for problem in faces.meta["problems"]:
+        print(f"left out: {problem}")
+    for about, count in zip(faces.meta["sources"], faces.meta["counts"], strict=True):
+        print(f"{count['faces']:7,} {about}; {count['photos_without_face']:,} photos without a face found")
+    print(f"{arguments.out}: {len(faces):,} faces, {len(faces.meta['persons']):,} people with a name")
+
+
+def run_embeddings(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train embeddings"""
+    from train.recognition.teacher import embed_faces
+
+    embed_faces(arguments.faces, arguments.param, arguments.bin, arguments.workers)
+
+
+def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
+    """The preset with the changes that the options ask for."""
+    changes = {name: getattr(arguments, name) for name in (*NUMBERS, "shares", "start", "decomposed", "augment")}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if "shares" in changes:
+        changes["shares"] = tuple(changes["shares"])
+    if changes.get("decomposed") is False:
+        changes = {"lambda_age": 0.0, "lambda_adversary": 0.0, **changes}
+    return replace(PRESETS[arguments.config], **changes)
+
+
+def run_ablation(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train ablation"""
+    from train.recognition.ablation import ARMS, run_arms  # with it comes the evaluation
+    from train.recognition.crops import load_crops
+
+    base = replace(
+        PRESETS["light"],
+        start=arguments.start,
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        frozen=arguments.frozen,
+        threads=arguments.threads,
+    )
+    rows = run_arms(base, arguments.seeds, load_crops(arguments.faces), arguments.fgnet, arguments.out)
+    for arm in ARMS:
+        means = [
+            sum(row[name] for row in rows if row["arm"] == arm) / len(arguments.seeds) for name in ("rank1", "eer")
+        ]
+        print(f"{arm:14} rank-1 {means[0]:.3f}  EER {means[1]:.3f}")
+    print(f"{arguments.out}: ablation.csv, ablation.json, ablation.png")
+
+
+def run_recognition(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train recognition"""
+    from train.recognition.crops import load_crops
+    from train.recognition.curves import plot_recognition
+    from train.recognition.export import export_recognizer
+    from train.recognition.loop import train_recognition
+    from train.recognition.processes import Processes
+
+    settings = settings_of(arguments)
+    faces = load_crops(arguments.faces)
+    processes = Processes.joined()
+    model = train_recognition(settings, faces, arguments.out, processes)
+    if processes.rank:
+        return
+    plot_recognition(arguments.out / "metrics.jsonl", arguments.out / "losses.png")
+    if not settings.decomposed:
+        print(f"{arguments.out}: trained; without an age head it is for comparisons, and no weight file is written")
+        return
+    sha256 = export_recognizer(model.cpu(), settings, faces, arguments.out, command)
+    print(f"{arguments.out / settings.design}.safetensors  SHA-256 {sha256}")

@@ -1,0 +1,229 @@
+"""Trains a recogniser: one flat loop, resumable to the same result, over one process or several under torchrun.
+
+python -m train recognition --config light --faces runs/faces --out runs/recognition
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from train.loop import TrainingError
+from train.recognition.batches import Batch, FaceBatches, split
+from train.recognition.crops import FaceCrops
+from train.recognition.designs import DESIGNS, Design
+from train.recognition.losses import PARTS, recognition_losses, total_loss
+from train.recognition.measures import measure
+from train.recognition.model import RecognitionModel
+from train.recognition.processes import Processes
+from train.recognition.settings import RecognitionSettings
+from train.recognition.transfer import start_from
+
+LOG_EVERY, SAVE_EVERY = 50, 500
+AVERAGE = 0.998  # decay of the averaged weights, which are the ones that are measured and exported
+GRADIENT = 5.0  # largest norm of a step's gradient
+
+
+def rate(settings: RecognitionSettings, step: int) -> float:
+    """Learning rate of a step: a linear warm-up, then a cosine to a thousandth or tenths at the milestones."""
+    warm = max(1, round(settings.warm_up * settings.steps))
+    if step < warm:
+        return settings.learning_rate * (step + 1) / warm
+    if settings.schedule == "steps":
+        return float(settings.learning_rate * 0.1 ** sum(step >= m * settings.steps for m in settings.milestones))
+    done = (step - warm) / max(1, settings.steps - warm)
+    return settings.learning_rate * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class RecognitionTrainer:
+    """The state of one run: model, averaged model, optimiser and step, saved and resumed as one."""
+
+    def __init__(self, settings: RecognitionSettings, faces: FaceCrops, out: Path, processes: Processes) -> None:
+        torch.manual_seed(settings.seed)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.settings, self.faces, self.out, self.processes = settings, faces, out, processes
+        design = DESIGNS[settings.design](settings.decomposed)
+        if settings.lambda_distillation:
+            _check_teacher(faces, design)
+        train, self.measured = split(faces, settings.validation)
+        self.batches = FaceBatches(faces, train, settings, processes.rank, processes.world)
+        persons = self.batches.persons if settings.lambda_identity else 0
+        aged = settings.decomposed and not np.isnan(faces.ages[train]).all()
+        if not (persons or aged or settings.lambda_distillation):
+            raise TrainingError("faces: there is nothing to learn from with these losses")
+        model = RecognitionModel(design, persons, settings.lambda_adversary > 0, settings.scale, settings.margin)
+        if settings.start:
+            start_from(model, Path(settings.start))
+            model.freeze(settings.frozen)
+        self.model = model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged: RecognitionModel = deepcopy(self.model).eval().requires_grad_(False)
+        self.wrapped: nn.Module = DistributedDataParallel(self.model) if processes.world > 1 else self.model
+        self.optimiser = _optimiser(self.model, settings)
+        self.step = 0
+        self.preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self.prepared: Future[Batch] | None = None
+        out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file a run is resumed from."""
+        return self.out / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Writes the checkpoint atomically."""
+        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in ("model", "averaged", "optimiser")}
+        state |= {"step": self.step, "settings": asdict(self.settings)}
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def resume(self) -> None:
+        """Goes on from the checkpoint, if there is one. Raises TrainingError if its settings differ."""
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.processes.device)
+        if {**asdict(RecognitionSettings()), **state["settings"]} != asdict(self.settings):
+            raise TrainingError(f"{self.checkpoint} was made with other settings; remove it or use another folder")
+        try:
+            for name in ("model", "averaged", "optimiser"):
+                getattr(self, name).load_state_dict(state[name])
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"{self.checkpoint} was made with other faces; remove it or use another folder"
+            ) from error
+        self.step = state["step"]
+
+    def next_batch(self) -> Batch:
+        """The prepared batch of this step; the next one is prepared in the background meanwhile."""
+        ready = self.prepared or self.preparer.submit(self.batches.__getitem__, self.step)
+        self.prepared = self.preparer.submit(self.batches.__getitem__, self.step + 1)
+        return self.processes.place(ready.result())
+
+    def train_step(self) -> dict[str, torch.Tensor]:
+        """One step of the optimiser; the parts of the loss."""
+        batch = self.next_batch()
+        self.model.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(self.settings, self.step)
+        half = self.settings.precision == "bfloat16" and self.processes.device.type == "cuda"
+        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+            predicted = self.wrapped(batch.inputs)
+        # in full precision: CosFace multiplies cosines by 64, and their rounding with them
+        predicted = predicted.in_full_precision()
+        parts = recognition_losses(self.model, predicted, batch.persons, batch.ages, batch.teacher)
+        total = total_loss(parts, self.settings)
+        if self.processes.world > 1:  # the others wait for a gradient of every weight, whatever labels are here
+            total = total + 0 * torch.stack([p.sum() for p in self.model.parameters()]).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT)
+        self.optimiser.step()
+        self.step += 1
+        self.update_average()
+        return {"total": total, **parts}
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Moves the averaged weights towards the current ones, faster in the beginning."""
+        decay = min(AVERAGE, self.step / (self.step + 10))
+        for mean, now in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+
+def _check_teacher(faces: FaceCrops, design: Design) -> None:
+    if faces.embeddings is None:
+        raise TrainingError("faces: lambda_distillation needs a teacher's embeddings; run `embeddings` first")
+    dimension, came = design.graph.output_shapes()["embedding"][1], faces.embeddings.shape[1]
+    if came != dimension:
+        raise TrainingError(f"faces: the teacher's embeddings have {came} numbers, {design.graph.name} has {dimension}")
+
+
+def _optimiser(model: nn.Module, settings: RecognitionSettings) -> torch.optim.Optimizer:
+    """Weight decay falls on matrices and filters alone."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    decayed, others = ([p for p in learning if (p.ndim > 1) == wanted] for wanted in (True, False))
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, settings.learning_rate, momentum=0.9)
+    return torch.optim.AdamW(groups, settings.learning_rate)
+
+
+def train_recognition(
+    settings: RecognitionSettings, faces: FaceCrops, out: Path, processes: Processes | None = None
+) -> RecognitionModel:
+    """Trains to the end of the settings' steps, from a checkpoint in ``out`` if there is one.
+
+    Writes metrics.jsonl and checkpoints, and returns the averaged model. Raises TrainingError if the faces do not
+    fit the settings, or the loss is not finite.
+    """
+    trainer = RecognitionTrainer(settings, faces, out, processes or Processes.alone())
+    trainer.resume()
+    try:
+        with _open_metrics(out / "metrics.jsonl", trainer) as metrics:
+            _train(trainer, metrics)
+    finally:
+        trainer.preparer.shutdown(cancel_futures=True)
+    return trainer.averaged
+
+
+def _train(trainer: RecognitionTrainer, metrics: TextIO | None) -> None:
+    settings = trainer.settings
+    started, sums, counted = time.perf_counter(), dict.fromkeys(("total", *PARTS), 0.0), 0
+    bar = tqdm(total=settings.steps, initial=trainer.step, desc="train recognition", unit="step", disable=not metrics)
+    while trainer.step < settings.steps:
+        for name, value in trainer.train_step().items():
+            sums[name] += float(value.detach())
+        counted += 1
+        bar.update()
+        if not math.isfinite(sums["total"]):
+            raise TrainingError(f"the loss is not finite at step {trainer.step}; lower the learning rate")
+        last = trainer.step == settings.steps
+        if metrics and (trainer.step % LOG_EVERY == 0 or last):
+            row: dict[str, Any] = {name: value / counted for name, value in sums.items()}
+            row |= {"step": trainer.step, "rate": rate(settings, trainer.step - 1)}
+            row["seconds"] = time.perf_counter() - started
+            sums, counted = dict.fromkeys(sums, 0.0), 0
+            if trainer.step % SAVE_EVERY == 0 or last:
+                row["validation"] = measure(trainer.averaged, trainer.faces, trainer.measured)
+                trainer.save()
+            metrics.write(json.dumps(row) + "\n")
+            metrics.flush()
+            bar.set_postfix_str(f"loss {row['total']:.4f}")
+    bar.close()
+
+
+class _NoMetrics:
+    """Stands for the metrics file in all processes but the first."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _open_metrics(path: Path, trainer: RecognitionTrainer) -> TextIO | _NoMetrics:
+    """The metrics file, cut back to the step that training goes on from."""
+    if trainer.processes.rank:
+        return _NoMetrics()
+    rows = path.read_text().splitlines() if path.exists() else []
+    kept = [row for row in rows if json.loads(row)["step"] <= trainer.step]
+    path.write_text("".join(row + "\n" for row in kept))
+    return path.open("a")

@@ -1,0 +1,119 @@
+"""Cuts the aligned crops that recognition learns from: photo → detector → landmarks → 112×112 pixels.
+
+One command does it:
+
+    python -m train faces --data train/recipes/recognition.toml --root DATA --out runs/faces
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cascade.align import AlignError
+from cascade.datasets import PersonPhoto
+from cascade.detect import Detector
+from cascade.faces import Faces
+from cascade.images import ImageError, read_image
+from train.recognition.crops import SIDE, FaceCrops
+from train.recognition.sources import LABELLED, FaceSource, source_photos
+from train.sources import SourceError
+
+BLEND_SHARES = (0.3, 0.7)  # of the first face in a blend
+
+
+@dataclass(frozen=True)
+class _Job:
+    photo: PersonPhoto
+    min_face: float
+    one: bool
+
+
+@cache
+def _detector(min_face: float) -> Detector:
+    return Detector(min_face=min_face, threads=1)
+
+
+def faces_of(job: _Job) -> NDArray[np.uint8] | str:
+    """Aligned crops (n, 112, 112, 3) of a photo's faces, or why it cannot be read."""
+    try:
+        image = read_image(job.photo.path)
+        faces = _detector(job.min_face).detect(image)
+        if job.one:
+            faces = main_face(faces, image.shape[1], image.shape[0])
+        return faces.align(image)
+    except (ImageError, AlignError) as error:
+        return f"{job.photo.name}: {error}"
+
+
+def main_face(faces: Faces, width: int, height: int) -> Faces:
+    """The largest of the faces over the photo's centre, where sets of one person a photo have theirs; or none."""
+    x1, y1, x2, y2 = faces.boxes.T
+    over = np.flatnonzero((x1 <= width / 2) & (width / 2 < x2) & (y1 <= height / 2) & (height / 2 < y2))
+    sides = faces.boxes[over, 2:] - faces.boxes[over, :2]
+    return faces[over[np.argsort(-sides.prod(axis=1), kind="stable")[:1]]]
+
+
+def pack(sources: Iterable[FaceSource], workers: int, seed: int = 0, limit: int | None = None) -> FaceCrops:
+    """Goes through all sources; a photo that cannot be read or has no face is counted and left out."""
+    crops: list[NDArray[np.uint8]] = []
+    persons: list[int] = []
+    ages: list[float] = []
+    numbers: list[int] = []
+    names: dict[tuple[int, str], int] = {}
+    kinds, about, counts, problems = [], [], [], []
+    for number, source in enumerate(sources):
+        before = sum(map(len, crops))
+        missed = 0
+        found = _blends(source, crops, seed) if source.kind == "blends" else _cut(source, workers, limit)
+        for photo, faces in found:
+            if isinstance(faces, str):
+                problems.append(faces)
+                continue
+            missed += not len(faces)
+            person = photo.person if photo else None
+            label = -1 if person is None else names.setdefault((number, person), len(names))
+            crops.append(faces)
+            persons += [label] * len(faces)
+            ages += [photo.age if photo else np.nan] * len(faces)
+            numbers += [number] * len(faces)
+        kinds.append(source.kind)
+        about.append(source.about or source.kind)
+        counts.append({"faces": sum(map(len, crops)) - before, "photos_without_face": missed})
+    people = [name for _, name in names]
+    meta = {"kinds": kinds, "sources": about, "counts": counts, "persons": people, "problems": problems, "seed": seed}
+    packed = np.concatenate(crops) if crops else np.empty((0, SIDE, SIDE, 3), np.uint8)
+    labels = np.array(persons, np.int32), np.array(ages, np.float32), np.array(numbers, np.uint8)
+    return FaceCrops(packed, *labels, meta)
+
+
+Found = tuple[PersonPhoto | None, NDArray[np.uint8] | str]
+
+
+def _cut(source: FaceSource, workers: int, limit: int | None) -> Iterator[Found]:
+    photos = source_photos(source)[:limit]
+    jobs = [_Job(photo, source.min_face, source.kind in LABELLED) for photo in photos]
+    progress = tqdm(total=len(jobs), desc=source.about or source.kind, unit="photo")
+    with ProcessPoolExecutor(workers) as pool, progress:
+        for photo, faces in zip(photos, pool.map(faces_of, jobs, chunksize=16), strict=True):
+            yield photo, faces
+            progress.update()
+
+
+def _blends(source: FaceSource, crops: list[NDArray[np.uint8]], seed: int) -> Iterator[Found]:
+    """Weighted averages of two aligned faces: faces of nobody, of which a teacher has an opinion all the same."""
+    rng = np.random.default_rng([seed, source.count])
+    faces = np.concatenate([np.empty((0, SIDE, SIDE, 3), np.uint8), *crops])
+    if not len(faces):
+        raise SourceError("blends: expected sources with faces before them")
+    for _ in range(source.count):
+        first, second = rng.integers(len(faces), size=2)
+        share = rng.uniform(*BLEND_SHARES)
+        blend = share * faces[first].astype(np.float32) + (1 - share) * faces[second]
+        yield None, np.rint(blend).astype(np.uint8)[None]

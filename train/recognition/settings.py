@@ -1,0 +1,99 @@
+"""Settings of a recognition run, and the presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RecognitionSettings:
+    """How one run goes.
+
+    design        "light" or "ir50"
+    decomposed    whether an age part is taken out of the features, with an age head over it
+    lambda_*      weights of the losses; 0 leaves one out. lambda_adversary needs decomposition
+    scale, margin CosFace's s and m
+    steps, batch  length of the run
+    optimiser     "adamw", or "sgd" with momentum 0.9
+    schedule      "cosine" to a thousandth, or "steps": a tenth at each of ``milestones``, shares of the run
+    warm_up       share of the run over which the rate rises
+    shares        parts of a batch with a known person, a known age, neither, and blends; what has no faces is left out
+    start         checkpoint of an earlier run to begin from, which may be one without decomposition
+    frozen        stages of the encoder, from the first, that keep the weights they start with
+    augment       whether crops are changed at random
+    validation    share of the persons and of the other faces kept out, to measure on
+    precision     "float32", or "bfloat16" by autocast where that is faster (GPUs)
+    """
+
+    design: Literal["light", "ir50"] = "light"
+    decomposed: bool = True
+    lambda_identity: float = 0.02
+    lambda_distillation: float = 10.0
+    lambda_age: float = 0.01
+    lambda_adversary: float = 0.002
+    scale: float = 64.0
+    margin: float = 0.35
+    steps: int = 6000
+    batch: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 5e-4
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "steps"] = "cosine"
+    milestones: tuple[float, ...] = ()
+    warm_up: float = 0.03
+    shares: tuple[int, int, int, int] = (3, 3, 2, 2)
+    start: str = ""
+    frozen: int = 0
+    augment: bool = True
+    validation: float = 0.05
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)!r}")
+        for name, value in self.weights().items():
+            if not value >= 0:
+                raise ValueError(f"lambda_{name}: expected at least 0, got {value!r}")
+        if self.lambda_adversary and not self.decomposed:
+            raise ValueError("lambda_adversary: expected 0 without decomposition")
+        if self.frozen and not self.start:
+            raise ValueError("frozen: expected 0 without a run to start from")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation: expected a share between 0 and 1, got {self.validation!r}")
+
+    def weights(self) -> dict[str, float]:
+        """The weight of each part of the loss."""
+        return {
+            "identity": self.lambda_identity,
+            "distillation": self.lambda_distillation,
+            "age": self.lambda_age,
+            "adversary": self.lambda_adversary,
+        }
+
+
+# The light network on a CPU of two cores, with a teacher.
+LIGHT = RecognitionSettings()
+
+# The paper's: IR-50, SGD from 0.1 with warm-up and steps, losses as Huang et al. weigh them. It is written for
+# millions of named faces and several GPUs.
+PAPER = RecognitionSettings(
+    design="ir50",
+    lambda_identity=1.0,
+    lambda_distillation=0.0,
+    lambda_age=0.001,
+    lambda_adversary=0.002,
+    steps=36_000,
+    batch=512,
+    learning_rate=0.1,
+    optimiser="sgd",
+    schedule="steps",
+    milestones=(20 / 36, 23 / 36, 32 / 36),
+    warm_up=1 / 36,
+    precision="bfloat16",
+)
+
+PRESETS = {"light": LIGHT, "paper": PAPER}

@@ -1,0 +1,52 @@
+"""Starting a model from an earlier run, which may lack its decomposition and age heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+
+from cascade.graph_networks import GraphNetwork
+from train.loop import TrainingError
+from train.recognition.designs import DESIGNS, Design
+from train.recognition.model import RecognitionModel
+
+
+def start_from(model: RecognitionModel, checkpoint: Path) -> None:
+    """Copies encoder, embedding and the persons' centres of a run's averaged model into ``model``.
+
+    Age heads and gates are copied where the run has them. Raises TrainingError for a checkpoint of another design.
+    """
+    try:
+        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        settings, weights = state["settings"], state["averaged"]
+        source = DESIGNS[settings["design"]](settings["decomposed"])
+    except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
+        raise TrainingError(f"start: {checkpoint} is no checkpoint of a recognition run ({error!r})") from error
+    if source.graph.name != model.design.graph.name:
+        raise TrainingError(f"start: {checkpoint} is of {source.graph.name}, expected {model.design.graph.name}")
+    if source == model.design:
+        own = model.state_dict()
+        known = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+        model.load_state_dict(known, strict=False)
+        return
+    places = dict(zip(shared_nodes(source), shared_nodes(model.design), strict=True))
+    network = GraphNetwork(source.graph, batch_norm=True, normalised=(source.graph.outputs["embedding"],))
+    inner = {name.removeprefix("network."): value for name, value in weights.items() if name.startswith("network.")}
+    network.load_state_dict(inner)
+    for before, after in places.items():
+        model.network.blocks[after].load_state_dict(network.blocks[before].state_dict())
+    centres = weights.get("identity.centres")
+    if model.identity is not None and centres is not None and centres.shape == model.identity.centres.shape:
+        with torch.no_grad():
+            model.identity.centres.copy_(centres)
+
+
+def shared_nodes(design: Design) -> list[int]:
+    """The nodes that a design has with and without decomposition: the encoder's, then those of the embedding."""
+    embedding = design.graph.outputs["embedding"]
+    path = [embedding]
+    while design.graph.nodes[path[-1]].input != design.identity:
+        path.append(design.graph.nodes[path[-1]].input)
+    return [*range(design.skips[-1] + 1), *reversed(path)]
