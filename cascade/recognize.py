@@ -9,9 +9,6 @@ sphere, near those of other photos of the person, whatever the age. The cosine o
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +19,7 @@ import numpy.typing as npt
 from cascade import _native
 from cascade.align import TEMPLATE_SIZE, align
 from cascade.detect import Detector
+from cascade.engines.workers import Workers
 from cascade.faces import Faces, FloatArray
 from cascade.images import ImageInput, RGBImage, read_image
 from cascade.recognition_weights import OUTPUTS, RecognizerWeights, load_recognizer
@@ -270,36 +268,20 @@ class _Network:
         self.dimension, ages = self._graph.outputs
         if ages != AGES:
             raise WeightsError(f"weights: {weights.path} has {ages} ages, expected {AGES}, one a year from 0 to 100")
-        self._threads = threads
-        self._workspaces: deque[_native.Workspace] = deque()
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._workers = Workers(threads)
 
     def run(self, crops: RGBImage) -> tuple[FloatArray, FloatArray]:
         """What it makes of crops (n, 112, 112, 3): embeddings (n, D) of any length, and logits of ages (n, 101)."""
-        starts = range(0, len(crops), CROPS_PER_PIECE)
-        if self._threads == 1 or len(starts) < 2:
-            found = [self._piece(crops, first) for first in starts]
-        else:
-            found = list(self._workers().map(lambda first: self._piece(crops, first), starts))
+
+        def piece(first: int) -> list[FloatArray]:
+            with self._workers.workspace() as workspace:
+                return self._graph.run(np.ascontiguousarray(crops[first : first + CROPS_PER_PIECE]), workspace)
+
+        found = self._workers.map(piece, range(0, len(crops), CROPS_PER_PIECE))
         if not found:
             return np.empty((0, self.dimension), np.float32), np.empty((0, AGES), np.float32)
         embeddings, ages = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
         return embeddings, ages
-
-    def _piece(self, crops: RGBImage, first: int) -> list[FloatArray]:
-        try:
-            workspace = self._workspaces.pop()
-        except IndexError:
-            workspace = _native.Workspace()
-        found = self._graph.run(np.ascontiguousarray(crops[first : first + CROPS_PER_PIECE]), workspace)
-        self._workspaces.append(workspace)
-        return found
-
-    def _workers(self) -> ThreadPoolExecutor:
-        # a pool's threads do not survive a fork: the child starts its own
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = (os.getpid(), ThreadPoolExecutor(self._threads, thread_name_prefix="cascade"))
-        return self._pool[1]
 
 
 def _operating_point(weights: RecognizerWeights) -> OperatingPoint | None:

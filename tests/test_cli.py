@@ -24,7 +24,7 @@ from PIL import Image
 
 import cascade.detect
 from cascade.architectures import ARCHITECTURES
-from cascade.cli import console, detect, main, results
+from cascade.cli import batch, console, detect, main, results
 from cascade.cli.photos import find_photos, name_results
 from cascade.faces import LANDMARK_NAMES, Faces
 from cascade.images import read_image
@@ -688,7 +688,7 @@ def test_ctrl_c_before_the_work(run, capsys, tmp_path, monkeypatch):
     def pressed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(detect, "find_photos", pressed)
+    monkeypatch.setattr(batch, "find_photos", pressed)
     assert run("in") == console.INTERRUPTED
     assert capsys.readouterr().err == "cascade: stopped\n"
 

@@ -113,7 +113,7 @@ def test_a_frame_needs_no_new_pages(random_weights: Folder, threads: int) -> Non
 def test_nothing_is_kept_but_the_workspaces(random_weights: Folder, threads: int) -> None:
     detector, scene = Detector(weights=random_weights("default"), threads=threads), tiles(320, 240)
     assert isinstance(detector.engine, NativeEngine)
-    lent = detector.engine._workspaces
+    lent = detector.engine.workers.workspaces
     tracemalloc.start()
     try:
         for _ in range(10):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, counted, say, writable_folder
-from cascade.cli.photos import Found, find_photos, name_results
+from cascade.cli.batch import Tally, go_through, photos_of, wants_bar
+from cascade.cli.console import CommandError, say, writable_folder
+from cascade.cli.photos import name_results
 from cascade.cli.results import FORMATS, Writer, interrupts_wait, open_results, save_jpeg
 
 if TYPE_CHECKING:
@@ -116,20 +116,21 @@ def run(args: argparse.Namespace) -> int:
 
         return run_demo(args)
     kind = args.format or FORMATS[0]
-    found = find_photos(args.paths, args.out)
-    for line in found.problems + found.notes:
-        say(line)
-    if not found.photos:
-        raise CommandError(f"no photos found in {', '.join(path or repr(path) for path in args.paths)}")
+    found = photos_of(args.paths, args.out)
     out = None if args.out is None else writable_folder(args.out)
     detector = make_detector(args)
     pictures = None
     if out and (args.draw or args.crop):
         pictures = Pictures(name_results(found.photos, found.base, out), args.draw, args.crop)
     with open_results(out, kind) as writer:
-        tally = _detect_all(found, detector, writer, pictures, _wants_bar(args, len(found.photos)))
+        bar = not args.no_progress and wants_bar(len(found.photos), out is None)
+
+        def detect(photo: str, tally: Tally) -> None:
+            _detect_one(photo, detector, writer, pictures, tally)
+
+        tally = go_through(found.photos, detect, bar, len(found.problems))
     if tally.status() or not args.no_progress:
-        say(_summary(tally) + (f"; results in {out / f'faces.{kind}'}" if out else ""))
+        say(tally.summary() + (f"; results in {out / f'faces.{kind}'}" if out else ""))
     return tally.status()
 
 
@@ -167,23 +168,6 @@ def make_detector(args: argparse.Namespace) -> Detector:
         raise CommandError(f"--engine {args.engine}: {error}") from error
 
 
-@dataclass
-class Tally:
-    """What a run did."""
-
-    photos: int
-    """How many there are."""
-    done: int = 0
-    """How many have their results written; fewer if some were bad or the run was stopped."""
-    faces: int = 0
-    problems: int = 0
-    stopped: bool = False
-
-    def status(self) -> int:
-        """The exit status."""
-        return INTERRUPTED if self.stopped else SOME_FAILED if self.problems else 0
-
-
 @dataclass(frozen=True)
 class Pictures:
     """Writes annotated copies and crops."""
@@ -201,25 +185,6 @@ class Pictures:
             save_jpeg(start.with_name(f"{start.name}_face{number}.jpg"), crop)
 
 
-def _detect_all(found: Found, detector: Detector, writer: Writer, pictures: Pictures | None, bar: bool) -> Tally:
-    """Goes through the photos; a bad one is reported and counted, Ctrl-C ends it early."""
-    from tqdm import tqdm
-
-    tally = Tally(len(found.photos), problems=len(found.problems))
-    try:
-        for photo in tqdm(found.photos, unit="photo", disable=not bar, file=sys.stderr, dynamic_ncols=True):
-            try:
-                _detect_one(photo, detector, writer, pictures, tally)
-            except (BrokenPipeError, CommandError):
-                raise  # nobody takes the results any more
-            except Exception as error:  # one photo must not end a run over thousands
-                tally.problems += 1
-                tqdm.write(f"{photo}: {_reason(photo, error)}", file=sys.stderr)
-    except KeyboardInterrupt:
-        tally.stopped = True
-    return tally
-
-
 def _detect_one(photo: str, detector: Detector, writer: Writer, pictures: Pictures | None, tally: Tally) -> None:
     """Finds the faces of a photo and writes what was asked for."""
     from cascade.images import read_image
@@ -228,34 +193,6 @@ def _detect_one(photo: str, detector: Detector, writer: Writer, pictures: Pictur
     faces = detector.detect(image)
     with interrupts_wait():
         writer.add(photo, image.shape[1], image.shape[0], faces)
-        tally.done += 1
-        tally.faces += len(faces)
+        tally.add(len(faces))
     if pictures:
         pictures.save(photo, image, faces)
-
-
-def _reason(photo: str, error: Exception) -> str:
-    """Why a photo failed, without its name, which stands before it."""
-    from cascade.images import ImageError
-
-    if isinstance(error, ImageError):
-        return str(error).removeprefix("image: ").removesuffix(f" (file {photo!r})")
-    if isinstance(error, OSError):
-        return f"cannot write a picture: {error}"
-    return "not enough memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
-
-
-def _wants_bar(args: argparse.Namespace, photos: int) -> bool:
-    """A bar is for terminals, and results on the same terminal would tear it apart."""
-    shared = args.out is None and sys.stdout.isatty()
-    return not args.no_progress and photos > 1 and sys.stderr.isatty() and not shared
-
-
-def _summary(tally: Tally) -> str:
-    """What was done, in words."""
-    all_done = tally.done == tally.photos
-    photos = ("" if all_done else f"{tally.done:,} of ") + counted(tally.photos, "photo")
-    words = [photos, counted(tally.faces, "face")]
-    if tally.problems:
-        words.append(counted(tally.problems, "problem"))
-    return ("stopped: " if tally.stopped else "") + ", ".join(words)

@@ -10,18 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascade.cli.batch import Tally, go_through, photos_of, wants_bar
 from cascade.cli.console import CommandError, say, writable_folder, writing
 from cascade.cli.photos import Found
-from cascade.cli.recognition import (
-    Tally,
-    add_largest,
-    add_options,
-    go_through,
-    make_recognizer,
-    new_parser,
-    photos_of,
-    wants_bar,
-)
+from cascade.cli.recognition import add_largest, add_options, make_recognizer, new_parser
 from cascade.cli.results import interrupts_wait, replacing
 
 if TYPE_CHECKING:
@@ -106,7 +98,7 @@ def _embed_all(
     from cascade.images import read_image
     from cascade.recognize import only_face
 
-    def embed(photo: str) -> int:
+    def embed(photo: str, tally: Tally) -> None:
         image = read_image(photo)
         faces = recognizer.detector.detect(image)
         if args.largest and len(faces):
@@ -114,7 +106,7 @@ def _embed_all(
         analysis = recognizer.analyze(image, faces)
         with interrupts_wait():
             keep(photo, image, faces, analysis)
-        return len(faces)
+        tally.add(len(faces))
 
     return go_through(found.photos, embed, bar, len(found.problems))
 

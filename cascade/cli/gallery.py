@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascade.cli.batch import Tally, go_through, photos_of, wants_bar
 from cascade.cli.console import CommandError, say, writable_folder, writing
 from cascade.cli.photos import find_photos, name_results
 from cascade.cli.recognition import (
@@ -17,11 +18,8 @@ from cascade.cli.recognition import (
     add_largest,
     add_options,
     checked_threshold,
-    go_through,
     make_recognizer,
     new_parser,
-    photos_of,
-    wants_bar,
 )
 from cascade.cli.results import interrupts_wait, save_jpeg
 
@@ -175,10 +173,10 @@ def run_add(args: argparse.Namespace) -> int:
     rows: dict[str, list[np.ndarray]] = {}
     photos = list(people.of_photo)
 
-    def embed(photo: str) -> int:
+    def embed(photo: str, tally: Tally) -> None:
         embedding = _embed_one(photo, recognizer, args.largest)
         rows.setdefault(people.of_photo[photo], []).append(embedding)
-        return 1
+        tally.add(1)
 
     tally = go_through(photos, embed, wants_bar(len(photos), False), len(people.problems))
     if not tally.stopped:
@@ -268,7 +266,7 @@ def run_identify(args: argparse.Namespace) -> int:
     if args.draw is not None:
         pictures = name_results(found.photos, found.base, _draw_folder(args.draw))
 
-    def identify(photo: str) -> int:
+    def identify(photo: str, tally: Tally) -> None:
         from cascade.images import read_image
 
         image = read_image(photo)
@@ -282,7 +280,7 @@ def run_identify(args: argparse.Namespace) -> int:
             names = [likely[0].name if likely else None for likely in matches]
             start = pictures[photo]
             save_jpeg(start.with_name(f"{start.name}_faces.jpg"), draw_names(image, faces, names))
-        return len(faces)
+        tally.add(len(faces))
 
     tally = go_through(found.photos, identify, wants_bar(len(found.photos), True), len(found.problems))
     say(f"{tally.summary()}; threshold {threshold:.4f}" + (f"; pictures in {args.draw}" if pictures else ""))

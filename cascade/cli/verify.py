@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from cascade.cli.batch import reason
 from cascade.cli.console import BAD_USAGE, CommandError, writing
 from cascade.cli.recognition import (
     NOT_PROOF,
@@ -13,7 +14,6 @@ from cascade.cli.recognition import (
     checked_threshold,
     make_recognizer,
     new_parser,
-    reason,
 )
 
 if TYPE_CHECKING:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from cascade import _native
 from cascade.architectures import Stage
+from cascade.engines.workers import Workers
 from cascade.pyramid import Pyramid, build_pyramid
 from cascade.weights import DetectorWeights
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 # Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
 ROWS_PER_PIECE = 48
@@ -36,8 +30,7 @@ class NativeEngine:
             stage: _native.Network(network.layers(), network.architecture.input_size, self.level)
             for stage, network in weights.stages.items()
         }
-        self._workspaces: deque[_native.Workspace] = deque()
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self.workers = Workers(threads)
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
@@ -50,11 +43,10 @@ class NativeEngine:
         rows = -(-height // bands)
 
         def band(first: int) -> None:
-            workspace = self._borrow()
-            _native.resample(image, whole, width, height, workspace, self.level, level, first, rows)
-            self._workspaces.append(workspace)
+            with self.workers.workspace() as workspace:
+                _native.resample(image, whole, width, height, workspace, self.level, level, first, rows)
 
-        self._map(band, range(0, height, rows))
+        self.workers.map(band, range(0, height, rows))
         return level
 
     def slide(self, level: Any, threshold: float) -> np.ndarray:
@@ -66,17 +58,15 @@ class NativeEngine:
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
 
         def strip(place: tuple[int, int]) -> np.ndarray:
-            workspace = self._borrow()
-            found = network.slide(levels[place[0]], padding, threshold, workspace, place[1], ROWS_PER_PIECE)
-            self._workspaces.append(workspace)
-            return found
+            with self.workers.workspace() as workspace:
+                return network.slide(levels[place[0]], padding, threshold, workspace, place[1], ROWS_PER_PIECE)
 
         strips: list[tuple[int, int]] = []
         for index, level in enumerate(levels):
             rows = network.grid(level.shape[1], level.shape[0], padding)[0]
             strips += [(index, first) for first in range(0, rows, ROWS_PER_PIECE)]
         found: list[list[np.ndarray]] = [[np.empty((0, network.outputs + 1), np.float32)] for _ in levels]
-        for (index, _), part in zip(strips, self._map(strip, strips), strict=True):
+        for (index, _), part in zip(strips, self.workers.map(strip, strips), strict=True):
             found[index].append(part)
         return [np.concatenate(parts) for parts in found]
 
@@ -93,28 +83,11 @@ class NativeEngine:
         crops = _native.Crops(*crop_sources(pyramid), places, network.input_size)
 
         def piece(first: int) -> np.ndarray:
-            workspace = self._borrow()
-            outputs = network.judge(crops, workspace, first, CROPS_PER_PIECE)
-            self._workspaces.append(workspace)
-            return outputs
+            with self.workers.workspace() as workspace:
+                return network.judge(crops, workspace, first, CROPS_PER_PIECE)
 
-        found = self._map(piece, range(0, len(crops), CROPS_PER_PIECE))
+        found = self.workers.map(piece, range(0, len(crops), CROPS_PER_PIECE))
         return np.concatenate(found) if found else np.empty((0, network.outputs), np.float32)
-
-    def _borrow(self) -> _native.Workspace:
-        try:
-            return self._workspaces.pop()
-        except IndexError:
-            return _native.Workspace()
-
-    def _map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        items = list(items)
-        if self.threads == 1 or len(items) < 2:
-            return [work(item) for item in items]
-        # a pool's threads do not survive a fork: the child starts its own
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="cascade"))
-        return list(self._pool[1].map(work, items))
 
 
 def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
