@@ -59,14 +59,20 @@ def run_arms(
             folder = out / f"{arm}-{seed}"
             done = folder / "fgnet.json"
             settings = replace(base, seed=seed, **changes)
-            if not done.exists() or json.loads(done.read_text())["settings"] != asdict(settings):
+            if not done.exists() or json.loads(done.read_text())["settings"] != plain_values(settings):
                 model = train_recognition(settings, faces, folder)
                 found = judge(model, crops, people, ages) | {"validation": _kept_out(model, faces, settings)}
-                found["settings"] = asdict(settings)
+                found["settings"] = plain_values(settings)
                 done.write_text(json.dumps(found, indent=1) + "\n")
             rows.append({"arm": arm, "seed": seed, **json.loads(done.read_text())})
     _write(rows, out)
     return rows
+
+
+def plain_values(settings: RecognitionSettings) -> dict[str, Any]:
+    """The settings as JSON gives them back."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return values
 
 
 def _kept_out(model: RecognitionModel, faces: FaceCrops, settings: RecognitionSettings) -> dict[str, float]:
@@ -98,7 +104,7 @@ def judge(
     found = {
         "rank1": leave_one_out(vectors, people.tolist()).rank1,
         "eer": pairs.roc.eer,
-        "tar": {gap.name: gap.tar_at_far[FAR] for gap in pairs.gaps},
+        "tar": {gap.name: gap.tar_at_far[FAR] for gap in pairs.gaps if gap.genuine},
     }
     if not np.isnan(years.numpy()).any():
         found["age_mae"] = float(np.abs(years.numpy() - ages).mean())
@@ -106,7 +112,7 @@ def judge(
 
 
 def _write(rows: list[dict[str, Any]], out: Path) -> None:
-    bands = [gap_name(*band) for band in (*AGE_GAPS, WIDE)]
+    bands = list(rows[0]["tar"])
     with (out / "ablation.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["arm", "seed", "rank1", "eer", *(f"tar_{band}" for band in bands), "age_mae"])
