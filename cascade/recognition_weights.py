@@ -1,7 +1,8 @@
 """Finding, checking and describing the weights of recognition networks.
 
 One safetensors file holds one network: its graph, licence and training data as JSON in the metadata, and its arrays by
-the names of `cascade.graphs.Graph.tensor_shapes`. Nothing is ever unpickled.
+the names of `cascade.graphs.Graph.tensor_shapes`. Beside them there may be ``age_means`` (101, D): the mean embedding
+of each age, which is taken out of embeddings. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ FORMAT = "cascade-recognizer-1"
 # Identity, as one vector, and the logits of the ages.
 OUTPUTS = ("embedding", "age")
 DEFAULT = "light"
+AGE_MEANS = "age_means"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class RecognizerWeights:
     tensors: dict[str, np.ndarray]
     metadata: dict[str, Any]
     sha256: str
+
+    @property
+    def age_means(self) -> np.ndarray | None:
+        """The mean embedding (101, D) float32 of each age from 0 to 100; None for a network that goes without."""
+        return self.tensors.get(AGE_MEANS)
 
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes as the native engine takes them."""
@@ -70,8 +77,17 @@ def _load(path: Path) -> RecognizerWeights:
         _check_outputs(graph)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"weights: {path} describes no graph that makes sense ({error})") from error
-    check_tensors(path, graph.tensor_shapes(), tensors)
+    check_tensors(path, _expected(graph, tensors), tensors)
     return RecognizerWeights(path, path.stem, graph, tensors, metadata, sha256)
+
+
+def _expected(graph: Graph, tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """The shapes of all arrays, with those of ``age_means`` if there are any."""
+    expected = graph.tensor_shapes()
+    if AGE_MEANS in tensors:
+        shapes = graph.output_shapes()
+        expected[AGE_MEANS] = (shapes["age"][1], shapes["embedding"][1])
+    return expected
 
 
 def _check_outputs(graph: Graph) -> None:
@@ -99,5 +115,5 @@ def save_recognizer(
         _check_outputs(graph)
     except ValueError as error:
         raise WeightsError(f"weights: {path}: {error}") from error
-    check_tensors(path, graph.tensor_shapes(), stored)
+    check_tensors(path, _expected(graph, stored), stored)
     return write_tensors(path, stored, {**metadata, "format": FORMAT, "graph": graph.to_dict()})

@@ -174,7 +174,7 @@ class Recognizer:
         """Embeddings and ages in one pass. See `embed`."""
         crops = self._crops(image, faces, color)
         embeddings, ages = self._network.run(crops)
-        return Analysis(self._unit_rows(embeddings, crops), expected_ages(ages))
+        return Analysis(self._unit_rows(embeddings, ages, crops), expected_ages(ages))
 
     def embed_crops(self, crops: RGBImage) -> FloatArray:
         """Embeddings (n, D) float32 of aligned crops (n, 112, 112, 3) uint8 RGB, as `cascade.align.align` cuts them.
@@ -182,7 +182,7 @@ class Recognizer:
         Raises ValueError or TypeError for another shape or type.
         """
         crops = _checked_crops(crops)
-        return self._unit_rows(self._network.run(crops)[0], crops)
+        return self._unit_rows(*self._network.run(crops), crops)
 
     def age_crops(self, crops: RGBImage) -> FloatArray:
         """Apparent ages (n,) float32 in years of aligned crops (n, 112, 112, 3) uint8 RGB. See `embed_crops`."""
@@ -229,11 +229,12 @@ class Recognizer:
             faces = np.empty((0, 5, 2))
         return align(pixels, faces)
 
-    def _unit_rows(self, embeddings: FloatArray, crops: RGBImage) -> FloatArray:
-        """The network's embeddings of the crops, scaled to length 1; with those of the mirror images if asked."""
-        rows = _scaled(embeddings)
+    def _unit_rows(self, embeddings: FloatArray, ages: FloatArray, crops: RGBImage) -> FloatArray:
+        """The network's embeddings of the crops without what their ages share, and of the mirror images if asked."""
+        means = self.weights.age_means
+        rows = centred_by_age(embeddings, ages, means)
         if self.flip:
-            rows = _scaled(rows + _scaled(self._network.run(crops[:, :, ::-1])[0]))
+            rows = _scaled(rows + centred_by_age(*self._network.run(crops[:, :, ::-1]), means))
         if not np.isfinite(rows).all():
             raise WeightsError(f"weights: {self.weights.name} makes embeddings of no length or no finite one")
         return rows
@@ -253,8 +254,27 @@ def only_face(faces: Faces, image: str = "image", largest: bool = False) -> Face
 
 def expected_ages(logits: FloatArray) -> FloatArray:
     """Ages (n,) float32 in years from logits (n, 101): the expectation over 0…100 (DEX, Rothe et al. 2015)."""
+    return np.asarray(_probabilities(logits) @ np.arange(AGES), np.float32)
+
+
+def _probabilities(logits: FloatArray) -> npt.NDArray[np.float64]:
+    """Softmax (n, 101) float64 of each row."""
     shares = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf), dtype=np.float64)
-    return np.asarray((shares @ np.arange(AGES)) / shares.sum(axis=1), np.float32)
+    found: npt.NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    return found
+
+
+def centred_by_age(embeddings: FloatArray, logits: FloatArray, means: FloatArray | None) -> FloatArray:
+    """Embeddings (n, D) of length 1, without what faces of their ages have in common.
+
+    Faces of one age are more alike than faces of two, most of all children's, though they are different people. So the
+    mean embedding of the age, from ``means`` (101, D) by the probabilities of the logits (n, 101), is taken from each
+    embedding, which is scaled to length 1 before and after. Without ``means`` it is only scaled.
+    """
+    rows = _scaled(embeddings)
+    if means is None:
+        return rows
+    return _scaled(rows - np.asarray(_probabilities(logits) @ means, np.float32))
 
 
 class _Network:

@@ -23,7 +23,7 @@ import cascade.recognize
 from cascade import AlignError, Detector, Faces, ImageError, WeightsError
 from cascade.align import align
 from cascade.recognition_weights import load_recognizer, shipped_recognizers
-from cascade.recognize import FaceCountError, OperatingPoint, Recognizer, expected_ages, only_face
+from cascade.recognize import FaceCountError, OperatingPoint, Recognizer, centred_by_age, expected_ages, only_face
 
 needs_weights = pytest.mark.skipif(not shipped_recognizers(), reason="no recognition weights are shipped yet")
 
@@ -426,3 +426,24 @@ def test_age_of_the_portrait():
 @needs_weights
 def test_shipped_weights_are_light():
     assert len(Recognizer("light").embed_crops(crops_of_noise(1))[0]) == Recognizer().dimension
+
+
+# what faces of an age have in common
+
+
+def test_what_an_age_shares_is_taken_out():
+    """Two ages, whose faces share a direction each: without it, only what tells people apart is left."""
+    shared = np.zeros((101, 4), np.float32)
+    shared[5], shared[40] = (0.6, 0, 0, 0), (0, 0.6, 0, 0)
+    logits = np.full((3, 101), -50, np.float32)
+    logits[[0, 1], 5] = logits[2, 40] = 50
+    rows = np.array([[0.6, 0, 0.8, 0], [1.2, 0, 0, 1.6], [0, 0.3, 0.4, 0]], np.float32)  # of any length
+    found = centred_by_age(rows, logits, shared)
+    np.testing.assert_allclose(found, [[0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 1, 0]], atol=1e-6)
+    plain = centred_by_age(rows, logits, None)
+    np.testing.assert_allclose(plain @ plain.T, [[1, 0.36, 0.64], [0.36, 1, 0], [0.64, 0, 1]], atol=1e-6)
+    half = np.full((1, 101), -50, np.float32)
+    half[0, [5, 40]] = 50
+    np.testing.assert_allclose(
+        centred_by_age(np.array([[0.3, 0.3, 0.9, 0]], np.float32) / np.sqrt(np.float32(0.99)), half, shared)[0, 3], 0
+    )

@@ -1,6 +1,6 @@
 """What taking age out of the features is worth: plain embedding, + decomposition and age head, + adversary.
 
-    python -m train ablation --faces runs/faces --start runs/plain/checkpoint.pt --fgnet DATA/fgnet --out runs/ablation
+    python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
 
 Every arm goes on from the same plain run, for the same steps over the same batches, in the last stages of the encoder
 and in the heads, and is judged on FG-NET:

@@ -7,9 +7,9 @@ import math
 import torch
 from torch.nn import functional
 
-SHIFT, ZOOM, TURN = 0.04, 0.10, 0.12  # largest: share of the side, share of the scale, radians
-GRAY, BLUR, BORDER, COVER = 0.15, 0.25, 0.15, 0.15  # share of the crops that are changed so
-BRIGHTNESS, CONTRAST, COLOUR = 0.25, 0.25, 0.15
+SHIFT, ZOOM, TURN = 0.03, 0.08, 0.08  # largest: share of the side, share of the scale, radians
+GRAY, BLUR, BORDER, COVER = 0.10, 0.15, 0.10, 0.08  # share of the crops that are changed so
+BRIGHTNESS, CONTRAST, COLOUR = 0.15, 0.20, 0.10
 LOWEST = 20  # pixels a side that a blurred crop is left with, at least
 
 

@@ -4,7 +4,7 @@ Examples:
     python -m train faces --data train/recipes/recognition.toml --root DATA --out runs/faces
     python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
     python -m train recognition --config light --faces runs/faces --out runs/recognition
-    python -m train ablation --faces runs/faces --start runs/plain/checkpoint.pt --fgnet DATA/fgnet --out runs/ablation
+    python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
     torchrun --nproc-per-node 4 -m train recognition --config paper --faces FACES --out runs/paper-recognition
 """
 
@@ -58,14 +58,17 @@ def add_recognition(commands: Any) -> None:
         to.add_argument(f"--{name.replace('_', '-')}", type=int if kinds[name] == "int" else float)
     groups = ("NAMED", "AGED", "NEITHER", "BLENDS")
     to.add_argument("--shares", type=int, nargs=4, metavar=groups, help="parts of a batch")
-    to.add_argument("--start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of an earlier run")
+    # not --start, which torchrun takes for one of its own options
+    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
     to.add_argument("--no-decomposition", dest="decomposed", action="store_false", default=None, help="plain embedding")
     to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
     to.set_defaults(run=run_recognition)
 
     ablation = commands.add_parser("ablation", help="what decomposition and adversary are worth, on FG-NET")
     ablation.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
-    ablation.add_argument("--start", required=True, help="checkpoint.pt of a run with --no-decomposition")
+    ablation.add_argument(
+        "--initial", dest="start", required=True, help="checkpoint.pt of a run with --no-decomposition"
+    )
     ablation.add_argument("--fgnet", type=Path, required=True, help="FG-NET's folder, with images and points")
     ablation.add_argument("--out", type=Path, required=True, help="folder for results and runs")
     ablation.add_argument("--steps", type=int, default=250, help="of every run")

@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cascade.graph_networks import export_tensors
-from cascade.recognition_weights import save_recognizer
+from cascade.recognition_weights import AGE_MEANS, save_recognizer
+from cascade.recognize import centred_by_age
 from cascade.version import __version__
 from train.export import LICENCE
 from train.recognition.batches import split
+from train.recognition.centring import age_means
 from train.recognition.crops import FaceCrops
-from train.recognition.measures import measure, operating_point
+from train.recognition.measures import measure, operating_point, outputs
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import RecognitionSettings
 from train.settings import revision
 
 FALSE_ACCEPT_RATE = 1e-3  # at the threshold that the file recommends
+MOST_FACES = 6000  # that the mean embeddings of the ages are of
 
 
 def export_recognizer(
@@ -27,16 +31,19 @@ def export_recognizer(
 ) -> str:
     """Writes ``folder/<design>.safetensors`` and its card; returns the file's SHA-256.
 
-    The threshold of `Recognizer.verify` is the one that accepts a thousandth of the pairs of different people among
-    the persons kept out of training.
+    With it go the mean embeddings of the ages, of faces that were learned from. The threshold of `Recognizer.verify`
+    is the one that accepts a thousandth of the pairs of different people among the faces of a known person or age that
+    were kept out of training; two faces of a known age alone are two people.
     """
     graph = model.design.graph
+    model.eval()
     learned, measured = split(faces, settings.validation)
-    known, persons = faces.persons[learned], faces.persons[measured]
-    named = persons >= 0
-    point = operating_point(model, faces.crops[measured[named]], persons[named], FALSE_ACCEPT_RATE)
+    known = faces.persons[learned]
+    means = _age_means(model, faces, learned)
+    vectors, people = _kept_out(model, faces, measured, means)
+    point = operating_point(vectors, people, FALSE_ACCEPT_RATE)
     if point:
-        point["measured_on"] = f"{np.unique(persons[named]).size} people kept out of training"
+        point["measured_on"] = f"{np.unique(people).size:,} people of all ages kept out of training"
     metadata = {
         "version": __version__,
         "revision": revision(),
@@ -49,6 +56,7 @@ def export_recognizer(
         "validation": measure(model, faces, measured),
     }
     arrays = {name: tensor.numpy().astype(np.float32) for name, tensor in export_tensors(model.network).items()}
+    arrays[AGE_MEANS] = means
     sha256 = save_recognizer(folder / f"{settings.design}.safetensors", graph, arrays, metadata)
     facts: dict[str, Any] = {
         "Network": f"{settings.design}, {graph.weights():,} weights, {graph.multiply_adds() / 1e6:.0f} million "
@@ -66,6 +74,28 @@ def export_recognizer(
     lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
     (folder / f"{settings.design}.md").write_text(f"# Recognition ({settings.design})\n\n{lines}")
     return sha256
+
+
+def _age_means(model: RecognitionModel, faces: FaceCrops, learned: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean embeddings of the ages, over faces of a known person or age: sharp ones, and one person each."""
+    known = learned[(faces.persons[learned] >= 0) | ~np.isnan(faces.ages[learned])]
+    some = np.sort(np.random.default_rng(0).permutation(known)[:MOST_FACES])
+    embeddings, logits = outputs(model, faces.crops[some])
+    assert logits is not None
+    return age_means(centred_by_age(embeddings.numpy(), logits.numpy(), None), logits.double().softmax(1).numpy())
+
+
+def _kept_out(
+    model: RecognitionModel, faces: FaceCrops, measured: NDArray[np.int64], means: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Embeddings (n, D) and persons (n,) of the faces of a known person or age; each of the latter is a person."""
+    rows = measured[(faces.persons[measured] >= 0) | ~np.isnan(faces.ages[measured])]
+    embeddings, logits = outputs(model, faces.crops[rows])
+    assert logits is not None
+    people = faces.persons[rows].copy()
+    nameless = people < 0
+    people[nameless] = faces.persons.max(initial=-1) + 1 + np.arange(nameless.sum())
+    return centred_by_age(embeddings.numpy(), logits.numpy(), means), people
 
 
 def _decision(point: dict[str, Any]) -> str:

@@ -9,26 +9,36 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from train.recognition.age import expected_age
+from train.recognition.age import AGES, expected_age
 from train.recognition.augment import normalise
 from train.recognition.crops import FaceCrops
 from train.recognition.model import RecognitionModel
 
 
-@torch.no_grad()
 def predict(model: RecognitionModel, crops: NDArray[np.uint8], batch: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings (n, D) of length 1 and ages (n,) in years, NaN without an age head, of (n, 112, 112, 3) crops."""
+    embeddings, logits = outputs(model, crops, batch)
+    ages = torch.full((len(embeddings),), torch.nan) if logits is None else expected_age(logits)
+    return functional.normalize(embeddings), ages
+
+
+@torch.no_grad()
+def outputs(
+    model: RecognitionModel, crops: NDArray[np.uint8], batch: int = 64
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What the network makes of crops (n, 112, 112, 3): embeddings (n, D), and logits (n, 101) of an age head."""
     device = next(model.parameters()).device
-    embeddings, ages = [], []
+    embeddings, logits = [], []
     for first in range(0, len(crops), batch):
         inputs = torch.from_numpy(np.ascontiguousarray(crops[first : first + batch])).permute(0, 3, 1, 2)
         found = model(normalise(inputs.float()).to(device))
-        embeddings.append(functional.normalize(found.embeddings).cpu())
-        ages.append(torch.full((len(inputs),), torch.nan) if found.age is None else expected_age(found.age).cpu())
+        embeddings.append(found.embeddings.cpu())
+        logits.append(None if found.age is None else found.age.cpu())
+    aged = model.design.decomposed
     if not embeddings:
         dimension = model.design.graph.output_shapes()["embedding"][1]
-        return torch.empty(0, dimension), torch.empty(0)
-    return torch.cat(embeddings), torch.cat(ages)
+        return torch.empty(0, dimension), torch.empty(0, AGES) if aged else None
+    return torch.cat(embeddings), torch.cat([each for each in logits if each is not None]) if aged else None
 
 
 def measure(model: RecognitionModel, faces: FaceCrops, rows: NDArray[np.int64]) -> dict[str, float]:
@@ -59,13 +69,13 @@ def equal_error_rate(embeddings: NDArray[np.float32], persons: NDArray[np.int32]
 
 
 def operating_point(
-    model: RecognitionModel, crops: NDArray[np.uint8], persons: NDArray[np.int32], false_accept_rate: float
+    embeddings: NDArray[np.float32], persons: NDArray[np.int32], false_accept_rate: float
 ) -> dict[str, Any]:
     """The lowest threshold that accepts at most that share of the pairs of different people, and what it accepts.
 
     Empty where there are too few pairs to tell.
     """
-    thresholds, true_rate, false_rate = rates(predict(model.eval(), crops)[0].numpy(), persons)
+    thresholds, true_rate, false_rate = rates(embeddings, persons)
     allowed = np.flatnonzero(false_rate <= false_accept_rate)
     if not len(allowed):
         return {}
