@@ -16,7 +16,7 @@ import torch
 from packed_faces import SETTINGS, packed, tiny_design
 
 from train.recognition import ablation
-from train.recognition.ablation import ARMS, judge, run_arms, summary
+from train.recognition.ablation import ARMS, LABELS, judge, run_arms, summary
 from train.recognition.designs import DESIGNS
 from train.recognition.loop import train_recognition
 from train.recognition.model import RecognitionModel
@@ -41,6 +41,7 @@ def test_differences_are_taken_seed_by_seed():
     rows = [row("plain", 1, 0.5, 0.1), row("plain", 2, 0.7, 0.3)]
     rows += [row("decomposition", 1, 0.6, 0.1), row("decomposition", 2, 0.8, 0.3)]
     rows += [row("adversary", 1, 0.5, 0.2), row("adversary", 2, 0.7, 0.2)]
+    rows += [row("centring", 1, 0.9, 0.9), row("centring", 2, 0.9, 0.9)]
     found = summary(rows)
     assert found["plain"]["rank1"]["mean"] == pytest.approx(0.6)
     assert found["decomposition"]["rank1"]["gain"] == {"mean": pytest.approx(0.1), "std": pytest.approx(0, abs=1e-9)}
@@ -69,10 +70,10 @@ def test_all_arms_start_alike_and_are_made_once(tiny_design, tmp_path, monkeypat
     crops, people, ages = faces_of_ages()
     np.savez(out / "fgnet.npz", crops=crops, people=people, ages=ages)
     rows = run_arms(base, [1, 2], faces, tmp_path / "no-fgnet", out)
-    assert [(r["arm"], r["seed"]) for r in rows] == [(arm, seed) for seed in (1, 2) for arm in ARMS]
+    assert [(r["arm"], r["seed"]) for r in rows] == [(arm, seed) for seed in (1, 2) for arm in LABELS]
     with (out / "ablation.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 6
-    assert set(json.loads((out / "ablation.json").read_text())) == set(ARMS)
+        assert len(list(csv.DictReader(file))) == 8
+    assert set(json.loads((out / "ablation.json").read_text())) == set(LABELS)
     assert (out / "ablation.png").stat().st_size > 5000
     weights = [torch.load(out / f"{arm}-1/checkpoint.pt", weights_only=True)["averaged"] for arm in ARMS]
     first = "network.blocks.0.0.weight"  # the frozen stage

@@ -1,11 +1,11 @@
-"""What taking age out of the features is worth: plain embedding, + decomposition and age head, + adversary.
+"""What taking age out is worth: plain embedding, + decomposition and age head, + adversary, + centring by age.
 
     python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
 
 Every arm goes on from the same plain run, for the same steps over the same batches, in the last stages of the encoder
-and in the heads, and is judged on FG-NET:
-leave-one-out rank-1, equal error rate and TAR at a false accept rate of 1e-3 by the years between two photos. A run
-that --out holds already is not made again.
+and in the heads, and is judged on FG-NET: leave-one-out rank-1, equal error rate and TAR at a false accept rate of 1e-3
+by the years between two photos. The last arm is the model of the one before, with the mean embedding of each age taken
+out of its embeddings. A run that --out holds already is not made again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ from numpy.typing import NDArray
 from cascade.align import align
 from cascade.datasets import read_fgnet
 from cascade.images import read_image
+from cascade.recognize import centred_by_age
 from eval.identification import leave_one_out
 from eval.verification import AGE_GAPS, evaluate, gap_name
+from train.recognition.age import AGES, expected_age
+from train.recognition.batches import split
+from train.recognition.centring import model_age_means
 from train.recognition.crops import FaceCrops
 from train.recognition.loop import train_recognition
-from train.recognition.measures import measure, predict
+from train.recognition.measures import measure, outputs
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import RecognitionSettings
 
@@ -41,7 +45,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "decomposition": {"lambda_adversary": 0.0},
     "adversary": {},
 }
-LABELS = {"plain": "plain embedding", "decomposition": "+ decomposition, age head", "adversary": "+ adversary"}
+CENTRING = "centring"
+LABELS = {
+    "plain": "plain embedding",
+    "decomposition": "+ decomposition, age head",
+    "adversary": "+ adversary",
+    CENTRING: "+ means of the ages taken out",
+}
 FAR = "1e-3"
 TITLES = {"rank1": "leave-one-out rank-1", "eer": "equal error rate"}
 WIDE = (20.0, math.inf)
@@ -61,10 +71,17 @@ def run_arms(
             settings = replace(base, seed=seed, **changes)
             if not done.exists() or json.loads(done.read_text())["settings"] != plain_values(settings):
                 model = train_recognition(settings, faces, folder)
-                found = judge(model, crops, people, ages) | {"validation": _kept_out(model, faces, settings)}
+                learned, measured = split(faces, settings.validation)
+                found = judge(model, crops, people, ages) | {"validation": measure(model, faces, measured)}
+                if settings.lambda_adversary:
+                    means = model_age_means(model, faces, learned)
+                    found[CENTRING] = judge(model, crops, people, ages, means)
                 found["settings"] = plain_values(settings)
                 done.write_text(json.dumps(found, indent=1) + "\n")
-            rows.append({"arm": arm, "seed": seed, **json.loads(done.read_text())})
+            found = json.loads(done.read_text())
+            rows.append({"arm": arm, "seed": seed, **found})
+            if CENTRING in found:
+                rows.append({"arm": CENTRING, "seed": seed, **found[CENTRING]})
     _write(rows, out)
     return rows
 
@@ -73,12 +90,6 @@ def plain_values(settings: RecognitionSettings) -> dict[str, Any]:
     """The settings as JSON gives them back."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     return values
-
-
-def _kept_out(model: RecognitionModel, faces: FaceCrops, settings: RecognitionSettings) -> dict[str, float]:
-    from train.recognition.batches import split
-
-    return measure(model, faces, split(faces, settings.validation)[1])
 
 
 def _fgnet_crops(folder: Path, cache: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_], NDArray[np.float64]]:
@@ -93,11 +104,19 @@ def _fgnet_crops(folder: Path, cache: Path) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def judge(
-    model: RecognitionModel, crops: NDArray[np.uint8], people: NDArray[np.str_], ages: NDArray[np.float64]
+    model: RecognitionModel,
+    crops: NDArray[np.uint8],
+    people: NDArray[np.str_],
+    ages: NDArray[np.float64],
+    means: NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
-    """Rank-1, EER, TAR at FAR 1e-3 by years between the photos, and the age error, of a model on FG-NET."""
-    embeddings, years = predict(model.eval(), crops)
-    vectors = embeddings.numpy()
+    """Rank-1, EER, TAR at FAR 1e-3 by years between the photos, and the age error, of a model on FG-NET.
+
+    With the ``means`` (101, D) of the ages taken out of the embeddings, if given.
+    """
+    embeddings, logits = outputs(model.eval(), crops)
+    of_ages = np.empty((0, AGES), np.float32) if logits is None else logits.numpy()
+    vectors = centred_by_age(embeddings.numpy(), of_ages, means)
     first, second = np.triu_indices(len(people), 1)
     scores = (vectors @ vectors.T)[first, second]
     pairs = evaluate(scores, people[first] == people[second], gaps=ages[first] - ages[second], bands=(*AGE_GAPS, WIDE))
@@ -106,8 +125,8 @@ def judge(
         "eer": pairs.roc.eer,
         "tar": {gap.name: gap.tar_at_far[FAR] for gap in pairs.gaps if gap.genuine},
     }
-    if not np.isnan(years.numpy()).any():
-        found["age_mae"] = float(np.abs(years.numpy() - ages).mean())
+    if logits is not None:
+        found["age_mae"] = float(np.abs(expected_age(logits).numpy() - ages).mean())
     return found
 
 
@@ -129,7 +148,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         {"rank1": row["rank1"], "eer": row["eer"]} | {f"tar_{k}": v for k, v in row["tar"].items()} for row in rows
     ]
     found: dict[str, Any] = {}
-    for arm in ARMS:
+    for arm in LABELS:
         found[arm] = {}
         for name in figures[0]:
             both = list(zip(rows, figures, strict=True))
@@ -151,13 +170,13 @@ def draw(rows: Sequence[dict[str, Any]], file: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), width_ratios=(5, 1.4, 1.4), constrained_layout=True)
     panels = {f"TAR at FAR {FAR} by years between photos": bands, "rank1": [""], "eer": [""]}
     for axis, (title, ticks) in zip(axes, panels.items(), strict=True):
-        for number, arm in enumerate(ARMS):
+        for number, arm in enumerate(LABELS):
             of_arm = [row for row in rows if row["arm"] == arm]
             found = np.array(
                 [[row["tar"][band] for band in bands] if ticks == bands else [row[title]] for row in of_arm]
             )
-            places = np.arange(len(ticks)) + 0.27 * (number - 1)
-            axis.bar(places, found.mean(0), 0.25, label=LABELS[arm], alpha=0.75)
+            places = np.arange(len(ticks)) + 0.21 * (number - 1.5)
+            axis.bar(places, found.mean(0), 0.19, label=LABELS[arm], alpha=0.75)
             axis.plot(np.tile(places, (len(found), 1)).T, found.T, "k.", markersize=4)
         axis.set(title=TITLES.get(title, title), xticks=range(len(ticks)), xticklabels=ticks)
         axis.grid(axis="y", alpha=0.3)

@@ -115,7 +115,7 @@ def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
 
 def run_ablation(arguments: argparse.Namespace, command: str) -> None:
     """python -m train ablation"""
-    from train.recognition.ablation import ARMS, run_arms  # with it comes the evaluation
+    from train.recognition.ablation import LABELS, run_arms  # with it comes the evaluation
     from train.recognition.crops import load_crops
 
     base = replace(
@@ -127,7 +127,7 @@ def run_ablation(arguments: argparse.Namespace, command: str) -> None:
         threads=arguments.threads,
     )
     rows = run_arms(base, arguments.seeds, load_crops(arguments.faces), arguments.fgnet, arguments.out)
-    for arm in ARMS:
+    for arm in LABELS:
         means = [
             sum(row[name] for row in rows if row["arm"] == arm) / len(arguments.seeds) for name in ("rank1", "eer")
         ]

@@ -15,7 +15,7 @@ from cascade.recognize import centred_by_age
 from cascade.version import __version__
 from train.export import LICENCE
 from train.recognition.batches import split
-from train.recognition.centring import age_means
+from train.recognition.centring import model_age_means
 from train.recognition.crops import FaceCrops
 from train.recognition.measures import measure, operating_point, outputs
 from train.recognition.model import RecognitionModel
@@ -23,7 +23,6 @@ from train.recognition.settings import RecognitionSettings
 from train.settings import revision
 
 FALSE_ACCEPT_RATE = 1e-3  # at the threshold that the file recommends
-MOST_FACES = 6000  # that the mean embeddings of the ages are of
 
 
 def export_recognizer(
@@ -39,7 +38,7 @@ def export_recognizer(
     model.eval()
     learned, measured = split(faces, settings.validation)
     known = faces.persons[learned]
-    means = _age_means(model, faces, learned)
+    means = model_age_means(model, faces, learned)
     vectors, people = _kept_out(model, faces, measured, means)
     point = operating_point(vectors, people, FALSE_ACCEPT_RATE)
     if point:
@@ -74,15 +73,6 @@ def export_recognizer(
     lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
     (folder / f"{settings.design}.md").write_text(f"# Recognition ({settings.design})\n\n{lines}")
     return sha256
-
-
-def _age_means(model: RecognitionModel, faces: FaceCrops, learned: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean embeddings of the ages, over faces of a known person or age: sharp ones, and one person each."""
-    known = learned[(faces.persons[learned] >= 0) | ~np.isnan(faces.ages[learned])]
-    some = np.sort(np.random.default_rng(0).permutation(known)[:MOST_FACES])
-    embeddings, logits = outputs(model, faces.crops[some])
-    assert logits is not None
-    return age_means(centred_by_age(embeddings.numpy(), logits.numpy(), None), logits.double().softmax(1).numpy())
 
 
 def _kept_out(
