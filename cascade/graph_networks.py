@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from cascade.graphs import IMAGE, Graph, Node
+from cascade.networks import folded_block
 
 
 class GraphNetwork(nn.Module):
@@ -111,7 +112,7 @@ def export_tensors(network: GraphNetwork) -> dict[str, torch.Tensor]:
     for index, (node, block) in enumerate(zip(network.graph.nodes, network.blocks, strict=True)):
         if not isinstance(block, nn.Sequential):
             continue
-        weight, bias = _folded(block)
+        weight, bias = folded_block(block)
         shape = (node.kernel, node.kernel)
         if node.kind != "conv":
             weight = weight.reshape(-1, *shape)
@@ -120,20 +121,6 @@ def export_tensors(network: GraphNetwork) -> dict[str, torch.Tensor]:
             if isinstance(module, nn.PReLU):
                 tensors[f"{index}.slope"] = module.weight.detach().clone()
     return tensors
-
-
-def _folded(block: nn.Sequential) -> tuple[torch.Tensor, torch.Tensor]:
-    convolution = block[0]
-    assert isinstance(convolution, nn.Conv2d)
-    weight = convolution.weight.detach()
-    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias.detach()
-    for module in block:
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None and module.running_var is not None
-            scale = module.weight.detach() / torch.sqrt(module.running_var + module.eps)
-            weight = weight * scale[:, None, None, None]
-            bias = (bias - module.running_mean) * scale + module.bias.detach()
-    return weight, bias
 
 
 def from_tensors(graph: Graph, tensors: dict[str, torch.Tensor]) -> GraphNetwork:

@@ -55,7 +55,7 @@ def fold(network: CascadeNetwork) -> CascadeNetwork:
         for source, target in zip(network.blocks, folded.blocks, strict=True):
             if not isinstance(source, nn.Sequential):
                 continue
-            weight, bias = _folded(source)
+            weight, bias = folded_block(source)
             target[0].weight.copy_(weight)  # type: ignore[index]
             target[0].bias.copy_(bias)  # type: ignore[index]
             for module in source:
@@ -64,17 +64,18 @@ def fold(network: CascadeNetwork) -> CascadeNetwork:
     return folded
 
 
-def _folded(block: nn.Sequential) -> tuple[torch.Tensor, torch.Tensor]:
+def folded_block(block: nn.Sequential) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of a convolution, with the batch normalisation behind it merged in."""
     convolution = block[0]
     assert isinstance(convolution, nn.Conv2d)
-    weight = convolution.weight
-    bias = torch.zeros(weight.shape[0]) if convolution.bias is None else convolution.bias
+    weight = convolution.weight.detach()
+    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias.detach()
     for module in block:
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None
-            scale = module.weight / torch.sqrt(module.running_var + module.eps)
+            scale = module.weight.detach() / torch.sqrt(module.running_var + module.eps)
             weight = weight * scale[:, None, None, None]
-            bias = (bias - module.running_mean) * scale + module.bias
+            bias = (bias - module.running_mean) * scale + module.bias.detach()
     return weight, bias
 
 

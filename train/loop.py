@@ -24,6 +24,7 @@ from cascade.networks import CascadeNetwork
 from train.augment import crop_randomly, mirror, normalise, occlude, recolour
 from train.losses import Losses, cascade_loss
 from train.packed import KINDS, POSITIVE, Samples
+from train.progress import PoolOrder, move_average, open_metrics, warmed_cosine
 from train.settings import TrainSettings
 
 
@@ -48,11 +49,11 @@ class Batches:
         if not sum(shares):
             raise TrainingError("samples: there is nothing to learn from")
         self.counts = [settings.batch * s // sum(shares) for s in shares]
-        self._orders: dict[tuple[int, int], np.ndarray] = {}
+        self._order = PoolOrder(self.pools, settings.seed)
 
     def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Crops (n, side, side, 3) uint8, kinds (n,) and targets (n, 14) of one step."""
-        indices = np.concatenate([self._take(kind, step) for kind in range(len(KINDS))])
+        indices = np.concatenate([self._order.take(kind, step, self.counts[kind]) for kind in range(len(KINDS))])
         # sorted reads are kinder to the disk than random ones
         order = np.argsort(indices, kind="stable")
         crops = np.empty((len(indices), *self.samples.crops.shape[1:]), np.uint8)
@@ -62,22 +63,6 @@ class Batches:
             torch.from_numpy(self.samples.kinds[indices].astype(np.int64)),
             torch.from_numpy(self.samples.targets[indices]),
         )
-
-    def _take(self, kind: int, step: int) -> np.ndarray:
-        count, pool = self.counts[kind], self.pools[kind]
-        if count == 0:
-            return np.empty(0, np.int64)
-        positions = np.arange(step * count, (step + 1) * count)
-        rounds = positions // len(pool)
-        taken = [self._order(kind, int(r))[positions[rounds == r] % len(pool)] for r in np.unique(rounds)]
-        return np.asarray(pool[np.concatenate(taken)])
-
-    def _order(self, kind: int, turn: int) -> np.ndarray:
-        if (kind, turn) not in self._orders:
-            self._orders = {k: v for k, v in self._orders.items() if k[0] != kind or k[1] == turn - 1}
-            rng = np.random.default_rng([self.settings.seed, kind, turn])
-            self._orders[kind, turn] = rng.permutation(len(self.pools[kind]))
-        return self._orders[kind, turn]
 
 
 def prepare(
@@ -104,11 +89,7 @@ def rate(settings: TrainSettings, step: int) -> float:
     """Learning rate: linear warm-up over a twentieth of the run, then a cosine to a thousandth."""
     if settings.schedule == "constant":
         return settings.learning_rate
-    warm = max(1, settings.steps // 20)
-    if step < warm:
-        return settings.learning_rate * (step + 1) / warm
-    done = (step - warm) / max(1, settings.steps - warm)
-    return settings.learning_rate * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * done)))
+    return warmed_cosine(settings.learning_rate, step, settings.steps, max(1, settings.steps // 20))
 
 
 class Trainer:
@@ -213,15 +194,9 @@ class Trainer:
         alpha = s.alpha if s.landmarks else (*s.alpha[:2], 0.0)
         return cascade_loss(outputs, kinds, targets, alpha, s.mining_ratio, s.landmark_loss, s.box_loss)
 
-    @torch.no_grad()
     def update_average(self) -> None:
         """Moves the averaged weights towards the current ones, faster in the beginning."""
-        decay = min(self.settings.average, self.step / (self.step + 10))
-        for mean, now in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
+        move_average(self.averaged, self.network, min(self.settings.average, self.step / (self.step + 10)))
 
     @torch.no_grad()
     def validate(self, batch: int = 1024) -> dict[str, float]:
@@ -281,7 +256,7 @@ def train(
     trainer = Trainer(settings, samples, out, architecture)
     trainer.resume()
     try:
-        with _open_metrics(out / "metrics.jsonl", trainer.step) as metrics:
+        with open_metrics(out / "metrics.jsonl", trainer.step) as metrics:
             _train(trainer, metrics)
     finally:
         trainer.preparer.shutdown(cancel_futures=True)  # no thread is left behind when sampling forks later
@@ -311,11 +286,3 @@ def _train(trainer: Trainer, metrics: TextIO) -> None:
             metrics.flush()
             bar.set_postfix_str(f"loss {row['total']:.4f}")
     bar.close()
-
-
-def _open_metrics(path: Path, step: int) -> TextIO:
-    """The metrics file, cut back to the step that training goes on from."""
-    rows = path.read_text().splitlines() if path.exists() else []
-    kept = [row for row in rows if json.loads(row)["step"] <= step]
-    path.write_text("".join(row + "\n" for row in kept))
-    return path.open("a")

@@ -10,8 +10,9 @@ import pytest
 import torch
 from packed_faces import SETTINGS, packed
 
+from train.augment import normalise
 from train.loop import TrainingError
-from train.recognition.augment import augment, normalise
+from train.recognition.augment import augment
 from train.recognition.batches import FaceBatches, split
 
 PLAIN = replace(SETTINGS, augment=False, lambda_distillation=1.0)

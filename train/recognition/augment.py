@@ -21,11 +21,6 @@ def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return _cover(crops, generator)
 
 
-def normalise(crops: torch.Tensor) -> torch.Tensor:
-    """0..255 to about -1..1, as the engines do."""
-    return (crops - 127.5) / 128
-
-
 def _uniform(count: int, size: float, generator: torch.Generator) -> torch.Tensor:
     return (2 * torch.rand(count, generator=generator) - 1) * size
 

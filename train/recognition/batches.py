@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from train.augment import normalise
 from train.loop import TrainingError
-from train.recognition.augment import augment, normalise
+from train.progress import PoolOrder
+from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops
 from train.recognition.settings import RecognitionSettings
 
@@ -65,7 +67,7 @@ class FaceBatches:
         counts = [settings.batch * part // sum(shares) for part in shares]
         counts[int(np.argmax(shares))] += settings.batch - sum(counts)
         self.counts = counts
-        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+        self._order = PoolOrder(self.pools, settings.seed)
         numbers = np.unique(faces.persons[rows][named])
         self.persons = len(numbers)
         self._person = np.full(int(faces.persons.max(initial=-1)) + 2, -1)
@@ -73,7 +75,7 @@ class FaceBatches:
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, augmented as the settings say: the same whenever it is made."""
-        rows = np.concatenate([self._take(pool, step) for pool in range(len(self.pools))])
+        rows = np.concatenate([self._order.take(pool, step, count) for pool, count in enumerate(self.counts)])
         rows = np.sort(rows)[self.rank :: self.world]
         inputs = torch.from_numpy(self.faces.crops[rows]).permute(0, 3, 1, 2).float()
         if self.settings.augment:
@@ -85,20 +87,3 @@ class FaceBatches:
         persons = torch.from_numpy(self._person[self.faces.persons[rows]])
         inputs = normalise(inputs).contiguous(memory_format=torch.channels_last)
         return Batch(inputs, persons, torch.from_numpy(self.faces.ages[rows]), teacher)
-
-    def _take(self, pool: int, step: int) -> NDArray[np.int64]:
-        count, rows = self.counts[pool], self.pools[pool]
-        if count == 0:
-            return np.empty(0, np.int64)
-        positions = np.arange(step * count, (step + 1) * count)
-        rounds = positions // len(rows)
-        taken = [self._order(pool, int(r))[positions[rounds == r] % len(rows)] for r in np.unique(rounds)]
-        found: NDArray[np.int64] = rows[np.concatenate(taken)]
-        return found
-
-    def _order(self, pool: int, turn: int) -> NDArray[np.int64]:
-        if (pool, turn) not in self._orders:
-            self._orders = {k: v for k, v in self._orders.items() if k[0] != pool or k[1] == turn - 1}
-            rng = np.random.default_rng([self.settings.seed, pool, turn])
-            self._orders[pool, turn] = rng.permutation(len(self.pools[pool]))
-        return self._orders[pool, turn]

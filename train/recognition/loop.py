@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from train.loop import TrainingError
+from train.progress import move_average, open_metrics, warmed_cosine
 from train.recognition.batches import Batch, FaceBatches, split
 from train.recognition.crops import FaceCrops
 from train.recognition.designs import DESIGNS, Design
@@ -40,12 +41,9 @@ GRADIENT = 5.0  # largest norm of a step's gradient
 def rate(settings: RecognitionSettings, step: int) -> float:
     """Learning rate of a step: a linear warm-up, then a cosine to a thousandth or tenths at the milestones."""
     warm = max(1, round(settings.warm_up * settings.steps))
-    if step < warm:
-        return settings.learning_rate * (step + 1) / warm
-    if settings.schedule == "steps":
+    if settings.schedule == "steps" and step >= warm:
         return float(settings.learning_rate * 0.1 ** sum(step >= m * settings.steps for m in settings.milestones))
-    done = (step - warm) / max(1, settings.steps - warm)
-    return settings.learning_rate * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * done)))
+    return warmed_cosine(settings.learning_rate, step, settings.steps, warm)
 
 
 class RecognitionTrainer:
@@ -136,15 +134,9 @@ class RecognitionTrainer:
         self.update_average()
         return {"total": total, **parts}
 
-    @torch.no_grad()
     def update_average(self) -> None:
         """Moves the averaged weights towards the current ones, faster in the beginning."""
-        decay = min(AVERAGE, self.step / (self.step + 10))
-        for mean, now in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
+        move_average(self.averaged, self.model, min(AVERAGE, self.step / (self.step + 10)))
 
 
 def _check_teacher(faces: FaceCrops, design: Design) -> None:
@@ -176,7 +168,8 @@ def train_recognition(
     trainer = RecognitionTrainer(settings, faces, out, processes or Processes.alone())
     trainer.resume()
     try:
-        with _open_metrics(out / "metrics.jsonl", trainer) as metrics:
+        first = trainer.processes.rank == 0  # the one that writes
+        with open_metrics(out / "metrics.jsonl", trainer.step) if first else nullcontext() as metrics:
             _train(trainer, metrics)
     finally:
         trainer.preparer.shutdown(cancel_futures=True)
@@ -207,23 +200,3 @@ def _train(trainer: RecognitionTrainer, metrics: TextIO | None) -> None:
             metrics.flush()
             bar.set_postfix_str(f"loss {row['total']:.4f}")
     bar.close()
-
-
-class _NoMetrics:
-    """Stands for the metrics file in all processes but the first."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _open_metrics(path: Path, trainer: RecognitionTrainer) -> TextIO | _NoMetrics:
-    """The metrics file, cut back to the step that training goes on from."""
-    if trainer.processes.rank:
-        return _NoMetrics()
-    rows = path.read_text().splitlines() if path.exists() else []
-    kept = [row for row in rows if json.loads(row)["step"] <= trainer.step]
-    path.write_text("".join(row + "\n" for row in kept))
-    return path.open("a")

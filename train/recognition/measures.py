@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from train.augment import normalise
 from train.recognition.age import AGES, expected_age
-from train.recognition.augment import normalise
 from train.recognition.crops import FaceCrops
 from train.recognition.model import RecognitionModel
 
@@ -33,12 +33,11 @@ def outputs(
         inputs = torch.from_numpy(np.ascontiguousarray(crops[first : first + batch])).permute(0, 3, 1, 2)
         found = model(normalise(inputs.float()).to(device))
         embeddings.append(found.embeddings.cpu())
-        logits.append(None if found.age is None else found.age.cpu())
-    aged = model.design.decomposed
-    if not embeddings:
-        dimension = model.design.graph.output_shapes()["embedding"][1]
-        return torch.empty(0, dimension), torch.empty(0, AGES) if aged else None
-    return torch.cat(embeddings), torch.cat([each for each in logits if each is not None]) if aged else None
+        if found.age is not None:
+            logits.append(found.age.cpu())
+    dimension = model.design.graph.output_shapes()["embedding"][1]
+    ages = torch.cat([torch.empty(0, AGES), *logits]) if model.design.decomposed else None
+    return torch.cat([torch.empty(0, dimension), *embeddings]), ages
 
 
 def measure(model: RecognitionModel, faces: FaceCrops, rows: NDArray[np.int64]) -> dict[str, float]:
