@@ -53,7 +53,7 @@ native = Extension(
     define_macros=[(f"CASCADE_HAVE_{name.upper()}", "1") for name in LEVELS],
     extra_compile_args=FLAGS,
     libraries=[] if MSVC else ["m"],
-    depends=[*HEADERS, "csrc/kernels.c", "csrc/graph.pxi"],
+    depends=[*HEADERS, "csrc/kernels.c", "csrc/crops.pxi", "csrc/graph.pxi"],
 )
 
 setup(ext_modules=cythonize([native], build_dir="build"), cmdclass={"build_ext": BuildLevels})

@@ -43,7 +43,8 @@ def resample(
     level: str | None = None,
     out: npt.NDArray[np.uint8] | None = None,
     first: int = 0,
-    rows: int | None = None,
+    top: int = 0,
+    image_height: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels.
 
@@ -51,9 +52,14 @@ def resample(
     pixel whose centre is outside the image is 128.
 
     image: uint8 (height, width, 3). box: (4,), x1 < x2 and y1 < y2, any part may lie outside.
-    Returns uint8 (height, width, 3) of the size asked for, which is ``out`` if that is given. ``first`` and ``rows``
-    limit what is made of it to some of its rows.
+    Returns uint8 (height, width, 3) of the size asked for from row ``first`` on; or ``out``, with as many of these rows
+    as it has. ``image`` may be only rows from ``top`` on of an image of ``image_height`` rows, if those are there that
+    `rows_read` tells.
     """
+
+def rows_read(source: int, height: int, first: int, end: int) -> tuple[int, int]:
+    """Rows [from, to) of an image of ``source`` rows that `resample` wants for rows [first, end) of the whole image
+    at ``height`` rows."""
 
 def snap(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Coordinates on the grid of 1/16 pixel that ``cut`` uses, of any shape. Returns float64 of that shape."""
@@ -100,13 +106,23 @@ def warp(
 class Crops:
     """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; `Network.judge` cuts them.
 
-    images, scales: as for ``cut``. places: boxes (n, 4) as for ``cut``, or maps (n, 2, 3) as for ``warp``.
+    images, scales: as for ``cut``; an image may be its (height, width) instead, and is then given row by row. places:
+    boxes (n, 4) as for ``cut``, or maps (n, 2, 3) as for ``warp``.
     """
 
     def __init__(
-        self, images: Sequence[npt.NDArray[np.uint8]], scales: npt.ArrayLike, places: npt.ArrayLike, size: int
+        self,
+        images: Sequence[npt.NDArray[np.uint8] | tuple[int, int]],
+        scales: npt.ArrayLike,
+        places: npt.ArrayLike,
+        size: int,
     ) -> None: ...
     def __len__(self) -> int: ...
+    @property
+    def reads(self) -> npt.NDArray[np.int64]:
+        """For each crop its image and the rows [from, to) that it may read of that, (n, 3)."""
+    def give(self, k: int, image: npt.NDArray[np.uint8], top: int) -> None:
+        """Rows from ``top`` on of image ``k``, in place of those given before. Not while crops are cut."""
     @property
     def size(self) -> int:
         """Side of the crops in pixels."""
@@ -151,11 +167,14 @@ class Network:
         workspace: Workspace | None = None,
         first: int = 0,
         rows: int | None = None,
+        top: int = 0,
+        height: int | None = None,
     ) -> npt.NDArray[np.float32]:
         """Windows of an image whose face logit minus background logit is at least ``threshold``.
 
         image: uint8 (height, width, 3). ``first`` and ``rows`` limit it to some rows of the grid; the results
-        of consecutive limits, joined, are those of the whole. Returns float32 (n, 1 + outputs), in order of
+        of consecutive limits, joined, are those of the whole. The image may be only rows from ``top`` on of one of
+        ``height`` rows, if all are there that these windows cover. Returns float32 (n, 1 + outputs), in order of
         row, then column: column, row, logit difference, then the outputs after the first two.
         """
 

@@ -69,6 +69,13 @@ class Detector:
         what `cascade.weights.load_detector` gave. None: the default set, or those of the engine that is given.
     device : where the torch engine computes, such as "cpu" (None) or "cuda".
 
+    Memory: beside the photo's own pixels a call takes at most 50 MB for levels of the pyramid that are kept. Where
+    there are more, as for photos beyond 23 megapixels at min_face 20, the largest are made and searched in bands, which
+    take some 20 MB, or 60 for the widest photos. Results are the same. To that come 6 MB for each thread, which the
+    Detector keeps for later calls, and less than 1 kB for each window that P-Net proposes. So a photo of 100 megapixels
+    with few faces adds about 60 MB on one thread, and one full of faces about 100. This is so for the native engine;
+    the torch engine keeps all levels.
+
     A Detector may be used from several threads at once and, with the native engine, after a fork. Raises
     ValueError or TypeError naming the setting that is wrong, and `cascade.weights.WeightsError` for weights that
     cannot be used.

@@ -18,7 +18,7 @@ SMALLEST_SHARE = 0.6
 class Pyramid:
     """``images[0]`` is the photo, then the levels; ``scales`` (n, 2) float64 are their pixels over the photo's.
 
-    The images are whatever the engine computes with: arrays, or tensors on a device.
+    The images are whatever the engine computes with: arrays, tensors on a device, or levels that are made in bands.
     """
 
     images: list[Any]
@@ -39,7 +39,12 @@ def build_pyramid(image: np.ndarray, sizes: list[tuple[int, int]], resize: Resiz
     images = [image]
     for width, height in sizes:
         images.append(resize(images[-1], width, height))
-    height, width = image.shape[:2]
+    return with_scales(images)
+
+
+def with_scales(images: list[Any]) -> Pyramid:
+    """The pyramid of a photo and its levels."""
+    height, width = images[0].shape[:2]
     return Pyramid(images, np.array([(i.shape[1] / width, i.shape[0] / height) for i in images]))
 
 

@@ -17,6 +17,13 @@ cdef extern from "cascade.h" nogil:
         const char *name
         size_t lanes
 
+    ctypedef struct cascade_image:
+        const uint8_t *pixels
+        size_t width
+        size_t height
+        size_t top
+        size_t rows
+
     ctypedef struct cascade_layer:
         int kind
         size_t in_channels
@@ -36,15 +43,21 @@ cdef extern from "cascade.h" nogil:
         size_t columns
         size_t outputs
 
+    ctypedef struct cascade_tile:
+        size_t top
+        size_t left
+        size_t rows
+        size_t columns
+
     const cascade_kernels *const *cascade_levels()
     int cascade_level_usable(const cascade_kernels *level)
     size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width,
                                       size_t height)
-    void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width,
-                          size_t image_height, const double *box, uint8_t *out, size_t width, size_t height,
-                          size_t first, size_t end, void *workspace)
-    void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t *map, uint8_t outside,
-                      uint8_t *out, size_t size)
+    void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end,
+                           size_t *origin, size_t *to)
+    void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double *box, uint8_t *out,
+                          size_t width, size_t height, size_t first, size_t end, void *workspace)
+    void cascade_warp(const cascade_image *image, const int64_t *map, uint8_t outside, uint8_t *out, size_t size)
     void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               float *packed)
     void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
@@ -57,11 +70,10 @@ cdef extern from "cascade.h" nogil:
     int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
                           size_t width, size_t height)
     size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count,
-                                   size_t rows, size_t lanes)
+                                   size_t rows, size_t columns, size_t lanes)
     const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid,
-                                   const cascade_layer *layers, size_t layer_count, const uint8_t *image,
-                                   size_t width, size_t height, size_t first, size_t rows, float *workspace,
-                                   size_t *pitch)
+                                   const cascade_layer *layers, size_t layer_count, const cascade_image *image,
+                                   const cascade_tile *tile, float *workspace, size_t *pitch)
     void cascade_calibrate(float *boxes, const float *offsets, size_t n, int square)
     void cascade_clip(float *boxes, size_t n, float width, float height)
     size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n,
@@ -80,6 +92,8 @@ cdef enum:
     MAX_CHANNELS = 1 << 14
     # crop boxes snap to 1/16 pixel, so that engines whose boxes differ in the last bits cut the same crops
     CROP_GRID = 16
+    # windows side by side that a network is slid over at once: their maps stay in the core's own cache
+    TILE_COLUMNS = 512
 
 
 def levels():
@@ -147,6 +161,27 @@ cdef check_image(image):
     return np.ascontiguousarray(image)
 
 
+cdef cascade_image band_of(image, top, height) except *:
+    """An array that is checked already, as rows from ``top`` on of an image of ``height`` rows (None: there are no
+    others)."""
+    cdef const uint8_t[:, :, ::1] pixels = image
+    cdef cascade_image band
+    band.pixels = &pixels[0, 0, 0]
+    band.rows, band.width = pixels.shape[0], pixels.shape[1]
+    band.top = whole("top", top, 0, MAX_SIDE)
+    band.height = band.top + band.rows if height is None else whole("height", height, 1, MAX_SIDE)
+    if band.top + band.rows > band.height:
+        raise ValueError(f"image: expected at most {band.height} rows with those above, got {band.top} + {band.rows}")
+    return band
+
+
+cdef int check_rows(const cascade_image *image, size_t first, size_t end) except -1:
+    """Refuses an image that lacks some of the rows [first, end)."""
+    if first < end and (first < image.top or end > image.top + image.rows):
+        raise ValueError(f"image: expected rows {first} to {end}, got {image.top} to {image.top + image.rows}")
+    return 0
+
+
 cdef describe(value):
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
@@ -194,7 +229,8 @@ cdef bint placeable(boxes):
     return bool(np.isfinite(boxes).all() and (np.abs(boxes) < MAX_SIDE).all() and (boxes[:, 2:] > boxes[:, :2]).all())
 
 
-def resample(image, box, width, height, Workspace workspace=None, level=None, out=None, first=0, rows=None):
+def resample(image, box, width, height, Workspace workspace=None, level=None, out=None, first=0, top=0,
+             image_height=None):
     """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels, or some rows of it into ``out``."""
     image = check_image(image)
     cdef size_t columns = whole("width", width, 1, MAX_SIDE), lines = whole("height", height, 1, MAX_SIDE)
@@ -204,168 +240,35 @@ def resample(image, box, width, height, Workspace workspace=None, level=None, ou
     cdef const double[::1] edges = corners
     workspace = workspace or Workspace()
     cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+    cdef size_t begin = whole("first", first, 0, lines)
     if out is None:
-        out = np.empty((lines, columns, 3), np.uint8)
-    elif check_image(out) is not out or out.shape != (lines, columns, 3) or not out.flags.writeable:
-        raise ValueError(f"out: expected a uint8 array ({lines}, {columns}, 3) to write to, got {describe(out)}")
-    cdef size_t begin = whole("first", first, 0, lines), end = lines
-    if rows is not None:
-        end = min(lines, begin + <size_t>whole("rows", rows, 0, MAX_SIDE))
-    cdef const uint8_t[:, :, ::1] source = image
+        out = np.empty((lines - begin, columns, 3), np.uint8)
+    elif check_image(out) is not out or out.shape[1] != columns or not out.flags.writeable:
+        raise ValueError(f"out: expected a uint8 array (rows, {columns}, 3) to write to, got {describe(out)}")
+    cdef size_t end = begin + <size_t>len(out)
+    if end > lines:
+        raise ValueError(f"out: expected at most {lines - begin} rows, got {len(out)}")
+    cdef cascade_image source = band_of(image, top, image_height)
+    cdef size_t origin, to
+    cascade_rows_read(edges[1], edges[3] - edges[1], source.height, lines, begin, end, &origin, &to)
+    check_rows(&source, origin, to)
     cdef uint8_t[:, :, ::1] target = out
     cdef void *memory = workspace.at_least(cascade_resample_workspace(
-        edges[2] - edges[0], edges[3] - edges[1], source.shape[1], columns, lines))
+        edges[2] - edges[0], edges[3] - edges[1], source.width, columns, lines))
     with nogil:
-        cascade_resample(kernels, &source[0, 0, 0], source.shape[1], source.shape[0], &edges[0], &target[0, 0, 0],
-                         columns, lines, begin, end, memory)
+        cascade_resample(kernels, &source, &edges[0], &target[0, 0, 0], columns, lines, begin, end, memory)
     return out
 
 
-def snap(boxes):
-    """Crop boxes on the grid of 1/16 pixel that ``cut`` uses."""
-    return np.floor(numbers(boxes, "boxes", np.float64) * CROP_GRID + 0.5) / CROP_GRID
+def rows_read(source, height, first, end):
+    """Rows [from, to) of an image of ``source`` rows that `resample` wants for rows [first, end) of ``height``."""
+    cdef size_t most = whole("height", height, 1, MAX_SIDE), last = whole("end", end, 1, most)
+    cdef size_t begin = whole("first", first, 0, last - 1), rows = whole("source", source, 1, MAX_SIDE), origin, to
+    cascade_rows_read(0.0, <double>rows, rows, most, begin, last, &origin, &to)
+    return origin, to
 
 
-cdef check_scales(scales):
-    scales = numbers(scales, "scales", np.float64)
-    if scales.ndim != 2 or scales.shape[1] != 2 or len(scales) == 0:
-        raise ValueError(f"scales: expected shape (levels, 2), got {scales.shape}")
-    if not (np.isfinite(scales).all() and (scales > 0).all()):
-        raise ValueError("scales: expected finite numbers above 0")
-    return scales
-
-
-def choose_levels(scales, boxes, size):
-    """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has."""
-    scales = check_scales(scales)
-    size = whole("size", size, 1, MAX_SIDE)
-    boxes = snap(check_boxes(boxes, "boxes", np.float64))
-    sides = (boxes[:, 2:] - boxes[:, :2])[:, None, :] * scales[None]
-    fits = sides.min(axis=2) >= size
-    fits[:, 0] = True
-    return fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
-
-
-cdef check_sources(images, scales):
-    if not isinstance(images, (list, tuple)) or len(images) == 0:
-        raise ValueError(f"images: expected a list of arrays, got {describe(images)}")
-    images, scales = [check_image(image) for image in images], check_scales(scales)
-    if len(scales) != len(images):
-        raise ValueError(f"scales: expected shape ({len(images)}, 2), got {scales.shape}")
-    return images, scales
-
-
-cdef maps_to_levels(matrices, scales, size_t side):
-    """For affine maps (n, 2, 3) from the photo to a crop: the level to take each from, and the map from the crop's
-    pixels to that level in fixed point (n, 2, 3), or ValueError where that leaves the range of the core."""
-    linear, shift = matrices[:, :, :2], matrices[:, :, 2]
-    a, b, c, d = linear[:, 0, 0], linear[:, 0, 1], linear[:, 1, 0], linear[:, 1, 1]
-    with np.errstate(all="ignore"):
-        determinant = a * d - b * c
-        fits = scales.min(axis=1)[None] >= np.sqrt(np.abs(determinant))[:, None]
-        fits[:, 0] = True
-        chosen = fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
-        back = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / determinant[:, None, None]
-        back = back * scales[chosen][:, :, None]
-        offset = 0.5 - shift
-        start = back[:, :, 0] * offset[:, :1] + back[:, :, 1] * offset[:, 1:]
-        maps = np.concatenate([back, start[:, :, None]], axis=2)
-        reach = np.abs(start) + (np.abs(back[:, :, 0]) + np.abs(back[:, :, 1])) * side
-    if not (reach < MAX_SIDE).all():
-        raise ValueError(f"matrices: expected maps of a crop to within {MAX_SIDE} pixels")
-    return chosen, np.rint(np.ldexp(maps, CASCADE_MAP_BITS)).astype(np.int64)
-
-
-cdef class Crops:
-    """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; cut when they are needed."""
-    cdef list images
-    cdef size_t[::1] widths
-    cdef size_t[::1] heights
-    cdef uintptr_t[::1] pixels
-    cdef const int64_t[::1] order
-    cdef const double[:, ::1] edges
-    cdef const int64_t[:, :, ::1] maps
-    cdef bint turned
-    cdef uint8_t outside
-    cdef size_t workspace
-    cdef readonly size_t size
-
-    def __cinit__(self, images, scales, places, size):
-        images, scales = check_sources(images, scales)
-        self.images = images
-        self.size = whole("size", size, 1, 4096)
-        self.widths = np.array([image.shape[1] for image in images], np.uintp)
-        self.heights = np.array([image.shape[0] for image in images], np.uintp)
-        self.pixels = np.array([image.ctypes.data for image in images], np.uintp)
-        self.turned = np.ndim(places) == 3
-        self.outside = CASCADE_OUTSIDE
-        self.workspace = 64
-        if self.turned:
-            self.place_maps(scales, places)
-        else:
-            self.place_boxes(scales, places)
-
-    cdef place_maps(self, scales, matrices):
-        matrices = numbers(matrices, "matrices", np.float64)
-        if matrices.shape[1:] != (2, 3):
-            raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
-        chosen, fixed = maps_to_levels(matrices, scales, self.size)
-        self.order = np.ascontiguousarray(chosen, np.int64)
-        self.maps = np.ascontiguousarray(fixed)
-
-    cdef place_boxes(self, scales, boxes):
-        boxes = check_boxes(boxes, "boxes", np.float64)
-        chosen = choose_levels(scales, boxes, self.size)
-        placed = np.ascontiguousarray(snap(boxes) * np.concatenate([scales, scales], axis=1)[chosen])
-        if not placeable(placed):
-            raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
-        self.order = np.ascontiguousarray(chosen, np.int64)
-        self.edges = placed
-        if len(placed):
-            self.workspace = cascade_resample_workspace(
-                (placed[:, 2] - placed[:, 0]).max(), (placed[:, 3] - placed[:, 1]).max(), max(self.widths), self.size,
-                self.size)
-
-    def __len__(self):
-        return self.order.shape[0]
-
-    cdef void cut(self, const cascade_kernels *kernels, size_t i, uint8_t *out, void *workspace) noexcept nogil:
-        cdef int64_t k = self.order[i]
-        if self.turned:
-            cascade_warp(<const uint8_t *>self.pixels[k], self.widths[k], self.heights[k], &self.maps[i, 0, 0],
-                         self.outside, out, self.size)
-        else:
-            cascade_resample(kernels, <const uint8_t *>self.pixels[k], self.widths[k], self.heights[k],
-                             &self.edges[i, 0], out, self.size, self.size, 0, self.size, workspace)
-
-    cdef all(self, Workspace workspace, level):
-        cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-        out = np.empty((len(self), self.size, self.size, 3), np.uint8)
-        if len(self) == 0:
-            return out
-        workspace = workspace or Workspace()
-        cdef void *memory = workspace.at_least(self.workspace)
-        cdef uint8_t[:, :, :, ::1] target = out
-        cdef size_t i
-        with nogil:
-            for i in range(<size_t>target.shape[0]):
-                self.cut(kernels, i, &target[i, 0, 0, 0], memory)
-        return out
-
-
-def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
-    """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
-    return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(workspace, level)
-
-
-def warp(images, scales, matrices, size, outside=CASCADE_OUTSIDE):
-    """Turned crops of ``size`` by ``size`` pixels, each from the smallest level that is fine enough."""
-    matrices = numbers(matrices, "matrices", np.float64)
-    if matrices.ndim != 3:
-        raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
-    crops = Crops(images, scales, matrices, size)
-    (<Crops>crops).outside = whole("outside", outside, 0, 255)
-    return (<Crops>crops).all(None, None)
+include "crops.pxi"
 
 
 cdef class Network:
@@ -500,6 +403,7 @@ cdef class Network:
         out = np.empty((n, self.outputs), np.float32)
         if n == 0:
             return out
+        crops.check(begin, n)
         workspace = workspace or Workspace()
         cdef size_t lanes = self.kernels.lanes, bytes = self.input_size * self.input_size * 3
         cdef size_t floats = cascade_crops_workspace(self.layers, self.layer_count, self.input_size, lanes)
@@ -536,16 +440,16 @@ cdef class Network:
             raise ValueError(f"layers: the receptive field is {grid.field} pixels, expected {self.input_size}")
         return 0
 
-    def slide(self, image, padding, threshold, Workspace workspace=None, first=0, rows=None):
+    def slide(self, image, padding, threshold, Workspace workspace=None, first=0, rows=None, top=0, height=None):
         """Windows of an image whose face logit minus background logit is at least ``threshold``.
 
         Returns float32 (n, 1 + outputs - 2 + 2): column, row, logit difference, then the outputs after the first two.
         ``first`` and ``rows`` limit it to some rows of the grid.
         """
         image = check_image(image)
-        cdef const uint8_t[:, :, ::1] pixels = image
+        cdef cascade_image source = band_of(image, top, height)
         cdef cascade_grid grid
-        self.plan(&grid, pixels.shape[1], pixels.shape[0], padding)
+        self.plan(&grid, source.width, source.height, padding)
         if self.outputs < 2:
             raise ValueError(f"layers: expected at least 2 outputs to tell faces by, got {self.outputs}")
         cdef size_t row = whole("first", first, 0, MAX_SIDE), end = grid.rows
@@ -553,20 +457,36 @@ cdef class Network:
             end = min(end, row + <size_t>whole("rows", rows, 0, MAX_SIDE))
         cdef float limit = real("threshold", threshold)
         found = []
-        if grid.columns == 0:
-            end = 0
+        if grid.columns == 0 or row >= end:
+            return np.empty((0, self.outputs + 1), np.float32)
+        cdef size_t above = row * grid.stride, below = (end - 1) * grid.stride + grid.field
+        check_rows(&source, above - min(above, grid.padding), min(below - min(below, grid.padding), source.height))
         workspace = workspace or Workspace()
         while row < end:
             count = min(end - row, strip_rows(&grid))
-            found.append(self.slide_strip(&grid, pixels, row, count, limit, workspace))
+            found.append(self.slide_strip(&grid, &source, row, count, limit, workspace))
             row += count
-        if not found:
-            return np.empty((0, self.outputs + 1), np.float32)
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    cdef slide_strip(self, cascade_grid *grid, const uint8_t[:, :, ::1] pixels, size_t first, size_t rows,
-                     float threshold, Workspace workspace):
-        cdef size_t floats = cascade_image_workspace(grid, self.layers, self.layer_count, rows, self.kernels.lanes)
+    cdef slide_strip(self, cascade_grid *grid, const cascade_image *image, size_t first, size_t rows, float threshold,
+                     Workspace workspace):
+        """Tile by tile from left to right, then in order."""
+        cdef cascade_tile tile
+        tile.top, tile.rows, tile.left = first, rows, 0
+        found = []
+        while tile.left < grid.columns:
+            tile.columns = min(tile_columns(grid), grid.columns - tile.left)
+            found.append(self.slide_tile(grid, image, &tile, threshold, workspace))
+            tile.left += tile.columns
+        if len(found) == 1:
+            return found[0]
+        joined = np.concatenate(found)
+        return joined[np.argsort(joined[:, 1], kind="stable")]
+
+    cdef slide_tile(self, const cascade_grid *grid, const cascade_image *image, const cascade_tile *tile,
+                    float threshold, Workspace workspace):
+        cdef size_t floats = cascade_image_workspace(grid, self.layers, self.layer_count, tile.rows, tile.columns,
+                                                     self.kernels.lanes)
         if floats == 0:
             raise ValueError("image: sizes overflow")
         cdef float *memory = <float *>workspace.at_least(floats * sizeof(float))
@@ -574,11 +494,10 @@ cdef class Network:
         cdef const float *line
         cdef size_t pitch = 0, x, y, k, n = 0, outputs = self.outputs
         with nogil:
-            out = cascade_image_run(self.kernels, grid, self.layers, self.layer_count, &pixels[0, 0, 0],
-                                    pixels.shape[1], pixels.shape[0], first, rows, memory, &pitch)
-            for y in range(rows):
+            out = cascade_image_run(self.kernels, grid, self.layers, self.layer_count, image, tile, memory, &pitch)
+            for y in range(tile.rows):
                 line = out + y * outputs * pitch
-                for x in range(grid.columns):
+                for x in range(tile.columns):
                     n += line[pitch + x] - line[x] >= threshold
         result = np.empty((n, outputs + 1), np.float32)
         if n == 0:
@@ -586,12 +505,12 @@ cdef class Network:
         cdef float[:, ::1] target = result
         n = 0
         with nogil:
-            for y in range(rows):
+            for y in range(tile.rows):
                 line = out + y * outputs * pitch
-                for x in range(grid.columns):
+                for x in range(tile.columns):
                     if line[pitch + x] - line[x] >= threshold:
-                        target[n, 0] = x
-                        target[n, 1] = first + y
+                        target[n, 0] = tile.left + x
+                        target[n, 1] = tile.top + y
                         target[n, 2] = line[pitch + x] - line[x]
                         for k in range(2, outputs):
                             target[n, k + 1] = line[k * pitch + x]
@@ -599,9 +518,15 @@ cdef class Network:
         return result
 
 
+cdef size_t tile_columns(const cascade_grid *grid) noexcept:
+    """Columns of a tile, all of a grid's tiles being about as wide."""
+    cdef size_t tiles = (grid.columns + TILE_COLUMNS - 1) // TILE_COLUMNS
+    return (grid.columns + tiles - 1) // tiles
+
+
 cdef size_t strip_rows(const cascade_grid *grid) noexcept:
-    """Rows of the grid that keep a strip's maps near the core's own cache, but not so few that overlap dominates."""
-    cdef size_t rows = 4096 // (grid.columns + 1)
+    """Rows of the grid that keep a tile's maps near the core's own cache, but not so few that overlap dominates."""
+    cdef size_t rows = 4096 // (tile_columns(grid) + 1)
     cdef size_t least = 4 * (grid.field // grid.stride + 1)
     return rows if rows > least else least
 

@@ -28,6 +28,16 @@
 /* What lies outside an image: the grey that normalises to (almost) zero. */
 #define CASCADE_OUTSIDE 128
 
+/* Rows [top, top + rows) of an image of width * height; `pixels` is the first of them. A level of a large image is never
+ * there as a whole. */
+typedef struct {
+    const uint8_t *pixels;
+    size_t width;
+    size_t height;
+    size_t top;
+    size_t rows;
+} cascade_image;
+
 /* ---- levels.c, kernels.c --------------------------------------------------------------------------------- */
 
 /* A strip of convolution: `vectors` vectors of `lanes` independent positions each. Tap k of vector v starts at
@@ -118,11 +128,14 @@ void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double ex
 
 /* Bytes of workspace to resample boxes of at most extent_x by extent_y pixels to width by height. */
 size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height);
+/* Rows [*from, *to) of an image of `source` rows that hold all that rows [first, end) of `height` see of [start, start +
+ * extent): at most a few more than they read. */
+void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end, size_t *from,
+                       size_t *to);
 /* Resamples box (x1, y1, x2, y2, any part may lie outside) of an image to width * height, vertical pass first. Only rows
- * [first, end) are made; `out` is the first row of the whole. */
-void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
-                      const double box[4], uint8_t *out, size_t width, size_t height, size_t first, size_t end,
-                      void *workspace);
+ * [first, end) are made, from row `out` on; the image has the rows that cascade_rows_read tells. */
+void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double box[4], uint8_t *out,
+                      size_t width, size_t height, size_t first, size_t end, void *workspace);
 
 /* ---- warp.c ---------------------------------------------------------------------------------------------- */
 
@@ -130,9 +143,9 @@ void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size
 #define CASCADE_MAP_BITS 32
 
 /* Crop pixel (column, row) shows the image at (map[0] * column + map[1] * row + map[2], map[3] * column + map[4] * row +
- * map[5]), coordinates that stay within +-2^20 pixels; the grey `outside` where that lies outside the image. */
-void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t outside,
-                  uint8_t *out, size_t size);
+ * map[5]), coordinates that stay within +-2^20 pixels; the grey `outside` where that lies outside the image. The image has
+ * the rows of all those that do not. */
+void cascade_warp(const cascade_image *image, const int64_t map[6], uint8_t outside, uint8_t *out, size_t size);
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
 
@@ -185,18 +198,26 @@ typedef struct {
     size_t outputs; /* channels of the last layer */
 } cascade_grid;
 
+/* Some of a grid's windows: `rows` from row `top` on, `columns` from column `left` on. */
+typedef struct {
+    size_t top;
+    size_t left;
+    size_t rows;
+    size_t columns;
+} cascade_tile;
+
 /* Fills the grid of an image of width * height; rows or columns are 0 if no window fits. Returns 0 if the layers
  * cannot be slid (a pool whose stride and kernel leave partial windows is fine, a shrinking to nothing is not). */
 int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
                       size_t width, size_t height);
-/* Floats of workspace to run `rows` rows of the grid; 0 if the sizes overflow. */
+/* Floats of workspace to run `rows` rows of so many columns of the grid; 0 if the sizes overflow. */
 size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count,
-                               size_t rows, size_t lanes);
-/* Runs rows [first, first + rows) of the grid. out is (rows, outputs, pitch) inside the workspace; its address is
- * returned and the row pitch in floats stored. */
+                               size_t rows, size_t columns, size_t lanes);
+/* Runs a tile of the grid. out is (rows, outputs, pitch) inside the workspace; its address is returned and the row pitch
+ * in floats stored. Rows that the image does not have are grey: it has those that the tile's windows cover. */
 const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_layer *layers,
-                               size_t layer_count, const uint8_t *image, size_t width, size_t height, size_t first,
-                               size_t rows, float *workspace, size_t *pitch);
+                               size_t layer_count, const cascade_image *image, const cascade_tile *tile,
+                               float *workspace, size_t *pitch);
 
 /* ---- graph_plan.c, network_graph.c ----------------------------------------------------------------------- */
 

@@ -47,11 +47,11 @@ int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t la
     return 1;
 }
 
-/* Row pitch, largest map and most taps for `rows` rows of the grid; 0 if the sizes overflow. */
+/* Row pitch, largest map and most taps for rows * columns of the grid; 0 if the sizes overflow. */
 static int measure(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t rows,
-                   size_t lanes, size_t *pitch, size_t *map, size_t *taps) {
+                   size_t columns, size_t lanes, size_t *pitch, size_t *map, size_t *taps) {
     size_t phases = 1, needed = rows;
-    *pitch = row_pitch(grid->columns + grid->field / grid->stride + 1, lanes);
+    *pitch = row_pitch(columns + grid->field / grid->stride + 1, lanes);
     *map = 0;
     *taps = 0;
     if (*pitch > SIZE_MAX / 64 || rows > SIZE_MAX / 64) {
@@ -82,9 +82,9 @@ static size_t tap_floats(size_t count) {
 }
 
 size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count,
-                               size_t rows, size_t lanes) {
+                               size_t rows, size_t columns, size_t lanes) {
     size_t pitch, map, taps;
-    if (!measure(grid, layers, layer_count, rows, lanes, &pitch, &map, &taps)) {
+    if (!measure(grid, layers, layer_count, rows, columns, lanes, &pitch, &map, &taps)) {
         return 0;
     }
     /* a strip's last vectors may read and write past its last row by less than two vectors */
@@ -109,7 +109,8 @@ static void split_row(const cascade_kernels *kernels, const uint8_t *row, size_t
                       size_t pitch, float *planes) {
     /* coarse columns [whole, end) have all their phases in the image */
     size_t whole = (padding + stride - 1) / stride, end = (padding + width) / stride;
-    int fast = row != NULL && stride * CASCADE_CHANNELS == CASCADE_SPLIT && whole < end && end <= pitch;
+    end = end > pitch ? pitch : end;
+    int fast = row != NULL && stride * CASCADE_CHANNELS == CASCADE_SPLIT && whole < end;
     for (size_t phase = 0; phase < stride; phase++) {
         /* coarse columns [from, to) of this phase lie in the image */
         size_t from = padding > phase ? (padding - phase + stride - 1) / stride : 0;
@@ -133,13 +134,16 @@ static void split_row(const cascade_kernels *kernels, const uint8_t *row, size_t
     }
 }
 
-/* Coarse rows [first, first + rows) of the image as phases. */
-static void split_image(const cascade_kernels *kernels, const cascade_grid *grid, const uint8_t *image, size_t width,
-                        size_t height, size_t first, size_t rows, size_t pitch, float *map) {
-    for (size_t y = first * grid->stride; y < (first + rows) * grid->stride; y++) {
-        int inside = y >= grid->padding && y < grid->padding + height;
-        const uint8_t *row = inside ? image + (y - grid->padding) * width * CASCADE_CHANNELS : NULL;
-        split_row(kernels, row, width, grid->padding, grid->stride, pitch, map);
+/* `rows` coarse rows from the tile's first on as phases, from its first column on. */
+static void split_image(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_image *image,
+                        const cascade_tile *tile, size_t rows, size_t pitch, float *map) {
+    /* the tile's left edge leaves grey columns before the image, or pixels of it out */
+    size_t left = tile->left * grid->stride, above = grid->padding + image->top;
+    size_t grey = grid->padding > left ? grid->padding - left : 0, out = left > grid->padding ? left - grid->padding : 0;
+    for (size_t y = tile->top * grid->stride; y < (tile->top + rows) * grid->stride; y++) {
+        int inside = y >= above && y < above + image->rows && out < image->width;
+        const uint8_t *row = inside ? image->pixels + ((y - above) * image->width + out) * CASCADE_CHANNELS : NULL;
+        split_row(kernels, row, image->width - out, grey, grid->stride, pitch, map);
         map += grid->stride * CASCADE_CHANNELS * pitch;
     }
 }
@@ -187,10 +191,10 @@ static void run_layer(const cascade_kernels *kernels, const cascade_layer *layer
 }
 
 const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_layer *layers,
-                               size_t layer_count, const uint8_t *image, size_t width, size_t height, size_t first,
-                               size_t rows, float *workspace, size_t *pitch) {
+                               size_t layer_count, const cascade_image *image, const cascade_tile *tile,
+                               float *workspace, size_t *pitch) {
     size_t map, tap_count, lanes = kernels->lanes, phases = grid->stride;
-    if (!measure(grid, layers, layer_count, rows, lanes, pitch, &map, &tap_count)) {
+    if (!measure(grid, layers, layer_count, tile->rows, tile->columns, lanes, pitch, &map, &tap_count)) {
         return NULL;
     }
     ptrdiff_t *taps = (ptrdiff_t *)workspace;
@@ -199,14 +203,14 @@ const float *cascade_image_run(const cascade_kernels *kernels, const cascade_gri
 
     /* rows and columns of the input and of every layer's output that the wanted ones need */
     size_t needed[64] = {0}, across[64] = {0}, turn = 0;
-    needed[layer_count] = rows;
-    across[layer_count] = grid->columns;
+    needed[layer_count] = tile->rows;
+    across[layer_count] = tile->columns;
     for (size_t i = layer_count, p = 1; i-- > 0;) {
         p *= layers[i].stride;
         needed[i] = needed_before(layers + i, p, needed[i + 1]);
         across[i] = needed_before(layers + i, p, across[i + 1]);
     }
-    split_image(kernels, grid, image, width, height, first, needed[0], *pitch, maps[0]);
+    split_image(kernels, grid, image, tile, needed[0], *pitch, maps[0]);
     for (size_t i = 0; i < layer_count; i++, turn ^= 1) {
         size_t vectors = (across[i + 1] + lanes - 1) / lanes;
         run_layer(kernels, layers + i, phases, needed[i + 1], vectors, *pitch, maps[turn], maps[turn ^ 1], taps);

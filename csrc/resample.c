@@ -122,32 +122,42 @@ size_t cascade_resample_workspace(double extent_x, double extent_y, size_t sourc
            align_up((row + cascade_axis_taps(extent_x, width)) * CASCADE_CHANNELS + 1);
 }
 
-void cascade_resample(const cascade_kernels *kernels, const uint8_t *image, size_t image_width, size_t image_height,
-                      const double box[4], uint8_t *out, size_t width, size_t height, size_t first, size_t end,
-                      void *workspace) {
+static size_t within(double row, size_t rows) {
+    return row <= 0.0 ? 0 : row >= (double)rows ? rows : (size_t)row;
+}
+
+void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end, size_t *from,
+                       size_t *to) {
+    double scale = extent / (double)height, support = scale > 1.0 ? scale : 1.0;
+    /* a pixel more on both sides than the filter reaches, whichever way the plan's sums are rounded */
+    *from = within(floor(start + ((double)first + 0.5) * scale - support - 1.5), source);
+    *to = within(ceil(start + ((double)end - 0.5) * scale + support + 1.5), source);
+}
+
+void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double box[4], uint8_t *out,
+                      size_t width, size_t height, size_t first, size_t end, void *workspace) {
     double extent_x = box[2] - box[0], extent_y = box[3] - box[1];
     size_t taps_x = cascade_axis_taps(extent_x, width), taps_y = cascade_axis_taps(extent_y, height);
     char *bytes = workspace;
     cascade_axis columns, rows;
-    cascade_axis_plan(&columns, bytes, box[0], extent_x, image_width, width, taps_x, 1);
+    cascade_axis_plan(&columns, bytes, box[0], extent_x, image->width, width, taps_x, 1);
     bytes += cascade_axis_bytes(width, taps_x);
-    cascade_axis_plan(&rows, bytes, box[1], extent_y, image_height, height, taps_y, 0);
+    cascade_axis_plan(&rows, bytes, box[1], extent_y, image->height, height, taps_y, 0);
     uint8_t *blended = (uint8_t *)(bytes + cascade_axis_bytes(height, taps_y));
 
-    size_t from, to, stride = image_width * CASCADE_CHANNELS;
+    size_t from, to, stride = image->width * CASCADE_CHANNELS;
     used_range(&columns, &from, &to);
     /* read beside the last pixels, with a weight of 0 or none */
     memset(blended + (to - from) * CASCADE_CHANNELS, 0, columns.most * CASCADE_CHANNELS + 1);
     for (size_t i = 0; i < width; i++) {
         columns.first[i] -= columns.count[i] ? (int32_t)from : 0;
     }
-    out += first * width * CASCADE_CHANNELS;
     for (size_t y = first; y < end; y++, out += width * CASCADE_CHANNELS) {
         if (rows.count[y] == 0) {
             memset(out, CASCADE_OUTSIDE, width * CASCADE_CHANNELS);
             continue;
         }
-        const uint8_t *source = image + (size_t)rows.first[y] * stride + from * CASCADE_CHANNELS;
+        const uint8_t *source = image->pixels + ((size_t)rows.first[y] - image->top) * stride + from * CASCADE_CHANNELS;
         kernels->blend_rows(source, stride, rows.weights + y * taps_y, (size_t)rows.count[y], blended,
                             (to - from) * CASCADE_CHANNELS);
         kernels->blend_columns(blended, columns.first, columns.weights, columns.most, out, width);

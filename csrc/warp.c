@@ -24,10 +24,11 @@ static int32_t neighbours(int64_t position, size_t size, size_t *first, size_t *
     return (int32_t)((centred >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
 }
 
-static void blend(const uint8_t *image, size_t width, size_t height, int64_t x, int64_t y, uint8_t *out) {
-    size_t left, right, top, bottom;
-    int32_t across = neighbours(x, width, &left, &right), down = neighbours(y, height, &top, &bottom);
-    const uint8_t *upper = image + top * width * CASCADE_CHANNELS, *lower = image + bottom * width * CASCADE_CHANNELS;
+static void blend(const cascade_image *image, int64_t x, int64_t y, uint8_t *out) {
+    size_t left, right, top, bottom, pitch = image->width * CASCADE_CHANNELS;
+    int32_t across = neighbours(x, image->width, &left, &right), down = neighbours(y, image->height, &top, &bottom);
+    const uint8_t *upper = image->pixels + (top - image->top) * pitch;
+    const uint8_t *lower = image->pixels + (bottom - image->top) * pitch;
     left *= CASCADE_CHANNELS;
     right *= CASCADE_CHANNELS;
     for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
@@ -38,9 +39,9 @@ static void blend(const uint8_t *image, size_t width, size_t height, int64_t x, 
 }
 
 /* Whether both neighbours of a place lie in the image along both axes, and a byte after the second can be read. */
-static int interior(size_t width, size_t height, int64_t x, int64_t y) {
+static int interior(const cascade_image *image, int64_t x, int64_t y) {
     int64_t column = (x - HALF) >> CASCADE_MAP_BITS, row = (y - HALF) >> CASCADE_MAP_BITS;
-    return column >= 0 && row >= 0 && column + 2 < (int64_t)width && row + 1 < (int64_t)height;
+    return column >= 0 && row >= 0 && column + 2 < (int64_t)image->width && row + 1 < (int64_t)image->height;
 }
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -54,11 +55,11 @@ static inline pixel load_pixel(const uint8_t *from) {
 }
 
 /* `blend` at an interior place, all channels of a pixel at once: the same bytes. */
-static inline void blend_interior(const uint8_t *image, size_t width, int64_t x, int64_t y, uint8_t *out) {
+static inline void blend_interior(const cascade_image *image, int64_t x, int64_t y, uint8_t *out) {
     x -= HALF;
     y -= HALF;
-    size_t pitch = width * CASCADE_CHANNELS;
-    const uint8_t *upper = image + (size_t)(y >> CASCADE_MAP_BITS) * pitch +
+    size_t pitch = image->width * CASCADE_CHANNELS;
+    const uint8_t *upper = image->pixels + ((size_t)(y >> CASCADE_MAP_BITS) - image->top) * pitch +
                            (size_t)(x >> CASCADE_MAP_BITS) * CASCADE_CHANNELS;
     int32_t across = (int32_t)((x >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
     int32_t down = (int32_t)((y >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
@@ -70,28 +71,27 @@ static inline void blend_interior(const uint8_t *image, size_t width, int64_t x,
     memcpy(out, &bytes, CASCADE_CHANNELS);
 }
 #else
-static void blend_interior(const uint8_t *image, size_t width, int64_t x, int64_t y, uint8_t *out) {
-    blend(image, width, SIZE_MAX, x, y, out);
+static void blend_interior(const cascade_image *image, int64_t x, int64_t y, uint8_t *out) {
+    blend(image, x, y, out);
 }
 #endif
 
-void cascade_warp(const uint8_t *image, size_t width, size_t height, const int64_t map[6], uint8_t outside,
-                  uint8_t *out, size_t size) {
-    int64_t right = (int64_t)width << CASCADE_MAP_BITS, bottom = (int64_t)height << CASCADE_MAP_BITS;
+void cascade_warp(const cascade_image *image, const int64_t map[6], uint8_t outside, uint8_t *out, size_t size) {
+    int64_t right = (int64_t)image->width << CASCADE_MAP_BITS, bottom = (int64_t)image->height << CASCADE_MAP_BITS;
     for (size_t row = 0; row < size; row++) {
         int64_t x = map[2] + map[1] * (int64_t)row, y = map[5] + map[4] * (int64_t)row;
         for (size_t column = 0; column < size;) {
             /* The way is straight: where both ends of a run are interior, all of it is. */
             size_t run = size - column < RUN ? size - column : RUN, end = column + run;
             int64_t steps = (int64_t)run - 1;
-            int inside = interior(width, height, x, y) && interior(width, height, x + steps * map[0], y + steps * map[3]);
+            int inside = interior(image, x, y) && interior(image, x + steps * map[0], y + steps * map[3]);
             for (; column < end; column++, x += map[0], y += map[3], out += CASCADE_CHANNELS) {
                 if (inside) {
-                    blend_interior(image, width, x, y, out);
+                    blend_interior(image, x, y, out);
                 } else if (x < 0 || x >= right || y < 0 || y >= bottom) {
                     out[0] = out[1] = out[2] = outside;
                 } else {
-                    blend(image, width, height, x, y, out);
+                    blend(image, x, y, out);
                 }
             }
         }

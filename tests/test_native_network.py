@@ -177,6 +177,28 @@ def test_strips_of_rows_joined_are_the_whole(family: str, level: str) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_slide_needs_no_more_rows_than_its_windows_cover(family: str, level: str) -> None:
+    native, image = named(family, "pnet", level)[1], noise(100, 40, 3)
+    rows, _, stride, field = native.grid(40, 100, 4)
+    for first in range(0, rows, 3):
+        last = min(first + 3, rows) - 1
+        top, bottom = max(0, first * stride - 4), min(100, last * stride - 4 + field)
+        found = native.slide(image[top:bottom], 4, -np.inf, None, first, 3, top, 100)
+        np.testing.assert_array_equal(found, native.slide(image, 4, -np.inf, None, first, 3))
+    for some in (slice(top + 1, bottom), slice(top, bottom - 1)):
+        with pytest.raises(ValueError, match=f"^image: expected rows {top} to {bottom}"):
+            native.slide(image[some], 4, -np.inf, None, first, 3, some.start, 100)
+
+
+def test_maps_of_a_long_row_need_no_more_memory_than_those_of_a_tile() -> None:
+    native, workspaces = named("default", "pnet", LEVELS[0])[1], [_native.Workspace() for _ in range(2)]
+    for width, workspace in zip((2_040, 60_000), workspaces, strict=True):
+        native.slide(np.zeros((30, width, 3), np.uint8), 5, np.inf, workspace)
+    assert workspaces[1].nbytes <= 1.1 * workspaces[0].nbytes
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_slide_gives_the_windows_that_reach_the_threshold(level: str) -> None:
     native = named("default", "pnet", level)[1]
     image = noise(80, 90, 3)

@@ -166,12 +166,37 @@ def test_bands_joined_are_the_whole(level: str) -> None:
     whole = _native.resample(image, (3, 5, 400, 410), 211, 173, level=level)
     joined = np.zeros_like(whole)
     for first in range(0, 173, 50):
-        made = _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, joined, first, 50)
-        assert made is joined
+        some = joined[first : first + 50]
+        assert _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, some, first) is some
     np.testing.assert_array_equal(joined, whole)
-    untouched = np.full_like(whole, 7)
-    _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, untouched, 20, 0)
-    assert (untouched == 7).all()
+    np.testing.assert_array_equal(
+        _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, None, 100), whole[100:]
+    )
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 79), st.integers(1, 80))
+@settings(max_examples=100)
+def test_rows_come_from_the_rows_that_they_read(source: int, height: int, first: int, count: int) -> None:
+    first = min(first, height - 1)
+    end = min(height, first + count)
+    image = noise(source, 9)
+    top, bottom = _native.rows_read(source, height, first, end)
+    assert 0 <= top < bottom <= source
+    some = np.empty((end - first, 7, 3), np.uint8)
+    _native.resample(image[top:bottom], (0, 0, 9, source), 7, height, None, None, some, first, top, source)
+    np.testing.assert_array_equal(some, _native.resample(image, (0, 0, 9, source), 7, height)[first:end])
+
+
+def test_rows_that_are_missing_are_named() -> None:
+    image, out = noise(50, 9), np.empty((5, 9, 3), np.uint8)
+    top, bottom = _native.rows_read(50, 25, 10, 15)
+    for some in (slice(top + 1, bottom), slice(top, bottom - 1)):
+        with pytest.raises(ValueError, match=f"^image: expected rows {top} to {bottom}"):
+            _native.resample(image[some], (0, 0, 9, 50), 9, 25, None, None, out, 10, some.start, 50)
+    with pytest.raises(ValueError, match=r"^image: expected at most 50 rows"):
+        _native.resample(image, (0, 0, 9, 50), 9, 25, None, None, out, 10, 1, 50)
+    with pytest.raises(ValueError, match=r"^out: expected at most 3 rows"):
+        _native.resample(image, (0, 0, 9, 50), 9, 25, None, None, out, 22)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +204,7 @@ def test_bands_joined_are_the_whole(level: str) -> None:
     [
         np.zeros((4, 5, 3), np.float32),
         np.zeros((5, 4, 3), np.uint8),
+        np.zeros((5, 5, 3), np.uint8),
         np.zeros((4, 10, 3), np.uint8)[:, ::2],
         np.frombuffer(bytes(60), np.uint8).reshape(4, 5, 3),
         "out",
@@ -269,3 +295,30 @@ def test_choose_levels_takes_the_smallest_that_is_large_enough() -> None:
     ]
     assert _native.choose_levels(scales, boxes, 24).tolist() == [1, 2, 1, 0, 0, 2]
     assert _native.choose_levels(scales, np.empty((0, 4)), 24).shape == (0,)
+
+
+def test_crops_from_the_rows_that_they_read_are_those_from_whole_images() -> None:
+    """Boxes and maps alike; what was not given is never read."""
+    weight = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)
+    layers = [{"kind": "conv", "stride": 1, "weight": weight, "bias": np.zeros(4), "slope": np.ones(4)}]
+    network, (images, scales), rng = _native.Network(layers, 8), pyramid(SIZES), np.random.default_rng(0)
+    boxes = rng.uniform(-30, 90, (40, 4))
+    boxes[:, 2:] = boxes[:, :2] + rng.uniform(1, 60, (40, 1))
+    maps = np.concatenate([rng.uniform(-1, 1, (40, 2, 2)), rng.uniform(-20, 20, (40, 2, 1))], axis=2)
+    for places in (boxes, maps):
+        whole = network.judge(_native.Crops(images, scales, places, 8))
+        parts = _native.Crops([image.shape[:2] for image in images], scales, places, 8)
+        with pytest.raises(ValueError, match=r"^image: expected rows"):
+            network.judge(parts)
+        for i, (k, top, bottom) in enumerate(parts.reads.tolist()):
+            assert 0 <= top < bottom <= len(images[k])
+            parts.give(k, images[k][top:bottom], top)
+            np.testing.assert_array_equal(network.judge(parts, None, i, 1)[0], whole[i])
+            if bottom - top > 1:
+                parts.give(k, images[k][top : bottom - 1], top)
+                with pytest.raises(ValueError, match=f"^image: expected rows {top} to {bottom}"):
+                    network.judge(parts, None, i, 1)
+    with pytest.raises(ValueError, match=r"^image: expected a width of 90"):
+        parts.give(0, images[1], 0)
+    with pytest.raises(ValueError, match=r"^k: expected 0 to 4"):
+        parts.give(5, images[1], 0)

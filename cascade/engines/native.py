@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from cascade import _native
 from cascade.architectures import Stage
+from cascade.engines.bands import KeptLevel, Level, in_bands, levels_in_bands, step_count, steps, whole
 from cascade.engines.workers import Workers
-from cascade.pyramid import Pyramid, build_pyramid
+from cascade.pyramid import Pyramid, build_pyramid, with_scales
 from cascade.weights import DetectorWeights
 
 # Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
 ROWS_PER_PIECE = 48
 CROPS_PER_PIECE = 64
+# The same for a band of a level, which has but a few such pieces.
+BAND_ROWS_PER_PIECE = 24
 # Pixels of a band of a pyramid level; a thread that makes fewer is not worth waking.
 SMALLEST_BAND = 16_384
 
 
 class NativeEngine:
-    """Runs a set of weights in C. Safe to share between threads; workspaces are lent to one call at a time."""
+    """Runs a set of weights in C. Safe to share between threads; workspaces are lent to one call at a time.
+
+    The larger levels of a large photo are made and searched in bands: see `cascade.engines.bands`.
+    """
 
     def __init__(self, weights: DetectorWeights, threads: int = 1, level: str | None = None) -> None:
         self.weights = weights
@@ -34,27 +41,46 @@ class NativeEngine:
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
-        return build_pyramid(image, sizes, self._resize)
+        levels = levels_in_bands(image, sizes, self._make_rows)
+        return with_scales([image, *levels]) if levels else build_pyramid(image, sizes, self._resize)
 
     def _resize(self, image: np.ndarray, width: int, height: int) -> np.ndarray:
-        """The image at another size, in bands for the threads if it is worth their while."""
-        whole, level = (0, 0, image.shape[1], image.shape[0]), np.empty((height, width, 3), np.uint8)
-        bands = self.threads if width * height >= SMALLEST_BAND * self.threads else 1
-        rows = -(-height // bands)
-
-        def band(first: int) -> None:
-            with self.workers.workspace() as workspace:
-                _native.resample(image, whole, width, height, workspace, self.level, level, first, rows)
-
-        self.workers.map(band, range(0, height, rows))
+        level = np.empty((height, width, 3), np.uint8)
+        self._make_rows(image, 0, image.shape[0], level.shape, level, 0)
         return level
+
+    def _make_rows(
+        self, image: np.ndarray, top: int, image_height: int, shape: tuple[int, ...], target: np.ndarray, first: int
+    ) -> None:
+        """See `cascade.engines.bands.Make`; in parts for the threads if it is worth their while."""
+        box, (height, width) = (0, 0, image.shape[1], image_height), shape[:2]
+        parts = self.threads if width * len(target) >= SMALLEST_BAND * self.threads else 1
+        rows = -(-len(target) // parts)
+
+        def part(start: int) -> None:
+            some = target[start : start + rows]
+            with self.workers.workspace() as workspace:
+                _native.resample(
+                    image, box, width, height, workspace, self.level, some, first + start, top, image_height
+                )
+
+        self.workers.map(part, range(0, len(target), rows))
 
     def slide(self, level: Any, threshold: float) -> np.ndarray:
         """See `cascade.engines.Engine.slide`."""
         return self.slide_all([level], threshold)[0]
 
     def slide_all(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
-        """See `cascade.engines.Engine.slide_all`: strips of all levels are one list of work, so no thread waits."""
+        """See `cascade.engines.Engine.slide_all`."""
+        bands = [level for level in levels if in_bands(level)]
+        rest = [level for level in levels if not in_bands(level)]
+        kept = next((level for level in rest if isinstance(level, KeptLevel)), None)
+        found = iter(self._slide_bands(bands, kept, threshold) if bands else [])
+        others = iter(self._slide_whole([whole(level) for level in rest], threshold))
+        return [next(found if in_bands(level) else others) for level in levels]
+
+    def _slide_whole(self, levels: list[np.ndarray], threshold: float) -> list[np.ndarray]:
+        """Strips of all levels are one list of work, so no thread waits."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
 
         def strip(place: tuple[int, int]) -> np.ndarray:
@@ -70,6 +96,31 @@ class NativeEngine:
             found[index].append(part)
         return [np.concatenate(parts) for parts in found]
 
+    def _slide_bands(self, levels: list[Level], after: KeptLevel | None, threshold: float) -> list[np.ndarray]:
+        """Down the photo, a band of each level at a time; ``after``, made of the last of them, is made on the way."""
+        network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
+
+        def strip(place: tuple[int, np.ndarray, int, int, int]) -> np.ndarray:
+            index, band, top, row, rows = place
+            with self.workers.workspace() as workspace:
+                return network.slide(band, padding, threshold, workspace, row, rows, top, levels[index].shape[0])
+
+        found: list[list[np.ndarray]] = [[np.empty((0, network.outputs + 1), np.float32)] for _ in levels]
+        for share, end in steps(levels, after):
+            strips: list[tuple[int, np.ndarray, int, int, int]] = []
+            for index in reversed(range(len(levels))):
+                height, width = levels[index].shape[:2]
+                rows, columns, stride, field = network.grid(width, height, padding)
+                first, last = round(rows * share), round(rows * end)
+                if columns and first < last:
+                    top = max(0, first * stride - padding)
+                    band = levels[index].rows(top, min(height, (last - 1) * stride - padding + field))
+                    pieces = range(first, last, BAND_ROWS_PER_PIECE)
+                    strips += [(index, band, top, row, min(BAND_ROWS_PER_PIECE, last - row)) for row in pieces]
+            for place, part in zip(strips, self.workers.map(strip, strips), strict=True):
+                found[place[0]].append(part)
+        return [np.concatenate(parts) for parts in found]
+
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge`."""
         return self._judge(stage, pyramid, boxes)
@@ -80,13 +131,40 @@ class NativeEngine:
 
     def _judge(self, stage: Stage, pyramid: Pyramid, places: np.ndarray) -> np.ndarray:
         network = self._networks[stage]
-        crops = _native.Crops(*crop_sources(pyramid), places, network.input_size)
+        images, scales = crop_sources(pyramid)
+        if any(in_bands(image) for image in images):
+            return self._judge_bands(network, images, scales, places, step_count(*pyramid.images[1].shape[:2]))
+        crops = _native.Crops([whole(image) for image in images], scales, places, network.input_size)
+        return self._judge_crops(network, crops, 0, len(crops))
 
-        def piece(first: int) -> np.ndarray:
+    def _judge_bands(
+        self, network: _native.Network, images: list[Any], scales: np.ndarray, places: np.ndarray, count: int
+    ) -> np.ndarray:
+        """Down the photo in ``count`` steps: the crops from bands, by step and level, then all others together."""
+        known = [image.shape[:2] if in_bands(image) else whole(image) for image in images]
+        bands, heights = np.array([in_bands(image) for image in images]), np.array([image.shape[0] for image in images])
+        level, first, _ = _native.Crops(known, scales, places, network.input_size).reads.T
+        step = np.where(bands[level], first * count // heights[level], count)
+        group = np.where(bands[level], step * len(images) - level, count * len(images))
+        order = np.argsort(group, kind="stable")
+        crops = _native.Crops(known, scales, places[order], network.input_size)
+        reads, found = crops.reads, np.empty((len(order), network.outputs), np.float32)
+        ends = [*(np.flatnonzero(np.diff(group[order])) + 1).tolist(), len(order)]
+        for begin, end in pairwise([0, *ends] if len(order) else []):
+            k, top, bottom = int(reads[begin, 0]), int(reads[begin:end, 1].min()), int(reads[begin:end, 2].max())
+            if bands[k]:
+                crops.give(k, images[k].rows(top, bottom), top)
+            found[order[begin:end]] = self._judge_crops(network, crops, begin, end)
+        return found
+
+    def _judge_crops(self, network: _native.Network, crops: _native.Crops, first: int, end: int) -> np.ndarray:
+        """Outputs on crops [first, end)."""
+
+        def piece(begin: int) -> np.ndarray:
             with self.workers.workspace() as workspace:
-                return network.judge(crops, workspace, first, CROPS_PER_PIECE)
+                return network.judge(crops, workspace, begin, min(CROPS_PER_PIECE, end - begin))
 
-        found = self.workers.map(piece, range(0, len(crops), CROPS_PER_PIECE))
+        found = self.workers.map(piece, range(first, end, CROPS_PER_PIECE))
         return np.concatenate(found) if found else np.empty((0, network.outputs), np.float32)
 
 

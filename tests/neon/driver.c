@@ -354,8 +354,10 @@ static uint8_t *resampled(const cascade_kernels *level, const uint8_t *image, si
                           const double box[4], size_t columns, size_t rows, size_t cut) {
     size_t bytes = cascade_resample_workspace(box[2] - box[0], box[3] - box[1], width, columns, rows);
     uint8_t *out = exactly(columns * rows * CASCADE_CHANNELS), *workspace = exactly((bytes + 15) / 16 * 16);
-    cascade_resample(level, image, width, height, box, out, columns, rows, cut, rows, workspace);
-    cascade_resample(level, image, width, height, box, out, columns, rows, 0, cut, workspace);
+    cascade_image whole = {image, width, height, 0, height};
+    uint8_t *lower = out + cut * columns * CASCADE_CHANNELS;
+    cascade_resample(level, &whole, box, lower, columns, rows, cut, rows, workspace);
+    cascade_resample(level, &whole, box, out, columns, rows, 0, cut, workspace);
     return out;
 }
 
@@ -403,8 +405,8 @@ static void try_turning(uint64_t *sum) {
             map[k] = (int64_t)chance((size_t)(2 * range)) - range;
         }
         uint8_t *out = exactly(size * size * CASCADE_CHANNELS);
-        cascade_warp(pixels(width * height * CASCADE_CHANNELS), width, height, map, CASCADE_OUTSIDE,
-                     out, size);
+        cascade_image image = {pixels(width * height * CASCADE_CHANNELS), width, height, 0, height};
+        cascade_warp(&image, map, CASCADE_OUTSIDE, out, size);
         add(sum, out, size * size * CASCADE_CHANNELS);
         done();
     }
@@ -480,17 +482,17 @@ static void try_crops(const network_shape *network, size_t count) {
     done();
 }
 
-/* Rows [first, first + rows) of the grid over an image, as (rows, outputs, columns). */
+/* A tile of the grid over an image, as (rows, outputs, columns). */
 static float *slid(const cascade_kernels *level, const cascade_grid *grid, const cascade_layer *layers, size_t count,
-                   const uint8_t *image, size_t width, size_t height, size_t first, size_t rows) {
-    size_t needed = cascade_image_workspace(grid, layers, count, rows, level->lanes), pitch = 0;
+                   const cascade_image *image, const cascade_tile *tile) {
+    size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "no workspace");
-    float *out = exactly(rows * grid->outputs * grid->columns * sizeof(float));
-    const float *map = cascade_image_run(level, grid, layers, count, image, width, height, first, rows,
+    float *out = exactly(tile->rows * grid->outputs * tile->columns * sizeof(float));
+    const float *map = cascade_image_run(level, grid, layers, count, image, tile,
                                          exactly((needed + 3) / 4 * 4 * sizeof(float)), &pitch);
-    CHECK(map != NULL && pitch >= grid->columns, "pitch %zu", pitch);
-    for (size_t line = 0; line < rows * grid->outputs; line++) {
-        memcpy(out + line * grid->columns, map + line * pitch, grid->columns * sizeof(float));
+    CHECK(map != NULL && pitch >= tile->columns, "pitch %zu", pitch);
+    for (size_t line = 0; line < tile->rows * grid->outputs; line++) {
+        memcpy(out + line * tile->columns, map + line * pitch, tile->columns * sizeof(float));
     }
     return out;
 }
@@ -502,11 +504,12 @@ static void try_slide(const network_shape *network, size_t width, size_t height)
     build(layers, network);
     CHECK(cascade_grid_plan(&grid, layers, network->count, network->padding, width, height), "no grid");
     if (grid.rows && grid.columns) {
-        uint8_t *image = pixels(width * height * CASCADE_CHANNELS);
-        size_t first = chance(grid.rows), rows = 1 + chance(grid.rows - first);
-        same_floats(slid(fast, &grid, layers, network->count, image, width, height, first, rows),
-                    slid(scalar, &grid, layers, network->count, image, width, height, first, rows),
-                    rows * grid.outputs * grid.columns);
+        cascade_image image = {pixels(width * height * CASCADE_CHANNELS), width, height, 0, height};
+        cascade_tile tile = {chance(grid.rows), chance(grid.columns), 1, 1};
+        tile.rows += chance(grid.rows - tile.top);
+        tile.columns += chance(grid.columns - tile.left);
+        same_floats(slid(fast, &grid, layers, network->count, &image, &tile),
+                    slid(scalar, &grid, layers, network->count, &image, &tile), tile.rows * grid.outputs * tile.columns);
     }
     done();
 }

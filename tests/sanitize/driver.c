@@ -102,6 +102,16 @@ static const cascade_kernels *scalar(void) {
     return *level;
 }
 
+/* ---- images ---------------------------------------------------------------------------------------------- */
+
+/* Rows [from, to) of an image, and nothing beside them. */
+static cascade_image band_of(const uint8_t *image, size_t width, size_t height, size_t from, size_t to) {
+    size_t rows = to > from ? to - from : 0;
+    uint8_t *band = exactly(rows * width * 3);
+    memcpy(band, image + from * width * 3, rows * width * 3);
+    return (cascade_image){band, width, height, from, rows};
+}
+
 /* ---- resampling ------------------------------------------------------------------------------------------ */
 
 /* `spare`: the workspace is that of larger boxes and wider images, as a batch of crops has it. */
@@ -110,9 +120,14 @@ static uint8_t *resampled(const cascade_kernels *level, const uint8_t *image, si
     void *workspace = exactly(cascade_resample_workspace((box[2] - box[0]) * (1 + spare), (box[3] - box[1]) * (1 + spare),
                                                          width + (size_t)(100 * spare), columns, rows));
     uint8_t *out = exactly(columns * rows * 3);
-    size_t cut = chance(rows + 1); /* in two bands, either of which may be empty */
-    cascade_resample(level, image, width, height, box, out, columns, rows, cut, rows, workspace);
-    cascade_resample(level, image, width, height, box, out, columns, rows, 0, cut, workspace);
+    size_t cuts[3] = {0, chance(rows + 1), rows}; /* in two bands, either of which may be empty */
+    for (size_t i = 0; i < 2; i++) {
+        size_t from, to, first = cuts[i], end = cuts[i + 1];
+        cascade_rows_read(box[1], box[3] - box[1], height, rows, first, end, &from, &to);
+        cascade_image seen = first < end ? band_of(image, width, height, from, to) : band_of(image, width, height, 0, 0);
+        cascade_resample(level, &seen, box, out + first * columns * 3, columns, rows, first, end, workspace);
+        free((void *)seen.pixels);
+    }
     free(workspace);
     return out;
 }
@@ -301,6 +316,19 @@ static void even_map(int64_t map[6], size_t width, size_t height) {
     }
 }
 
+/* The rows of an image that crop pixels inside it show. */
+static cascade_image shown_rows(const uint8_t *image, size_t width, size_t height, const int64_t map[6], size_t size) {
+    int64_t from = (int64_t)height, to = 0;
+    for (size_t i = 0; i < 4; i++) {
+        int64_t last = (int64_t)size - 1, y = map[5] + (i % 2 ? map[3] * last : 0) + (i / 2 ? map[4] * last : 0);
+        int64_t row = floor_divide(y - PIXEL / 2, PIXEL);
+        from = row < from ? row : from;
+        to = row + 2 > to ? row + 2 : to;
+    }
+    size_t first = nearest(from, height);
+    return band_of(image, width, height, first, to < (int64_t)height ? (size_t)to : height);
+}
+
 static void try_warp(void) {
     int64_t map[6];
     size_t width = 1 + chance(chance(4) ? 40 : 2), height = 1 + chance(chance(4) ? 40 : 2), size = 1 + chance(60);
@@ -311,7 +339,9 @@ static void try_warp(void) {
         even_map(map, width, height);
     }
     uint8_t outside = (uint8_t)chance(256);
-    cascade_warp(image, width, height, map, outside, out, size);
+    cascade_image seen = shown_rows(image, width, height, map, size);
+    cascade_warp(&seen, map, outside, out, size);
+    free((void *)seen.pixels);
     for (size_t i = 0; i < size * size * 3; i++) {
         int64_t column = (int64_t)(i / 3 % size), row = (int64_t)(i / 3 / size);
         int64_t x = map[0] * column + map[1] * row + map[2], y = map[3] * column + map[4] * row + map[5];
@@ -410,20 +440,48 @@ static void try_crops(const cascade_kernels *level, const network_shape *network
     demolish(layers, network->count);
 }
 
-/* Rows [first, first + rows) of the grid over an image, as (rows, outputs, columns). */
+/* A tile of the grid over an image, as (rows, outputs, columns), from the rows that its windows cover. */
 static float *slid(const cascade_kernels *level, const cascade_grid *grid, const cascade_layer *layers, size_t count,
-                   const uint8_t *image, size_t width, size_t height, size_t first, size_t rows) {
-    size_t needed = cascade_image_workspace(grid, layers, count, rows, level->lanes), pitch = 0;
+                   const uint8_t *image, size_t width, size_t height, const cascade_tile *tile) {
+    size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "%zu * %zu", width, height);
-    float *workspace = exactly(needed * sizeof(float));
-    float *out = exactly(rows * grid->outputs * grid->columns * sizeof(float));
-    const float *map = cascade_image_run(level, grid, layers, count, image, width, height, first, rows, workspace, &pitch);
-    CHECK(map != NULL && pitch >= grid->columns, "pitch %zu", pitch);
-    for (size_t line = 0; line < rows * grid->outputs; line++) {
-        memcpy(out + line * grid->columns, map + line * pitch, grid->columns * sizeof(float));
+    size_t lines = tile->rows * grid->outputs, above = tile->top * grid->stride;
+    size_t below = above + (tile->rows - 1) * grid->stride + grid->field;
+    above = above > grid->padding ? above - grid->padding : 0;
+    below = below > grid->padding ? below - grid->padding : 0;
+    below = below < height ? below : height;
+    cascade_image seen = band_of(image, width, height, above < below ? above : below, below);
+    float *workspace = exactly(needed * sizeof(float)), *out = exactly(lines * tile->columns * sizeof(float));
+    const float *map = cascade_image_run(level, grid, layers, count, &seen, tile, workspace, &pitch);
+    CHECK(map != NULL && pitch >= tile->columns, "pitch %zu", pitch);
+    for (size_t line = 0; line < lines; line++) {
+        memcpy(out + line * tile->columns, map + line * pitch, tile->columns * sizeof(float));
     }
     free(workspace);
+    free((void *)seen.pixels);
     return out;
+}
+
+/* A tile is that part of the whole to the bit, and as at the scalar level. */
+static void try_tile(const cascade_kernels *level, const cascade_grid *grid, const cascade_layer *layers,
+                     const network_shape *network, size_t width, size_t height) {
+    uint8_t *image = pixels(width * height * 3);
+    cascade_tile all = {0, 0, grid->rows, grid->columns}, tile = {chance(grid->rows), chance(grid->columns), 1, 1};
+    tile.rows += chance(grid->rows - tile.top);
+    tile.columns += chance(grid->columns - tile.left);
+    float *found = slid(level, grid, layers, network->count, image, width, height, &tile);
+    float *whole = slid(level, grid, layers, network->count, image, width, height, &all);
+    float *expected = slid(scalar(), grid, layers, network->count, image, width, height, &tile);
+    agree(found, expected, tile.rows * grid->outputs * tile.columns, network->name, level->name);
+    for (size_t line = 0; line < tile.rows * grid->outputs; line++) {
+        const float *part = whole + (tile.top * grid->outputs + line) * grid->columns + tile.left;
+        CHECK(!memcmp(found + line * tile.columns, part, tile.columns * sizeof(float)), "%s at %s: line %zu of a tile",
+              network->name, level->name, line);
+    }
+    free(image);
+    free(found);
+    free(whole);
+    free(expected);
 }
 
 static void try_slide(const cascade_kernels *level, const network_shape *network, size_t width, size_t height) {
@@ -433,14 +491,7 @@ static void try_slide(const cascade_kernels *level, const network_shape *network
     CHECK(cascade_grid_plan(&grid, layers, network->count, network->padding, width, height), "%s", network->name);
     CHECK(grid.field == network->size, "%s: field %zu", network->name, grid.field);
     if (grid.rows && grid.columns) {
-        uint8_t *image = pixels(width * height * 3);
-        size_t first = chance(grid.rows), rows = 1 + chance(grid.rows - first);
-        float *found = slid(level, &grid, layers, network->count, image, width, height, first, rows);
-        float *expected = slid(scalar(), &grid, layers, network->count, image, width, height, first, rows);
-        agree(found, expected, rows * grid.outputs * grid.columns, network->name, level->name);
-        free(image);
-        free(found);
-        free(expected);
+        try_tile(level, &grid, layers, network, width, height);
     }
     demolish(layers, network->count);
 }
@@ -502,8 +553,8 @@ static void try_overflow(void) {
     cascade_grid grid = {1, 1, 0, SIZE_MAX / 32, SIZE_MAX / 32, SIZE_MAX / 8};
     CHECK(cascade_crops_workspace(&layer, 1, SIZE_MAX / 4, 16) == 0, "crops");
     CHECK(cascade_crops_workspace(&layer, 1, 4, 16) == 0, "crops of many channels");
-    CHECK(cascade_image_workspace(&grid, &layer, 1, SIZE_MAX / 32, 16) == 0, "image");
-    CHECK(cascade_image_workspace(&grid, &layer, 1, 1, 16) == 0, "one row");
+    CHECK(cascade_image_workspace(&grid, &layer, 1, SIZE_MAX / 32, SIZE_MAX / 32, 16) == 0, "image");
+    CHECK(cascade_image_workspace(&grid, &layer, 1, 1, SIZE_MAX / 32, 16) == 0, "one row");
     cascade_node node = {.add = CASCADE_NO_MAP, .kernel = 1, .stride = 1, .channels = SIZE_MAX / 256};
     cascade_map maps[2];
     cascade_graph graph = {.size = 4, .node_count = 1, .nodes = &node, .maps = maps};

@@ -1,0 +1,210 @@
+# The crops of _native.pyx: where they lie in the levels of a pyramid, and cutting them.
+
+
+def snap(boxes):
+    """Crop boxes on the grid of 1/16 pixel that ``cut`` uses."""
+    return np.floor(numbers(boxes, "boxes", np.float64) * CROP_GRID + 0.5) / CROP_GRID
+
+
+cdef check_scales(scales):
+    scales = numbers(scales, "scales", np.float64)
+    if scales.ndim != 2 or scales.shape[1] != 2 or len(scales) == 0:
+        raise ValueError(f"scales: expected shape (levels, 2), got {scales.shape}")
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise ValueError("scales: expected finite numbers above 0")
+    return scales
+
+
+def choose_levels(scales, boxes, size):
+    """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has."""
+    scales = check_scales(scales)
+    size = whole("size", size, 1, MAX_SIDE)
+    boxes = snap(check_boxes(boxes, "boxes", np.float64))
+    sides = (boxes[:, 2:] - boxes[:, :2])[:, None, :] * scales[None]
+    fits = sides.min(axis=2) >= size
+    fits[:, 0] = True
+    return fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
+
+
+cdef check_sources(images, scales):
+    if not isinstance(images, (list, tuple)) or len(images) == 0:
+        raise ValueError(f"images: expected a list of arrays, got {describe(images)}")
+    images = [image if isinstance(image, tuple) else check_image(image) for image in images]
+    scales = check_scales(scales)
+    if len(scales) != len(images):
+        raise ValueError(f"scales: expected shape ({len(images)}, 2), got {scales.shape}")
+    return images, scales
+
+
+cdef maps_to_levels(matrices, scales, size_t side):
+    """For affine maps (n, 2, 3) from the photo to a crop: the level to take each from, and the map from the crop's
+    pixels to that level in fixed point (n, 2, 3), or ValueError where that leaves the range of the core."""
+    linear, shift = matrices[:, :, :2], matrices[:, :, 2]
+    a, b, c, d = linear[:, 0, 0], linear[:, 0, 1], linear[:, 1, 0], linear[:, 1, 1]
+    with np.errstate(all="ignore"):
+        determinant = a * d - b * c
+        fits = scales.min(axis=1)[None] >= np.sqrt(np.abs(determinant))[:, None]
+        fits[:, 0] = True
+        chosen = fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
+        back = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / determinant[:, None, None]
+        back = back * scales[chosen][:, :, None]
+        offset = 0.5 - shift
+        start = back[:, :, 0] * offset[:, :1] + back[:, :, 1] * offset[:, 1:]
+        maps = np.concatenate([back, start[:, :, None]], axis=2)
+        reach = np.abs(start) + (np.abs(back[:, :, 0]) + np.abs(back[:, :, 1])) * side
+    if not (reach < MAX_SIDE).all():
+        raise ValueError(f"matrices: expected maps of a crop to within {MAX_SIDE} pixels")
+    return chosen, np.rint(np.ldexp(maps, CASCADE_MAP_BITS)).astype(np.int64)
+
+
+cdef class Crops:
+    """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; cut when they are needed."""
+    cdef list images
+    cdef cascade_image *levels
+    cdef const int64_t[::1] order
+    cdef const double[:, ::1] edges
+    cdef const int64_t[:, :, ::1] maps
+    cdef const int64_t[:, ::1] rows
+    cdef bint turned
+    cdef bint partial
+    cdef uint8_t outside
+    cdef size_t workspace
+    cdef readonly size_t size
+
+    def __cinit__(self, images, scales, places, size):
+        images, scales = check_sources(images, scales)
+        self.images = images
+        self.size = whole("size", size, 1, 4096)
+        self.levels = <cascade_image *>calloc(len(images), sizeof(cascade_image))
+        if self.levels == NULL:
+            raise MemoryError("no memory for crops")
+        self.partial = False
+        for k, image in enumerate(images):
+            if isinstance(image, tuple):
+                self.partial = True
+                height, width = image
+                self.levels[k].height, self.levels[k].width = whole("images: a height", height, 1, MAX_SIDE), whole(
+                    "images: a width", width, 1, MAX_SIDE)
+            else:
+                self.levels[k] = band_of(image, 0, None)
+        self.turned = np.ndim(places) == 3
+        self.outside = CASCADE_OUTSIDE
+        self.workspace = 64
+        if self.turned:
+            self.place_maps(scales, places)
+        else:
+            self.place_boxes(scales, places)
+        if self.partial:
+            self.rows = self.rows_read()
+
+    def __dealloc__(self):
+        free(self.levels)
+
+    cdef place_maps(self, scales, matrices):
+        matrices = numbers(matrices, "matrices", np.float64)
+        if matrices.shape[1:] != (2, 3):
+            raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
+        chosen, fixed = maps_to_levels(matrices, scales, self.size)
+        self.order = np.ascontiguousarray(chosen, np.int64)
+        self.maps = np.ascontiguousarray(fixed)
+
+    cdef place_boxes(self, scales, boxes):
+        boxes = check_boxes(boxes, "boxes", np.float64)
+        chosen = choose_levels(scales, boxes, self.size)
+        placed = np.ascontiguousarray(snap(boxes) * np.concatenate([scales, scales], axis=1)[chosen])
+        if not placeable(placed):
+            raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
+        self.order = np.ascontiguousarray(chosen, np.int64)
+        self.edges = placed
+        if len(placed):
+            self.workspace = cascade_resample_workspace(
+                (placed[:, 2] - placed[:, 0]).max(), (placed[:, 3] - placed[:, 1]).max(), self.widest(), self.size,
+                self.size)
+
+    cdef size_t widest(self):
+        return max(image[1] if isinstance(image, tuple) else image.shape[1] for image in self.images)
+
+    cdef rows_read(self):
+        """Rows [from, to) of its level that each crop reads, (n, 2), always one or more."""
+        cdef int64_t[:, ::1] found = np.empty((len(self), 2), np.int64)
+        cdef size_t i, origin, to, height
+        cdef int64_t reach, low, high, row
+        for i in range(<size_t>found.shape[0]):
+            height = self.levels[self.order[i]].height
+            if self.turned:
+                reach = <int64_t>self.size - 1
+                low = high = self.maps[i, 1, 2]
+                for row in (self.maps[i, 1, 0] * reach, self.maps[i, 1, 1] * reach):
+                    low, high = low + min(row, 0), high + max(row, 0)
+                # the two rows about a place: pixel 0 has its centre at a half
+                low, high = (low >> CASCADE_MAP_BITS) - 1, (high >> CASCADE_MAP_BITS) + 2
+                origin, to = <size_t>max(low, 0), <size_t>max(high, 0)
+            else:
+                cascade_rows_read(self.edges[i, 1], self.edges[i, 3] - self.edges[i, 1], height, self.size, 0, self.size,
+                                  &origin, &to)
+            found[i, 0] = min(origin, height - 1)
+            found[i, 1] = max(min(to, height), <size_t>found[i, 0] + 1)
+        return found
+
+    @property
+    def reads(self):
+        """For each crop its level and the rows [from, to) that it reads of that, (n, 3)."""
+        return np.column_stack([self.order, self.rows_read()])
+
+    def give(self, k, image, top):
+        """Rows from ``top`` on of image ``k``, in place of those that it had."""
+        index = whole("k", k, 0, len(self.images) - 1)
+        image = check_image(image)
+        cdef cascade_image band = band_of(image, top, self.levels[<size_t>index].height)
+        if band.width != self.levels[<size_t>index].width:
+            raise ValueError(f"image: expected a width of {self.levels[<size_t>index].width}, got {describe(image)}")
+        self.images[index], self.levels[<size_t>index] = image, band
+
+    cdef int check(self, size_t first, size_t count) except -1:
+        """Refuses to cut crops of which some rows were not given."""
+        cdef size_t i
+        if self.partial:
+            for i in range(first, first + count):
+                check_rows(&self.levels[self.order[i]], self.rows[i, 0], self.rows[i, 1])
+        return 0
+
+    def __len__(self):
+        return self.order.shape[0]
+
+    cdef void cut(self, const cascade_kernels *kernels, size_t i, uint8_t *out, void *workspace) noexcept nogil:
+        cdef int64_t k = self.order[i]
+        if self.turned:
+            cascade_warp(&self.levels[k], &self.maps[i, 0, 0], self.outside, out, self.size)
+        else:
+            cascade_resample(kernels, &self.levels[k], &self.edges[i, 0], out, self.size, self.size, 0, self.size,
+                             workspace)
+
+    cdef all(self, Workspace workspace, level):
+        cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+        out = np.empty((len(self), self.size, self.size, 3), np.uint8)
+        if len(self) == 0:
+            return out
+        self.check(0, len(self))
+        workspace = workspace or Workspace()
+        cdef void *memory = workspace.at_least(self.workspace)
+        cdef uint8_t[:, :, :, ::1] target = out
+        cdef size_t i
+        with nogil:
+            for i in range(<size_t>target.shape[0]):
+                self.cut(kernels, i, &target[i, 0, 0, 0], memory)
+        return out
+
+
+def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
+    """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
+    return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(workspace, level)
+
+
+def warp(images, scales, matrices, size, outside=CASCADE_OUTSIDE):
+    """Turned crops of ``size`` by ``size`` pixels, each from the smallest level that is fine enough."""
+    matrices = numbers(matrices, "matrices", np.float64)
+    if matrices.ndim != 3:
+        raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
+    crops = Crops(images, scales, matrices, size)
+    (<Crops>crops).outside = whole("outside", outside, 0, 255)
+    return (<Crops>crops).all(None, None)
