@@ -214,4 +214,30 @@ DEFAULT = {
     "lnet": Architecture("default", "lnet", 56, 56, _DEEPEST),
 }
 
-ARCHITECTURES: dict[str, dict[str, Architecture]] = {"default": DEFAULT, "paper": PAPER}
+_DEEPEST_SMALL = (
+    _conv(16, 3, 2),
+    _conv(24, 3, 2),
+    _conv(40, 3),
+    _conv(40, 3, 2),
+    _conv(80, 3),
+    _conv(128, 3),
+    _heads(),
+)
+
+# The default set with fewer channels, for slow processors: about half of the multiply-adds of every stage.
+SMALL = {
+    "pnet": Architecture(
+        "small", "pnet", 23, 12, (_conv(8, 3, 2), _conv(16, 3, 2), _conv(24, 3), _conv(24, 3), _heads())
+    ),
+    "rnet": Architecture(
+        "small",
+        "rnet",
+        32,
+        18,
+        (_conv(8, 3, 2), _conv(24, 3, 2), _conv(32, 3), _conv(48, 3), _conv(64, 3), _heads()),
+    ),
+    "onet": Architecture("small", "onet", 56, 32, _DEEPEST_SMALL),
+    "lnet": Architecture("small", "lnet", 56, 56, _DEEPEST_SMALL),
+}
+
+ARCHITECTURES: dict[str, dict[str, Architecture]] = {"default": DEFAULT, "small": SMALL, "paper": PAPER}

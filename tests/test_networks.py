@@ -150,6 +150,17 @@ def test_the_papers_multiply_adds_are_known() -> None:
     assert paper["onet"].multiply_adds() == pytest.approx(12.9e6, rel=0.02)
 
 
+def test_the_small_networks_have_half_the_work_of_the_default_ones() -> None:
+    default, small = ARCHITECTURES["default"], ARCHITECTURES["small"]
+    assert list(small) == list(default)
+    for stage, architecture in small.items():
+        other = default[stage]
+        for name in ("stage", "input_size", "window", "stride", "context", "outputs"):
+            assert getattr(architecture, name) == getattr(other, name)
+        assert 0.45 < architecture.multiply_adds() / other.multiply_adds() < 0.6
+        assert all(layer.channels % 8 == 0 for layer in architecture.layers)
+
+
 def test_random_weights_repeat_themselves() -> None:
     one, other = (export_tensors(random_network(ARCHITECTURES["default"]["pnet"], 3)) for _ in range(2))
     assert all(np.array_equal(one[name], other[name]) for name in one)

@@ -23,7 +23,7 @@ from train.chain import Chain
 from train.curves import plot_losses
 from train.experiments.command import add_experiment
 from train.export import export
-from train.loop import TrainingError, check_resumable, train
+from train.loop import TrainingError, check_resumable, chosen_device, train
 from train.packed import load_samples
 from train.presets import DEFAULT, StagePreset, paper
 from train.recognition.command import add_recognition
@@ -131,6 +131,7 @@ def _add_training(to: argparse.ArgumentParser) -> None:
     to.add_argument("--task-weights", type=float, nargs=3, metavar=("FACE", "BOX", "LANDMARK"), help="α of the tasks")
     to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
     to.add_argument("--seed", type=int)
+    to.add_argument("--device", choices=("cpu", "cuda"), help="where it learns (default: on a GPU if there is one)")
 
 
 def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -146,8 +147,8 @@ def _sources(arguments: argparse.Namespace) -> tuple[Source, ...]:
 
 def run_cascade(arguments: argparse.Namespace, command: str) -> None:
     """python -m train cascade"""
-    sources = _sources(arguments)
-    chain = Chain(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit)
+    sources, device = _sources(arguments), chosen_device(arguments.device)
+    chain = Chain(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit, device)
     family = "paper" if arguments.preset == "paper" else arguments.family or "default"
     for number, stage in enumerate(stage for stage in TRAINED if stage in ARCHITECTURES[family]):
         if stage == LANDMARK_STAGE and arguments.landmarks is False:
@@ -173,10 +174,11 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
 
 def run_samples(arguments: argparse.Namespace, command: str) -> None:
     """python -m train samples"""
-    preset = DEFAULT[arguments.stage] if arguments.family == "default" else paper(arguments.stage, 0)
+    preset = paper(arguments.stage, 0) if arguments.family == "paper" else DEFAULT[arguments.stage]
     settings = preset.samples
     settings = replace(
         settings,
+        family=arguments.family,
         passes=arguments.passes or settings.passes,
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )
@@ -187,13 +189,13 @@ def run_samples(arguments: argparse.Namespace, command: str) -> None:
 
 def run_stage(arguments: argparse.Namespace, command: str) -> None:
     """python -m train pnet|rnet|onet"""
-    samples = load_samples(arguments.samples)
+    samples, device = load_samples(arguments.samples), chosen_device(arguments.device)
     stage = arguments.stage
     base = paper(stage, len(samples)).training if arguments.preset == "paper" else DEFAULT[stage].training
     settings: TrainSettings = with_changes(base, _changes(arguments))
     check_resumable(settings, arguments.out)
     save_settings(settings, arguments.out, samples=samples.meta, command=command)
-    network = train(settings, samples, arguments.out)
+    network = train(settings, samples, arguments.out, device=device)
     plot_losses(arguments.out / "metrics.jsonl", arguments.out / "losses.png")
     data = str(samples.meta.get("data", arguments.samples))
     sha256 = export(network, settings, samples, arguments.out, command, data)

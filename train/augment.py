@@ -1,13 +1,20 @@
 """Augmentation of a batch of crops, on the fly: shift, zoom, mirror, light, colour, blur, noise and occlusion.
 
 Targets move with the pixels. All of it is vectorised over the batch, or over the quarters of a batch, because on two
-cores the networks are small enough for a careless augmentation to cost more than the training itself.
+cores the networks are small enough for a careless augmentation to cost more than the training itself. On a GPU, where
+waiting for an answer costs more than the work, nothing depends on what the numbers are. The generator is on the device
+of the crops.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional as F
+
+# What picks some crops out of a batch.
+Rows = torch.Tensor | slice
 
 # Mirroring swaps the eyes and the mouth corners: left and right are as seen in the image.
 MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
@@ -19,31 +26,81 @@ OCCLUDED, OCCLUDER = 0.2, (0.1, 0.35)
 def crop_randomly(
     crops: torch.Tensor, targets: torch.Tensor, size: int, window: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Crops (n, 3, size, size) out of (n, side, side, 3) uint8 with a margin, each shifted, each quarter zoomed.
+    """Crops (n, 3, size, size) out of (n, side, side, 3) uint8 with a margin, each shifted and zoomed.
 
-    ``window`` is the side in pixels of the judged window in a crop of ``size``; targets are in its units.
+    ``window`` is the side in pixels of the judged window in a crop of ``size``; targets are in its units. On the CPU
+    the crops of each quarter are zoomed alike, which is faster; on a GPU each has a zoom of its own.
     """
-    margin = (crops.shape[1] - size) // 2
+    cut_some, pieces = (_cut_alike, 4) if crops.device.type == "cpu" else (_cut_each, 1)
     parts, moved = [], []
-    for some, goals in zip(crops.chunk(4), targets.chunk(4), strict=True):
-        zoom = int(torch.randint(-margin, margin + 1, (1,), generator=generator)) if margin else 0
-        taken = size + zoom
-        room = some.shape[1] - taken
-        x, y = torch.randint(0, room + 1, (2, len(some)), generator=generator)
-        corners = zip(some, x.tolist(), y.tolist(), strict=True)
-        cut = torch.stack([crop[top : top + taken, left : left + taken] for crop, left, top in corners])
-        cut = cut.permute(0, 3, 1, 2)
-        if zoom:  # whole levels of grey, as in the crops that detection cuts, and eight times faster than floats
-            cut = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
+    for some, goals in zip(crops.chunk(pieces), targets.chunk(pieces), strict=True):
+        cut, corners, taken = cut_some(some, size, generator)
         scale = taken / size  # stored pixels for one pixel of the result
         # the window's corner in stored pixels, before and after
         before = (crops.shape[1] - window) / 2
-        after = torch.stack([x, y], dim=1) + (taken - window * scale) / 2
+        after = corners + (taken - window * scale) / 2
         points = goals.reshape(-1, 7, 2)
-        points = (points * window + before - after[:, None]) / (window * scale)
-        parts.append(cut.float())
+        points = (points * window + before - after) / (window * scale)
+        parts.append(cut)
         moved.append(points.reshape(-1, 14))
     return torch.cat(parts), torch.cat(moved)
+
+
+def _cut_alike(crops: torch.Tensor, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Squares of one side, each from a place of its own: cuts (n, 3, size, size), corners (n, 1, 2), the side."""
+    margin = (crops.shape[1] - size) // 2
+    zoom = int(torch.randint(-margin, margin + 1, (1,), generator=generator)) if margin else 0
+    taken = size + zoom
+    room = crops.shape[1] - taken
+    corners = torch.randint(0, room + 1, (2, len(crops)), generator=generator).T[:, None]
+    return cut_slices(crops, corners, taken, size), corners, taken
+
+
+def _cut_each(
+    crops: torch.Tensor, size: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Squares, each of a side and from a place of its own: cuts, corners (n, 1, 2) and sides (n, 1, 1)."""
+    count, side = crops.shape[:2]
+    margin, device = (side - size) // 2, generator.device
+    taken = size + torch.randint(-margin, margin + 1, (count, 1, 1), generator=generator, device=device)
+    # the range differs from crop to crop, and is so much smaller than 2^30 that all of it is as good as equally likely
+    corners = torch.randint(0, 1 << 30, (count, 1, 2), generator=generator, device=device) % (side - taken + 1)
+    return cut_weighted(crops, corners, taken, size), corners, taken
+
+
+def cut_slices(crops: torch.Tensor, corners: torch.Tensor, taken: int, size: int) -> torch.Tensor:
+    """Cuts (n, 3, size, size) of squares of ``taken`` pixels with their upper left corners at ``corners`` (n, 1, 2)."""
+    places = zip(crops, *corners[:, 0].T.tolist(), strict=True)
+    cut = torch.stack([crop[top : top + taken, left : left + taken] for crop, left, top in places])
+    cut = cut.permute(0, 3, 1, 2)
+    if taken != size:  # whole levels of grey, as in the crops that detection cuts, and eight times faster than floats
+        cut = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
+    return cut.float()
+
+
+def cut_weighted(crops: torch.Tensor, corners: torch.Tensor, taken: torch.Tensor, size: int) -> torch.Tensor:
+    """The same cuts, but for rounding, with sides ``taken`` (n, 1, 1): products with the weights of the pixels.
+
+    A few products for the whole batch, where slices would start kernels for each crop and wait for every number.
+    """
+    count, side = crops.shape[:2]
+    columns, rows = (_weights(corners[:, :, axis, None], taken, size, side) for axis in (0, 1))
+    cut = (rows @ crops.float().reshape(count, side, side * 3)).reshape(count, size, side, 3)
+    cut = cut.permute(0, 3, 1, 2).reshape(count, 3 * size, side) @ columns.mT
+    return cut.reshape(count, 3, size, size).round_()
+
+
+def _weights(first: torch.Tensor, taken: torch.Tensor, size: int, side: int) -> torch.Tensor:
+    """Weights (n, size, side) of the stored pixels in each pixel of a cut along one axis: triangles, as antialiasing.
+
+    The cut takes the ``taken`` pixels (n, 1, 1) from ``first`` (n, 1, 1) on.
+    """
+    scale = taken / size
+    centres = first + scale * (torch.arange(size, device=taken.device) + 0.5)[:, None]
+    places = torch.arange(side, device=taken.device) + 0.5
+    weights = (1 - (places - centres).abs() / scale.clamp(min=1)).clamp_(min=0)
+    weights = weights * ((places > first) & (places < first + taken))
+    return weights / weights.sum(2, keepdim=True)
 
 
 def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,45 +108,60 @@ def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> t
     crops = torch.where(which[:, None, None, None], crops.flip(3), crops)
     x1, y1, x2, y2 = targets[:, :4].unbind(1)
     boxes = torch.stack([1 - x2, y1, 1 - x1, y2], dim=1)
-    marks = targets[:, 4:].reshape(-1, 5, 2)[:, MIRRORED_LANDMARKS]
+    before = targets[:, 4:].reshape(-1, 5, 2)
+    marks = torch.stack([before[:, number] for number in MIRRORED_LANDMARKS], dim=1)
     marks = torch.stack([1 - marks[..., 0], marks[..., 1]], dim=2).reshape(-1, 10)
     return crops, torch.where(which[:, None], torch.cat([boxes, marks], dim=1), targets)
 
 
 def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Random brightness, contrast and channel gains, and for some gray, a tint, blur or noise; 0..255 floats."""
-    n = len(crops)
+    n, device = len(crops), generator.device
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
-        return low + (high - low) * torch.rand((n, *shape, 1, 1), generator=generator)
+        return low + (high - low) * torch.rand((n, *shape, 1, 1), generator=generator, device=device)
+
+    def chosen(share: float) -> torch.Tensor:
+        return torch.rand(n, generator=generator, device=device) < share
+
+    def tinted(some: torch.Tensor, rows: Rows) -> torch.Tensor:
+        return some.mean(dim=1, keepdim=True) * uniform(0.4, 1.3, 3)[rows]
+
+    def noisy(some: torch.Tensor, _: Rows) -> torch.Tensor:
+        return some + torch.randn(some.shape, generator=generator, device=device) * 8
 
     gains = uniform(0.6, 1.4, 1) * uniform(0.85, 1.15, 3)
     means = crops.mean(dim=(2, 3), keepdim=True)
     crops = torch.addcmul(means * (uniform(0.5, 1.4, 1) - gains), crops, gains)
-    gray = torch.rand(n, generator=generator) < 0.1
-    if gray.any():
-        crops[gray] = crops[gray].mean(dim=1, keepdim=True)
-    tinted = torch.rand(n, generator=generator) < 0.06  # stage light, old prints: one colour over everything
-    if tinted.any():
-        crops[tinted] = crops[tinted].mean(dim=1, keepdim=True) * uniform(0.4, 1.3, 3)[tinted]
-    blurred = torch.rand(n, generator=generator) < 0.15
-    if blurred.any():
-        crops[blurred] = F.avg_pool2d(crops[blurred], 3, 1, 1, count_include_pad=False)
-    noisy = torch.rand(n, generator=generator) < 0.15
-    if noisy.any():
-        crops[noisy] += torch.randn(crops[noisy].shape, generator=generator) * 8
-    return crops.clamp_(0, 255)
+    crops = _change(crops, chosen(0.1), lambda some, _: some.mean(dim=1, keepdim=True))
+    crops = _change(crops, chosen(0.06), tinted)  # stage light, old prints: one colour over everything
+    crops = _change(crops, chosen(0.15), lambda some, _: F.avg_pool2d(some, 3, 1, 1, count_include_pad=False))
+    return _change(crops, chosen(0.15), noisy).clamp_(0, 255)
+
+
+def _change(
+    crops: torch.Tensor, which: torch.Tensor, change: Callable[[torch.Tensor, Rows], torch.Tensor]
+) -> torch.Tensor:
+    """The crops, in place or not, with ``change(crops, rows)`` for those where ``which`` (n,)."""
+    if crops.device.type != "cpu":  # it changes all of them sooner than the CPU would be told which ones to change
+        return torch.where(which[:, None, None, None], change(crops, slice(None)), crops)
+    if which.any():
+        crops[which] = change(crops[which], which)
+    return crops
 
 
 def occlude(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Covers a rectangle of some crops (n, 3, side, side) with that part of another crop: hats, flags, shoulders."""
-    n, side = len(crops), crops.shape[-1]
-    which = torch.nonzero(torch.rand(n, generator=generator) < OCCLUDED)[:, 0]
+    n, side, device = len(crops), crops.shape[-1], generator.device
+    chosen = torch.rand(n, generator=generator, device=device) < OCCLUDED
+    # a GPU makes a rectangle for every crop, as the CPU would have to wait for the indices
+    which = torch.nonzero(chosen)[:, 0] if device.type == "cpu" else torch.arange(n, device=device)
     others = crops[(which + 1) % n]
-    extent = OCCLUDER[0] + (OCCLUDER[1] - OCCLUDER[0]) * torch.rand((2, len(which), 1), generator=generator)
-    first = torch.rand((2, len(which), 1), generator=generator) * (1 - extent)
-    places = (torch.arange(side) + 0.5) / side
-    rows, columns = (places >= first) & (places < first + extent)
+    draws = [torch.rand((2, len(which), 1), generator=generator, device=device) for _ in range(2)]
+    extent = OCCLUDER[0] + (OCCLUDER[1] - OCCLUDER[0]) * draws[0]
+    first = draws[1] * (1 - extent)
+    places = (torch.arange(side, device=device) + 0.5) / side
+    rows, columns = (places >= first) & (places < first + extent) & chosen[which, None]
     covered = (rows[:, :, None] & columns[:, None, :])[:, None]
     crops[which] = torch.where(covered, others, crops[which])
     return crops

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from train.curves import plot_losses
 from train.export import export
 from train.loop import TrainingError, check_resumable, train
@@ -35,6 +37,7 @@ class Chain:
     data: str  # for the model cards: what the weights learned from
     workers: int = 1
     limit: int | None = None  # only the first photos, for a quick try
+    device: torch.device | None = None  # that trains; None: the first GPU if there is one
 
     @property
     def weights(self) -> Path:
@@ -59,6 +62,6 @@ class Chain:
         folder = self.out / settings.stage
         check_resumable(settings, folder)
         save_settings(settings, folder, samples=samples.meta, command=self.command)
-        network = train(settings, samples, folder)
+        network = train(settings, samples, folder, device=self.device)
         plot_losses(folder / "metrics.jsonl", folder / "losses.png")
         export(network, settings, samples, self.weights, self.command, self.data)

@@ -27,6 +27,9 @@ from train.packed import KINDS, POSITIVE, Samples
 from train.progress import PoolOrder, move_average, open_metrics, warmed_cosine
 from train.settings import TrainSettings
 
+# Crops or network inputs (n, …), kinds (n,) and targets (n, 14) of one step.
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on: the loss is not finite, or the samples do not fit the network."""
@@ -51,7 +54,7 @@ class Batches:
         self.counts = [settings.batch * s // sum(shares) for s in shares]
         self._order = PoolOrder(self.pools, settings.seed)
 
-    def __getitem__(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(self, step: int) -> Batch:
         """Crops (n, side, side, 3) uint8, kinds (n,) and targets (n, 14) of one step."""
         indices = np.concatenate([self._order.take(kind, step, self.counts[kind]) for kind in range(len(KINDS))])
         # sorted reads are kinder to the disk than random ones
@@ -75,8 +78,16 @@ def prepare(
         inner = crops[:, margin : margin + size, margin : margin + size].permute(0, 3, 1, 2)
         return normalise(inner.float()), targets
     crops, targets = crop_randomly(crops, targets, size, window, generator)
-    crops, targets = mirror(crops, targets, torch.rand(len(crops), generator=generator) < 0.5)
+    mirrored = torch.rand(len(crops), generator=generator, device=generator.device) < 0.5
+    crops, targets = mirror(crops, targets, mirrored)
     return normalise(occlude(recolour(crops, generator), generator)), targets
+
+
+def chosen_device(name: str | None = None) -> torch.device:
+    """The device of that name; the first GPU if there is one, or the CPU, if none is named. Raises TrainingError."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("device: torch finds no GPU here, so cuda cannot be had")
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def split(samples: Samples, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -93,31 +104,33 @@ def rate(settings: TrainSettings, step: int) -> float:
 
 
 class Trainer:
-    """The state of one run: network, optimiser, running average and step, saved and resumed as one."""
+    """The state of one run: network, optimiser, running average and step, saved and resumed as one.
+
+    A run may be resumed on another ``device`` (None: see `chosen_device`). On a GPU, which draws other random numbers
+    than the CPU and adds in another order every time, no two runs are the same bit for bit.
+    """
 
     def __init__(
-        self, settings: TrainSettings, samples: Samples, out: Path, architecture: Architecture | None = None
+        self,
+        settings: TrainSettings,
+        samples: Samples,
+        out: Path,
+        architecture: Architecture | None = None,
+        device: torch.device | None = None,
     ) -> None:
+        self.device = device or chosen_device()
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # all batches have one shape
         torch.manual_seed(settings.seed)
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings, self.samples, self.out = settings, samples, out
         self.architecture = architecture or _architecture(settings)
-        made = samples.meta.get("settings", {})
-        for name in ("stage",) if architecture else ("stage", "family"):
-            if made.get(name, getattr(settings, name)) != getattr(settings, name):
-                raise TrainingError(f"samples: made for {made[name]}, the {name} to train is {getattr(settings, name)}")
-        if samples.crops.shape[1] < self.architecture.input_size:
-            raise TrainingError(
-                f"samples: crops of {samples.crops.shape[1]} pixels, {settings.stage} needs "
-                f"{self.architecture.input_size}"
-            )
-        self.network = CascadeNetwork(self.architecture, settings.batch_norm).to(
-            memory_format=torch.channels_last  # type: ignore[call-overload]
-        )
+        _check_samples(samples, settings, self.architecture, ("stage",) if architecture else ("stage", "family"))
+        self.network, self.averaged = (_network(self.architecture, settings, self.device) for _ in range(2))
         if settings.start:
-            self.network.load_state_dict(torch.load(settings.start, weights_only=True)["averaged"])
-        self.averaged = CascadeNetwork(self.architecture, settings.batch_norm).eval()
+            self.network.load_state_dict(_load(settings.start)["averaged"])
+        self.averaged.eval()
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -127,7 +140,7 @@ class Trainer:
         self.validation = validation
         self.step = 0
         self.preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self.prepared: Future[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None
+        self.prepared: Future[Batch] | None = None
         out.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -152,7 +165,7 @@ class Trainer:
         """Goes on from the checkpoint, if there is one. Raises TrainingError if its settings differ."""
         if not self.checkpoint.exists():
             return False
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = _load(self.checkpoint)
         _check_settings(state, self.settings, self.checkpoint)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
@@ -175,18 +188,34 @@ class Trainer:
         self.update_average()
         return losses
 
-    def next_batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The prepared batch of this step; the next one is prepared in the background meanwhile."""
-        ready = self.prepared or self.preparer.submit(self.prepared_batch, self.step)
-        self.prepared = self.preparer.submit(self.prepared_batch, self.step + 1)
-        return ready.result()
+    def next_batch(self) -> Batch:
+        """The prepared batch of this step; the next one is made ready in the background meanwhile.
 
-    def prepared_batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        In the background a GPU's batches are only read: two threads that start its work are slower than one.
+        """
+        on_cpu = self.device.type == "cpu"
+        make = self.prepared_batch if on_cpu else self.read_batch
+        ready = self.prepared or self.preparer.submit(make, self.step)
+        self.prepared = self.preparer.submit(make, self.step + 1)
+        return ready.result() if on_cpu else self.network_inputs(ready.result(), self.step)
+
+    def prepared_batch(self, step: int) -> Batch:
         """Network inputs, kinds and targets of a step: the same for a seed and a step, whenever it is made."""
+        return self.network_inputs(self.read_batch(step), step)
+
+    def read_batch(self, step: int) -> Batch:
+        """Stored crops, kinds and targets of a step, where a GPU can fetch them by itself."""
         crops, kinds, targets = self.batches[step]
-        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
+        if self.device.type != "cpu":
+            crops, targets = crops.pin_memory(), targets.pin_memory()
+        return crops, kinds, targets
+
+    def network_inputs(self, batch: Batch, step: int) -> Batch:
+        """Network inputs and targets on the device, and the kinds, for which nothing then has to wait, on the CPU."""
+        crops, targets = (tensor.to(self.device, non_blocking=True) for tensor in (batch[0], batch[2]))
+        generator = torch.Generator(self.device).manual_seed(self.settings.seed * 1_000_003 + step)
         inputs, targets = prepare(crops, targets, self.architecture, generator if self.settings.augment else None)
-        return inputs.contiguous(memory_format=torch.channels_last), kinds, targets
+        return inputs.contiguous(memory_format=torch.channels_last), batch[1], targets
 
     def loss(self, outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> Losses:
         """The loss of the settings."""
@@ -205,7 +234,9 @@ class Trainer:
         outputs, kinds, targets = [], [], []
         for first in range(0, len(self.validation), batch):
             rows = self.validation[first : first + batch]
-            crops, goals = torch.from_numpy(self.samples.crops[rows]), torch.from_numpy(self.samples.targets[rows])
+            crops, goals = (
+                torch.from_numpy(stored[rows]).to(self.device) for stored in (self.samples.crops, self.samples.targets)
+            )
             inputs, goals = prepare(crops, goals, self.architecture, None)
             outputs.append(self.averaged(inputs).flatten(1))
             kinds.append(torch.from_numpy(self.samples.kinds[rows].astype(np.int64)))
@@ -218,7 +249,8 @@ class Trainer:
             totals[name] = float(getattr(losses, name))
         judged = kind <= POSITIVE
         if judged.any():
-            right = (merged[judged, 1] > merged[judged, 0]) == (kind[judged] == POSITIVE)
+            faces = merged[:, :2].cpu()
+            right = (faces[judged, 1] > faces[judged, 0]) == (kind[judged] == POSITIVE)
             totals["accuracy"] = float(right.float().mean())
         return totals
 
@@ -231,6 +263,31 @@ def _architecture(settings: TrainSettings) -> Architecture:
     return networks[settings.stage]
 
 
+def _check_samples(
+    samples: Samples, settings: TrainSettings, architecture: Architecture, names: tuple[str, ...]
+) -> None:
+    """Refuses samples that are too small or were made with other settings of those ``names``."""
+    made = samples.meta.get("settings", {})
+    for name in names:
+        if made.get(name, getattr(settings, name)) != getattr(settings, name):
+            raise TrainingError(f"samples: made for {made[name]}, the {name} to train is {getattr(settings, name)}")
+    side, size = samples.crops.shape[1], architecture.input_size
+    if side < size:
+        raise TrainingError(f"samples: crops of {side} pixels, {settings.stage} needs {size}")
+
+
+def _network(architecture: Architecture, settings: TrainSettings, device: torch.device) -> CascadeNetwork:
+    network = CascadeNetwork(architecture, settings.batch_norm)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _load(checkpoint: Path | str) -> dict[str, Any]:
+    """A checkpoint of any device; what takes its tensors moves them to its own."""
+    state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    return state
+
+
 def _check_settings(state: dict[str, Any], settings: TrainSettings, checkpoint: Path) -> None:
     """Refuses a checkpoint of other settings; a setting that came up after it was written had its default value."""
     if {**asdict(TrainSettings(settings.stage)), **state["settings"]} != asdict(settings):
@@ -241,44 +298,51 @@ def check_resumable(settings: TrainSettings, out: Path) -> None:
     """Raises TrainingError if ``out`` holds a checkpoint of other settings, before anything there is changed."""
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
-        _check_settings(torch.load(checkpoint, weights_only=True), settings, checkpoint)
+        _check_settings(_load(checkpoint), settings, checkpoint)
 
 
 def train(
-    settings: TrainSettings, samples: Samples, out: Path, architecture: Architecture | None = None
+    settings: TrainSettings,
+    samples: Samples,
+    out: Path,
+    architecture: Architecture | None = None,
+    device: torch.device | None = None,
 ) -> CascadeNetwork:
     """Trains to the end of the settings' steps, from a checkpoint in ``out`` if there is one.
 
-    ``architecture`` takes the place of the one that the settings name, for networks that are in no family.
-    Writes metrics.jsonl and checkpoints, and returns the network to export. Raises TrainingError if the loss is
-    not finite.
+    ``architecture`` takes the place of the one that the settings name, for networks that are in no family; the
+    ``device`` is as in `Trainer`. Writes metrics.jsonl and checkpoints, and returns the network to export, on the CPU.
+    Raises TrainingError if the loss is not finite.
     """
-    trainer = Trainer(settings, samples, out, architecture)
+    trainer = Trainer(settings, samples, out, architecture, device)
     trainer.resume()
     try:
         with open_metrics(out / "metrics.jsonl", trainer.step) as metrics:
             _train(trainer, metrics)
     finally:
         trainer.preparer.shutdown(cancel_futures=True)  # no thread is left behind when sampling forks later
-    return trainer.averaged if settings.average else trainer.network.eval()
+    return (trainer.averaged if settings.average else trainer.network.eval()).cpu()
 
 
 def _train(trainer: Trainer, metrics: TextIO) -> None:
     settings = trainer.settings
-    started, sums = time.perf_counter(), np.zeros(4)
+    started, sums = time.perf_counter(), torch.zeros(4, dtype=torch.float64, device=trainer.device)
     bar = tqdm(total=settings.steps, initial=trainer.step, desc=f"train {settings.stage}", unit="step")
     while trainer.step < settings.steps:
         losses = trainer.train_step()
         bar.update()
-        sums += [float(x.detach()) for x in (losses.total, losses.face, losses.box, losses.landmark)]
-        if not math.isfinite(sums[0]):
-            raise TrainingError(f"the loss is not finite at step {trainer.step}; lower the learning rate")
+        sums += torch.stack([losses.total, losses.face, losses.box, losses.landmark]).detach()
+        # what the sums are is asked now and then only: a GPU's answer takes until all its work is done
         if trainer.step % settings.log_every == 0 or trainer.step == settings.steps:
+            totals = sums.tolist()
+            if not math.isfinite(totals[0]):
+                raise TrainingError(f"the loss is not finite at step {trainer.step}; lower the learning rate")
             done = (trainer.step - 1) % settings.log_every + 1
-            row = dict(zip(("total", "face", "box", "landmark"), sums / done, strict=True))
+            means = [total / done for total in totals]
+            row = dict(zip(("total", "face", "box", "landmark"), means, strict=True))
             row |= {"step": trainer.step, "rate": rate(settings, trainer.step - 1)}
             row["seconds"] = time.perf_counter() - started
-            sums[:] = 0
+            sums.zero_()
             if trainer.step % settings.checkpoint_every == 0 or trainer.step == settings.steps:
                 row["validation"] = trainer.validate()
                 trainer.save()

@@ -35,13 +35,18 @@ def mine(losses: torch.Tensor, ratio: float) -> torch.Tensor:
     return losses if keep >= len(losses) else losses.topk(keep, sorted=False).values
 
 
+def _rows(labelled: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+    """Where ``labelled`` (n,) is true, as indices on the device of the outputs."""
+    return torch.nonzero(labelled)[:, 0].to(outputs.device, non_blocking=True)
+
+
 def face_loss(outputs: torch.Tensor, kinds: torch.Tensor, mining_ratio: float) -> torch.Tensor:
     """Cross-entropy of negatives and positives, the hardest of them only."""
     labelled = (kinds == NEGATIVE) | (kinds == POSITIVE)
     if not labelled.any():
         return outputs.sum() * 0
-    truth = (kinds[labelled] == POSITIVE).long()
-    losses = F.cross_entropy(outputs[labelled, FACE_OUTPUTS], truth, reduction="none")
+    truth = (kinds[labelled] == POSITIVE).long().to(outputs.device, non_blocking=True)
+    losses = F.cross_entropy(outputs[_rows(labelled, outputs), FACE_OUTPUTS], truth, reduction="none")
     return mine(losses, mining_ratio).mean()
 
 
@@ -50,8 +55,10 @@ def box_loss(outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor, 
     labelled = (kinds == POSITIVE) | (kinds == PART)
     if not labelled.any():
         return outputs.sum() * 0
-    window = targets.new_tensor([0.0, 0.0, 1.0, 1.0])
-    offsets, truth = outputs[labelled, BOX_OUTPUTS], targets[labelled, :4]
+    # 0, 0, 1, 1: made where it is needed, since numbers from the CPU would have to wait for the GPU
+    window = (torch.arange(4, device=targets.device) // 2).to(targets.dtype)
+    rows = _rows(labelled, outputs)
+    offsets, truth = outputs[rows, BOX_OUTPUTS], targets[rows, :4]
     if kind == "l2":
         return (offsets - (truth - window)).square().sum(dim=1).mean()
     return (1 - paired_iou(offsets + window, truth)).mean()
@@ -71,7 +78,8 @@ def landmark_loss(
     """Squared distance (or wing loss) of the ten landmark coordinates, on the samples where ``labelled``."""
     if not labelled.any():
         return outputs.sum() * 0
-    distance = outputs[labelled, LANDMARK_OUTPUTS] - targets[labelled, 4:]
+    rows = _rows(labelled, outputs)
+    distance = outputs[rows, LANDMARK_OUTPUTS] - targets[rows, 4:]
     if kind == "l2":
         return distance.square().sum(dim=1).mean()
     size = distance.abs()
@@ -93,7 +101,8 @@ def cascade_loss(
 
     ``outputs`` (n, 16), ``kinds`` (n,) and ``targets`` (n, 14) are as in `train.packed`. β is in the kinds: negatives
     and positives have a face label, positives and parts a box, landmark faces their landmarks; a sample without a
-    label for a task adds nothing to it.
+    label for a task adds nothing to it. On a GPU the kinds had better be on the CPU, which then need not wait to know
+    how many samples have a label.
     """
     face = face_loss(outputs, kinds, mining_ratio)
     box = box_loss(outputs, kinds, targets, box_kind)

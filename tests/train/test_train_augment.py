@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.architectures import ARCHITECTURES
-from train.augment import OCCLUDED, OCCLUDER, crop_randomly, mirror, normalise, occlude, recolour
+from train.augment import (
+    OCCLUDED,
+    OCCLUDER,
+    crop_randomly,
+    cut_slices,
+    cut_weighted,
+    mirror,
+    normalise,
+    occlude,
+    recolour,
+)
 from train.loop import prepare
 
 SIZE, WINDOW = 48, 38.0
@@ -71,6 +81,49 @@ def test_shifts_cover_the_whole_margin():
         steps = ((targets - moved) * 20.0)[unzoomed]
         shifts |= {(round(float(x)), round(float(y))) for x, y in steps[:, :2]}
     assert shifts == {(x, y) for x in range(-2, 3) for y in range(-2, 3)}
+
+
+@pytest.mark.parametrize(("size", "margin"), [(23, 2), (32, 2), (56, 4), (12, 0)])
+def test_cuts_by_weights_are_the_cuts_by_slices(size, margin):
+    """What a GPU computes, on the CPU: any place and zoom, up to a level of grey that resampling rounds otherwise."""
+    side, n = size + 2 * margin, 12
+    crops = torch.randint(0, 256, (n, side, side, 3), generator=seeded(0), dtype=torch.uint8)
+    for taken in range(size - margin, size + margin + 1):
+        corners = torch.randint(0, side - taken + 1, (n, 1, 2), generator=seeded(taken))
+        corners[0], corners[1] = 0, side - taken
+        expected = cut_slices(crops, corners, taken, size)
+        found = cut_weighted(crops, corners, torch.full((n, 1, 1), taken), size)
+        assert found.shape == expected.shape == (n, 3, size, size)
+        # resampling goes over whole levels after each axis
+        assert (found - expected).abs().max() <= (0 if taken == size else 2)
+        assert (found - expected).abs().mean() < 0.5
+        assert (found == found.round()).all()
+
+
+def test_cuts_by_weights_with_a_zoom_for_each_crop():
+    crops, _ = dots(9, 32, 20.0, seed=0)
+    taken = torch.arange(20, 29)[:, None, None]
+    corners = torch.minimum(torch.randint(0, 13, (9, 1, 2), generator=seeded(1)), 32 - taken)
+    found = cut_weighted(crops, corners, taken, 24)
+    for i in range(9):
+        alone = cut_slices(crops[i : i + 1], corners[i : i + 1], int(taken[i]), 24)
+        assert (found[i] - alone[0]).abs().max() <= 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_augmentation_on_a_gpu_keeps_pixels_and_targets_together():
+    size, window, margin = 48, 38.0, 4
+    crops, targets = dots(400, size + 2 * margin, window, seed=0)
+    generator = torch.Generator("cuda").manual_seed(0)
+    cut, moved = crop_randomly(crops.cuda(), targets.cuda(), size, window, generator)
+    cut, moved = mirror(cut, moved, torch.rand(400, generator=generator, device="cuda") < 0)
+    assert (cut.device.type, cut.shape, moved.shape) == ("cuda", (400, 3, size, size), (400, 14))
+    expected = moved[:, 4:6].cpu().numpy() * window + (size - window) / 2
+    whole = ((expected > 4.5) & (expected < size - 4.5)).all(axis=1)
+    assert np.abs((centroids(cut[:, 0].cpu().numpy()) - expected)[whole]).max() < 0.2
+    changed = occlude(recolour(cut, generator), generator)
+    assert changed.shape == cut.shape
+    assert 0 <= changed.min() < changed.max() <= 255
 
 
 def test_without_a_margin_nothing_is_cropped():

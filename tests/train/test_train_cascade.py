@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -26,6 +26,7 @@ from train.chain import Chain
 from train.loop import prepare
 from train.packed import load_samples
 from train.presets import DEFAULT
+from train.samples import SampleSettings
 
 REPOSITORY = Path(command_line.__file__).parents[1]
 
@@ -291,6 +292,9 @@ def test_samples_of_one_stage_by_themselves(run, data, short, tmp_path, capsys):
     assert samples.meta["photos"] == 6
     assert command_line.main([*arguments[:-1], str(tmp_path / "t")]) == 1
     assert "need the weights" in capsys.readouterr().err
+    assert command_line.main([*arguments[:-1], str(tmp_path / "u"), *weights, "--family", "small"]) == 0
+    settings = load_samples(tmp_path / "u").meta["settings"]
+    assert settings == samples.meta["settings"] | {"family": "small"}
 
 
 @pytest.mark.parametrize(
@@ -323,6 +327,7 @@ def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, m
         (("--stages", "rnet", "pnet"), ["pnet", "rnet"]),
         (("--no-landmarks",), ["pnet", "rnet", "onet"]),  # an L-Net would have nothing to learn
         (("--family", "paper"), ["pnet", "rnet", "onet"]),
+        (("--family", "small"), ["pnet", "rnet", "onet", "lnet"]),
     ],
 )
 def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, trained):
@@ -330,6 +335,38 @@ def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, train
     monkeypatch.setattr(Chain, "stage", lambda self, preset: stages.append(preset.training.stage))
     assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
     assert stages == trained
+
+
+@pytest.mark.parametrize("family", ["paper", "small"])
+def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
+    """Only the networks differ; without an L-Net, landmarks are O-Net's own."""
+    out = tmp_path / family
+    options = ("--family", family, "--limit", "8", "--passes", "1", "--stage-steps", "40", "30", "20", "20")
+    assert command_line.main(cascade(data, out, *options)) == 0
+    weights = load_detector(out / "weights")
+    assert list(weights.stages) == list(ARCHITECTURES[family])
+    for stage, part in weights.stages.items():
+        outputs = ARCHITECTURES[family][stage]
+        assert part.architecture == (outputs if stage in ("onet", "lnet") else outputs.without_landmarks())
+        assert part.metadata["family"] == family
+        made = load_samples(out / f"{stage}-samples").meta["settings"]
+        assert made == json.loads(json.dumps(asdict(samples_of(stage, family=family, passes=1))))
+        settings = json.loads((out / stage / "settings.json").read_text())["settings"]
+        assert (settings["family"], settings["batch_norm"]) == (family, True)
+    faces = Detector(weights=out / "weights", threads=1, min_face=16).detect(data / "faces/000.png")
+    assert faces.landmarks.shape[1:] == (5, 2)
+    assert np.isfinite(faces.landmarks).all()
+
+
+def samples_of(stage: str, **changes) -> SampleSettings:
+    return replace(command_line.DEFAULT[stage].samples, **changes)
+
+
+def test_a_gpu_that_is_not_there(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command_line.main(cascade(data, tmp_path / "x", "--device", "cuda")) == 1
+    assert capsys.readouterr().err == "error: device: torch finds no GPU here, so cuda cannot be had\n"
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.loop import Batches, Trainer, TrainingError, check_resumable, rate, split, train
+from train.loop import Batches, Trainer, TrainingError, check_resumable, chosen_device, rate, split, train
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
 from train.settings import TrainSettings, paper_preset, save_settings, with_changes
 
@@ -342,6 +342,56 @@ def test_validation_without_faces_or_backgrounds(tmp_path):
     assert "accuracy" not in rows(tmp_path)[-1]["validation"]
     train(replace(SETTINGS, validation_share=0.0), samples(kinds=kinds), tmp_path / "none")
     assert not rows(tmp_path / "none")[-1]["validation"]
+
+
+def test_the_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device().type == chosen_device("cpu").type == "cpu"
+    with pytest.raises(TrainingError, match="device: torch finds no GPU"):
+        chosen_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert chosen_device().type == chosen_device("cuda").type == "cuda"
+    assert chosen_device("cpu").type == "cpu"
+
+
+def test_the_device_is_no_setting(tmp_path):
+    """So that a run may go on elsewhere."""
+    train(SETTINGS, samples(), tmp_path, device=torch.device("cpu"))
+    assert "device" not in state(tmp_path)["settings"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_run_begun_on_a_gpu_goes_on_on_the_cpu(tmp_path, monkeypatch):
+    made = samples()
+    trainer = Trainer(SETTINGS, made, tmp_path / "step", device=torch.device("cuda"))
+    inputs, kinds, targets = trainer.next_batch()
+    assert (inputs.device.type, kinds.device.type, targets.device.type) == ("cuda", "cpu", "cuda")
+    assert math.isfinite(trainer.train_step().total.item())
+    trainer.preparer.shutdown()
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        with pytest.raises(Stopped):
+            train(SETTINGS, made, tmp_path / "run", device=torch.device("cuda"))
+    network = train(SETTINGS, made, tmp_path / "run", device=torch.device("cpu"))
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
+    assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    settings = replace(SETTINGS, steps=300, log_every=50, learning_rate=3e-3, average=0.9)
+    network = train(settings, made, tmp_path / "learns", device=torch.device("cuda"))
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
+    assert rows(tmp_path / "learns")[-1]["validation"]["accuracy"] > 0.95
+
+
+def test_a_loss_that_was_not_finite_is_found_before_anything_is_saved(tmp_path, monkeypatch):
+    honest = Trainer.loss
+
+    def loss(trainer, *arguments):
+        found = honest(trainer, *arguments)
+        return replace(found, total=found.total * math.inf) if trainer.step == 1 else found
+
+    monkeypatch.setattr(Trainer, "loss", loss)
+    with pytest.raises(TrainingError, match="not finite at step 3"):
+        train(replace(SETTINGS, log_every=3), samples(), tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_no_thread_is_left_behind(tmp_path):
