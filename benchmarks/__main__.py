@@ -1,4 +1,4 @@
-"""``python -m benchmarks fps``, ``scaling`` and ``arithmetic``; see their --help."""
+"""``python -m benchmarks fps``, ``scaling``, ``arithmetic`` and ``pareto``; see their --help."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.arguments import parser
-from benchmarks.commands import execute_arithmetic, execute_fps, execute_scaling
+from benchmarks.commands import execute_arithmetic, execute_fps, execute_pareto, execute_scaling
 
-COMMANDS = {"fps": execute_fps, "scaling": execute_scaling, "arithmetic": execute_arithmetic}
+COMMANDS = {
+    "fps": execute_fps,
+    "scaling": execute_scaling,
+    "arithmetic": execute_arithmetic,
+    "pareto": execute_pareto,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

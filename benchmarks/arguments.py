@@ -11,8 +11,10 @@ from typing import NoReturn
 from benchmarks.peers import PEERS
 from benchmarks.scenes import LARGEST_SIDE, SCENES
 from cascade.architectures import ARCHITECTURES
+from cascade.detect import THRESHOLDS
+from eval.testsets import SELECTION_SET, SETS
 
-__all__ = ["parser", "peer", "size"]
+__all__ = ["parser", "peer", "size", "weight_set"]
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -25,13 +27,14 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``command`` of what it parses is "fps", "scaling" or "arithmetic"."""
+    """The parser of all commands; ``command`` of what it parses is "fps", "scaling", "arithmetic" or "pareto"."""
     top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside peers in the same run"))
     scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
     _add_scaling(scaling)
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
+    _add_pareto(commands.add_parser("pareto", help="AP against milliseconds of many settings, and the best of them"))
     return top
 
 
@@ -51,7 +54,11 @@ def _add_fps(fps: argparse.ArgumentParser) -> None:
     fps.add_argument("--threads", type=_threads, default=1, help="for ours and peers (default: 1)")
     _add_common(fps, runs=15)
     fps.add_argument("--peers", action="store_true", help="time those that this Python has too")
-    fps.add_argument(
+    _add_peers(fps)
+
+
+def _add_peers(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--peer",
         type=peer,
         action="append",
@@ -59,7 +66,7 @@ def _add_fps(fps: argparse.ArgumentParser) -> None:
         metavar="NAME=PYTHON",
         help=f"time this peer too, in an interpreter that has it: {', '.join(PEERS)}",
     )
-    fps.add_argument(
+    command.add_argument(
         "--yunet-model",
         default=os.environ.get("CASCADE_YUNET") or None,
         metavar="FILE.onnx",
@@ -92,6 +99,37 @@ def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:
     _add_common(arithmetic, runs=21)
 
 
+def _add_pareto(pareto: argparse.ArgumentParser) -> None:
+    pareto.description = (
+        "Takes AP and time of every combination of weights, scale_factor and thresholds, on one thread. AP is that of "
+        "the settings timed, with O-Net's threshold alone lowered; faces count from --min-face on."
+    )
+    pareto.add_argument("--data", required=True, type=Path, metavar="ROOT", help="the data folder of python -m eval")
+    sets = [name for name, (kind, *_) in SETS.items() if kind == "faces"]
+    pareto.add_argument(
+        "--set",
+        choices=sets,
+        default=SELECTION_SET,
+        help="photos to take AP on (default: %(default)s, which is for choosing; the others are for testing only)",
+    )
+    pareto.add_argument(
+        "--weights",
+        type=weight_set,
+        nargs="+",
+        default=[weight_set("default")],
+        metavar="[LABEL=]W",
+        help="shipped sets or folders (default: the shipped one)",
+    )
+    pareto.add_argument("--scale-factors", type=float, nargs="+", default=[0.5, 0.6, 0.709, 0.79], metavar="F")
+    pareto.add_argument("--pnet-thresholds", type=float, nargs="+", default=[0.3, 0.5, 0.7], metavar="P")
+    pareto.add_argument("--rnet-thresholds", type=float, nargs="+", default=[THRESHOLDS[1]], metavar="P")
+    pareto.add_argument("--image", type=Path, metavar="FILE", help="photo to time (default: the scene with six faces)")
+    pareto.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="for AP and time (default: 20)")
+    pareto.add_argument("--runs", type=_runs, default=31, metavar="N", help="rounds (default: %(default)s)")
+    pareto.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the figure, the table and JSON")
+    _add_peers(pareto)
+
+
 def _add_common(command: argparse.ArgumentParser, runs: int) -> None:
     command.add_argument("--runs", type=_runs, default=runs, metavar="N", help="default: %(default)s")
     command.add_argument("--weights", metavar="W", help="shipped set or folder (default: the shipped one)")
@@ -112,6 +150,17 @@ def peer(text: str) -> tuple[str, str]:
     if name not in PEERS or not python:
         raise argparse.ArgumentTypeError(f"expected {' or '.join(PEERS)}, =, and a Python; got {text!r}")
     return name, python
+
+
+def weight_set(text: str) -> tuple[str, str]:
+    """What a set of weights is called, by default its folder's name, and the shipped name or folder itself.
+
+    Raises argparse.ArgumentTypeError.
+    """
+    label, _, source = text.partition("=") if "=" in text else (Path(text).name, "", text)
+    if not label or not source:
+        raise argparse.ArgumentTypeError(f"expected a shipped set or a folder, or LABEL= before it, got {text!r}")
+    return label, source
 
 
 def _whole(text: str, low: int, high: int) -> int:

@@ -1,28 +1,34 @@
-"""What ``python -m benchmarks fps``, ``scaling`` and ``arithmetic`` do with their options."""
+"""What ``python -m benchmarks fps``, ``scaling``, ``arithmetic`` and ``pareto`` do with their options."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 from tqdm import tqdm
 
-from benchmarks import arithmetic, fps_report, machine, scaling
+from benchmarks import arithmetic, fps_report, machine, pareto, scaling
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
-from benchmarks.peers import Peer, installed
+from benchmarks.peers import Peer, PeerError, installed
 from benchmarks.scenes import SCENES
+from benchmarks.timing import Timing
 from benchmarks.writing import failed, maybe_folder, say, write_json
-from cascade.images import ImageError
+from cascade.detect import Detector
+from cascade.images import ImageError, RGBImage
 from cascade.weights import DetectorWeights, load_detector
 from eval.report import write_csv
+from eval.testsets import TestSet, read_set
 
-__all__ = ["execute_arithmetic", "execute_fps", "execute_scaling"]
+__all__ = ["execute_arithmetic", "execute_fps", "execute_pareto", "execute_scaling"]
 
 
 def execute_fps(args: argparse.Namespace) -> int:
@@ -159,3 +165,87 @@ def execute_arithmetic(args: argparse.Namespace) -> int:
             }
             write_json(folder / "arithmetic.json", {**record, "peak_gflops": peak.gflops, "peak_of": peak.of})
     return 0
+
+
+def execute_pareto(args: argparse.Namespace) -> int:
+    """Measure, print and write; return 0. Raises ValueError, OSError or, without matplotlib or scipy, ImportError."""
+    started = time.perf_counter()
+    importlib.import_module("matplotlib")  # what is missing is said before anything is measured
+    settings = pareto.settings(args.weights, args.scale_factors, args.pnet_thresholds, args.rnet_thresholds)
+    detectors = [setting.detector(args.min_face) for setting in settings]
+    # faces count from the size on that detectors are told to look for
+    test_set = replace(read_set(args.data, args.set), min_size=args.min_face)
+    name, image = load(args.image or "six", None)
+    about: dict[str, Any] = {"command": args.command_line, "machine": machine.describe()}
+    about |= {"photo": name, "width": image.shape[1], "height": image.shape[0], "threads": 1, "runs": args.runs}
+    about |= {"set": args.set, "photos": len(test_set.photos), "min_face": args.min_face}
+    about |= {"score_floor": pareto.SCORE_FLOOR}
+    about["weights"] = {s.label: d.weights.sha256 for s, d in zip(settings, detectors, strict=True)}
+    with maybe_folder(args.out) as folder:
+        assert folder is not None
+        timings, about["peers"] = _time_in_turns(args, image, detectors)
+        results = _with_precision(args, settings, test_set, timings)
+        about["seconds"] = round(time.perf_counter() - started, 3)
+        _write_pareto(folder, about, test_set, results)
+    print(pareto.table(results))
+    best = pareto.front(results)
+    told = [pareto.sentence(each, best) for each in results if each.setting and each.setting.default]
+    told += [f"{each.name}: no AP, eval/peers.py does not run it" for each in results if each.ap is None]
+    print("\n".join(told))
+    return 0
+
+
+def _time_in_turns(
+    args: argparse.Namespace, image: RGBImage, detectors: list[Detector]
+) -> tuple[list[Timing], dict[str, str | None]]:
+    """Times of ours and then of the peers, and the peers' versions. Raises ValueError where a peer fails."""
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        file = Path(place, "photo.png")
+        if not cv2.imwrite(str(file), image[..., ::-1]):
+            raise OSError(f"cannot write {file}")
+        found = [stack.enter_context(Peer(name, python, 1, "cpu", args.yunet_model)) for name, python in args.peer]
+        try:
+            for peer in found:
+                peer.open(file, args.min_face)
+            turns = [("cascade", pareto.ours(each, image)) for each in detectors]
+            turns += [(peer.name, peer.detect) for peer in found]
+            with tqdm(total=args.runs * len(turns), desc="time", unit="run", disable=None, leave=False) as bar:
+                return pareto.in_turns(turns, args.runs, bar.update), {peer.name: peer.version for peer in found}
+        except PeerError as error:
+            raise ValueError(str(error)) from error
+
+
+def _with_precision(
+    args: argparse.Namespace, settings: list[pareto.Setting], test_set: TestSet, timings: list[Timing]
+) -> list[pareto.Result]:
+    """Take the AP of every setting and peer; ``timings`` are those of the settings, then of the peers."""
+    theirs = pareto.peer_precisions(args.peer, args.yunet_model, args.data, test_set, args.out)
+    results = []
+    for at, (setting, timing) in enumerate(zip(settings, timings, strict=False), 1):
+        ap = pareto.average_precision(setting, test_set, f"AP {at} of {len(settings)}")
+        results.append(pareto.Result(timing, ap, setting))
+    return results + [pareto.Result(timing, theirs.get(timing.name)) for timing in timings[len(settings) :]]
+
+
+def _write_pareto(folder: Path, about: dict[str, Any], test_set: TestSet, results: list[pareto.Result]) -> None:
+    """Write pareto.csv, pareto.json (``about`` the run, every time besides) and pareto.png."""
+    from benchmarks.pareto_plot import draw
+
+    table, best = pareto.rows(results), pareto.front(results)
+    write_csv(folder / "pareto.csv", pareto.HEADER, table)
+    points = [
+        {
+            "detector": each.name,
+            "setting": each.setting and asdict(each.setting),
+            "ap": each.ap,
+            "median_ms": each.timing.median,
+            "p95_ms": each.timing.p95,
+            "on_front": each in best,
+            "times_ms": each.timing.times,
+        }
+        for each in results
+    ]
+    write_json(folder / "pareto.json", {**about, "points": points})
+    x = f"ms of a {about['width']}×{about['height']} photo, one thread, min_face {test_set.min_size:g}"
+    y = f"AP, faces from {test_set.min_size:g} px"
+    draw(folder / "pareto.png", results, f"{test_set.title} ({len(test_set.photos):,} photos)", x, y)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -81,8 +82,33 @@ def facenet(model: str | None, threads: int) -> tuple[Detect, dict[str, Any]]:
     return detect, about
 
 
-DETECTORS = {"yunet": yunet, "facenet": facenet}
-NAMES = {"yunet": "YuNet", "facenet": "MTCNN (facenet-pytorch)"}
+def mtcnn_runtime(model: str | None, threads: int) -> tuple[Detect, dict[str, Any]]:
+    """The MTCNN of mtcnn-runtime with its own thresholds for P-Net and R-Net; it takes no number of threads."""
+    mtcnn = importlib.import_module("mtcnnruntime").MTCNN
+    parameters = inspect.signature(mtcnn.detect).parameters
+    usual, size = parameters["thresholds"].default, parameters["min_face_size"].default
+    thresholds = [*usual[:2], SCORE_FLOOR]
+    detector = mtcnn()
+
+    def detect(image: Any, min_face: float) -> Rows:
+        try:
+            boxes, points = detector.detect(image, min_face_size=min_face or size, thresholds=thresholds)
+        except ValueError:  # what it does where P-Net lets nothing through
+            return []
+        if not len(boxes):
+            return []
+        # all x of the five points, then all y
+        pairs = np.reshape(points, (-1, 2, 5)).transpose(0, 2, 1).reshape(-1, 10)
+        rows: Rows = np.column_stack([boxes, pairs]).astype(float).tolist()
+        return rows
+
+    settings = {"thresholds": thresholds, "min_face_size": size}
+    about = {"detector": NAMES["mtcnn-runtime"], "default_score": usual[2], "settings": settings}
+    return detect, about
+
+
+DETECTORS = {"yunet": yunet, "facenet": facenet, "mtcnn-runtime": mtcnn_runtime}
+NAMES = {"yunet": "YuNet", "facenet": "MTCNN (facenet-pytorch)", "mtcnn-runtime": "MTCNN (mtcnn-runtime)"}
 
 
 def usable(rows: Rows) -> Rows:
