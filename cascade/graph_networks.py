@@ -43,6 +43,13 @@ class GraphNetwork(nn.Module):
                 del maps[used]
         return {index: maps[index] for index in wanted}
 
+    def part(self, x: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """The map of node ``last``, from the map ``x`` before node ``first``, of nodes that read none before that."""
+        maps = {first - 1: x}
+        for index in range(first, last + 1):
+            maps[index] = _run(self.graph.nodes[index], self.blocks[index], maps)
+        return maps[last]
+
 
 _SIMPLE: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 

@@ -120,6 +120,25 @@ def test_what_is_kept_does_not_depend_on_what_else_is():
     assert [tuple(every[index].shape) for index in range(len(graph.nodes))] == shapes
 
 
+def test_a_part_makes_the_maps_of_the_whole():
+    """From each node to each behind it, where nothing between them reads a map before."""
+    graph = small()
+    network = lived_in(graph)
+    x = inputs(crops_of(graph, 2))
+    maps = {IMAGE: x, **network(x, keep=tuple(range(len(graph.nodes))))}
+    found = set()
+    for first in range(len(graph.nodes)):
+        for last in range(first, len(graph.nodes)):
+            node = graph.nodes[last]
+            reads = [node.input, node.add, node.channel_gate, node.spatial_gate]
+            if any(read is not None and read < first - 1 for read in reads):
+                break
+            assert torch.equal(network.part(maps[first - 1], first, last), maps[last])
+            found.add((first, last))
+    # the whole, a shortcut, and gates with what is behind them
+    assert {(0, len(graph.nodes) - 1), (1, 2), (3, len(graph.nodes) - 1)} <= found
+
+
 def test_every_weight_gets_a_gradient():
     graph = small()
     network = GraphNetwork(graph, batch_norm=True)

@@ -48,13 +48,13 @@ def photos() -> list[np.ndarray]:
     ]
 
 
-def assert_equal(found: list[Faces], expected: list[Faces]) -> None:
+def assert_equal(found: list[Faces], expected: list[Faces], pixels: float = 1e-4, score: float = 1e-4) -> None:
     """But for rounding."""
     for one, other in zip(found, expected, strict=True):
         assert len(one) == len(other)
-        np.testing.assert_allclose(one.boxes, other.boxes, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(one.landmarks, other.landmarks, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(one.boxes, other.boxes, rtol=0, atol=pixels)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=score)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, rtol=0, atol=pixels)
 
 
 # Results
@@ -66,8 +66,11 @@ def test_a_batch_is_its_images_one_by_one(weights: Weights, family: str, device:
     detector = Detector(engine="torch", weights=weights(family), device=device)
     expected = [detector.detect(photo) for photo in photos()]
     assert sum(len(faces) > 1 for faces in expected) >= 4
+    # a GPU adds in another order for another number of crops; where a window then falls on the other side of the
+    # sixteenth of a pixel that crops are cut at, boxes move by hundredths
+    within = {} if device == "cpu" else {"pixels": 0.1, "score": 0.01}
     for batch in (photos(), tuple(photos()), iter(photos())):
-        assert_equal(detector.detect_batch(batch), expected)
+        assert_equal(detector.detect_batch(batch), expected, **within)
     assert detector.detect_batch([]) == []
 
 

@@ -13,13 +13,14 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 import torch
-from packed_faces import SETTINGS, packed, tiny_design
+from packed_faces import SETTINGS, embedded, packed, tiny_design, tiny_teacher
 
 from train.recognition import ablation
 from train.recognition.ablation import ARMS, LABELS, judge, run_arms, summary
 from train.recognition.designs import DESIGNS
 from train.recognition.loop import train_recognition
 from train.recognition.model import RecognitionModel
+from train.recognition.teacher import Teacher
 
 __all__ = ["tiny_design"]
 
@@ -28,7 +29,7 @@ BANDS = ["0-5", "5-10", "10-20", "20-30", "30+", "20+"]
 
 def faces_of_ages():
     """Crops, people and ages of an FG-NET in small: four people, each every seven years."""
-    faces = packed(people=4, photos=6, aged=0, nameless=0, blends=0)
+    faces = packed(people=4, photos=6, aged=0, nameless=0)
     people = np.array([str(person) for person in faces.persons])
     return faces.crops, people, np.tile(np.arange(0.0, 42.0, 7.0), 4)
 
@@ -79,7 +80,19 @@ def test_all_arms_start_alike_and_are_made_once(tiny_design, tmp_path, monkeypat
     first = "network.blocks.0.0.weight"  # the frozen stage
     assert all(torch.equal(w[first], weights[0][first]) for w in weights)
 
-    monkeypatch.setattr(ablation, "train_recognition", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(ablation, "train_recognition", lambda *_, **__: pytest.fail("made again"))
     assert run_arms(base, [1, 2], faces, tmp_path / "no-fgnet", out) == rows
     with pytest.raises(pytest.fail.Exception):
         run_arms(replace(base, learning_rate=1e-5), [1], faces, tmp_path / "no-fgnet", out)
+
+
+def test_every_arm_is_taught(tiny_design, tmp_path, monkeypatch):
+    """A teacher at hand is asked in every arm."""
+    teacher = Teacher(*tiny_teacher(tmp_path))
+    crops, people, ages = faces_of_ages()
+    np.savez(tmp_path / "fgnet.npz", crops=crops, people=people, ages=ages)
+    base = replace(SETTINGS, lambda_maps=1.0, steps=1)
+    run_arms(base, [1], embedded(packed(), teacher), tmp_path / "no-fgnet", tmp_path, teacher)
+    for arm in ARMS:
+        (line,) = (tmp_path / f"{arm}-1/metrics.jsonl").read_text().splitlines()
+        assert json.loads(line)["maps"] > 0

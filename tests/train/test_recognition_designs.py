@@ -7,8 +7,8 @@ import torch
 from packed_faces import tiny
 
 from cascade.recognition_weights import OUTPUTS
-from train.recognition.designs import DESIGNS, Design, ir50, light
-from train.recognition.model import RecognitionModel
+from train.recognition.designs import DESIGNS, Design, dense, ir50, light
+from train.recognition.model import Prediction, RecognitionModel
 
 
 def skips(design: Design) -> list[tuple[int, int]]:
@@ -17,12 +17,37 @@ def skips(design: Design) -> list[tuple[int, int]]:
 
 
 def test_designs_are_known_by_the_names_of_their_graphs():
-    assert {name: design(True).graph.name for name, design in DESIGNS.items()} == {"light": "light", "ir50": "ir50"}
+    assert list(DESIGNS) == ["light", "dense", "ir50"]
+    assert all(design(True).graph.name == name for name, design in DESIGNS.items())
 
 
 def test_light():
     design = light()
     assert design.graph.input_size == 112
+    assert design.graph.output_shapes() == {"embedding": (1, 128), "age": (1, 101)}
+    assert skips(design) == [(28, 64), (14, 128), (7, 128), (7, 320)]
+    assert design.graph.shapes()[design.identity] == (7, design.channels) == (7, 320)
+    assert 1.1e6 < design.graph.weights() < 1.3e6
+    assert 2.1e8 < design.graph.multiply_adds() < 2.3e8
+
+
+def test_light_is_made_of_bottlenecks():
+    """1×1 to more channels, depthwise 3×3, 1×1 back without activation, beside a shortcut where the shape stays."""
+    nodes, shapes = light().graph.nodes, light().graph.shapes()
+    backs = [at for at in range(4, light().skips[-1]) if nodes[at].activation == "none"]
+    assert len(backs) == 5 + 7 + 3
+    for at in backs:
+        first, middle, back = nodes[at - 2 : at + 1]
+        assert [node.kind for node in (first, middle, back)] == ["conv", "depthwise", "conv"]
+        assert [(node.kernel, node.input) for node in (first, middle, back)] == [(1, at - 3), (3, at - 2), (1, at - 1)]
+        assert (first.activation, middle.activation) == ("prelu", "prelu")
+        assert back.add == (at - 3 if middle.stride == 1 else None)
+        assert shapes[at - 2][1] > shapes[at][1]
+    assert [shapes[at][0] for at in backs] == [28] * 5 + [14] * 7 + [7] * 3
+
+
+def test_dense():
+    design = dense()
     assert design.graph.output_shapes() == {"embedding": (1, 128), "age": (1, 101)}
     assert skips(design) == [(28, 48), (14, 96), (7, 160), (7, 256)]
     assert design.graph.shapes()[design.identity] == (7, design.channels) == (7, 256)
@@ -56,22 +81,19 @@ def test_the_plain_variant_has_the_same_encoder_and_no_age(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("decomposed", [True, False])
-def test_a_light_model(decomposed):
-    model = RecognitionModel(light(decomposed), persons=5, adversarial=decomposed).eval()
+@pytest.mark.parametrize("name", ["light", "dense"])
+def test_a_model(name, decomposed):
+    design = DESIGNS[name](decomposed)
+    model = RecognitionModel(design, persons=5, adversarial=decomposed).eval()
     crops = torch.randn(2, 3, 112, 112)
     predicted = model(crops)
     assert predicted.embeddings.shape == (2, 128)
     assert (predicted.age is not None, predicted.adversary is not None) == (decomposed, decomposed)
     if decomposed:
         assert predicted.age.shape == predicted.adversary.shape == (2, 101)
-    assert [tuple(found.shape) for found in model.skips(crops)] == [
-        (2, 48, 28, 28),
-        (2, 96, 14, 14),
-        (2, 160, 7, 7),
-        (2, 256, 7, 7),
-    ]
+    assert [tuple(found.shape) for found in model.skips(crops)] == [(2, c, side, side) for side, c in skips(design)]
     alone = model(crops[:1])
-    torch.testing.assert_close(alone.embeddings, predicted.embeddings[:1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(alone.embeddings, predicted.embeddings[:1], rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -100,3 +122,19 @@ def test_embedding_and_age_both_teach_the_encoder():
     for found in (predicted.embeddings, predicted.age):
         (gradient,) = torch.autograd.grad(found.square().sum(), first, retain_graph=True)
         assert gradient.abs().max() > 0
+
+
+@torch.no_grad()
+def test_maps_that_are_kept_are_part_of_the_prediction():
+    model = RecognitionModel(tiny(), persons=0, adversarial=True).eval()
+    crops = torch.randn(2, 3, 112, 112)
+    assert model(crops).maps == ()
+    model.kept = model.design.skips[::-1]
+    predicted = model(crops)
+    assert len(predicted.maps) == 2
+    for found, expected in zip(predicted.maps, model.skips(crops)[::-1], strict=True):
+        assert torch.equal(found, expected)
+    halves = (x.half() for x in (predicted.embeddings, predicted.age, predicted.adversary))
+    whole = Prediction(*halves, tuple(x.half() for x in predicted.maps)).in_full_precision()
+    assert {x.dtype for x in (whole.embeddings, whole.age, whole.adversary, *whole.maps)} == {torch.float32}
+    assert len(whole.maps) == 2

@@ -14,19 +14,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from packed_faces import SETTINGS, packed, tiny, tiny_design
+from packed_faces import DIMENSION, SETTINGS, embedded, packed, tiny, tiny_design, tiny_teacher
+from torch.nn import functional
 
+from cascade.graphs import IMAGE, GraphBuilder
 from train.loop import TrainingError
 from train.recognition import loop
 from train.recognition.batches import Batch, split
+from train.recognition.crops import SIDE
 from train.recognition.curves import plot_recognition
-from train.recognition.designs import DESIGNS, light
+from train.recognition.designs import DESIGNS, Design, dense
 from train.recognition.loop import RecognitionTrainer, rate, train_recognition
 from train.recognition.losses import PARTS
 from train.recognition.measures import measure
 from train.recognition.model import RecognitionModel
 from train.recognition.processes import Processes
 from train.recognition.settings import PAPER
+from train.recognition.teacher import Teacher
 from train.recognition.transfer import shared_nodes, start_from
 
 REPOSITORY = Path(loop.__file__).parents[2]
@@ -204,7 +208,7 @@ def test_no_thread_is_left_behind(often, tmp_path):
 @pytest.mark.parametrize(
     ("faces", "changes", "message"),
     [
-        ({"teacher": False}, {}, "lambda_distillation needs a teacher's embeddings; run `embeddings` first"),
+        ({"teacher": False}, {}, "a teacher's embeddings are missing; run `embeddings` first"),
         ({"people": 0, "aged": 0, "teacher": False}, {"lambda_distillation": 0.0}, "nothing to learn from"),
         ({"people": 0}, {**PLAIN, "lambda_distillation": 0.0}, "nothing to learn from with these losses"),
         ({"aged": 0}, {"lambda_distillation": 0.0, "lambda_identity": 0.0}, "nothing to learn from with these losses"),
@@ -231,7 +235,7 @@ def test_a_teacher_of_other_dimensions_is_refused(often, tmp_path):
         ({}, {"lambda_adversary": 0.0}, {"adversary"}),
         ({"teacher": False}, {"lambda_distillation": 0.0}, {"distillation"}),
         ({}, PLAIN, {"age", "adversary"}),
-        ({"people": 5, "nameless": 0, "blends": 0, "aged": 0}, {"validation": 0.05}, {"age", "adversary"}),
+        ({"people": 5, "nameless": 0, "aged": 0}, {"validation": 0.05}, {"age", "adversary"}),
     ],
 )
 def test_runs_with_less(often, tmp_path, faces, changes, absent):
@@ -239,7 +243,7 @@ def test_runs_with_less(often, tmp_path, faces, changes, absent):
     train_recognition(replace(SETTINGS, steps=1, **changes), packed(**faces), tmp_path, ALONE)
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     row = json.loads(line, parse_constant=pytest.fail)
-    assert {name for name in PARTS if row[name] == 0} == absent
+    assert {name for name in PARTS if row[name] == 0} == {"maps", *absent}
     plot_recognition(tmp_path / "metrics.jsonl", tmp_path / "losses.png")
 
 
@@ -281,6 +285,167 @@ def test_decay_falls_on_matrices_and_filters(often, tmp_path):
     assert {p.ndim for p in others["params"]} == {1}
     assert len(decayed["params"]) + len(others["params"]) == len(list(trainer.model.parameters()))
     trainer.preparer.shutdown()
+
+
+# --------------------------------------------------------------------------------------------------
+# a teacher at hand
+
+# What a teacher says alone.
+TAUGHT = replace(SETTINGS, **PLAIN, lambda_identity=0.0, lambda_maps=2.0, learning_rate=1e-2)
+
+
+@pytest.fixture
+def teacher(tmp_path) -> Teacher:
+    return Teacher(*tiny_teacher(tmp_path))
+
+
+def trainer_of(settings, faces, out, teacher=None, **changes) -> RecognitionTrainer:
+    return RecognitionTrainer(replace(settings, **changes), faces, out, ALONE, teacher)
+
+
+def test_steps_with_a_teacher_lead_towards_it(often, tmp_path, teacher):
+    faces = embedded(packed(), teacher)
+    out = tmp_path / "run"
+    settings = replace(TAUGHT, steps=24)
+    model = train_recognition(settings, faces, out, ALONE, teacher)
+    found = rows(out)
+    for name in ("maps", "distillation", "total"):
+        means = [np.mean([row[name] for row in part]) for part in (found[:4], found[-4:])]
+        assert means[1] < 0.6 * means[0], name
+    assert all(row["total"] == pytest.approx(2 * row["maps"] + 10 * row["distillation"], rel=1e-4) for row in found)
+    assert model.kept == ()  # which is only needed to learn
+
+
+def test_a_teacher_stays_as_it_is(tmp_path, often, teacher):
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    trainer = trainer_of(TAUGHT, embedded(packed(), teacher), tmp_path / "run", teacher)
+    trainer.train_step()
+    trainer.preparer.shutdown()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    learning = {id(p) for group in trainer.optimiser.param_groups for p in group["params"]}
+    assert not learning & {id(p) for p in teacher.parameters()}
+
+
+def test_what_a_teacher_is_asked(often, tmp_path, teacher):
+    """The mean direction of what it says of the changed faces and of the faces as they are; of averages the first."""
+    trainer = trainer_of(TAUGHT, embedded(packed(), teacher), tmp_path / "run", teacher)
+    batch = trainer.next_batch()
+    trainer.preparer.shutdown()
+    goal, (first, second) = trainer.ask_teacher(batch)
+    now, maps = teacher(batch.inputs, (0,))
+    average = ~batch.teacher.any(1)
+    assert 0 < int(average.sum()) < len(average)
+    torch.testing.assert_close(goal[average], now[average])
+    both = functional.normalize((now + batch.teacher) / 2)
+    torch.testing.assert_close(goal[~average], both[~average])
+    assert not torch.allclose(goal[~average], now[~average], atol=1e-3)  # the changes tell
+    assert torch.equal(first, maps[0]) and torch.equal(second, maps[0])
+    # a batch without embeddings has maps to match and nothing to repeat
+    nothing, again = trainer.ask_teacher(replace(batch, teacher=None))
+    assert nothing is None
+    assert [torch.equal(one, two) for one, two in zip(again, (first, second), strict=True)] == [True, True]
+
+
+def test_without_a_teacher_at_hand_its_embeddings_are_repeated(often, tmp_path):
+    trainer = trainer_of(SETTINGS, packed(), tmp_path)
+    batch = trainer.next_batch()
+    trainer.preparer.shutdown()
+    goal, maps = trainer.ask_teacher(batch)
+    assert goal is batch.teacher and maps == []
+    assert trainer.model.kept == ()
+
+
+def test_maps_alone_can_be_learned(often, tmp_path, teacher):
+    settings = replace(TAUGHT, lambda_distillation=0.0, lambda_identity=0.02, steps=1)
+    train_recognition(settings, embedded(packed(), teacher), tmp_path / "run", ALONE, teacher)
+    (row,) = rows(tmp_path / "run")
+    assert row["maps"] > 0 and row["distillation"] == 0
+
+
+@pytest.mark.parametrize("about", [{"network": "tiny_teacher", "sha256": "0" * 64}, {"network": "tiny_teacher"}, None])
+def test_a_teacher_other_than_that_of_the_embeddings_is_refused(often, tmp_path, teacher, about):
+    faces = replace(embedded(packed(), teacher), teacher=about)
+    message = "teacher: the embeddings of the faces are of another network; run `embeddings` with this one"
+    for settings in (TAUGHT, replace(TAUGHT, lambda_distillation=0.0)):
+        with pytest.raises(TrainingError, match=message):
+            train_recognition(settings, faces, tmp_path / "run", ALONE, teacher)
+    train_recognition(replace(TAUGHT, lambda_maps=0.0, steps=1), faces, tmp_path / "run", ALONE)
+
+
+@pytest.mark.parametrize("weight", [0.0, 10.0])
+def test_a_teacher_needs_faces_with_embeddings(often, tmp_path, teacher, weight):
+    settings = replace(TAUGHT, lambda_distillation=weight, lambda_identity=0.02)
+    with pytest.raises(TrainingError, match="faces: a teacher's embeddings are missing; run `embeddings` first"):
+        train_recognition(settings, packed(teacher=False), tmp_path / "run", ALONE, teacher)
+
+
+def test_maps_of_the_same_shape_are_matched(often, tmp_path, teacher):
+    faces = embedded(packed(), teacher)
+    trainer = trainer_of(TAUGHT, faces, tmp_path / "one", teacher)
+    assert trainer.matched == tuple((own, 0) for own in tiny(False).skips)
+    assert trainer.model.kept == tiny(False).skips
+    without = trainer_of(TAUGHT, faces, tmp_path / "two", teacher, lambda_maps=0.0)
+    assert without.matched == without.model.kept == ()
+    for each in (trainer, without):
+        each.preparer.shutdown()
+
+
+def test_averages_need_a_teacher_at_hand(often, tmp_path, teacher):
+    faces = embedded(packed(), teacher)
+    assert trainer_of(TAUGHT, faces, tmp_path / "one", teacher).batches.counts[3] > 0
+    assert trainer_of(TAUGHT, faces, tmp_path / "two", lambda_maps=0.0).batches.counts[3] == 0
+
+
+def test_maps_without_a_teacher_are_refused(often, tmp_path):
+    with pytest.raises(TrainingError, match="lambda_maps: needs the teacher's network, not its embeddings alone"):
+        train_recognition(replace(SETTINGS, lambda_maps=1.0), packed(), tmp_path, ALONE)
+
+
+def test_a_teacher_of_other_maps_is_refused(often, tmp_path, monkeypatch, teacher):
+    monkeypatch.setitem(DESIGNS, "light", wider)
+    with pytest.raises(TrainingError, match="lambda_maps: no map of wider has the shape of one of tiny_teacher"):
+        train_recognition(TAUGHT, embedded(packed(), teacher), tmp_path / "run", ALONE, teacher)
+    # its embeddings are of use all the same
+    settings = replace(TAUGHT, lambda_maps=0.0, steps=1)
+    train_recognition(settings, embedded(packed(), teacher), tmp_path / "run", ALONE, teacher)
+
+
+def wider(decomposed: bool = True, name: str = "wider") -> Design:
+    """Tiny with maps of 12 channels."""
+    builder = GraphBuilder()
+    skips = (builder.conv(12, 16, 16, activation="prelu", after=IMAGE),)
+    builder.depthwise(7)
+    return Design(builder.build(name, SIDE, {"embedding": builder.conv(DIMENSION)}), skips, skips[0], 12)
+
+
+def test_a_resumed_run_with_a_teacher_equals_an_uninterrupted_one(often, tmp_path, monkeypatch, teacher):
+    faces = embedded(packed(), teacher)
+    whole = train_recognition(TAUGHT, faces, tmp_path / "whole", ALONE, teacher)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        with pytest.raises(Stopped):
+            train_recognition(TAUGHT, faces, tmp_path / "parts", ALONE, teacher)
+    resumed = train_recognition(TAUGHT, faces, tmp_path / "parts", ALONE, teacher)
+    pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert without_time(tmp_path / "whole") == without_time(tmp_path / "parts")
+
+
+def test_what_is_compiled(often, tmp_path, monkeypatch, teacher):
+    """The networks that training runs, and not the averaged one that is measured now and then."""
+    compiled: list[torch.nn.Module] = []
+
+    def compile_(module: torch.nn.Module) -> None:
+        compiled.append(module)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_)
+    faces = embedded(packed(), teacher)
+    trainer_of(TAUGHT, faces, tmp_path / "none", teacher)
+    assert compiled == []
+    trainer = trainer_of(TAUGHT, faces, tmp_path / "both", teacher, compiled=True)
+    assert compiled == [trainer.model.network, teacher.network]
+    alone = trainer_of(TAUGHT, faces, tmp_path / "one", lambda_maps=0.0, compiled=True)
+    assert compiled[2:] == [alone.model.network]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -338,9 +503,24 @@ def test_what_is_no_checkpoint_to_start_from(often, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"start: .*text\.pt is no checkpoint"):
         start_from(model, tmp_path / "text.pt")
     train_recognition(replace(SETTINGS, steps=1), packed(), tmp_path, ALONE)
-    monkeypatch.setitem(DESIGNS, "light", light)
-    with pytest.raises(TrainingError, match=r"is of light, expected tiny"):
+    monkeypatch.setitem(DESIGNS, "light", dense)
+    with pytest.raises(TrainingError, match=r"is of dense, expected tiny"):
         start_from(model, tmp_path / "checkpoint.pt")
+
+
+def test_a_run_of_another_network_of_the_same_name_is_no_start(often, tmp_path, monkeypatch):
+    """As when a design was changed after the run."""
+    train_recognition(replace(SETTINGS, steps=1, **PLAIN), packed(), tmp_path, ALONE)
+
+    def changed(decomposed: bool = True) -> Design:
+        return wider(decomposed, "tiny")
+
+    monkeypatch.setitem(DESIGNS, "light", changed)
+    model = RecognitionModel(changed(False), persons=0, adversarial=False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(TrainingError, match=r"start: .*checkpoint\.pt is of another network that was called tiny too"):
+        start_from(model, tmp_path / "checkpoint.pt")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 # --------------------------------------------------------------------------------------------------

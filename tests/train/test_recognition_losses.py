@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from train.recognition.losses import PARTS, recognition_losses, total_loss
 from train.recognition.model import Prediction, RecognitionModel
-from train.recognition.settings import LIGHT, PAPER, PRESETS, RecognitionSettings
+from train.recognition.settings import DENSE, LIGHT, PAPER, PRESETS, RecognitionSettings
 
 PERSONS, AGES = torch.tensor([0, -1, 2, -1]), torch.tensor([math.nan, 30.0, math.nan, 70.0])
 NOBODY, NO_AGES = torch.full((4,), -1), torch.full((4,), math.nan)
@@ -35,8 +35,9 @@ def teacher() -> torch.Tensor:
 
 
 def test_all_parts(model, crops, teacher):
+    model.kept = model.design.skips[:1]
     predicted = model(crops)
-    parts = recognition_losses(model, predicted, PERSONS, AGES, teacher)
+    parts = recognition_losses(model, predicted, PERSONS, AGES, teacher, [torch.randn(4, 16, 7, 7)])
     assert tuple(parts) == PARTS
     assert all(part.ndim == 0 and part > 0 for part in parts.values())
     logits = model.identity(predicted.embeddings[[0, 2]], torch.tensor([0, 2]))
@@ -88,10 +89,38 @@ def test_distillation_by_hand(model):
     torch.testing.assert_close(parts, {"distillation": torch.tensor(1 - (0.6 + 1) / 2)})
 
 
+def test_maps_by_hand(model):
+    """Means of squared differences over the variance of the teacher's map, then the mean of the maps."""
+    first, second = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([[0.0, 4.0]])
+    predicted = Prediction(torch.ones(2, 2), None, None, (first + 1, second + torch.tensor([[3.0, -1.0]])))
+    parts = recognition_losses(model, predicted, NOBODY[:2], NO_AGES[:2], None, [first, second])
+    # 1 over a variance of 2.5, and (9 + 1) / 2 over one of 8
+    assert list(parts) == ["maps"]
+    assert float(parts["maps"]) == pytest.approx((1 / 2.5 + 5 / 8) / 2)
+    twice = Prediction(torch.ones(2, 2), None, None, (first, second))
+    assert float(recognition_losses(model, twice, NOBODY[:2], NO_AGES[:2], None, [first, second])["maps"]) == 0
+
+
+def test_maps_count_alike_whatever_their_size(model):
+    own, other = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    losses = []
+    for scale in (1.0, 30.0):
+        predicted = Prediction(torch.ones(2, 2), None, None, (scale * own,))
+        losses.append(recognition_losses(model, predicted, NOBODY[:2], NO_AGES[:2], None, [scale * other])["maps"])
+    torch.testing.assert_close(*losses)
+
+
+def test_as_many_maps_are_expected_as_the_teacher_gives(model):
+    predicted = Prediction(torch.ones(2, 2), None, None, (torch.ones(2, 1),))
+    with pytest.raises(ValueError, match="zip"):
+        recognition_losses(model, predicted, NOBODY[:2], NO_AGES[:2], None, [torch.ones(2, 1)] * 2)
+
+
 def test_the_total_weighs_the_parts():
-    settings = replace(LIGHT, lambda_identity=2.0, lambda_distillation=0.0, lambda_age=0.5, lambda_adversary=3.0)
-    parts = dict(zip(PARTS, torch.tensor([1.0, 10.0, 100.0, 1000.0]), strict=True))
-    assert float(total_loss(parts, settings)) == 2 + 50 + 3000
+    lambdas = {"identity": 2.0, "distillation": 0.0, "maps": 4.0, "age": 0.5, "adversary": 3.0}
+    settings = replace(LIGHT, **{f"lambda_{name}": value for name, value in lambdas.items()})
+    parts = dict(zip(PARTS, torch.tensor([1.0, 10.0, 100.0, 1000.0, 10_000.0]), strict=True))
+    assert float(total_loss(parts, settings)) == 2 + 400 + 500 + 30_000
     assert float(total_loss({"age": torch.tensor(4.0)}, settings)) == 2
 
 
@@ -129,9 +158,11 @@ def test_what_the_identity_part_tells_of_age_falls(crops):
 
 
 def test_presets_are_made_of_the_published_numbers():
-    assert set(PRESETS) == {"light", "paper"}
+    assert set(PRESETS) == {"light", "dense", "paper"}
+    assert all(settings.design == {"paper": "ir50"}.get(name, name) for name, settings in PRESETS.items())
     assert (PAPER.design, PAPER.scale, PAPER.margin) == ("ir50", 64.0, 0.35)
-    assert PAPER.weights() == {"identity": 1.0, "distillation": 0.0, "age": 0.001, "adversary": 0.002}
+    assert PAPER.weights() == {"identity": 1.0, "distillation": 0.0, "maps": 0.0, "age": 0.001, "adversary": 0.002}
+    assert LIGHT.lambda_maps > 0 == DENSE.lambda_maps  # the one needs a teacher's network, the other embeddings alone
     assert (PAPER.optimiser, PAPER.learning_rate, PAPER.schedule) == ("sgd", 0.1, "steps")
 
 
@@ -142,6 +173,7 @@ def test_presets_are_made_of_the_published_numbers():
         {"batch": 0},
         {"lambda_age": -1.0},
         {"lambda_identity": math.nan},
+        {"lambda_maps": -1.0},
         {"decomposed": False, "lambda_adversary": 0.1},
         {"validation": 0.0},
         {"validation": 1.0},

@@ -112,7 +112,7 @@ def test_a_plain_model_knows_no_ages():
 
 
 def test_measuring_by_hand(model, monkeypatch):
-    made = packed(people=2, photos=2, aged=2, nameless=1, blends=0)
+    made = packed(people=2, photos=2, aged=2, nameless=1)
     rows = np.arange(7)
     vectors = np.zeros((7, DIMENSION), np.float32)
     vectors[:4, :2], vectors[4:, 0] = ANGLES, 1

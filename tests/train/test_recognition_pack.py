@@ -1,4 +1,4 @@
-"""Photos to packed faces: which face of a photo, what is left out, blends, and the folder of arrays."""
+"""Photos to packed faces: which face of a photo, what is left out, and the folder of arrays."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from cascade.align import align
 from cascade.datasets import PersonPhoto
 from cascade.faces import Faces
 from train.recognition.crops import SIDE, FaceCrops, load_crops, save_crops
-from train.recognition.pack import BLEND_SHARES, _blends, _Job, faces_of, main_face, pack
+from train.recognition.pack import _Job, faces_of, main_face, pack
 from train.recognition.sources import FaceSource
-from train.sources import SourceError
 
 
 @pytest.fixture(scope="module")
@@ -44,26 +43,25 @@ def faces(root: Path) -> FaceCrops:
         FaceSource("identities", root / "people", about="people"),
         FaceSource("csv", root / "people", labels=root / "labels.csv"),
         FaceSource("photos", root / "photos"),
-        FaceSource("blends", count=5),
     )
     return pack(sources, workers=1)
 
 
 def test_every_face_has_its_labels(faces):
-    assert faces.crops.shape == (13, SIDE, SIDE, 3)
+    assert faces.crops.shape == (8, SIDE, SIDE, 3)
     # "Ann" of the second source need not be the one of the first
-    assert faces.persons.tolist() == [0, 0, 1, 1, 2, -1, -1, -1, *[-1] * 5]
-    np.testing.assert_array_equal(faces.ages, [*[np.nan] * 4, 41, 7, *[np.nan] * 7])
-    assert faces.sources.tolist() == [0, 0, 0, 0, 1, 1, 2, 2, *[3] * 5]
+    assert faces.persons.tolist() == [0, 0, 1, 1, 2, -1, -1, -1]
+    np.testing.assert_array_equal(faces.ages, [*[np.nan] * 4, 41, 7, np.nan, np.nan])
+    assert faces.sources.tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
     assert (faces.persons.dtype, faces.ages.dtype, faces.sources.dtype) == (np.int32, np.float32, np.uint8)
 
 
 def test_what_is_told_of_them(faces):
-    assert faces.meta["kinds"] == ["identities", "csv", "photos", "blends"]
-    assert faces.meta["sources"] == ["people", "csv", "photos", "blends"]
+    assert faces.meta["kinds"] == ["identities", "csv", "photos"]
+    assert faces.meta["sources"] == ["people", "csv", "photos"]
     assert faces.meta["persons"] == ["Ann", "Bob", "Ann"]
-    assert [count["faces"] for count in faces.meta["counts"]] == [4, 2, 2, 5]
-    assert [count["photos_without_face"] for count in faces.meta["counts"]] == [1, 0, 0, 0]
+    assert [count["faces"] for count in faces.meta["counts"]] == [4, 2, 2]
+    assert [count["photos_without_face"] for count in faces.meta["counts"]] == [1, 0, 0]
     damaged, missing = faces.meta["problems"]
     assert damaged.startswith("Bob/4.png: ")
     assert missing.startswith("Bob/7.png: ")
@@ -75,31 +73,6 @@ def test_crops_are_aligned(faces):
         assert np.abs(faces.crops[row] - expected).mean() < 30  # the landmarks were seen by eye
     mirrored = faces.crops[2][:, ::-1].astype(float)
     assert np.abs(mirrored - expected).mean() < 30 < np.abs(faces.crops[2] - expected).mean()
-
-
-def test_blends_are_averages_of_two_faces(faces):
-    others = faces.crops[:8].astype(np.float64)
-    pairs = [(i, j) for i in range(8) for j in range(8)]
-    for blend in faces.crops[8:]:
-        left = []
-        for i, j in pairs:
-            way, target = others[i] - others[j], blend - others[j]
-            share = np.clip((way * target).sum() / max((way * way).sum(), 1e-9), *BLEND_SHARES)
-            left.append(np.abs(others[j] + share * way - blend).max())
-        assert min(left) < 0.7  # a half of rounding, and the share's own error
-
-
-def test_blends_are_the_same_again(faces):
-    source, crops = FaceSource("blends", count=5), [faces.crops[:3], faces.crops[3:8]]
-    again = [blend for _, blend in _blends(source, crops, 0)]
-    np.testing.assert_array_equal(np.concatenate(again), faces.crops[8:])
-    other = np.concatenate([blend for _, blend in _blends(source, crops, 1)])
-    assert not np.array_equal(other, faces.crops[8:])
-
-
-def test_blends_of_nothing_are_refused():
-    with pytest.raises(SourceError, match="blends: expected sources with faces before them"):
-        pack([FaceSource("blends", count=2)], workers=1)
 
 
 def test_a_limit_takes_the_first_photos(root):

@@ -28,18 +28,18 @@ def save_names(folder: Path, *names: str) -> None:
 
 
 def test_reading(tmp_path):
-    lfw, blends = read(
+    lfw, photos = read(
         tmp_path,
         '[[source]]\nkind = "lfw"\nimages = "a"\npairs = "p.txt"\nwithout_folds = [9, 10]\nabout = "x"\n'
-        '[[source]]\nkind = "blends"\ncount = 5\n',
+        '[[source]]\nkind = "photos"\nimages = "b"\nexclude = "none.txt"\nmin_face = 30\n',
     )
     assert lfw == FaceSource("lfw", tmp_path / "a", tmp_path / "p.txt", (9, 10), about="x")
-    assert blends == FaceSource("blends", count=5)
+    assert photos == FaceSource("photos", tmp_path / "b", exclude=tmp_path / "none.txt", min_face=30)
 
 
 def test_the_shipped_recipe_is_read():
     found = read_face_sources(REPOSITORY / "train/recipes/recognition.toml", Path("data"))
-    assert [source.kind for source in found] == ["lfw", "utkface", "photos", "photos", "photos", "blends"]
+    assert [source.kind for source in found] == ["lfw", "utkface", "photos", "photos", "photos"]
     assert found[0].without_folds == (9, 10)
     assert all(source.about for source in found)
 
@@ -59,8 +59,7 @@ def test_the_shipped_recipe_is_read():
         ('kind = "lfw"\nimages = "a"\nwithout_folds = [9]', "pairs: without_folds needs the list of pairs"),
         ('kind = "lfw"\nimages = "a"\npairs = "p"\nwithout_folds = 9', "without_folds: expected numbers of folds"),
         ('kind = "lfw"\nimages = "a"\npairs = "p"\nwithout_folds = ["9"]', "without_folds: expected numbers of folds"),
-        ('kind = "blends"', "count: expected a number of blends, got 0"),
-        ('kind = "blends"\ncount = 2.5', "count: expected a number of blends, got 2.5"),
+        ('kind = "photos"\nimages = "a"\ncount = 5', "count"),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path, entry, message):

@@ -39,6 +39,7 @@ from train.recognition.loop import train_recognition
 from train.recognition.measures import measure, outputs
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import RecognitionSettings
+from train.recognition.teacher import Teacher
 
 ARMS: dict[str, dict[str, Any]] = {
     "plain": {"decomposed": False, "lambda_age": 0.0, "lambda_adversary": 0.0},
@@ -59,7 +60,12 @@ WIDE = (20.0, math.inf)
 
 
 def run_arms(
-    base: RecognitionSettings, seeds: Sequence[int], faces: FaceCrops, fgnet: Path, out: Path
+    base: RecognitionSettings,
+    seeds: Sequence[int],
+    faces: FaceCrops,
+    fgnet: Path,
+    out: Path,
+    teacher: Teacher | None = None,
 ) -> list[dict[str, Any]]:
     """Trains and judges every arm with every seed, and writes ablation.csv, ablation.json and ablation.png."""
     crops, people, ages = _fgnet_crops(fgnet, out / "fgnet.npz")
@@ -70,7 +76,7 @@ def run_arms(
             done = folder / "fgnet.json"
             settings = replace(base, seed=seed, **changes)
             if not done.exists() or json.loads(done.read_text())["settings"] != plain_values(settings):
-                model = train_recognition(settings, faces, folder)
+                model = train_recognition(settings, faces, folder, teacher=teacher)
                 learned, measured = split(faces, settings.validation)
                 found = judge(model, crops, people, ages) | {"validation": measure(model, faces, measured)}
                 if settings.lambda_adversary:

@@ -1,8 +1,6 @@
-"""Changes to aligned crops that leave person and age the same; all drawn from one generator."""
+"""Changes to aligned crops that leave person and age the same; all drawn from one generator, on its device."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch.nn import functional
@@ -10,7 +8,9 @@ from torch.nn import functional
 SHIFT, ZOOM, TURN = 0.03, 0.08, 0.08  # largest: share of the side, share of the scale, radians
 GRAY, BLUR, BORDER, COVER = 0.10, 0.15, 0.10, 0.08  # share of the crops that are changed so
 BRIGHTNESS, CONTRAST, COLOUR = 0.15, 0.20, 0.10
-LOWEST = 20  # pixels a side that a blurred crop is left with, at least
+BLURRED = (20, 28, 40, 56, 80)  # pixels a side that a blurred crop is left with
+LARGEST_BORDER = 0.2  # of the side, on each of the four
+COVERED = (0.1, 0.4)  # smallest and largest side of the gray rectangle
 
 
 def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -21,8 +21,13 @@ def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return _cover(crops, generator)
 
 
+def _random(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    """Numbers from 0 to 1."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
 def _uniform(count: int, size: float, generator: torch.Generator) -> torch.Tensor:
-    return (2 * torch.rand(count, generator=generator) - 1) * size
+    return (2 * _random(generator, count) - 1) * size
 
 
 def _move(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -30,7 +35,7 @@ def _move(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     n = len(crops)
     angle = _uniform(n, TURN, generator)
     scale = 1 + _uniform(n, ZOOM, generator)
-    mirrored = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    mirrored = torch.where(_random(generator, n) < 0.5, -1.0, 1.0)
     cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
     shift = [2 * _uniform(n, SHIFT, generator) for _ in range(2)]
     rows = [torch.stack([mirrored * cosine, -sine, shift[0]], 1), torch.stack([mirrored * sine, cosine, shift[1]], 1)]
@@ -41,7 +46,7 @@ def _move(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def _recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     n = len(crops)
     gray = crops.mean(1, keepdim=True)
-    crops = torch.where((torch.rand(n, generator=generator) < GRAY)[:, None, None, None], gray, crops)
+    crops = torch.where((_random(generator, n) < GRAY)[:, None, None, None], gray, crops)
     contrast = 1 + _uniform(n, CONTRAST, generator)
     colour = 1 + _uniform(3 * n, COLOUR, generator).reshape(n, 3)
     gain = (contrast[:, None] * colour)[:, :, None, None]
@@ -51,26 +56,33 @@ def _recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def _blur(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Some in fewer pixels, in place: what faces far away, and old scans, look like."""
-    side = crops.shape[2]
-    for index in torch.nonzero(torch.rand(len(crops), generator=generator) < BLUR).flatten().tolist():
-        small = round(math.exp(float(torch.empty(1).uniform_(math.log(LOWEST), math.log(side), generator=generator))))
-        shrunk = functional.interpolate(crops[index : index + 1], (small, small), mode="area")
-        crops[index] = functional.interpolate(shrunk, (side, side), mode="bilinear", align_corners=False)[0]
+    n, side = len(crops), crops.shape[2]
+    level = torch.randint(len(BLURRED), (n,), generator=generator, device=generator.device)
+    level[_random(generator, n) >= BLUR] = -1
+    for number, small in enumerate(BLURRED):
+        which = torch.nonzero(level == number).flatten()
+        if len(which) and small < side:
+            shrunk = functional.interpolate(crops[which], (small, small), mode="area")
+            crops[which] = functional.interpolate(shrunk, (side, side), mode="bilinear", align_corners=False)
     return crops
 
 
 def _cover(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Some with a black border, as crops at an image's edge have; some with a gray rectangle over a part."""
-    side = crops.shape[2]
-    chance = torch.rand(2, len(crops), generator=generator)
-    for index in torch.nonzero(chance[0] < BORDER).flatten().tolist():
-        left, top, right, bottom = (torch.rand(4, generator=generator) ** 2 * 0.2 * side).long().tolist()
-        inner = crops[index, :, top : side - bottom, left : side - right].clone()
-        crops[index] = 0
-        crops[index, :, top : side - bottom, left : side - right] = inner
-    for index in torch.nonzero(chance[1] < COVER).flatten().tolist():
-        sides = (side * (0.1 + 0.3 * torch.rand(2, generator=generator))).long().tolist()
-        y, x = (int(torch.randint(0, side - s, (1,), generator=generator)) for s in sides)
-        gray = 255 * float(torch.rand(1, generator=generator))
-        crops[index, :, y : y + sides[0], x : x + sides[1]] = gray
-    return crops
+    n = len(crops)
+    chance = _random(generator, 2, n)
+    widths = LARGEST_BORDER * _random(generator, 4, n) ** 2 * (chance[0] < BORDER)
+    seen = _rectangle(widths[:2], 1 - widths[2:], crops.shape[2])
+    crops = torch.where(seen, crops, 0.0)
+    extent = (COVERED[0] + (COVERED[1] - COVERED[0]) * _random(generator, 2, n)) * (chance[1] < COVER)
+    first = _random(generator, 2, n) * (1 - extent)
+    gray = 255 * _random(generator, n)[:, None, None, None]
+    return torch.where(_rectangle(first, first + extent, crops.shape[2]), gray, crops)
+
+
+def _rectangle(first: torch.Tensor, last: torch.Tensor, side: int) -> torch.Tensor:
+    """(n, 1, side, side) bool: where pixel centres lie between (2, n) shares of the side across and down."""
+    places = (torch.arange(side, device=first.device) + 0.5) / side
+    columns, rows = (places >= first[:, :, None]) & (places < last[:, :, None])
+    inside: torch.Tensor = rows[:, :, None] & columns[:, None, :]
+    return inside[:, None]

@@ -15,12 +15,16 @@ from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops
 from train.recognition.settings import RecognitionSettings
 
-BLENDS = "blends"
+BLEND_SHARES = (0.3, 0.7)  # of one face in the average of two
+RESIDENT = 0.5  # of a GPU's free memory that the faces may take; larger sets stay on disk
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs (n, 3, 112, 112) in about -1..1, persons (n,) with -1, ages (n,) with NaN, teacher (n, D) or None."""
+    """Inputs (n, 3, 112, 112) in about -1..1, persons (n,) with -1, ages (n,) with NaN, teacher (n, D) or None.
+
+    The teacher's embeddings are those of the faces as they are, without changes at random, and 0 for an average of two.
+    """
 
     inputs: torch.Tensor
     persons: torch.Tensor
@@ -31,14 +35,13 @@ class Batch:
 def split(faces: FaceCrops, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to learn from and rows to measure on: whole persons, and of faces without a name a share.
 
-    The same for every seed of a run. No blend is measured on.
+    The same for every seed of a run.
     """
     rng = np.random.default_rng(0)
     persons = np.unique(faces.persons[faces.persons >= 0])
     kept_out = rng.permutation(persons)[: round(share * len(persons))]
     measured = np.isin(faces.persons, kept_out) & (faces.persons >= 0)
-    blends = [number for number, kind in enumerate(faces.meta["kinds"]) if kind == BLENDS]
-    nameless = np.flatnonzero((faces.persons < 0) & ~np.isin(faces.sources, blends))
+    nameless = np.flatnonzero(faces.persons < 0)
     measured[rng.permutation(nameless)[: round(share * len(nameless))]] = True
     return np.flatnonzero(~measured), np.flatnonzero(measured)
 
@@ -47,17 +50,24 @@ class FaceBatches:
     """Endless batches in the shares of the settings; each pool is gone through in its own random order.
 
     What a batch holds depends on the seed and the step alone, so that a resumed run sees the same batches. Of
-    ``world`` processes each takes its part.
+    ``world`` processes each takes its part. On a GPU the faces are kept and augmented there. Averages of two faces
+    are made only with ``blends``.
     """
 
     def __init__(
-        self, faces: FaceCrops, rows: NDArray[np.int64], settings: RecognitionSettings, rank: int = 0, world: int = 1
+        self,
+        faces: FaceCrops,
+        rows: NDArray[np.int64],
+        settings: RecognitionSettings,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | None = None,
+        blends: bool = False,
     ) -> None:
         self.faces, self.settings, self.rank, self.world = faces, settings, rank, world
-        blends = [number for number, kind in enumerate(faces.meta["kinds"]) if kind == BLENDS]
+        self.device = device or torch.device("cpu")
         named, aged = faces.persons[rows] >= 0, ~np.isnan(faces.ages[rows])
-        blend = np.isin(faces.sources[rows], blends)
-        pools = [named, aged & ~named, ~named & ~aged & ~blend, blend & ~named]
+        pools = [named, aged & ~named, ~named & ~aged, np.full_like(named, blends)]
         if settings.lambda_distillation == 0 or faces.embeddings is None:
             pools[2:] = [np.zeros_like(named)] * 2  # nothing to learn from faces without a label
         self.pools = [rows[pool] for pool in pools]
@@ -72,18 +82,48 @@ class FaceBatches:
         self.persons = len(numbers)
         self._person = np.full(int(faces.persons.max(initial=-1)) + 2, -1)
         self._person[numbers] = np.arange(self.persons)
+        self._resident = self._on_gpu()
+
+    def _on_gpu(self) -> torch.Tensor | None:
+        """All crops in the memory of the GPU, if they are to be computed with there and fit."""
+        if self.device.type != "cuda" or self.faces.crops.nbytes > RESIDENT * torch.cuda.mem_get_info(self.device)[0]:
+            return None
+        return torch.from_numpy(np.array(self.faces.crops)).to(self.device)
+
+    def _crops(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """(n, 3, 112, 112) in 0..255 on the device."""
+        if self._resident is not None:
+            found = self._resident[torch.from_numpy(rows).to(self.device)]
+        else:
+            found = torch.from_numpy(self.faces.crops[rows]).to(self.device)
+        return found.permute(0, 3, 1, 2).float()
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step, augmented as the settings say: the same whenever it is made."""
-        rows = np.concatenate([self._order.take(pool, step, count) for pool, count in enumerate(self.counts)])
-        rows = np.sort(rows)[self.rank :: self.world]
-        inputs = torch.from_numpy(self.faces.crops[rows]).permute(0, 3, 1, 2).float()
+        taken = [self._order.take(pool, step, count) for pool, count in enumerate(self.counts)]
+        rows, blended = np.concatenate(taken), np.repeat([False, False, False, True], self.counts)
+        others = np.concatenate([*taken[:3], np.roll(taken[3], 1)])  # whom a face is averaged with
+        mine = np.argsort(rows, kind="stable")[self.rank :: self.world]
+        rows, blended, others = rows[mine], blended[mine], others[mine]
+        seed = (self.settings.seed * self.world + self.rank) * 1_000_003 + step
+        generator = torch.Generator(self.device).manual_seed(seed)
+        inputs = self._crops(rows)
+        if blended.any():
+            at = torch.from_numpy(np.flatnonzero(blended)).to(self.device)
+            inputs[at] = _average(inputs[at], self._crops(others[blended]), generator)
         if self.settings.augment:
-            seed = (self.settings.seed * self.world + self.rank) * 1_000_003 + step
-            inputs = augment(inputs, torch.Generator().manual_seed(seed))
+            inputs = augment(inputs, generator)
         teacher = None
         if self.settings.lambda_distillation and self.faces.embeddings is not None:
-            teacher = torch.from_numpy(self.faces.embeddings[rows])
-        persons = torch.from_numpy(self._person[self.faces.persons[rows]])
+            teacher = torch.from_numpy(np.where(blended[:, None], np.float32(0), self.faces.embeddings[rows]))
+        persons = torch.from_numpy(np.where(blended, -1, self._person[self.faces.persons[rows]]))
+        ages = torch.from_numpy(np.where(blended, np.float32(np.nan), self.faces.ages[rows]))
         inputs = normalise(inputs).contiguous(memory_format=torch.channels_last)
-        return Batch(inputs, persons, torch.from_numpy(self.faces.ages[rows]), teacher)
+        return Batch(inputs, persons, ages, teacher)
+
+
+def _average(crops: torch.Tensor, others: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Weighted averages of two faces each: faces of nobody."""
+    low, high = BLEND_SHARES
+    share = low + (high - low) * torch.rand((len(crops), 1, 1, 1), generator=generator, device=generator.device)
+    return share * crops + (1 - share) * others

@@ -3,6 +3,7 @@
 Examples:
     python -m train faces --data train/recipes/recognition.toml --root DATA --out runs/faces
     python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
+    python -m train blocks --config light --faces runs/faces --teacher PARAM BIN --out runs/blocks
     python -m train recognition --config light --faces runs/faces --out runs/recognition
     python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
     torchrun --nproc-per-node 4 -m train recognition --config paper --faces FACES --out runs/paper-recognition
@@ -16,12 +17,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from train.recognition.settings import PRESETS, RecognitionSettings
+from train.recognition.settings import PRESETS, BlockSettings, RecognitionSettings
 
 # Options that change a field of `RecognitionSettings`, by its name.
 NUMBERS = (
     "lambda_identity",
     "lambda_distillation",
+    "lambda_maps",
     "lambda_age",
     "lambda_adversary",
     "learning_rate",
@@ -29,6 +31,7 @@ NUMBERS = (
     "batch",
     "seed",
     "threads",
+    "frozen",
 )
 
 
@@ -46,17 +49,21 @@ def add_recognition(commands: Any) -> None:
     embeddings.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
     embeddings.add_argument("--param", type=Path, required=True, help="the network in ncnn's format")
     embeddings.add_argument("--bin", type=Path, required=True, help="its weights")
-    embeddings.add_argument("--workers", type=int, default=os.cpu_count())
     embeddings.set_defaults(run=run_embeddings)
 
+    _add_blocks(commands)
     to = commands.add_parser("recognition", help="train a recogniser on these faces")
-    to.add_argument("--config", choices=PRESETS, default="light", help="light: two CPU cores; paper: IR-50, GPUs")
+    about = "light: the shipped network, a GPU; dense: two CPU cores; paper: IR-50, several GPUs"
+    to.add_argument("--config", choices=PRESETS, default="light", help=about)
     to.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
     to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
     kinds = {field.name: field.type for field in fields(RecognitionSettings)}
     for name in NUMBERS:
         to.add_argument(f"--{name.replace('_', '-')}", type=int if kinds[name] == "int" else float)
-    groups = ("NAMED", "AGED", "NEITHER", "BLENDS")
+    to.add_argument("--precision", choices=("float32", "bfloat16"))
+    to.add_argument("--compile", dest="compiled", action="store_true", default=None, help="with torch.compile")
+    _add_teacher(to)
+    groups = ("NAMED", "AGED", "NEITHER", "AVERAGES")
     to.add_argument("--shares", type=int, nargs=4, metavar=groups, help="parts of a batch")
     # not --start, which torchrun takes for one of its own options
     to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
@@ -69,6 +76,9 @@ def add_recognition(commands: Any) -> None:
     ablation.add_argument(
         "--initial", dest="start", required=True, help="checkpoint.pt of a run with --no-decomposition"
     )
+    ablation.add_argument("--config", choices=PRESETS, default="light", help="that the run was made with")
+    ablation.add_argument("--batch", type=int)
+    _add_teacher(ablation)
     ablation.add_argument("--fgnet", type=Path, required=True, help="FG-NET's folder, with images and points")
     ablation.add_argument("--out", type=Path, required=True, help="folder for results and runs")
     ablation.add_argument("--steps", type=int, default=250, help="of every run")
@@ -77,6 +87,32 @@ def add_recognition(commands: Any) -> None:
     ablation.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     ablation.add_argument("--threads", type=int, default=0)
     ablation.set_defaults(run=run_ablation)
+
+
+def _add_blocks(commands: Any) -> None:
+    blocks = commands.add_parser("blocks", help="fit an encoder's blocks to a teacher's, to begin a run from")
+    blocks.add_argument("--config", choices=PRESETS, default="light")
+    blocks.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
+    _add_teacher(blocks, required=True)
+    blocks.add_argument("--out", type=Path, required=True, help="folder for checkpoint.pt and the teacher's maps")
+    blocks.add_argument("--initial", dest="start", default="", metavar="CHECKPOINT", help="begin from a run's")
+    for name in ("views", "steps", "batch"):
+        blocks.add_argument(f"--{name}", type=int, default=getattr(BlockSettings, name))
+    blocks.add_argument("--learning-rate", type=float, default=BlockSettings.learning_rate)
+    blocks.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that fit blocks")
+    blocks.set_defaults(run=run_blocks)
+
+
+def _add_teacher(to: argparse.ArgumentParser, required: bool = False) -> None:
+    about = "network in ncnn's format to ask about every batch, beside the embeddings of the faces"
+    to.add_argument("--teacher", type=Path, nargs=2, required=required, metavar=("PARAM", "BIN"), help=about)
+
+
+def _teacher(arguments: argparse.Namespace) -> Any:
+    """The network of --teacher, if given."""
+    from train.recognition.teacher import Teacher
+
+    return Teacher(*arguments.teacher) if arguments.teacher else None
 
 
 def run_faces(arguments: argparse.Namespace, command: str) -> None:
@@ -99,12 +135,31 @@ def run_embeddings(arguments: argparse.Namespace, command: str) -> None:
     """python -m train embeddings"""
     from train.recognition.teacher import embed_faces
 
-    embed_faces(arguments.faces, arguments.param, arguments.bin, arguments.workers)
+    embed_faces(arguments.faces, arguments.param, arguments.bin)
+
+
+def run_blocks(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train blocks"""
+    from train.recognition.blocks import fit_blocks
+    from train.recognition.crops import load_crops
+
+    names = ("views", "steps", "batch", "learning_rate")
+    settings = BlockSettings(**{name: getattr(arguments, name) for name in names})
+    faces, teacher = load_crops(arguments.faces), _teacher(arguments)
+    errors = fit_blocks(
+        PRESETS[arguments.config], faces, teacher, arguments.out, settings, arguments.workers, arguments.start
+    )
+    for last, error in errors.items():
+        print(f"block that ends at node {last}: {error:.3f} of the variance of its map is left")
+    print(f"{arguments.out / 'checkpoint.pt'}: to begin from with recognition --initial")
 
 
 def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
     """The preset with the changes that the options ask for."""
-    changes = {name: getattr(arguments, name) for name in (*NUMBERS, "shares", "start", "decomposed", "augment")}
+    names = (*NUMBERS, "shares", "start", "decomposed", "augment", "precision", "compiled")
+    changes = {name: getattr(arguments, name) for name in names}
+    if not arguments.teacher and arguments.lambda_maps is None:
+        changes["lambda_maps"] = 0.0
     changes = {name: value for name, value in changes.items() if value is not None}
     if "shares" in changes:
         changes["shares"] = tuple(changes["shares"])
@@ -118,15 +173,19 @@ def run_ablation(arguments: argparse.Namespace, command: str) -> None:
     from train.recognition.ablation import LABELS, run_arms  # with it comes the evaluation
     from train.recognition.crops import load_crops
 
+    preset = PRESETS[arguments.config]
     base = replace(
-        PRESETS["light"],
+        preset,
         start=arguments.start,
         steps=arguments.steps,
+        batch=arguments.batch or preset.batch,
         learning_rate=arguments.learning_rate,
+        lambda_maps=preset.lambda_maps if arguments.teacher else 0.0,
         frozen=arguments.frozen,
         threads=arguments.threads,
     )
-    rows = run_arms(base, arguments.seeds, load_crops(arguments.faces), arguments.fgnet, arguments.out)
+    faces, teacher = load_crops(arguments.faces), _teacher(arguments)
+    rows = run_arms(base, arguments.seeds, faces, arguments.fgnet, arguments.out, teacher)
     for arm in LABELS:
         means = [
             sum(row[name] for row in rows if row["arm"] == arm) / len(arguments.seeds) for name in ("rank1", "eer")
@@ -146,7 +205,7 @@ def run_recognition(arguments: argparse.Namespace, command: str) -> None:
     settings = settings_of(arguments)
     faces = load_crops(arguments.faces)
     processes = Processes.joined()
-    model = train_recognition(settings, faces, arguments.out, processes)
+    model = train_recognition(settings, faces, arguments.out, processes, _teacher(arguments))
     if processes.rank:
         return
     plot_recognition(arguments.out / "metrics.jsonl", arguments.out / "losses.png")

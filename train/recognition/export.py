@@ -48,7 +48,7 @@ def export_recognizer(
         "revision": revision(),
         "licence": LICENCE,
         "data": "; ".join(faces.meta["sources"]),
-        "teacher": faces.teacher if settings.lambda_distillation else None,
+        "teacher": faces.teacher if settings.lambda_distillation or settings.lambda_maps else None,
         "command": command,
         "settings": asdict(settings),
         "verification": point or None,
@@ -96,6 +96,8 @@ def _decision(point: dict[str, Any]) -> str:
 
 
 def _teacher(faces: FaceCrops, settings: RecognitionSettings) -> str:
-    if not settings.lambda_distillation or faces.teacher is None:
+    if not (settings.lambda_distillation or settings.lambda_maps) or faces.teacher is None:
         return "none"
-    return f"embeddings of {faces.teacher['network']} (SHA-256 `{faces.teacher['sha256'][:12]}…`)"
+    learned = {"embeddings": settings.lambda_distillation, "maps": settings.lambda_maps}
+    both = " and ".join(name for name, weight in learned.items() if weight)
+    return f"{both} of {faces.teacher['network']} (SHA-256 `{faces.teacher['sha256'][:12]}…`)"

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
@@ -31,6 +32,7 @@ from train.recognition.measures import measure
 from train.recognition.model import RecognitionModel
 from train.recognition.processes import Processes
 from train.recognition.settings import RecognitionSettings
+from train.recognition.teacher import Teacher
 from train.recognition.transfer import start_from
 
 LOG_EVERY, SAVE_EVERY = 50, 500
@@ -49,16 +51,28 @@ def rate(settings: RecognitionSettings, step: int) -> float:
 class RecognitionTrainer:
     """The state of one run: model, averaged model, optimiser and step, saved and resumed as one."""
 
-    def __init__(self, settings: RecognitionSettings, faces: FaceCrops, out: Path, processes: Processes) -> None:
+    def __init__(
+        self,
+        settings: RecognitionSettings,
+        faces: FaceCrops,
+        out: Path,
+        processes: Processes,
+        teacher: Teacher | None = None,
+    ) -> None:
         torch.manual_seed(settings.seed)
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings, self.faces, self.out, self.processes = settings, faces, out, processes
+        self.teacher = None if teacher is None else teacher.to(processes.device)
         design = DESIGNS[settings.design](settings.decomposed)
-        if settings.lambda_distillation:
-            _check_teacher(faces, design)
+        if settings.lambda_distillation or teacher is not None:
+            _check_teacher(faces, design, teacher)
+        if settings.lambda_maps and teacher is None:
+            raise TrainingError("lambda_maps: needs the teacher's network, not its embeddings alone")
         train, self.measured = split(faces, settings.validation)
-        self.batches = FaceBatches(faces, train, settings, processes.rank, processes.world)
+        self.batches = FaceBatches(
+            faces, train, settings, processes.rank, processes.world, processes.device, blends=teacher is not None
+        )
         persons = self.batches.persons if settings.lambda_identity else 0
         aged = settings.decomposed and not np.isnan(faces.ages[train]).all()
         if not (persons or aged or settings.lambda_distillation):
@@ -67,8 +81,15 @@ class RecognitionTrainer:
         if settings.start:
             start_from(model, Path(settings.start))
             model.freeze(settings.frozen)
+        self.matched = _matched_nodes(design, teacher) if teacher and settings.lambda_maps else ()
+        model.kept = tuple(own for own, _ in self.matched)
         self.model = model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged: RecognitionModel = deepcopy(self.model).eval().requires_grad_(False)
+        self.averaged.kept = ()
+        if settings.compiled:
+            self.model.network.compile()
+            if self.teacher is not None:
+                self.teacher.network.compile()
         self.wrapped: nn.Module = DistributedDataParallel(self.model) if processes.world > 1 else self.model
         self.optimiser = _optimiser(self.model, settings)
         self.step = 0
@@ -120,9 +141,10 @@ class RecognitionTrainer:
         half = self.settings.precision == "bfloat16" and self.processes.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
             predicted = self.wrapped(batch.inputs)
+            goal, maps = self.ask_teacher(batch)
         # in full precision: CosFace multiplies cosines by 64, and their rounding with them
         predicted = predicted.in_full_precision()
-        parts = recognition_losses(self.model, predicted, batch.persons, batch.ages, batch.teacher)
+        parts = recognition_losses(self.model, predicted, batch.persons, batch.ages, goal, maps)
         total = total_loss(parts, self.settings)
         if self.processes.world > 1:  # the others wait for a gradient of every weight, whatever labels are here
             total = total + 0 * torch.stack([p.sum() for p in self.model.parameters()]).sum()
@@ -134,17 +156,45 @@ class RecognitionTrainer:
         self.update_average()
         return {"total": total, **parts}
 
+    def ask_teacher(self, batch: Batch) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """The embeddings (n, D) to be repeated, and the teacher's maps to be matched.
+
+        With the network at hand the embeddings are the mean direction of what it makes of the changed faces and of the
+        faces as they are: the first tells how its maps should end, the second what changes should not matter.
+        """
+        if self.teacher is None:
+            return batch.teacher, []
+        nodes = tuple(other for _, other in self.matched)
+        now, maps = self.teacher(batch.inputs, nodes)
+        goal = None if batch.teacher is None else functional.normalize(now + batch.teacher)
+        return goal, [maps[index].float() for index in nodes]
+
     def update_average(self) -> None:
         """Moves the averaged weights towards the current ones, faster in the beginning."""
         move_average(self.averaged, self.model, min(AVERAGE, self.step / (self.step + 10)))
 
 
-def _check_teacher(faces: FaceCrops, design: Design) -> None:
+def _check_teacher(faces: FaceCrops, design: Design, teacher: Teacher | None) -> None:
+    """Refuses faces without a teacher's embeddings, or with those of another than the one at hand."""
     if faces.embeddings is None:
-        raise TrainingError("faces: lambda_distillation needs a teacher's embeddings; run `embeddings` first")
+        raise TrainingError("faces: a teacher's embeddings are missing; run `embeddings` first")
     dimension, came = design.graph.output_shapes()["embedding"][1], faces.embeddings.shape[1]
     if came != dimension:
         raise TrainingError(f"faces: the teacher's embeddings have {came} numbers, {design.graph.name} has {dimension}")
+    if teacher is not None and (faces.teacher or {}).get("sha256") != teacher.sha256:
+        raise TrainingError(
+            "teacher: the embeddings of the faces are of another network; run `embeddings` with this one"
+        )
+
+
+def _matched_nodes(design: Design, teacher: Teacher) -> tuple[tuple[int, int], ...]:
+    """The ends of the design's stages with the nodes of the teacher whose maps have the same shapes."""
+    shapes = design.graph.shapes()
+    others = teacher.last_of([shapes[index] for index in design.skips])
+    found = tuple((own, other) for own, other in zip(design.skips, others, strict=True) if other is not None)
+    if not found:
+        raise TrainingError(f"lambda_maps: no map of {design.graph.name} has the shape of one of {teacher.name}")
+    return found
 
 
 def _optimiser(model: nn.Module, settings: RecognitionSettings) -> torch.optim.Optimizer:
@@ -158,14 +208,19 @@ def _optimiser(model: nn.Module, settings: RecognitionSettings) -> torch.optim.O
 
 
 def train_recognition(
-    settings: RecognitionSettings, faces: FaceCrops, out: Path, processes: Processes | None = None
+    settings: RecognitionSettings,
+    faces: FaceCrops,
+    out: Path,
+    processes: Processes | None = None,
+    teacher: Teacher | None = None,
 ) -> RecognitionModel:
     """Trains to the end of the settings' steps, from a checkpoint in ``out`` if there is one.
 
-    Writes metrics.jsonl and checkpoints, and returns the averaged model. Raises TrainingError if the faces do not
-    fit the settings, or the loss is not finite.
+    A ``teacher`` is asked about every batch, beside the embeddings that come with the faces. Writes metrics.jsonl and
+    checkpoints, and returns the averaged model. Raises TrainingError if the faces do not fit the settings, or the loss
+    is not finite.
     """
-    trainer = RecognitionTrainer(settings, faces, out, processes or Processes.alone())
+    trainer = RecognitionTrainer(settings, faces, out, processes or Processes.alone(), teacher)
     trainer.resume()
     try:
         first = trainer.processes.rank == 0  # the one that writes

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
 from train.recognition.model import Prediction, RecognitionModel
 from train.recognition.settings import RecognitionSettings
 
-PARTS = ("identity", "distillation", "age", "adversary")
+PARTS = ("identity", "distillation", "maps", "age", "adversary")
 
 
 def recognition_losses(
@@ -17,11 +19,13 @@ def recognition_losses(
     persons: torch.Tensor,
     ages: torch.Tensor,
     teacher: torch.Tensor | None,
+    teacher_maps: Sequence[torch.Tensor] = (),
 ) -> dict[str, torch.Tensor]:
     """The parts by name, unweighted. persons (n,) with -1, ages (n,) with NaN where unknown; teacher (n, D) or None.
 
     identity      cross-entropy of CosFace
     distillation  1 − cosine to the teacher's embedding
+    maps          squared difference to the teacher's maps, over their variance
     age           squared error and cross-entropy of groups, from the age part
     adversary     the same from the identity part; its gradient reaches the network reversed
     """
@@ -32,6 +36,9 @@ def recognition_losses(
         parts["identity"] = functional.cross_entropy(logits, persons[known])
     if teacher is not None:
         parts["distillation"] = 1 - functional.cosine_similarity(predicted.embeddings, teacher).mean()
+    if teacher_maps:
+        pairs = zip(predicted.maps, teacher_maps, strict=True)
+        parts["maps"] = torch.stack([(own - other).square().mean() / other.var() for own, other in pairs]).mean()
     if predicted.age is not None:
         parts["age"] = model.age_loss(predicted.age, ages)
     if predicted.adversary is not None:

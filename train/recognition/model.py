@@ -21,16 +21,18 @@ class Prediction:
     embeddings   (n, D), of any length
     age          (n, 101) logits from the age part; None without decomposition
     adversary    (n, 101) logits from the identity part, behind gradient reversal; None unless asked for
+    maps         of the nodes that the model is told to keep
     """
 
     embeddings: torch.Tensor
     age: torch.Tensor | None
     adversary: torch.Tensor | None
+    maps: tuple[torch.Tensor, ...] = ()
 
     def in_full_precision(self) -> Prediction:
         """The same in float32."""
         age, adversary = (None if x is None else x.float() for x in (self.age, self.adversary))
-        return Prediction(self.embeddings.float(), age, adversary)
+        return Prediction(self.embeddings.float(), age, adversary, tuple(x.float() for x in self.maps))
 
 
 class RecognitionModel(nn.Module):
@@ -39,6 +41,7 @@ class RecognitionModel(nn.Module):
     def __init__(self, design: Design, persons: int, adversarial: bool, scale: float = 64.0, margin: float = 0.35):
         super().__init__()
         self.frozen = range(0)  # nodes whose weights stay as they are
+        self.kept: tuple[int, ...] = ()  # nodes whose maps are part of the prediction
         self.design = design
         graph = design.graph
         self.embedding = graph.outputs["embedding"]
@@ -52,11 +55,11 @@ class RecognitionModel(nn.Module):
     def forward(self, crops: torch.Tensor) -> Prediction:
         """Embeddings and ages of (n, 3, 112, 112) crops in about -1..1."""
         identity = self.design.identity
-        maps = self.network(crops, keep=(identity,))
+        maps = self.network(crops, keep=(identity, *self.kept))
         adversary = None if self.adversary is None else self.adversary(reverse_gradient(maps[identity]))
         at = self.design.graph.outputs.get("age")
         age = None if at is None else maps[at].flatten(1)
-        return Prediction(maps[self.embedding].flatten(1), age, adversary)
+        return Prediction(maps[self.embedding].flatten(1), age, adversary, tuple(maps[index] for index in self.kept))
 
     def freeze(self, stages: int) -> None:
         """Keeps the weights and statistics of the encoder's first stages as they are; 0 freezes none."""

@@ -23,9 +23,6 @@ from cascade.faces import Faces
 from cascade.images import ImageError, read_image
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.sources import LABELLED, FaceSource, source_photos
-from train.sources import SourceError
-
-BLEND_SHARES = (0.3, 0.7)  # of the first face in a blend
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def main_face(faces: Faces, width: int, height: int) -> Faces:
     return faces[over[np.argsort(-sides.prod(axis=1), kind="stable")[:1]]]
 
 
-def pack(sources: Iterable[FaceSource], workers: int, seed: int = 0, limit: int | None = None) -> FaceCrops:
+def pack(sources: Iterable[FaceSource], workers: int, limit: int | None = None) -> FaceCrops:
     """Goes through all sources; a photo that cannot be read or has no face is counted and left out."""
     crops: list[NDArray[np.uint8]] = []
     persons: list[int] = []
@@ -71,29 +68,27 @@ def pack(sources: Iterable[FaceSource], workers: int, seed: int = 0, limit: int 
     for number, source in enumerate(sources):
         before = sum(map(len, crops))
         missed = 0
-        found = _blends(source, crops, seed) if source.kind == "blends" else _cut(source, workers, limit)
-        for photo, faces in found:
+        for photo, faces in _cut(source, workers, limit):
             if isinstance(faces, str):
                 problems.append(faces)
                 continue
             missed += not len(faces)
-            person = photo.person if photo else None
-            label = -1 if person is None else names.setdefault((number, person), len(names))
+            label = -1 if photo.person is None else names.setdefault((number, photo.person), len(names))
             crops.append(faces)
             persons += [label] * len(faces)
-            ages += [photo.age if photo else np.nan] * len(faces)
+            ages += [photo.age] * len(faces)
             numbers += [number] * len(faces)
         kinds.append(source.kind)
         about.append(source.about or source.kind)
         counts.append({"faces": sum(map(len, crops)) - before, "photos_without_face": missed})
     people = [name for _, name in names]
-    meta = {"kinds": kinds, "sources": about, "counts": counts, "persons": people, "problems": problems, "seed": seed}
+    meta = {"kinds": kinds, "sources": about, "counts": counts, "persons": people, "problems": problems}
     packed = np.concatenate(crops) if crops else np.empty((0, SIDE, SIDE, 3), np.uint8)
     labels = np.array(persons, np.int32), np.array(ages, np.float32), np.array(numbers, np.uint8)
     return FaceCrops(packed, *labels, meta)
 
 
-Found = tuple[PersonPhoto | None, NDArray[np.uint8] | str]
+Found = tuple[PersonPhoto, NDArray[np.uint8] | str]
 
 
 def _cut(source: FaceSource, workers: int, limit: int | None) -> Iterator[Found]:
@@ -104,16 +99,3 @@ def _cut(source: FaceSource, workers: int, limit: int | None) -> Iterator[Found]
         for photo, faces in zip(photos, pool.map(faces_of, jobs, chunksize=16), strict=True):
             yield photo, faces
             progress.update()
-
-
-def _blends(source: FaceSource, crops: list[NDArray[np.uint8]], seed: int) -> Iterator[Found]:
-    """Weighted averages of two aligned faces: faces of nobody, of which a teacher has an opinion all the same."""
-    rng = np.random.default_rng([seed, source.count])
-    faces = np.concatenate([np.empty((0, SIDE, SIDE, 3), np.uint8), *crops])
-    if not len(faces):
-        raise SourceError("blends: expected sources with faces before them")
-    for _ in range(source.count):
-        first, second = rng.integers(len(faces), size=2)
-        share = rng.uniform(*BLEND_SHARES)
-        blend = share * faces[first].astype(np.float32) + (1 - share) * faces[second]
-        yield None, np.rint(blend).astype(np.uint8)[None]

@@ -10,26 +10,30 @@ from typing import Literal
 class RecognitionSettings:
     """How one run goes.
 
-    design        "light" or "ir50"
+    design        "light", "dense" or "ir50"
     decomposed    whether an age part is taken out of the features, with an age head over it
-    lambda_*      weights of the losses; 0 leaves one out. lambda_adversary needs decomposition
+    lambda_*      weights of the losses; 0 leaves one out. lambda_adversary needs decomposition; lambda_maps, the
+                  likeness to a teacher's maps, needs the teacher's network at hand
     scale, margin CosFace's s and m
     steps, batch  length of the run
     optimiser     "adamw", or "sgd" with momentum 0.9
     schedule      "cosine" to a thousandth, or "steps": a tenth at each of ``milestones``, shares of the run
     warm_up       share of the run over which the rate rises
-    shares        parts of a batch with a known person, a known age, neither, and blends; what has no faces is left out
+    shares        parts of a batch with a known person, a known age, neither, and averages of two faces; what there
+                  are no faces of is left out, and averages, which show nobody, need the teacher's network at hand
     start         checkpoint of an earlier run to begin from, which may be one without decomposition
     frozen        stages of the encoder, from the first, that keep the weights they start with
     augment       whether crops are changed at random
     validation    share of the persons and of the other faces kept out, to measure on
     precision     "float32", or "bfloat16" by autocast where that is faster (GPUs)
+    compiled      whether the network goes through torch.compile
     """
 
-    design: Literal["light", "ir50"] = "light"
+    design: Literal["light", "dense", "ir50"] = "light"
     decomposed: bool = True
     lambda_identity: float = 0.02
     lambda_distillation: float = 10.0
+    lambda_maps: float = 0.0
     lambda_age: float = 0.01
     lambda_adversary: float = 0.002
     scale: float = 64.0
@@ -48,6 +52,7 @@ class RecognitionSettings:
     augment: bool = True
     validation: float = 0.05
     precision: Literal["float32", "bfloat16"] = "float32"
+    compiled: bool = False
     seed: int = 0
     threads: int = 0
 
@@ -70,13 +75,34 @@ class RecognitionSettings:
         return {
             "identity": self.lambda_identity,
             "distillation": self.lambda_distillation,
+            "maps": self.lambda_maps,
             "age": self.lambda_age,
             "adversary": self.lambda_adversary,
         }
 
 
-# The light network on a CPU of two cores, with a teacher.
-LIGHT = RecognitionSettings()
+@dataclass(frozen=True)
+class BlockSettings:
+    """How blocks are fitted to a teacher's.
+
+    views         changed faces that the teacher's maps are kept of, 0.9 MB each for the light network
+    steps, batch, learning_rate   of every block, by itself and once more in turn
+    """
+
+    views: int = 10_000
+    steps: int = 450
+    batch: int = 32
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+# The shipped network: a teacher at hand, on a GPU.
+LIGHT = RecognitionSettings(
+    lambda_maps=5.0, steps=10_000, batch=512, learning_rate=4e-3, shares=(4, 4, 3, 3), precision="bfloat16"
+)
+
+# On a CPU of two cores: a network that trains fast there, and a teacher's embeddings, made beforehand.
+DENSE = RecognitionSettings(design="dense")
 
 # The paper's: IR-50, SGD from 0.1 with warm-up and steps, losses as Huang et al. weigh them. It is written for
 # millions of named faces and several GPUs.
@@ -96,4 +122,4 @@ PAPER = RecognitionSettings(
     precision="bfloat16",
 )
 
-PRESETS = {"light": LIGHT, "paper": PAPER}
+PRESETS = {"light": LIGHT, "dense": DENSE, "paper": PAPER}

@@ -13,7 +13,6 @@ Kinds and what they know of a face:
     utkface           the age, from the file's name
     csv               a file with columns image, and person, age or both; either may be empty
     photos            nothing: every face that the detector finds ("exclude" is a list of photos kept out)
-    blends            nothing: "count" averages of two faces of the other sources, which only a teacher can label
 
 Paths are below the root given on the command line.
 """
@@ -30,7 +29,7 @@ from typing import Any
 from cascade.datasets import DatasetError, PersonPhoto, read_folder, read_identities, read_lfw_pairs, read_utkface
 from train.sources import SourceError
 
-KINDS = ("lfw", "identities", "utkface", "csv", "photos", "blends")
+KINDS = ("lfw", "identities", "utkface", "csv", "photos")
 LABELLED = ("lfw", "identities", "utkface", "csv")
 """Kinds whose photos show one person each."""
 
@@ -45,7 +44,6 @@ class FaceSource:
     without_folds: tuple[int, ...] = ()
     exclude: Path | None = None
     labels: Path | None = None
-    count: int = 0
     min_face: float = 20.0
     about: str = ""
 
@@ -54,10 +52,7 @@ class FaceSource:
             raise SourceError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
         if not isinstance(self.about, str):
             raise SourceError(f"about: expected text, got {self.about!r}")
-        if self.kind == "blends":
-            if not isinstance(self.count, int) or self.count < 1:
-                raise SourceError(f"count: expected a number of blends, got {self.count!r}")
-        elif self.images is None:
+        if self.images is None:
             raise SourceError("images: expected a path")
         if self.kind == "csv" and self.labels is None:
             raise SourceError("labels: expected the path of a CSV file")

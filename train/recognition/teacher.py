@@ -1,81 +1,83 @@
-"""Embeddings of a public network for packed faces, which the light network learns to repeat.
+"""A public face embedding network that a smaller one learns to repeat.
 
     python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
 
-The network is given in ncnn's format and run by the package of that name (``pip install ncnn``); it takes RGB
-crops of 112×112 pixels under the name "data" and gives its embedding as "fc1".
+The network is given in ncnn's format; it takes RGB crops of 112×112 pixels and gives its embedding as "fc1".
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
 from tqdm import tqdm
 
-from train.recognition.crops import SIDE, load_crops
+from cascade.graph_networks import from_tensors
+from cascade.graphs import Shape
+from train.augment import normalise
+from train.recognition.crops import load_crops
+from train.recognition.ncnn_format import NcnnError, read_ncnn
 
-CHUNK = 256  # faces that a worker embeds at a time
+OUTPUT = "fc1"
+CHUNK = 64  # faces embedded at a time
 
 
-class Teacher:
-    """A face embedding network in ncnn's format."""
+class Teacher(nn.Module):
+    """The network in torch, for inference only. Raises ValueError for files that hold none."""
 
     def __init__(self, param: Path, weights: Path) -> None:
+        super().__init__()
         try:
-            import ncnn  # type: ignore[import-untyped]
-        except ImportError as error:
-            raise ValueError("teacher: needs the package ncnn; pip install ncnn") from error
+            graph, arrays = read_ncnn(param, weights, OUTPUT)
+            self.sha256 = hashlib.sha256(param.read_bytes() + weights.read_bytes()).hexdigest()
+        except (OSError, NcnnError) as error:
+            raise ValueError(f"teacher: {param} and {weights} are missing or not of ncnn's format ({error})") from error
+        self.name = param.stem
+        self.embedding = graph.outputs["embedding"]
+        self.network = from_tensors(graph, {name: torch.from_numpy(array) for name, array in arrays.items()})
+        self.dimension = graph.output_shapes()["embedding"][1]
 
-        self._ncnn: Any = ncnn
-        self._net = ncnn.Net()
-        self._net.opt.num_threads = 1
-        self._net.opt.use_vulkan_compute = False
-        for path, load in ((param, self._net.load_param), (weights, self._net.load_model)):
-            if not path.is_file() or load(str(path)):
-                raise ValueError(f"teacher: {path} is missing or not of ncnn's format")
-        self.sha256 = hashlib.sha256(param.read_bytes() + weights.read_bytes()).hexdigest()
+    def last_of(self, shapes: Sequence[Shape]) -> list[int | None]:
+        """For each side and channels the last node whose map is of that shape and ends a block, if there is one."""
+        ends = [
+            index if node.activation == "none" and node.kind == "conv" else None
+            for index, node in enumerate(self.network.graph.nodes)
+        ]
+        own = self.network.graph.shapes()
+        found = [[index for index in ends if index is not None and own[index] == shape] for shape in shapes]
+        return [each[-1] if each else None for each in found]
 
-    def embed(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The embedding (D,) of length 1 of one aligned crop, averaged with that of its mirror image."""
-        both = self._embed(crop) + self._embed(crop[:, ::-1])
-        return np.asarray(both / np.linalg.norm(both), np.float32)
+    @torch.no_grad()
+    def forward(self, crops: torch.Tensor, keep: tuple[int, ...] = ()) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """Embeddings (n, D) of length 1 of crops (n, 3, 112, 112) in about -1..1, and the maps of nodes to ``keep``."""
+        maps = self.network(crops, keep)
+        return functional.normalize(maps[self.embedding].flatten(1).float()), maps
 
-    def _embed(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        kind = self._ncnn.Mat.PixelType.PIXEL_RGB
-        extractor = self._net.create_extractor()
-        extractor.input("data", self._ncnn.Mat.from_pixels(np.ascontiguousarray(crop), kind, SIDE, SIDE))
-        _, out = extractor.extract("fc1")
-        vector = np.array(out, np.float32).ravel()
-        return vector / np.linalg.norm(vector)
-
-
-@cache
-def _loaded(param: Path, weights: Path) -> Teacher:
-    return Teacher(param, weights)
-
-
-def _embed_chunk(folder: Path, param: Path, weights: Path, start: int, stop: int) -> NDArray[np.float32]:
-    teacher = _loaded(param, weights)
-    return np.stack([teacher.embed(crop) for crop in load_crops(folder).crops[start:stop]])
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings (n, D) of length 1 of crops (n, 112, 112, 3), averaged with those of their mirror images."""
+        device = next(self.parameters()).device
+        inputs = torch.from_numpy(np.array(crops)).to(device).permute(0, 3, 1, 2)
+        inputs = normalise(inputs.float()).contiguous(memory_format=torch.channels_last)
+        both = self(inputs)[0] + self(inputs.flip(3))[0]
+        return np.asarray(functional.normalize(both).cpu().numpy())
 
 
-def embed_faces(folder: Path, param: Path, weights: Path, workers: int) -> None:
-    """Writes embeddings.npy and teacher.json into a folder of packed faces."""
-    about = {"network": param.stem, "sha256": Teacher(param, weights).sha256, "mirrored": True}
-    count = len(load_crops(folder))
-    starts = range(0, count, CHUNK)
-    with ProcessPoolExecutor(workers) as pool, tqdm(total=count, desc="teacher", unit="face") as progress:
-        jobs = [pool.submit(_embed_chunk, folder, param, weights, at, at + CHUNK) for at in starts]
-        rows = []
-        for job in jobs:
-            rows.append(job.result())
+def embed_faces(folder: Path, param: Path, weights: Path) -> None:
+    """Writes embeddings.npy and teacher.json into a folder of packed faces; on the first GPU if there is one."""
+    teacher = Teacher(param, weights).to("cuda" if torch.cuda.is_available() else "cpu")
+    about = {"network": teacher.name, "sha256": teacher.sha256, "mirrored": True}
+    crops = load_crops(folder).crops
+    rows = [np.empty((0, teacher.dimension), np.float32)]
+    with tqdm(total=len(crops), desc="teacher", unit="face") as progress:
+        for first in range(0, len(crops), CHUNK):
+            rows.append(teacher.embed(crops[first : first + CHUNK]))
             progress.update(len(rows[-1]))
     np.save(folder / "embeddings.npy", np.concatenate(rows))
     (folder / "teacher.json").write_text(json.dumps(about, indent=1) + "\n")

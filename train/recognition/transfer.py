@@ -29,12 +29,19 @@ def start_from(model: RecognitionModel, checkpoint: Path) -> None:
     if source == model.design:
         own = model.state_dict()
         known = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+        if any(name.startswith("network.") and name not in known for name in own):
+            raise TrainingError(f"start: {checkpoint} is of another network that was called {source.graph.name} too")
         model.load_state_dict(known, strict=False)
         return
     places = dict(zip(shared_nodes(source), shared_nodes(model.design), strict=True))
     network = GraphNetwork(source.graph, batch_norm=True, normalised=(source.graph.outputs["embedding"],))
     inner = {name.removeprefix("network."): value for name, value in weights.items() if name.startswith("network.")}
-    network.load_state_dict(inner)
+    try:
+        network.load_state_dict(inner)
+    except RuntimeError as error:
+        raise TrainingError(
+            f"start: {checkpoint} is of another network that was called {source.graph.name} too"
+        ) from error
     for before, after in places.items():
         model.network.blocks[after].load_state_dict(network.blocks[before].state_dict())
     centres = weights.get("identity.centres")
