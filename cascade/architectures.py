@@ -194,50 +194,29 @@ PAPER = {
     ),
 }
 
-_DEEPEST = (_conv(16, 3, 2), _conv(32, 3, 2), _conv(64, 3), _conv(64, 3, 2), _conv(128, 3), _conv(192, 3), _heads())
+
+def _convolutions(channels: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Layer, ...]:
+    """3×3 convolutions with ReLU, and the output layer."""
+    return (*(_conv(count, 3, stride) for count, stride in zip(channels, strides, strict=True)), _heads())
+
+
+def _strided(name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tuple[int, ...]) -> dict[str, Architecture]:
+    """A set of four networks of these channels, L-Net's being O-Net's."""
+    deepest = _convolutions(onet, (2, 2, 1, 2, 1, 1))
+    return {
+        "pnet": Architecture(name, "pnet", 23, 12, _convolutions(pnet, (2, 2, 1, 1))),
+        "rnet": Architecture(name, "rnet", 32, 18, _convolutions(rnet, (2, 2, 1, 1, 1))),
+        "onet": Architecture(name, "onet", 56, 32, deepest),
+        # O-Net's layers over the face turned upright, as recognition sees it: its window is ArcFace's square
+        "lnet": Architecture(name, "lnet", 56, 56, deepest),
+    }
+
 
 # The default set: strided convolutions in place of pooling, multiples of 4 channels, ReLU, and context around
 # every window. P-Net moves by 4 pixels, not 2, so it judges a quarter of the windows and can afford more depth.
-DEFAULT = {
-    "pnet": Architecture(
-        "default", "pnet", 23, 12, (_conv(12, 3, 2), _conv(24, 3, 2), _conv(24, 3), _conv(32, 3), _heads())
-    ),
-    "rnet": Architecture(
-        "default",
-        "rnet",
-        32,
-        18,
-        (_conv(16, 3, 2), _conv(32, 3, 2), _conv(48, 3), _conv(64, 3), _conv(96, 3), _heads()),
-    ),
-    "onet": Architecture("default", "onet", 56, 32, _DEEPEST),
-    # O-Net's layers over the face turned upright, as recognition sees it: its window is ArcFace's square
-    "lnet": Architecture("default", "lnet", 56, 56, _DEEPEST),
-}
+DEFAULT = _strided("default", (12, 24, 24, 32), (16, 32, 48, 64, 96), (16, 32, 64, 64, 128, 192))
 
-_DEEPEST_SMALL = (
-    _conv(16, 3, 2),
-    _conv(24, 3, 2),
-    _conv(40, 3),
-    _conv(40, 3, 2),
-    _conv(80, 3),
-    _conv(128, 3),
-    _heads(),
-)
-
-# The default set with fewer channels, for slow processors: about half of the multiply-adds of every stage.
-SMALL = {
-    "pnet": Architecture(
-        "small", "pnet", 23, 12, (_conv(8, 3, 2), _conv(16, 3, 2), _conv(24, 3), _conv(24, 3), _heads())
-    ),
-    "rnet": Architecture(
-        "small",
-        "rnet",
-        32,
-        18,
-        (_conv(8, 3, 2), _conv(24, 3, 2), _conv(32, 3), _conv(48, 3), _conv(64, 3), _heads()),
-    ),
-    "onet": Architecture("small", "onet", 56, 32, _DEEPEST_SMALL),
-    "lnet": Architecture("small", "lnet", 56, 56, _DEEPEST_SMALL),
-}
+# The same with fewer channels, for slow processors: about half of the multiply-adds of every stage.
+SMALL = _strided("small", (8, 16, 24, 24), (8, 24, 32, 48, 64), (16, 24, 40, 40, 80, 128))
 
 ARCHITECTURES: dict[str, dict[str, Architecture]] = {"default": DEFAULT, "small": SMALL, "paper": PAPER}

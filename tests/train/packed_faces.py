@@ -42,6 +42,11 @@ def tiny(decomposed: bool = True) -> Design:
     """One convolution to 7×7 positions in 16 channels, and a little more."""
     builder = GraphBuilder()
     skips = (builder.conv(16, 16, 16, activation="prelu", after=IMAGE), builder.conv(16, activation="prelu"))
+    return finished(builder, "tiny", skips, decomposed)
+
+
+def finished(builder: GraphBuilder, name: str, skips: tuple[int, ...], decomposed: bool) -> Design:
+    """An encoder to 7×7 positions in 16 channels with the rest of a network behind it."""
     age, identity = decompose(builder, skips[-1], 16) if decomposed else (None, skips[-1])
     builder.depthwise(7, after=identity)
     outputs = {"embedding": builder.conv(DIMENSION)}
@@ -49,7 +54,7 @@ def tiny(decomposed: bool = True) -> Design:
         builder.pyramid_pool((1,), after=age)
         builder.conv(16, activation="relu")
         outputs["age"] = builder.conv(AGES)
-    return Design(builder.build("tiny", SIDE, outputs), skips, identity, 16)
+    return Design(builder.build(name, SIDE, outputs), skips, identity, 16)
 
 
 @pytest.fixture

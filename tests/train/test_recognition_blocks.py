@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from packed_faces import (
-    DIMENSION,
     IN_FLOAT32,
     READS_CROPS,
     SETTINGS,
     Layer,
+    finished,
     packed,
     save_ncnn,
     tiny_design,
@@ -26,11 +26,9 @@ from cascade.graphs import IMAGE, Graph, GraphBuilder
 from train.augment import normalise
 from train.loop import TrainingError
 from train.recognition import blocks
-from train.recognition.age import AGES
 from train.recognition.batches import split
 from train.recognition.blocks import HELD_BACK, block_ends, fit_blocks, keep_maps, matched_ends
 from train.recognition.crops import SIDE, save_crops
-from train.recognition.decomposition import decompose
 from train.recognition.designs import DESIGNS, Design, dense, light
 from train.recognition.loop import RecognitionTrainer
 from train.recognition.model import RecognitionModel
@@ -59,14 +57,7 @@ def stacked(decomposed: bool = True) -> Design:
     builder.conv(12, activation="prelu", after=second)
     third = builder.conv(8)
     skips = (first, third, builder.conv(16, activation="prelu"))
-    age, identity = decompose(builder, skips[-1], 16) if decomposed else (None, skips[-1])
-    builder.depthwise(7, after=identity)
-    outputs = {"embedding": builder.conv(DIMENSION)}
-    if age is not None:
-        builder.pyramid_pool((1,), after=age)
-        builder.conv(16, activation="relu")
-        outputs["age"] = builder.conv(AGES)
-    return Design(builder.build("stacked", SIDE, outputs), skips, identity, 16)
+    return finished(builder, "stacked", skips, decomposed)
 
 
 def stacked_teacher(folder: Path) -> tuple[Path, Path]:

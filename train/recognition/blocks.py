@@ -32,7 +32,7 @@ from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.designs import DESIGNS
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import BlockSettings, RecognitionSettings
-from train.recognition.teacher import Teacher
+from train.recognition.teacher import Teacher, block_ends
 from train.recognition.transfer import start_from
 
 Weights = dict[str, torch.Tensor]
@@ -40,18 +40,6 @@ Maps = NDArray[np.float16]  # (n, side, side, channels)
 
 CHUNK = 32
 HELD_BACK = 64  # faces that a block's error is measured on
-
-
-def block_ends(graph: Graph) -> list[int]:
-    """The nodes that end a block: convolutions of maps without activation, past which nothing reads an earlier map."""
-    shapes = graph.shapes()
-    ends = [
-        index
-        for index, node in enumerate(graph.nodes)
-        if node.kind == "conv" and node.activation == "none" and shapes[index][0] > 1
-    ]
-    reads = [min(node.input, node.input if node.add is None else node.add) for node in graph.nodes]
-    return [end for end in ends if min(reads[end + 1 :], default=end) >= end]
 
 
 def matched_ends(own: Graph, other: Graph) -> list[tuple[int, int]]:

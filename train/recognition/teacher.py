@@ -20,13 +20,25 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from cascade.graph_networks import from_tensors
-from cascade.graphs import Shape
+from cascade.graphs import Graph, Shape
 from train.augment import normalise
 from train.recognition.crops import load_crops
 from train.recognition.ncnn_format import NcnnError, read_ncnn
 
 OUTPUT = "fc1"
 CHUNK = 64  # faces embedded at a time
+
+
+def block_ends(graph: Graph) -> list[int]:
+    """The nodes that end a block: convolutions of maps without activation, past which nothing reads an earlier map."""
+    shapes = graph.shapes()
+    ends = [
+        index
+        for index, node in enumerate(graph.nodes)
+        if node.kind == "conv" and node.activation == "none" and shapes[index][0] > 1
+    ]
+    reads = [min(node.input, node.input if node.add is None else node.add) for node in graph.nodes]
+    return [end for end in ends if min(reads[end + 1 :], default=end) >= end]
 
 
 class Teacher(nn.Module):
@@ -46,12 +58,9 @@ class Teacher(nn.Module):
 
     def last_of(self, shapes: Sequence[Shape]) -> list[int | None]:
         """For each side and channels the last node whose map is of that shape and ends a block, if there is one."""
-        ends = [
-            index if node.activation == "none" and node.kind == "conv" else None
-            for index, node in enumerate(self.network.graph.nodes)
-        ]
         own = self.network.graph.shapes()
-        found = [[index for index in ends if index is not None and own[index] == shape] for shape in shapes]
+        ends = block_ends(self.network.graph)
+        found = [[index for index in ends if own[index] == shape] for shape in shapes]
         return [each[-1] if each else None for each in found]
 
     @torch.no_grad()
