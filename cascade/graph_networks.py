@@ -33,12 +33,12 @@ class GraphNetwork(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self._last_use = _last_uses(graph)
 
-    def forward(self, x: torch.Tensor, keep: tuple[int, ...] = ()) -> dict[int, torch.Tensor]:
-        """The maps of the graph's outputs and of the nodes to ``keep``."""
+    def forward(self, x: torch.Tensor, keep: tuple[int, ...] = (), after: int = IMAGE) -> dict[int, torch.Tensor]:
+        """The maps of the graph's outputs and of the nodes to ``keep``, from the map ``x`` of the node ``after``."""
         wanted = {*self.graph.outputs.values(), *keep}
-        maps = {IMAGE: x}
-        for index, (node, block) in enumerate(zip(self.graph.nodes, self.blocks, strict=True)):
-            maps[index] = _run(node, block, maps)
+        maps = {after: x}
+        for index in range(after + 1, len(self.graph.nodes)):
+            maps[index] = _run(self.graph.nodes[index], self.blocks[index], maps)
             for used in [at for at in maps if self._last_use.get(at, index) <= index and at not in wanted]:
                 del maps[used]
         return {index: maps[index] for index in wanted}

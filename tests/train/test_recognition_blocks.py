@@ -27,10 +27,11 @@ from train.augment import normalise
 from train.loop import TrainingError
 from train.recognition import blocks
 from train.recognition.batches import split
-from train.recognition.blocks import HELD_BACK, block_ends, fit_blocks, keep_maps, matched_ends
-from train.recognition.crops import SIDE, save_crops
+from train.recognition.blocks import HELD_BACK, block_ends, fit_blocks, matched_ends
+from train.recognition.crops import save_crops
 from train.recognition.designs import DESIGNS, Design, dense, light
-from train.recognition.loop import RecognitionTrainer
+from train.recognition.kept import to_maps
+from train.recognition.loop import RecognitionTrainer, train_recognition
 from train.recognition.model import RecognitionModel
 from train.recognition.processes import Processes
 from train.recognition.settings import BlockSettings, RecognitionSettings
@@ -146,46 +147,21 @@ def test_the_two_networks_here_match(teacher):
     assert [str(last) for last, _ in ends] == ENDS
 
 
-# --------------------------------------------------------------------------------------------------
-# the teacher's maps
-
-
 def kept(folder: Path, node: int | None = None) -> torch.Tensor:
     """The crops or the maps of a node that were written, channels first."""
-    file = folder / ("crops.npy" if node is None else f"maps-{node}.npy")
-    return torch.from_numpy(np.load(file)).permute(0, 3, 1, 2)
+    if node is None:
+        return normalise(to_maps(np.load(folder / "crops.npy")))
+    return to_maps(np.load(folder / f"teacher-{node}.npy"))
 
 
-def test_maps_are_those_of_the_crops_beside_them(tmp_path, teacher):
-    keep_maps(packed(), teacher, [0, 4], replace(SHORT, views=40), tmp_path)
-    crops = kept(tmp_path)
-    assert (crops.dtype, crops.shape) == (torch.float16, (40, 3, SIDE, SIDE))
-    _, maps = teacher(crops.float(), (0, 4))
-    for node in (0, 4):
-        torch.testing.assert_close(kept(tmp_path, node).float(), maps[node], rtol=2e-3, atol=2e-3)
-    assert not (tmp_path / "maps-2.npy").exists()
-
-
-def test_maps_are_of_faces_to_learn_from_only(tmp_path, teacher, monkeypatch):
-    monkeypatch.setattr(blocks, "augment", lambda crops, generator: crops)
+def test_everyone_has_a_turn_before_anyone_has_a_second():
     faces = packed()
     learned, _ = split(faces, RecognitionSettings().validation)
-    keep_maps(faces, teacher, [0], replace(SHORT, views=len(learned) + 10), tmp_path)
-    originals = normalise(torch.from_numpy(faces.crops).permute(0, 3, 1, 2).float()).half()
-    rows = [int((originals == crop).flatten(1).all(1).nonzero()) for crop in kept(tmp_path)]
+    rows = blocks._rows(faces, replace(SHORT, views=len(learned) + 10))
     counts = np.bincount(rows, minlength=len(faces))
-    assert set(np.flatnonzero(counts)) == set(learned)  # everyone has a turn before anyone has a second
+    assert set(np.flatnonzero(counts)) == set(learned)
     assert counts.max() == 2 and (counts == 2).sum() == 10
-
-
-def test_maps_depend_on_the_seed(tmp_path, teacher):
-    found = []
-    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
-        (tmp_path / name).mkdir()
-        keep_maps(packed(), teacher, [0], replace(SHORT, views=8, seed=seed), tmp_path / name)
-        found.append((kept(tmp_path / name), kept(tmp_path / name, 0)))
-    assert all(torch.equal(a, b) for a, b in zip(found[0], found[1], strict=True))
-    assert not torch.equal(found[0][0], found[2][0])
+    assert not np.array_equal(rows, blocks._rows(faces, replace(SHORT, views=len(learned) + 10, seed=1)))
 
 
 # --------------------------------------------------------------------------------------------------
@@ -232,6 +208,20 @@ def test_blocks_can_begin_from_a_run(tmp_path, stacked_design, teacher):
     assert one.keys() == two.keys()
     changed = {int(name.split(".")[2]) for name in one if not torch.equal(one[name], two[name])}
     assert changed == set(range(5))
+
+
+def test_first_stages_learn_as_wholes(tmp_path, stacked_design, teacher):
+    """The second stage is of two blocks; heads of the run they begin from stay."""
+    run = replace(RUN, steps=2)
+    trained = train_recognition(run, packed(), tmp_path / "run", ALONE)
+    start, little = str(tmp_path / "run/checkpoint.pt"), replace(SHORT, steps=1, learning_rate=1e-6, stages=2)
+    before = fit_blocks(RUN, packed(), teacher, tmp_path / "one", little, 1, start)
+    errors = fit_blocks(RUN, packed(), teacher, tmp_path / "two", replace(SHORT, stages=2), 1, start)
+    assert list(before) == list(errors) == ["0", "4"]
+    assert all(errors[last] < 0.5 * before[last] for last in errors), (before, errors)
+    state = torch.load(tmp_path / "two/checkpoint.pt", weights_only=True)
+    assert torch.equal(state["averaged"]["identity.centres"], trained.state_dict()["identity.centres"])
+    assert state["averaged"].keys() == trained.state_dict().keys()
 
 
 def test_blocks_that_a_teacher_does_not_have(tmp_path, tiny_design):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,16 +22,38 @@ RESIDENT = 0.5  # of a GPU's free memory that the faces may take; larger sets st
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a teacher says of the faces of a batch as they were changed: embeddings (n, D) of length 1, and maps."""
+
+    embeddings: torch.Tensor
+    maps: Sequence[torch.Tensor]
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Answer:
+        """The same on a device."""
+        moved = [x.to(device, non_blocking=non_blocking) for x in (self.embeddings, *self.maps)]
+        return Answer(moved[0], moved[1:])
+
+
+@dataclass(frozen=True)
 class Batch:
     """Inputs (n, 3, 112, 112) in about -1..1, persons (n,) with -1, ages (n,) with NaN, teacher (n, D) or None.
 
-    The teacher's embeddings are those of the faces as they are, without changes at random, and 0 for an average of two.
+    Inputs may be features of the frozen stages instead, with an answer that was kept with them. The teacher's
+    embeddings are those of the faces as they are, without changes at random, and 0 for an average of two.
     """
 
     inputs: torch.Tensor
     persons: torch.Tensor
     ages: torch.Tensor
     teacher: torch.Tensor | None
+    answer: Answer | None = None
+
+
+class Features(Protocol):
+    """Where batches take features from instead of crops."""
+
+    def take(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[torch.Tensor, Answer]:
+        """Features of these faces, with a teacher's answer."""
 
 
 def split(faces: FaceCrops, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -51,7 +75,8 @@ class FaceBatches:
 
     What a batch holds depends on the seed and the step alone, so that a resumed run sees the same batches. Of
     ``world`` processes each takes its part. On a GPU the faces are kept and augmented there. Averages of two faces
-    are made only with ``blends``.
+    are made only with ``blends``. With ``features`` these are the inputs instead of crops; an attribute, since they
+    are made with a model whose size depends on the persons here.
     """
 
     def __init__(
@@ -83,6 +108,7 @@ class FaceBatches:
         self._person = np.full(int(faces.persons.max(initial=-1)) + 2, -1)
         self._person[numbers] = np.arange(self.persons)
         self._resident = self._on_gpu()
+        self.features: Features | None = None
 
     def _on_gpu(self) -> torch.Tensor | None:
         """All crops in the memory of the GPU, if they are to be computed with there and fit."""
@@ -106,6 +132,22 @@ class FaceBatches:
         mine = np.argsort(rows, kind="stable")[self.rank :: self.world]
         rows, blended, others = rows[mine], blended[mine], others[mine]
         seed = (self.settings.seed * self.world + self.rank) * 1_000_003 + step
+        answer = None
+        if self.features is None:
+            inputs = self._changed_crops(rows, others, blended, seed)
+        else:
+            inputs, answer = self.features.take(rows, np.random.default_rng(seed))
+        teacher = None
+        if self.settings.lambda_distillation and self.faces.embeddings is not None:
+            teacher = torch.from_numpy(np.where(blended[:, None], np.float32(0), self.faces.embeddings[rows]))
+        persons = torch.from_numpy(np.where(blended, -1, self._person[self.faces.persons[rows]]))
+        ages = torch.from_numpy(np.where(blended, np.float32(np.nan), self.faces.ages[rows]))
+        return Batch(inputs, persons, ages, teacher, answer)
+
+    def _changed_crops(
+        self, rows: NDArray[np.int64], others: NDArray[np.int64], blended: NDArray[np.bool_], seed: int
+    ) -> torch.Tensor:
+        """Inputs (n, 3, 112, 112), of which the ``blended`` ones are averages with the ``others``."""
         generator = torch.Generator(self.device).manual_seed(seed)
         inputs = self._crops(rows)
         if blended.any():
@@ -113,13 +155,7 @@ class FaceBatches:
             inputs[at] = _average(inputs[at], self._crops(others[blended]), generator)
         if self.settings.augment:
             inputs = augment(inputs, generator)
-        teacher = None
-        if self.settings.lambda_distillation and self.faces.embeddings is not None:
-            teacher = torch.from_numpy(np.where(blended[:, None], np.float32(0), self.faces.embeddings[rows]))
-        persons = torch.from_numpy(np.where(blended, -1, self._person[self.faces.persons[rows]]))
-        ages = torch.from_numpy(np.where(blended, np.float32(np.nan), self.faces.ages[rows]))
-        inputs = normalise(inputs).contiguous(memory_format=torch.channels_last)
-        return Batch(inputs, persons, ages, teacher)
+        return normalise(inputs).contiguous(memory_format=torch.channels_last)
 
 
 def _average(crops: torch.Tensor, others: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

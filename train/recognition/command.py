@@ -32,6 +32,7 @@ NUMBERS = (
     "seed",
     "threads",
     "frozen",
+    "views",
 )
 
 
@@ -96,9 +97,10 @@ def _add_blocks(commands: Any) -> None:
     _add_teacher(blocks, required=True)
     blocks.add_argument("--out", type=Path, required=True, help="folder for checkpoint.pt and the teacher's maps")
     blocks.add_argument("--initial", dest="start", default="", metavar="CHECKPOINT", help="begin from a run's")
-    for name in ("views", "steps", "batch"):
+    for name in ("views", "stages", "steps", "batch"):
         blocks.add_argument(f"--{name}", type=int, default=getattr(BlockSettings, name))
     blocks.add_argument("--learning-rate", type=float, default=BlockSettings.learning_rate)
+    blocks.add_argument("--compile", dest="compiled", action="store_true", help="with torch.compile")
     blocks.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that fit blocks")
     blocks.set_defaults(run=run_blocks)
 
@@ -143,7 +145,7 @@ def run_blocks(arguments: argparse.Namespace, command: str) -> None:
     from train.recognition.blocks import fit_blocks
     from train.recognition.crops import load_crops
 
-    names = ("views", "steps", "batch", "learning_rate")
+    names = ("views", "stages", "steps", "batch", "learning_rate", "compiled")
     settings = BlockSettings(**{name: getattr(arguments, name) for name in names})
     faces, teacher = load_crops(arguments.faces), _teacher(arguments)
     errors = fit_blocks(

@@ -17,16 +17,19 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from cascade.graphs import IMAGE
 from train.loop import TrainingError
 from train.progress import move_average, open_metrics, warmed_cosine
 from train.recognition.batches import Batch, FaceBatches, split
 from train.recognition.crops import FaceCrops
 from train.recognition.designs import DESIGNS, Design
+from train.recognition.kept import KeptFeatures
 from train.recognition.losses import PARTS, recognition_losses, total_loss
 from train.recognition.measures import measure
 from train.recognition.model import RecognitionModel
@@ -70,8 +73,9 @@ class RecognitionTrainer:
         if settings.lambda_maps and teacher is None:
             raise TrainingError("lambda_maps: needs the teacher's network, not its embeddings alone")
         train, self.measured = split(faces, settings.validation)
+        blends = teacher is not None and not settings.views
         self.batches = FaceBatches(
-            faces, train, settings, processes.rank, processes.world, processes.device, blends=teacher is not None
+            faces, train, settings, processes.rank, processes.world, processes.device, blends=blends
         )
         persons = self.batches.persons if settings.lambda_identity else 0
         aged = settings.decomposed and not np.isnan(faces.ages[train]).all()
@@ -82,10 +86,12 @@ class RecognitionTrainer:
             start_from(model, Path(settings.start))
             model.freeze(settings.frozen)
         self.matched = _matched_nodes(design, teacher) if teacher and settings.lambda_maps else ()
+        if settings.views:
+            self._keep_features(model, train)
         model.kept = tuple(own for own, _ in self.matched)
         self.model = model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged: RecognitionModel = deepcopy(self.model).eval().requires_grad_(False)
-        self.averaged.kept = ()
+        self.averaged.kept, self.averaged.after = (), IMAGE
         if settings.compiled:
             self.model.network.compile()
             if self.teacher is not None:
@@ -96,6 +102,18 @@ class RecognitionTrainer:
         self.preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self.prepared: Future[Batch] | None = None
         out.mkdir(parents=True, exist_ok=True)
+
+    def _keep_features(self, model: RecognitionModel, rows: NDArray[np.int64]) -> None:
+        """Lets model and batches go on from what the frozen stages make."""
+        if self.teacher is None or self.processes.world > 1:
+            raise TrainingError("views: need the teacher's network at hand, and one process")
+        model.after = model.frozen[-1]
+        self.matched = tuple(pair for pair in self.matched if pair[0] > model.after)
+        nodes = [other for _, other in self.matched]
+        folder, settings = self.out / "kept", self.settings
+        self.batches.features = KeptFeatures(
+            self.faces, rows, model, self.teacher, nodes, folder, settings.views, settings.seed
+        )
 
     @property
     def checkpoint(self) -> Path:
@@ -164,10 +182,9 @@ class RecognitionTrainer:
         """
         if self.teacher is None:
             return batch.teacher, []
-        nodes = tuple(other for _, other in self.matched)
-        now, maps = self.teacher(batch.inputs, nodes)
-        goal = None if batch.teacher is None else functional.normalize(now + batch.teacher)
-        return goal, [maps[index].float() for index in nodes]
+        answer = batch.answer or self.teacher.answer(batch.inputs, [other for _, other in self.matched])
+        goal = None if batch.teacher is None else functional.normalize(answer.embeddings + batch.teacher)
+        return goal, [found.float() for found in answer.maps]
 
     def update_average(self) -> None:
         """Moves the averaged weights towards the current ones, faster in the beginning."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from cascade.graph_networks import GraphNetwork
+from cascade.graphs import IMAGE
 from train.recognition.age import AgeHead, AgeLoss
 from train.recognition.cosface import CosFace
 from train.recognition.designs import Design
@@ -42,6 +43,7 @@ class RecognitionModel(nn.Module):
         super().__init__()
         self.frozen = range(0)  # nodes whose weights stay as they are
         self.kept: tuple[int, ...] = ()  # nodes whose maps are part of the prediction
+        self.after = IMAGE  # node whose maps it is given
         self.design = design
         graph = design.graph
         self.embedding = graph.outputs["embedding"]
@@ -52,10 +54,10 @@ class RecognitionModel(nn.Module):
         self.adversary = AgeHead(design.channels, design.channels // 2) if adversarial else None
         self.adversary_loss = AgeLoss()
 
-    def forward(self, crops: torch.Tensor) -> Prediction:
-        """Embeddings and ages of (n, 3, 112, 112) crops in about -1..1."""
+    def forward(self, inputs: torch.Tensor) -> Prediction:
+        """Embeddings and ages of (n, 3, 112, 112) crops in about -1..1, or of the maps of the node ``after``."""
         identity = self.design.identity
-        maps = self.network(crops, keep=(identity, *self.kept))
+        maps = self.network(inputs, keep=(identity, *self.kept), after=self.after)
         adversary = None if self.adversary is None else self.adversary(reverse_gradient(maps[identity]))
         at = self.design.graph.outputs.get("age")
         age = None if at is None else maps[at].flatten(1)

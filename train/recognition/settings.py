@@ -23,6 +23,8 @@ class RecognitionSettings:
                   are no faces of is left out, and averages, which show nobody, need the teacher's network at hand
     start         checkpoint of an earlier run to begin from, which may be one without decomposition
     frozen        stages of the encoder, from the first, that keep the weights they start with
+    views         changed views of every face of which the maps of the frozen stages and a teacher's answers are kept
+                  on disk to learn from; 0 changes the faces anew at every step
     augment       whether crops are changed at random
     validation    share of the persons and of the other faces kept out, to measure on
     precision     "float32", or "bfloat16" by autocast where that is faster (GPUs)
@@ -49,6 +51,7 @@ class RecognitionSettings:
     shares: tuple[int, int, int, int] = (3, 3, 2, 2)
     start: str = ""
     frozen: int = 0
+    views: int = 0
     augment: bool = True
     validation: float = 0.05
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -67,6 +70,8 @@ class RecognitionSettings:
             raise ValueError("lambda_adversary: expected 0 without decomposition")
         if self.frozen and not self.start:
             raise ValueError("frozen: expected 0 without a run to start from")
+        if self.views and not (self.frozen and self.augment):
+            raise ValueError("views: expected 0 without frozen stages or without changes to the faces")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: expected a share between 0 and 1, got {self.validation!r}")
 
@@ -86,13 +91,17 @@ class BlockSettings:
     """How blocks are fitted to a teacher's.
 
     views         changed faces that the teacher's maps are kept of, 0.9 MB each for the light network
+    stages        the first stages that learn as wholes, instead of blocks; 0 for blocks
     steps, batch, learning_rate   of every block, by itself and once more in turn
+    compiled      whether blocks go through torch.compile
     """
 
     views: int = 10_000
+    stages: int = 0
     steps: int = 450
     batch: int = 32
     learning_rate: float = 3e-3
+    compiled: bool = False
     seed: int = 0
 
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from cascade.graph_networks import from_tensors
 from cascade.graphs import Graph, Shape
 from train.augment import normalise
+from train.recognition.batches import Answer
 from train.recognition.crops import load_crops
 from train.recognition.ncnn_format import NcnnError, read_ncnn
 
@@ -68,6 +69,11 @@ class Teacher(nn.Module):
         """Embeddings (n, D) of length 1 of crops (n, 3, 112, 112) in about -1..1, and the maps of nodes to ``keep``."""
         maps = self.network(crops, keep)
         return functional.normalize(maps[self.embedding].flatten(1).float()), maps
+
+    def answer(self, crops: torch.Tensor, nodes: Sequence[int]) -> Answer:
+        """The same as an `Answer`, with the maps of these nodes in their order."""
+        embeddings, maps = self(crops, tuple(nodes))
+        return Answer(embeddings, [maps[node] for node in nodes])
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings (n, D) of length 1 of crops (n, 112, 112, 3), averaged with those of their mirror images."""
