@@ -9,7 +9,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NETWORKS = ["network_crops", "network_few", "network_graph", "network_image"]
-SOURCES = ["boxes", "graph_plan", "layers", "levels", *NETWORKS, "nms", "resample", "warp"]
+SOURCES = ["boxes", "graph_plan", "layers", "levels", "memory", *NETWORKS, "nms", "resample", "warp"]
 HEADERS = ["csrc/cascade.h"]
 MACHINE = platform.machine().lower()
 MSVC = sys.platform == "win32"
@@ -21,6 +21,7 @@ if MACHINE in ("x86_64", "amd64") and not MSVC:
     LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
     wide = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
     LEVELS["avx512"] = (16, wide)
+    LEVELS["avx512vnni"] = (16, [*wide, "-mavx512vnni"])
 elif MACHINE in ("aarch64", "arm64") and struct.calcsize("P") == 8 and not MSVC:  # not a 32-bit system on such a kernel
     LEVELS["neon"] = (4, [])
 
@@ -53,7 +54,7 @@ native = Extension(
     define_macros=[(f"CASCADE_HAVE_{name.upper()}", "1") for name in LEVELS],
     extra_compile_args=FLAGS,
     libraries=[] if MSVC else ["m"],
-    depends=[*HEADERS, "csrc/kernels.c", "csrc/crops.pxi", "csrc/graph.pxi"],
+    depends=[*HEADERS, "csrc/kernels.c", "csrc/crops.pxi", "csrc/graph.pxi", "csrc/network.pxi"],
 )
 
 setup(ext_modules=cythonize([native], build_dir="build"), cmdclass={"build_ext": BuildLevels})

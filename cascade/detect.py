@@ -27,7 +27,7 @@ from cascade.settings import make_engine, number, thread_count, three_probabilit
 from cascade.weights import DetectorWeights
 
 # Face probabilities below which P-Net, R-Net and O-Net reject a window.
-THRESHOLDS = (0.5, 0.5, 0.8)
+THRESHOLDS = (0.7, 0.3, 0.8)
 # Overlaps (intersection over union) above which the better of two windows wins, after P-Net and R-Net.
 PNET_NMS, RNET_NMS = 0.7, 0.7
 # After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
@@ -68,6 +68,9 @@ class Detector:
     weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with safetensors files, or
         what `cascade.weights.load_detector` gave. None: the default set, or those of the engine that is given.
     device : where the torch engine computes, such as "cpu" (None) or "cuda".
+    precision : "int8", the native engine's networks in whole numbers of 8 bits, exactly the same on every processor and
+        fastest with AVX-512 VNNI; or "float32". None: int8 where the weights have the ranges that it needs, as the
+        default set has (`cascade.quantized`), and float32 elsewhere, as in the torch engine.
 
     Memory: beside the photo's own pixels a call takes at most 50 MB for levels of the pyramid that are kept. Where
     there are more, as for photos beyond 23 megapixels at min_face 20, the largest are made and searched in bands, which
@@ -91,12 +94,13 @@ class Detector:
         threads: int | None = None,
         weights: str | Path | DetectorWeights | None = None,
         device: str | None = None,
+        precision: Literal["float32", "int8"] | None = None,
     ) -> None:
         self.min_face = number("min_face", min_face, 4, 1e6)
         self.max_face = None if max_face is None else number("max_face", max_face, self.min_face, 1e9)
         self.scale_factor = number("scale_factor", scale_factor, 0.5, 0.95)
         self.thresholds = three_probabilities(thresholds)
-        self.engine = make_engine(engine, threads, weights, device)
+        self.engine = make_engine(engine, threads, weights, device, precision)
         self.weights = self.engine.weights
         self.threads = int(getattr(self.engine, "threads", thread_count(threads)))
         self._settled = True

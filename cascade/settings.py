@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from cascade.engines import Engine
 from cascade.engines.native import NativeEngine
+from cascade.quantized import has_ranges
 from cascade.weights import DetectorWeights, load_detector
 
 
@@ -46,7 +47,11 @@ def thread_count(threads: int | None) -> int:
 
 
 def make_engine(
-    engine: Any, threads: int | None, weights: str | Path | DetectorWeights | None, device: str | None
+    engine: Any,
+    threads: int | None,
+    weights: str | Path | DetectorWeights | None,
+    device: str | None,
+    precision: Literal["float32", "int8"] | None = None,
 ) -> Engine:
     """The engine of that name with these settings, or the very one that is given if no setting contradicts it.
 
@@ -54,22 +59,29 @@ def make_engine(
     ImportError where the torch engine finds no torch.
     """
     if isinstance(engine, Engine):
-        return _made_before(engine, threads, weights, device)
+        return _made_before(engine, threads, weights, device, precision)
     if not isinstance(weights, DetectorWeights):
         weights = load_detector(weights)
     if engine == "native":
-        return NativeEngine(weights, thread_count(threads))
+        chosen = precision or ("int8" if has_ranges(weights) else "float32")
+        return NativeEngine(weights, thread_count(threads), precision=chosen)
     if engine == "torch":
         from cascade.engines.torch import TorchEngine  # torch is optional, and slow to import
 
+        if precision not in (None, "float32"):
+            raise ValueError(f"precision: the torch engine computes in float32 here, got {precision!r}")
         return TorchEngine(weights, "cpu" if device is None else device)
     raise ValueError(f"engine: expected 'native' or 'torch', got {engine!r}")
 
 
 def _made_before(
-    engine: Engine, threads: int | None, weights: str | Path | DetectorWeights | None, device: str | None
+    engine: Engine,
+    threads: int | None,
+    weights: str | Path | DetectorWeights | None,
+    device: str | None,
+    precision: str | None,
 ) -> Engine:
-    for name, value in (("threads", threads), ("device", device)):
+    for name, value in (("threads", threads), ("device", device), ("precision", precision)):
         if value is not None:
             raise ValueError(f"{name}: the engine that is given has its own, got {value!r}")
     if weights is not None:

@@ -106,6 +106,8 @@ def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
     if stage is not None and architecture.stage != stage:
         raise WeightsError(f"weights: {path} holds {architecture.stage}, expected {stage}")
     check_tensors(path, _shapes(architecture), tensors)
+    ranges = {name: shape for name, shape in _range_shapes(architecture).items() if name in tensors}
+    check_tensors(path, ranges, tensors)
     return StageWeights(path, architecture, tensors, metadata, sha256)
 
 
@@ -148,6 +150,12 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
                 expected[f"{index}.slope"] = (layer.channels,)
             channels = layer.channels
     return expected
+
+
+def _range_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of the ranges of the hidden layers' channels, which a file may have: see `cascade.quantized`."""
+    hidden = enumerate(architecture.layers[:-1])
+    return {f"{index}.range": (layer.channels,) for index, layer in hidden if layer.kind == "conv"}
 
 
 def check_tensors(path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]) -> None:

@@ -4,7 +4,7 @@
 Conventions are those of ``csrc/cascade.h``; shapes and dtypes are in ``_native.pyi``.
 """
 from libc.math cimport floor
-from libc.stdint cimport int64_t, uint8_t, uintptr_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 
 import operator
@@ -34,6 +34,10 @@ cdef extern from "cascade.h" nogil:
         const float *few_weights
         const float *bias
         const float *slope
+        size_t filters
+        int last
+        const int32_t *byte_bias
+        const float *factor
 
     ctypedef struct cascade_grid:
         size_t stride
@@ -49,6 +53,7 @@ cdef extern from "cascade.h" nogil:
         size_t rows
         size_t columns
 
+    void *cascade_memory(size_t size)
     const cascade_kernels *const *cascade_levels()
     int cascade_level_usable(const cascade_kernels *level)
     size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width,
@@ -58,8 +63,8 @@ cdef extern from "cascade.h" nogil:
     void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double *box, uint8_t *out,
                           size_t width, size_t height, size_t first, size_t end, void *workspace)
     void cascade_warp(const cascade_image *image, const int64_t *map, uint8_t outside, uint8_t *out, size_t size)
-    void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel,
-                              float *packed)
+    void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_channels, size_t kernel,
+                              void *packed)
     void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
                           float *packed)
     int cascade_few_usable(const cascade_layer *layers, size_t layer_count, size_t lanes)
@@ -85,6 +90,8 @@ cdef extern from "cascade.h" nogil:
         CASCADE_OUTSIDE
         CASCADE_CONV
         CASCADE_POOL
+        CASCADE_BYTES
+        CASCADE_WORD
 
 cdef enum:
     MAX_LAYERS = 60
@@ -146,7 +153,7 @@ cdef class Workspace:
             self.memory = NULL
             if size > (<size_t>1 << 40):
                 raise MemoryError(f"a workspace of {size} bytes is beyond every sane image")
-            self.memory = calloc(size + 64, 1)
+            self.memory = cascade_memory(size + 64)
             if self.memory == NULL:
                 raise MemoryError(f"no memory for a workspace of {size} bytes")
             self.size = size
@@ -271,266 +278,7 @@ def rows_read(source, height, first, end):
 include "crops.pxi"
 
 
-cdef class Network:
-    """A network ready to run: its layers, and its weights packed for one instruction level."""
-    cdef cascade_layer layers[MAX_LAYERS]
-    cdef size_t layer_count
-    cdef const cascade_kernels *kernels
-    cdef list buffers
-    cdef readonly size_t input_size
-    cdef readonly size_t outputs
-
-    # __cinit__, so that there is no network without its layers, and none is changed while it runs
-    def __cinit__(self, layers, input_size, level=None):
-        if not isinstance(layers, (list, tuple)) or not 0 < len(layers) <= MAX_LAYERS:
-            raise ValueError(f"layers: expected a list of 1 to {MAX_LAYERS} layers, got {describe(layers)}")
-        self.kernels = kernels_of(level or default_level())
-        self.buffers = []
-        self.layer_count = 0
-        self.input_size = whole("input_size", input_size, 1, 1024)
-        self.outputs = 3
-        cdef size_t side = self.input_size
-        for index, layer in enumerate(layers):
-            try:
-                self.add_layer(index, layer)
-            except (KeyError, TypeError) as error:
-                raise ValueError(f"layers: layer {index} cannot be read ({error!r})") from error
-            side = cascade_layer_output(&self.layers[self.layer_count - 1], side)
-            if side == 0:
-                raise ValueError(f"layers: layer {index} does not fit its input")
-        if cascade_few_usable(self.layers, self.layer_count, self.kernels.lanes):
-            self.pack_for_few([layer["weight"] for layer in layers])
-        if side != 1:
-            raise ValueError(f"layers: a crop of {input_size} pixels ends on {side} * {side} positions, expected 1")
-
-    @property
-    def level(self):
-        return self.kernels.name.decode()
-
-    cdef add_layer(self, index, layer):
-        stride = whole(f"layers: stride of layer {index}", layer["stride"], 1, 16)
-        if layer["kind"] == "pool":
-            self.add_pool(whole(f"layers: kernel of layer {index}", layer["kernel"], 1, 16), stride)
-        elif layer["kind"] == "conv":
-            self.add_convolution(index, layer["weight"], layer["bias"], layer["slope"], stride)
-        else:
-            raise ValueError(f"layers: layer {index} is {layer['kind']!r}, expected 'conv' or 'pool'")
-
-    cdef add_pool(self, size_t kernel, size_t stride):
-        cdef cascade_layer *layer = &self.layers[self.layer_count]
-        layer.kind = CASCADE_POOL
-        layer.in_channels = layer.out_channels = self.outputs
-        layer.kernel = kernel
-        layer.stride = stride
-        layer.weights = layer.few_weights = layer.bias = layer.slope = NULL
-        self.layer_count += 1
-
-    cdef add_convolution(self, index, weight, bias, slope, size_t stride):
-        weight = numbers(weight, f"layers: weight of layer {index}", np.float32)
-        if (weight.ndim != 4 or weight.shape[1] != self.outputs or weight.shape[2] != weight.shape[3]
-                or not 0 < weight.shape[0] <= MAX_CHANNELS or not 0 < weight.shape[2] <= 16):
-            raise ValueError(f"layers: layer {index} has a weight of shape {weight.shape}, "
-                             f"expected (out, {self.outputs}, k, k)")
-        channels = weight.shape[0]
-        bias = numbers(bias, f"layers: bias of layer {index}", np.float32)
-        slope = numbers(slope, f"layers: slope of layer {index}", np.float32)
-        if bias.shape != (channels,) or slope.shape != (channels,):
-            raise ValueError(f"layers: layer {index} has bias {bias.shape} and slope {slope.shape}, "
-                             f"expected ({channels},)")
-        packed = np.empty(weight.size, np.float32)
-        cdef const float[:, :, :, ::1] weight_view = weight
-        cdef float[::1] packed_view = packed
-        cdef const float[::1] bias_view = bias, slope_view = slope
-        cascade_pack_weights(&weight_view[0, 0, 0, 0], weight_view.shape[0], weight_view.shape[1],
-                             weight_view.shape[2], &packed_view[0])
-        cdef cascade_layer *layer = &self.layers[self.layer_count]
-        layer.kind = CASCADE_CONV
-        layer.in_channels = self.outputs
-        layer.out_channels = channels
-        layer.kernel = weight.shape[2]
-        layer.stride = stride
-        layer.weights = &packed_view[0]
-        layer.few_weights = NULL
-        layer.bias = &bias_view[0]
-        layer.slope = &slope_view[0]
-        self.buffers += [packed, bias, slope]
-        self.outputs = channels
-        self.layer_count += 1
-
-    cdef pack_for_few(self, weights):
-        cdef const float[:, :, :, ::1] view
-        cdef float[::1] packed
-        cdef cascade_layer *layer
-        for index, weight in enumerate(weights):
-            layer = &self.layers[index]
-            view = numbers(weight, f"layers: weight of layer {index}", np.float32)
-            packed = np.empty(weight.size, np.float32)
-            cascade_pack_few(&view[0, 0, 0, 0], layer.out_channels, layer.in_channels, layer.kernel,
-                             self.kernels.lanes, &packed[0])
-            layer.few_weights = &packed[0]
-            self.buffers.append(np.asarray(packed))
-
-    def forward(self, crops, Workspace workspace=None):
-        """Outputs (n, outputs) of crops (n, input_size, input_size, 3) uint8."""
-        side = self.input_size
-        if (not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.ndim != 4
-                or crops.shape[1:] != (side, side, 3)):
-            raise ValueError(f"crops: expected uint8 (n, {side}, {side}, 3), got {describe(crops)}")
-        out = np.empty((len(crops), self.outputs), np.float32)
-        if len(crops) == 0:
-            return out
-        workspace = workspace or Workspace()
-        cdef size_t floats = cascade_crops_workspace(self.layers, self.layer_count, self.input_size,
-                                                     self.kernels.lanes)
-        if floats == 0:
-            raise ValueError("layers: sizes overflow")
-        cdef float *memory = <float *>workspace.at_least(floats * sizeof(float))
-        cdef const uint8_t[:, :, :, ::1] pixels = np.ascontiguousarray(crops)
-        cdef float[:, ::1] target = out
-        with nogil:
-            cascade_crops_run(self.kernels, self.layers, self.layer_count, &pixels[0, 0, 0, 0], pixels.shape[0],
-                              self.input_size, &target[0, 0], memory)
-        return out
-
-    def judge(self, Crops crops not None, Workspace workspace=None, first=0, count=None):
-        """Outputs (count, outputs) of crops ``first`` and on, each cut just before it is judged."""
-        if crops.size != self.input_size:
-            raise ValueError(f"crops: expected a size of {self.input_size}, got {crops.size}")
-        cdef size_t begin = whole("first", first, 0, len(crops))
-        cdef size_t n = len(crops) - begin
-        if count is not None:
-            n = min(n, whole("count", count, 0, MAX_SIDE * 64))
-        out = np.empty((n, self.outputs), np.float32)
-        if n == 0:
-            return out
-        crops.check(begin, n)
-        workspace = workspace or Workspace()
-        cdef size_t lanes = self.kernels.lanes, bytes = self.input_size * self.input_size * 3
-        cdef size_t floats = cascade_crops_workspace(self.layers, self.layer_count, self.input_size, lanes)
-        if floats == 0:
-            raise ValueError("layers: sizes overflow")
-        # the network's maps, then the crops of one group, then what cutting one of them needs
-        cdef size_t maps = (floats * sizeof(float) + 63) // 64 * 64, group = (lanes * bytes + 63) // 64 * 64
-        cdef char *memory = <char *>workspace.at_least(maps + group + crops.workspace)
-        cdef uint8_t *pixels = <uint8_t *>(memory + maps)
-        cdef float[:, ::1] target = out
-        cdef size_t done = 0, some, i
-        with nogil:
-            while done < n:
-                some = lanes if n - done > lanes else n - done
-                for i in range(some):
-                    crops.cut(self.kernels, begin + done + i, pixels + i * bytes, memory + maps + group)
-                cascade_crops_run(self.kernels, self.layers, self.layer_count, pixels, some, self.input_size,
-                                  &target[done, 0], <float *>memory)
-                done += some
-        return out
-
-    def grid(self, width, height, padding):
-        """(rows, columns, stride, field) of the windows over an image with ``padding`` grey pixels around it."""
-        cdef cascade_grid grid
-        self.plan(&grid, width, height, padding)
-        return grid.rows, grid.columns, grid.stride, grid.field
-
-    cdef int plan(self, cascade_grid *grid, width, height, padding) except -1:
-        width, height = whole("width", width, 1, MAX_SIDE), whole("height", height, 1, MAX_SIDE)
-        padding = whole("padding", padding, 0, 1024)
-        if not cascade_grid_plan(grid, self.layers, self.layer_count, padding, width, height):
-            raise ValueError("layers: this network cannot be slid over an image")
-        if grid.field != self.input_size:
-            raise ValueError(f"layers: the receptive field is {grid.field} pixels, expected {self.input_size}")
-        return 0
-
-    def slide(self, image, padding, threshold, Workspace workspace=None, first=0, rows=None, top=0, height=None):
-        """Windows of an image whose face logit minus background logit is at least ``threshold``.
-
-        Returns float32 (n, 1 + outputs - 2 + 2): column, row, logit difference, then the outputs after the first two.
-        ``first`` and ``rows`` limit it to some rows of the grid.
-        """
-        image = check_image(image)
-        cdef cascade_image source = band_of(image, top, height)
-        cdef cascade_grid grid
-        self.plan(&grid, source.width, source.height, padding)
-        if self.outputs < 2:
-            raise ValueError(f"layers: expected at least 2 outputs to tell faces by, got {self.outputs}")
-        cdef size_t row = whole("first", first, 0, MAX_SIDE), end = grid.rows
-        if rows is not None:
-            end = min(end, row + <size_t>whole("rows", rows, 0, MAX_SIDE))
-        cdef float limit = real("threshold", threshold)
-        found = []
-        if grid.columns == 0 or row >= end:
-            return np.empty((0, self.outputs + 1), np.float32)
-        cdef size_t above = row * grid.stride, below = (end - 1) * grid.stride + grid.field
-        check_rows(&source, above - min(above, grid.padding), min(below - min(below, grid.padding), source.height))
-        workspace = workspace or Workspace()
-        while row < end:
-            count = min(end - row, strip_rows(&grid))
-            found.append(self.slide_strip(&grid, &source, row, count, limit, workspace))
-            row += count
-        return found[0] if len(found) == 1 else np.concatenate(found)
-
-    cdef slide_strip(self, cascade_grid *grid, const cascade_image *image, size_t first, size_t rows, float threshold,
-                     Workspace workspace):
-        """Tile by tile from left to right, then in order."""
-        cdef cascade_tile tile
-        tile.top, tile.rows, tile.left = first, rows, 0
-        found = []
-        while tile.left < grid.columns:
-            tile.columns = min(tile_columns(grid), grid.columns - tile.left)
-            found.append(self.slide_tile(grid, image, &tile, threshold, workspace))
-            tile.left += tile.columns
-        if len(found) == 1:
-            return found[0]
-        joined = np.concatenate(found)
-        return joined[np.argsort(joined[:, 1], kind="stable")]
-
-    cdef slide_tile(self, const cascade_grid *grid, const cascade_image *image, const cascade_tile *tile,
-                    float threshold, Workspace workspace):
-        cdef size_t floats = cascade_image_workspace(grid, self.layers, self.layer_count, tile.rows, tile.columns,
-                                                     self.kernels.lanes)
-        if floats == 0:
-            raise ValueError("image: sizes overflow")
-        cdef float *memory = <float *>workspace.at_least(floats * sizeof(float))
-        cdef const float *out
-        cdef const float *line
-        cdef size_t pitch = 0, x, y, k, n = 0, outputs = self.outputs
-        with nogil:
-            out = cascade_image_run(self.kernels, grid, self.layers, self.layer_count, image, tile, memory, &pitch)
-            for y in range(tile.rows):
-                line = out + y * outputs * pitch
-                for x in range(tile.columns):
-                    n += line[pitch + x] - line[x] >= threshold
-        result = np.empty((n, outputs + 1), np.float32)
-        if n == 0:
-            return result
-        cdef float[:, ::1] target = result
-        n = 0
-        with nogil:
-            for y in range(tile.rows):
-                line = out + y * outputs * pitch
-                for x in range(tile.columns):
-                    if line[pitch + x] - line[x] >= threshold:
-                        target[n, 0] = tile.left + x
-                        target[n, 1] = tile.top + y
-                        target[n, 2] = line[pitch + x] - line[x]
-                        for k in range(2, outputs):
-                            target[n, k + 1] = line[k * pitch + x]
-                        n += 1
-        return result
-
-
-cdef size_t tile_columns(const cascade_grid *grid) noexcept:
-    """Columns of a tile, all of a grid's tiles being about as wide."""
-    cdef size_t tiles = (grid.columns + TILE_COLUMNS - 1) // TILE_COLUMNS
-    return (grid.columns + tiles - 1) // tiles
-
-
-cdef size_t strip_rows(const cascade_grid *grid) noexcept:
-    """Rows of the grid that keep a tile's maps near the core's own cache, but not so few that overlap dominates."""
-    cdef size_t rows = 4096 // (tile_columns(grid) + 1)
-    cdef size_t least = 4 * (grid.field // grid.stride + 1)
-    return rows if rows > least else least
-
-
+include "network.pxi"
 include "graph.pxi"
 
 

@@ -11,12 +11,14 @@
  *   network_few.c      the same for a few crops
  *   network_graph.c    a network of any shape over one crop at a time (recognition)
  *   graph_plan.c       where its maps lie
+ *   memory.c           memory of workspaces
  *   nms.c              non-maximum suppression
  *   boxes.c            calibration: regression, squaring, clipping
  *
  * Conventions. Images are uint8 RGB, rows of `width * 3` bytes. The pixel in column j covers [j, j + 1), its
- * centre is at j + 0.5. Boxes are x1, y1, x2, y2 float32 in that frame. No function allocates, keeps state or
- * touches a Python object: buffers belong to the caller, whose sizes the `*_workspace` functions tell.
+ * centre is at j + 0.5. Boxes are x1, y1, x2, y2 float32 in that frame. No function keeps state or touches
+ * a Python object, and but for cascade_memory none allocates: buffers belong to the caller, whose sizes the `*_workspace`
+ * functions tell.
  */
 #ifndef CASCADE_H
 #define CASCADE_H
@@ -25,6 +27,8 @@
 #include <stdint.h>
 
 #define CASCADE_CHANNELS 3
+/* Channels in a word of a network of bytes. */
+#define CASCADE_WORD 4
 /* What lies outside an image: the grey that normalises to (almost) zero. */
 #define CASCADE_OUTSIDE 128
 
@@ -64,6 +68,11 @@ typedef struct {
      * them; out_channel_step is not looked at */
     void (*convolve_few)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
                          const float *slope);
+    /* convolve over words of four bytes: a feature of the strip, in and out, is a word of four neighbouring channels, and
+     * taps are of words; sums are whole, so every level gives the same. `last`: out are channels, as floats. Weights as
+     * cascade_pack_weights leaves words of four; out = (sum + bias) * factor, as a byte cut off to whole 0 .. 255. */
+    void (*convolve_bytes)(const cascade_strip *strip, size_t channels, const void *weights, const int32_t *bias,
+                           const float *factor, int last);
     /* one filter per channel, lanes as in convolve_few: weights[k * channels + c] is that of tap k; in_step and out_step
      * are between positions, the channels of a tap lie side by side */
     void (*depthwise)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
@@ -82,6 +91,10 @@ typedef struct {
     /* splits n columns of CASCADE_SPLIT bytes each: plane p of column x is planes[p * pitch + x], byte p of the column
      * normalised to about -1 .. 1 */
     void (*split)(const uint8_t *row, size_t n, float *planes, size_t pitch);
+    /* the same for words of bytes: crops of `pixels` pixels to [pixel][lane], a pixel being a word of its three colours */
+    void (*interleave_words)(const uint8_t *crops, size_t count, size_t pixels, float *out);
+    /* and a plane for each pixel of a column */
+    void (*split_words)(const uint8_t *row, size_t n, float *planes, size_t pitch);
     /* clears alive[j] for boxes j >= first whose overlap with `best` (x1, y1, x2, y2, area) is above the threshold; the
      * boxes are n values each of x1, y1, x2, y2 and area; overlap is over the smaller area, or over the union */
     void (*suppress)(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
@@ -92,6 +105,9 @@ typedef struct {
 #define CASCADE_SPLIT (4 * CASCADE_CHANNELS)
 /* Bytes to about -1 .. 1. */
 #define CASCADE_NORMALISE(byte) (((float)(byte)-127.5f) * 0.0078125f)
+
+/* Zeroed memory for `free`, or NULL. Large pieces come in huge pages where the system has them. */
+void *cascade_memory(size_t size);
 
 /* The levels compiled in, best first, ended by NULL; a level may be named here that this machine cannot run. */
 const cascade_kernels *const *cascade_levels(void);
@@ -149,9 +165,11 @@ void cascade_warp(const cascade_image *image, const int64_t map[6], uint8_t outs
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
 
-enum { CASCADE_CONV = 0, CASCADE_POOL = 1 };
+enum { CASCADE_CONV = 0, CASCADE_POOL = 1, CASCADE_BYTES = 2 };
 
-/* A layer without padding. A fully connected layer is a convolution whose kernel covers its whole input. */
+/* A layer without padding. A fully connected layer is a convolution whose kernel covers its whole input. In networks of
+ * bytes a feature is a word of four channels, but for the outputs of the last layer: in_channels and out_channels count
+ * features, `filters` the channels that are made. */
 typedef struct {
     int kind;
     size_t in_channels;
@@ -162,10 +180,21 @@ typedef struct {
     const float *few_weights; /* packed for network_few.c, NULL if that cannot run the network */
     const float *bias;
     const float *slope;
+    /* of CASCADE_BYTES, in place of bias and slope: */
+    size_t filters;
+    int last;
+    const int32_t *byte_bias;
+    const float *factor;
 } cascade_layer;
 
-/* Reorders weights [out][in][ky][kx] to blocks of output channels, [block][ky][kx][in][channel of the block]. */
-void cascade_pack_weights(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, float *packed);
+/* Features of a pixel that the layers take. */
+size_t cascade_input_features(const cascade_layer *layers);
+/* One strip of a convolution of either kind. */
+void cascade_convolve(const cascade_kernels *kernels, const cascade_layer *layer, const cascade_strip *strip);
+
+/* Reorders weights [out][in][ky][kx], floats or words of four bytes, to blocks of output channels, [block][ky][kx][in]
+ * [channel of the block]. */
+void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_channels, size_t kernel, void *packed);
 
 /* The same for network_few.c, in blocks of two vectors of output channels, or one for an odd last vector. */
 void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,

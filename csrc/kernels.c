@@ -12,11 +12,18 @@
 
 #include "cascade.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #if CASCADE_LANES > 1
 typedef float vector __attribute__((vector_size(CASCADE_LANES * sizeof(float))));
 typedef int32_t mask __attribute__((vector_size(CASCADE_LANES * sizeof(int32_t))));
+typedef uint32_t words __attribute__((vector_size(CASCADE_LANES * sizeof(uint32_t))));
 #else
 typedef float vector;
+typedef int32_t mask;
+typedef uint32_t words;
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -134,6 +141,142 @@ static void convolve(const cascade_strip *strip, size_t channels, const float *w
         bias += block;
         slope += block;
         out += (ptrdiff_t)block * strip->out_channel_step;
+    }
+}
+
+ALWAYS_INLINE words load_words(const float *from) {
+    words value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+ALWAYS_INLINE void store_words(float *to, words value) { memcpy(to, &value, sizeof value); }
+
+#if CASCADE_LANES > 1
+ALWAYS_INLINE mask broadcast_word(int32_t value) { return value - (mask){0}; }
+ALWAYS_INLINE vector to_floats(mask value) { return __builtin_convertvector(value, vector); }
+ALWAYS_INLINE mask cut_off(vector value) { return __builtin_convertvector(value, mask); }
+#else
+ALWAYS_INLINE mask broadcast_word(int32_t value) { return value; }
+ALWAYS_INLINE vector to_floats(mask value) { return (float)value; }
+ALWAYS_INLINE mask cut_off(vector value) { return (int32_t)value; }
+#endif
+
+/* sums + the products of four unsigned bytes and four signed weights. */
+ALWAYS_INLINE mask add_products(mask sums, words bytes, const int8_t *weights) {
+#if defined(__AVX512VNNI__)
+    int32_t weight;
+    memcpy(&weight, weights, sizeof weight);
+    return (mask)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)bytes, _mm512_set1_epi32(weight));
+#elif defined(__AVX2__)
+    /* as pairs of 16 bits: of the bytes 0 and 2, then of 1 and 3 */
+    words even = bytes & 0xff00ff, odd = bytes >> 8 & 0xff00ff;
+    int32_t first = (int32_t)((uint16_t)weights[0] | (uint32_t)(uint16_t)weights[2] << 16);
+    int32_t second = (int32_t)((uint16_t)weights[1] | (uint32_t)(uint16_t)weights[3] << 16);
+#if CASCADE_LANES == 16
+    sums += (mask)_mm512_madd_epi16((__m512i)even, _mm512_set1_epi32(first));
+    return sums + (mask)_mm512_madd_epi16((__m512i)odd, _mm512_set1_epi32(second));
+#else
+    sums += (mask)_mm256_madd_epi16((__m256i)even, _mm256_set1_epi32(first));
+    return sums + (mask)_mm256_madd_epi16((__m256i)odd, _mm256_set1_epi32(second));
+#endif
+#else
+    for (size_t byte = 0; byte < CASCADE_WORD; byte++) {
+        sums += (mask)(bytes >> (8 * byte) & 255) * weights[byte];
+    }
+    return sums;
+#endif
+}
+
+/* As convolve_tile, over words. The products and sums of whole numbers and the one product of floats are the same
+ * everywhere, so what comes out is. */
+ALWAYS_INLINE void bytes_tile(const cascade_strip *strip, size_t start, size_t channels, size_t vectors,
+                              size_t weight_step, const int8_t *weights, const int32_t *bias, const float *factor,
+                              int last, float *out) {
+    mask sums[TILE_CHANNELS][TILE_VECTORS];
+    const float *in = strip->in + (ptrdiff_t)start * strip->in_step;
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t v = 0; v < vectors; v++) {
+            sums[c][v] = broadcast_word(bias[c]);
+        }
+    }
+    for (size_t k = 0; k < strip->tap_count; k++, weights += weight_step * CASCADE_WORD) {
+        const float *tap = in + strip->taps[k];
+        words inputs[TILE_VECTORS];
+        for (size_t v = 0; v < vectors; v++) {
+            inputs[v] = load_words(tap + (ptrdiff_t)v * strip->in_step);
+        }
+        for (size_t c = 0; c < channels; c++) {
+            for (size_t v = 0; v < vectors; v++) {
+                sums[c][v] = add_products(sums[c][v], inputs[v], weights + c * CASCADE_WORD);
+            }
+        }
+    }
+    vector zero = broadcast(0.0f), most = broadcast(255.0f);
+    for (size_t v = 0; v < vectors; v++) {
+        float *to = out + (ptrdiff_t)(start + v) * strip->out_step;
+        for (size_t c = 0; c < channels; c++) {
+            vector value = to_floats(sums[c][v]) * broadcast(factor[c]);
+            if (last) {
+                store(to + (ptrdiff_t)c * strip->out_channel_step, value);
+            } else {
+                sums[c][v] = cut_off(-maximum(-maximum(value, zero), -most));
+            }
+        }
+        for (size_t c = 0; !last && c + CASCADE_WORD <= channels; c += CASCADE_WORD) {
+            words word = (words)sums[c][v];
+            for (size_t byte = 1; byte < CASCADE_WORD; byte++) {
+                word |= (words)sums[c + byte][v] << (8 * byte);
+            }
+            store_words(to + (ptrdiff_t)(c / CASCADE_WORD) * strip->out_channel_step, word);
+        }
+    }
+}
+
+/* All vectors of one strip for a constant number of channels. */
+ALWAYS_INLINE void bytes_block(const cascade_strip *strip, size_t channels, size_t weight_step, const int8_t *weights,
+                               const int32_t *bias, const float *factor, int last, float *out) {
+    size_t v = 0;
+#if TILE_VECTORS == 3
+    for (; v + 3 <= strip->vectors && strip->vectors - v != 4; v += 3) {
+        bytes_tile(strip, v, channels, 3, weight_step, weights, bias, factor, last, out);
+    }
+    for (; v + 2 <= strip->vectors; v += 2) {
+        bytes_tile(strip, v, channels, 2, weight_step, weights, bias, factor, last, out);
+    }
+#endif
+    for (; v < strip->vectors; v++) {
+        bytes_tile(strip, v, channels, 1, weight_step, weights, bias, factor, last, out);
+    }
+}
+
+static void convolve_bytes(const cascade_strip *strip, size_t channels, const void *packed, const int32_t *bias,
+                           const float *factor, int last) {
+    const int8_t *weights = packed;
+    for (size_t done = 0, block; done < channels; done += block) {
+        /* a word in and out is one feature, a float is one as well */
+        float *out = strip->out + (ptrdiff_t)(last ? done : done / CASCADE_WORD) * strip->out_channel_step;
+        size_t left = channels - done;
+        block = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+#define BLOCK(n, step, from, flag)                                                                                     \
+    bytes_block(strip, n, step, weights + (from)*CASCADE_WORD, bias + done + (from), factor + done + (from), flag,     \
+                out + (ptrdiff_t)((flag) ? (from) : (from) / CASCADE_WORD) * strip->out_channel_step)
+        if (block == 8) {
+#if TILE_CHANNELS == 8
+            last ? BLOCK(8, 8, 0, 1) : BLOCK(8, 8, 0, 0);
+#else
+            last ? BLOCK(4, 8, 0, 1) : BLOCK(4, 8, 0, 0);
+            last ? BLOCK(4, 8, 4, 1) : BLOCK(4, 8, 4, 0);
+#endif
+        } else if (block == 4) {
+            last ? BLOCK(4, 4, 0, 1) : BLOCK(4, 4, 0, 0);
+        } else if (block == 2) {
+            BLOCK(2, 2, 0, 1);
+        } else {
+            BLOCK(1, 1, 0, 1);
+        }
+#undef BLOCK
+        weights += block * strip->tap_count * CASCADE_WORD;
     }
 }
 
@@ -441,6 +584,64 @@ static void split(const uint8_t *row, size_t n, float *planes, size_t pitch) {
     }
 }
 
+/* The three colours of the pixel at `from`. */
+ALWAYS_INLINE uint32_t pixel_word(const uint8_t *from) {
+    return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16;
+}
+
+/* Pixels are read as words, three colours and a byte of the next pixel; the last of a crop by byte. */
+static void interleave_words(const uint8_t *crops, size_t count, size_t pixels, float *out) {
+    size_t p = 0;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; p + 1 < pixels; p++, out += CASCADE_LANES) {
+        uint32_t words[CASCADE_LANES];
+        for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+            const uint8_t *crop = crops + (lane < count ? lane : count - 1) * pixels * CASCADE_CHANNELS;
+            memcpy(words + lane, crop + p * CASCADE_CHANNELS, sizeof *words);
+        }
+        for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+            words[lane] &= 0xffffff;
+        }
+        memcpy(out, words, sizeof words);
+    }
+#endif
+    for (; p < pixels; p++, out += CASCADE_LANES) {
+        for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+            const uint8_t *crop = crops + (lane < count ? lane : count - 1) * pixels * CASCADE_CHANNELS;
+            uint32_t word = pixel_word(crop + p * CASCADE_CHANNELS);
+            memcpy(out + lane, &word, sizeof word);
+        }
+    }
+}
+
+/* As split: three words are four pixels. */
+static void split_words(const uint8_t *row, size_t n, float *planes, size_t pitch) {
+    enum { RUN = 16, WORDS = CASCADE_SPLIT / 4, PIXELS = CASCADE_SPLIT / CASCADE_CHANNELS };
+    size_t x = 0;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; x + RUN <= n; x += RUN) {
+        uint32_t words[RUN * WORDS], apart[PIXELS][RUN];
+        memcpy(words, row + x * CASCADE_SPLIT, sizeof words);
+        for (size_t i = 0; i < RUN; i++) {
+            uint32_t a = words[i * WORDS], b = words[i * WORDS + 1], c = words[i * WORDS + 2];
+            apart[0][i] = a & 0xffffff;
+            apart[1][i] = a >> 24 | (b & 0xffff) << 8;
+            apart[2][i] = b >> 16 | (c & 0xff) << 16;
+            apart[3][i] = c >> 8;
+        }
+        for (size_t p = 0; p < PIXELS; p++) {
+            memcpy(planes + p * pitch + x, apart[p], sizeof apart[p]);
+        }
+    }
+#endif
+    for (; x < n; x++) {
+        for (size_t p = 0; p < PIXELS; p++) {
+            uint32_t word = pixel_word(row + x * CASCADE_SPLIT + p * CASCADE_CHANNELS);
+            memcpy(planes + p * pitch + x, &word, sizeof word);
+        }
+    }
+}
+
 /* alive[j] = 0 for every box j whose overlap with `best` is above the threshold; boxes are five arrays of n floats. */
 static void suppress(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
                      float *restrict alive) {
@@ -462,5 +663,7 @@ static void suppress(const float best[5], const float *boxes, size_t n, size_t f
 #define TEXT2(a) #a
 #define TEXT(a) TEXT2(a)
 
-const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve, convolve_few, depthwise, pool,
-                                                               blend_rows, blend_columns, interleave, split, suppress};
+const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {
+    TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve,   convolve_few,     convolve_bytes, depthwise, pool,
+    blend_rows,          blend_columns, interleave, split,            interleave_words, split_words, suppress,
+};

@@ -10,11 +10,17 @@ extern const cascade_kernels cascade_kernels_avx2;
 #ifdef CASCADE_HAVE_AVX512
 extern const cascade_kernels cascade_kernels_avx512;
 #endif
+#ifdef CASCADE_HAVE_AVX512VNNI
+extern const cascade_kernels cascade_kernels_avx512vnni;
+#endif
 #ifdef CASCADE_HAVE_NEON
 extern const cascade_kernels cascade_kernels_neon;
 #endif
 
 static const cascade_kernels *const levels[] = {
+#ifdef CASCADE_HAVE_AVX512VNNI
+    &cascade_kernels_avx512vnni,
+#endif
 #ifdef CASCADE_HAVE_AVX512
     &cascade_kernels_avx512,
 #endif
@@ -42,7 +48,8 @@ static unsigned long long saved_state(void) {
 
 int cascade_level_usable(const cascade_kernels *level) {
     unsigned int a, b, c, d;
-    int wants_avx2 = !strcmp(level->name, "avx2"), wants_avx512 = !strcmp(level->name, "avx512");
+    int wants_avx2 = !strcmp(level->name, "avx2"), wants_vnni = !strcmp(level->name, "avx512vnni");
+    int wants_avx512 = wants_vnni || !strcmp(level->name, "avx512");
     if (!wants_avx2 && !wants_avx512) {
         return 1;
     }
@@ -54,7 +61,8 @@ int cascade_level_usable(const cascade_kernels *level) {
         return 0;
     }
     unsigned int avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-    return wants_avx2 || ((b & avx512) == avx512 && (state & zmm) == zmm);
+    int lacks_vnni = wants_vnni && !(c & bit_AVX512VNNI);
+    return wants_avx2 || ((b & avx512) == avx512 && (state & zmm) == zmm && !lacks_vnni);
 }
 #else
 int cascade_level_usable(const cascade_kernels *level) {

@@ -45,7 +45,7 @@ static void at_least(size_t *size, size_t other) { *size = other > *size ? other
 
 /* Returns 0 if something does not fit. */
 static int measure(const cascade_layer *layers, size_t layer_count, size_t size, needs *need) {
-    size_t side = size, channels = CASCADE_CHANNELS, floats;
+    size_t side = size, channels = cascade_input_features(layers), floats;
     need->taps = need->ring = 0;
     if (!product(&need->map, side, side, channels)) {
         return 0;
@@ -104,7 +104,7 @@ static void run_convolution(const cascade_kernels *kernels, const cascade_layer 
     for (size_t y = 0; y < outputs; y++) {
         strip.in = in + y * layer->stride * side * layer->in_channels * lanes;
         strip.out = out + y * outputs * layer->out_channels * lanes;
-        kernels->convolve(&strip, layer->out_channels, layer->weights, layer->bias, layer->slope);
+        cascade_convolve(kernels, layer, &strip);
     }
 }
 
@@ -150,7 +150,7 @@ static void run_pooled(const cascade_kernels *kernels, const cascade_layer *laye
         for (made = made < top ? top : made; made < top + rows; made++) {
             strip.in = in + made * layer->stride * side * layer->in_channels * lanes;
             strip.out = ring + made % pool->kernel * row;
-            kernels->convolve(&strip, layer->out_channels, layer->weights, layer->bias, layer->slope);
+            cascade_convolve(kernels, layer, &strip);
         }
         pool_row(kernels, pool, middle, top, rows, pool->kernel, ring, out + y * outputs * pool->in_channels * lanes, taps);
     }
@@ -165,7 +165,7 @@ static float *run_group(const cascade_kernels *kernels, const cascade_layer *lay
             run_pooled(kernels, layers + i, layers + i + 1, side, maps[turn], maps[turn ^ 1], ring, taps);
             side = cascade_layer_output(layers + i, side);
             i++;
-        } else if (layers[i].kind == CASCADE_CONV) {
+        } else if (layers[i].kind != CASCADE_POOL) {
             run_convolution(kernels, layers + i, side, maps[turn], maps[turn ^ 1], taps);
         } else {
             run_pool(kernels, layers + i, side, maps[turn], maps[turn ^ 1], taps);
@@ -194,7 +194,11 @@ void cascade_crops_run(const cascade_kernels *kernels, const cascade_layer *laye
                             workspace);
             continue;
         }
-        kernels->interleave(crops + first * values, left, values, maps[0]);
+        if (layers[0].kind == CASCADE_BYTES) {
+            kernels->interleave_words(crops + first * values, left, size * size, maps[0]);
+        } else {
+            kernels->interleave(crops + first * values, left, values, maps[0]);
+        }
         const float *found = run_group(kernels, layers, layer_count, size, maps, ring, taps);
         /* the last map is side * side * outputs features; networks end on a single position */
         for (size_t lane = 0; lane < left; lane++) {

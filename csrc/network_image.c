@@ -25,7 +25,7 @@ static size_t needed_before(const cascade_layer *layer, size_t phases_in, size_t
 
 int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
                       size_t width, size_t height) {
-    size_t stride = 1, field = 1, channels = CASCADE_CHANNELS;
+    size_t stride = 1, field = 1, channels = cascade_input_features(layers);
     for (size_t i = 0; i < layer_count; i++) {
         if (layers[i].in_channels != channels || layers[i].kernel == 0 || layers[i].stride == 0 ||
             layers[i].stride > 16 || layers[i].kernel > 16) { /* row_pitch has room for 16 taps to the right */
@@ -69,7 +69,7 @@ static int measure(const cascade_grid *grid, const cascade_layer *layers, size_t
         phases *= layer->stride;
         needed = needed_before(layer, phases, needed);
     }
-    size_t planes = phases * phases * CASCADE_CHANNELS;
+    size_t planes = phases * phases * cascade_input_features(layers);
     if (needed > SIZE_MAX / 64 / *pitch / planes) {
         return 0;
     }
@@ -91,60 +91,77 @@ size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *la
     return 2 * (map + 4 * lanes) + tap_floats(taps) + 16;
 }
 
-/* Coarse columns [from, to) of one phase of an image row into its three planes. */
+/* Coarse columns [from, to) of one phase of an image row into its planes: three of floats, or one of words. */
 static void split_phase(const uint8_t *row, size_t padding, size_t stride, size_t phase, size_t from, size_t to,
-                        size_t pitch, float *planes) {
-    float *red = planes + phase * CASCADE_CHANNELS * pitch, *green = red + pitch, *blue = green + pitch;
+                        size_t features, size_t pitch, float *planes) {
+    float *red = planes + phase * features * pitch, *green = red + pitch, *blue = red + 2 * pitch;
     for (size_t x = from; x < to; x++) {
         const uint8_t *pixel = row + (x * stride + phase - padding) * CASCADE_CHANNELS;
-        red[x] = CASCADE_NORMALISE(pixel[0]);
-        green[x] = CASCADE_NORMALISE(pixel[1]);
-        blue[x] = CASCADE_NORMALISE(pixel[2]);
+        if (features == 1) {
+            uint32_t word = pixel[0] | (uint32_t)pixel[1] << 8 | (uint32_t)pixel[2] << 16;
+            memcpy(red + x, &word, sizeof word);
+        } else {
+            red[x] = CASCADE_NORMALISE(pixel[0]);
+            green[x] = CASCADE_NORMALISE(pixel[1]);
+            blue[x] = CASCADE_NORMALISE(pixel[2]);
+        }
     }
+}
+
+/* What a pixel outside the image is in each of its planes. */
+static float grey_feature(size_t features) {
+    const uint32_t word = CASCADE_OUTSIDE | CASCADE_OUTSIDE << 8 | CASCADE_OUTSIDE << 16;
+    float grey = CASCADE_NORMALISE(CASCADE_OUTSIDE);
+    if (features == 1) {
+        memcpy(&grey, &word, sizeof grey);
+    }
+    return grey;
 }
 
 /* One image row (NULL: above or below the image) into the planes of its phase row; columns left of the image and right
  * of it are grey. */
 static void split_row(const cascade_kernels *kernels, const uint8_t *row, size_t width, size_t padding, size_t stride,
-                      size_t pitch, float *planes) {
+                      size_t features, size_t pitch, float *planes) {
     /* coarse columns [whole, end) have all their phases in the image */
     size_t whole = (padding + stride - 1) / stride, end = (padding + width) / stride;
     end = end > pitch ? pitch : end;
     int fast = row != NULL && stride * CASCADE_CHANNELS == CASCADE_SPLIT && whole < end;
+    float grey = grey_feature(features);
     for (size_t phase = 0; phase < stride; phase++) {
         /* coarse columns [from, to) of this phase lie in the image */
         size_t from = padding > phase ? (padding - phase + stride - 1) / stride : 0;
         size_t to = padding + width > phase ? (padding + width - phase + stride - 1) / stride : 0;
         from = row == NULL || from > pitch ? pitch : from;
         to = row == NULL || to > pitch ? pitch : to;
-        for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
-            float *plane = planes + (phase * CASCADE_CHANNELS + c) * pitch;
+        for (size_t c = 0; c < features; c++) {
+            float *plane = planes + (phase * features + c) * pitch;
             for (size_t x = 0; x < from; x++) {
-                plane[x] = CASCADE_NORMALISE(CASCADE_OUTSIDE);
+                plane[x] = grey;
             }
             for (size_t x = to; x < pitch; x++) {
-                plane[x] = CASCADE_NORMALISE(CASCADE_OUTSIDE);
+                plane[x] = grey;
             }
         }
-        split_phase(row, padding, stride, phase, from, fast ? whole : to, pitch, planes);
-        split_phase(row, padding, stride, phase, fast ? end : to, to, pitch, planes);
+        split_phase(row, padding, stride, phase, from, fast ? whole : to, features, pitch, planes);
+        split_phase(row, padding, stride, phase, fast ? end : to, to, features, pitch, planes);
     }
     if (fast) {
-        kernels->split(row + (whole * stride - padding) * CASCADE_CHANNELS, end - whole, planes + whole, pitch);
+        (features == 1 ? kernels->split_words : kernels->split)(row + (whole * stride - padding) * CASCADE_CHANNELS,
+                                                                end - whole, planes + whole, pitch);
     }
 }
 
 /* `rows` coarse rows from the tile's first on as phases, from its first column on. */
 static void split_image(const cascade_kernels *kernels, const cascade_grid *grid, const cascade_image *image,
-                        const cascade_tile *tile, size_t rows, size_t pitch, float *map) {
+                        const cascade_tile *tile, size_t rows, size_t features, size_t pitch, float *map) {
     /* the tile's left edge leaves grey columns before the image, or pixels of it out */
     size_t left = tile->left * grid->stride, above = grid->padding + image->top;
     size_t grey = grid->padding > left ? grid->padding - left : 0, out = left > grid->padding ? left - grid->padding : 0;
     for (size_t y = tile->top * grid->stride; y < (tile->top + rows) * grid->stride; y++) {
         int inside = y >= above && y < above + image->rows && out < image->width;
         const uint8_t *row = inside ? image->pixels + ((y - above) * image->width + out) * CASCADE_CHANNELS : NULL;
-        split_row(kernels, row, image->width - out, grey, grid->stride, pitch, map);
-        map += grid->stride * CASCADE_CHANNELS * pitch;
+        split_row(kernels, row, image->width - out, grey, grid->stride, features, pitch, map);
+        map += grid->stride * features * pitch;
     }
 }
 
@@ -184,7 +201,7 @@ static void run_layer(const cascade_kernels *kernels, const cascade_layer *layer
             if (pools) {
                 kernels->pool(&strip, layer->in_channels, (ptrdiff_t)pitch);
             } else {
-                kernels->convolve(&strip, layer->out_channels, layer->weights, layer->bias, layer->slope);
+                cascade_convolve(kernels, layer, &strip);
             }
         }
     }
@@ -210,7 +227,7 @@ const float *cascade_image_run(const cascade_kernels *kernels, const cascade_gri
         needed[i] = needed_before(layers + i, p, needed[i + 1]);
         across[i] = needed_before(layers + i, p, across[i + 1]);
     }
-    split_image(kernels, grid, image, tile, needed[0], *pitch, maps[0]);
+    split_image(kernels, grid, image, tile, needed[0], cascade_input_features(layers), *pitch, maps[0]);
     for (size_t i = 0; i < layer_count; i++, turn ^= 1) {
         size_t vectors = (across[i + 1] + lanes - 1) / lanes;
         run_layer(kernels, layers + i, phases, needed[i + 1], vectors, *pitch, maps[turn], maps[turn ^ 1], taps);

@@ -5,6 +5,7 @@ Examples:
     python -m train samples --stage rnet … --weights runs/mine/weights
     python -m train onet --samples runs/mine/onet-samples --out runs/mine/onet --mining-ratio 1.0
     python -m train teacher --model yunet.onnx --photos DATA/net7876 --out runs/teacher/net7876.json
+    python -m train ranges --weights runs/mine/weights --photos DATA/wider/WIDER_train --out runs/mine/int8
     python -m train faces|embeddings|recognition …, see train/recognition/command.py
 """
 
@@ -104,6 +105,14 @@ def parser() -> argparse.ArgumentParser:
     teacher.add_argument("--photos", type=Path, required=True)
     teacher.add_argument("--out", type=Path, required=True)
     teacher.set_defaults(run=run_teacher)
+
+    ranges = commands.add_parser("ranges", help="measure what int8 needs to know of a set of weights")
+    ranges.add_argument("--weights", type=Path, required=True, help="folder of a set, whole")
+    ranges.add_argument("--photos", type=Path, nargs="+", required=True, help="folders of training photos")
+    ranges.add_argument("--limit", type=int, default=200, help="as many of the photos, at random")
+    ranges.add_argument("--quantile", type=float, default=1.0, help="share of a channel's values that is not cut off")
+    ranges.add_argument("--out", type=Path, required=True, help="folder for the set with its ranges")
+    ranges.set_defaults(run=run_ranges)
 
     add_recognition(commands)
     add_experiment(commands)
@@ -207,6 +216,18 @@ def run_teacher(arguments: argparse.Namespace, command: str) -> None:
     from train.teacher import teach  # OpenCV's detector is needed here only
 
     teach(arguments.model, arguments.photos, arguments.out)
+
+
+def run_ranges(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train ranges"""
+    from cascade.weights import load_detector
+    from train.ranges import find_photos, measure_ranges, write_ranges
+
+    weights = load_detector(arguments.weights)
+    photos = find_photos(arguments.photos, arguments.limit)
+    ranges = measure_ranges(weights, photos, arguments.quantile)
+    for stage, sha256 in write_ranges(weights, ranges, arguments.out).items():
+        print(f"{arguments.out / stage}.safetensors  SHA-256 {sha256}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cascade.architectures import Stage
 from cascade.engines.bands import KeptLevel, Level, in_bands, levels_in_bands, step_count, steps, whole
 from cascade.engines.workers import Workers
 from cascade.pyramid import Pyramid, build_pyramid, with_scales
+from cascade.quantized import quantized_layers
 from cascade.weights import DetectorWeights
 
 # Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
@@ -29,12 +30,25 @@ class NativeEngine:
     The larger levels of a large photo are made and searched in bands: see `cascade.engines.bands`.
     """
 
-    def __init__(self, weights: DetectorWeights, threads: int = 1, level: str | None = None) -> None:
+    def __init__(
+        self,
+        weights: DetectorWeights,
+        threads: int = 1,
+        level: str | None = None,
+        precision: Literal["float32", "int8"] = "float32",
+    ) -> None:
+        if precision not in ("float32", "int8"):
+            raise ValueError(f"precision: expected 'float32' or 'int8', got {precision!r}")
         self.weights = weights
+        self.precision = precision
         self.threads = threads
         self.level = level or _native.default_level()
         self._networks = {
-            stage: _native.Network(network.layers(), network.architecture.input_size, self.level)
+            stage: _native.Network(
+                quantized_layers(network) if precision == "int8" else network.layers(),
+                network.architecture.input_size,
+                self.level,
+            )
             for stage, network in weights.stages.items()
         }
         self.workers = Workers(threads)

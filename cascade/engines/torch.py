@@ -50,11 +50,16 @@ class TorchEngine(BatchEngine):
         self.device = _device(device)
         precision = half_precision(self.device) if half else torch.float32
         self._networks: dict[Stage, Runner] = {}
+        self._uncompiled: dict[Stage, PixelNetwork] = {}
         for stage, stored in weights.stages.items():
-            network = _network(stored, precision).to(self.device)
+            network = self._uncompiled[stage] = _network(stored, precision).to(self.device)
             # P-Net slides over images larger than its input
             side = stored.architecture.input_size * (2 if stage == "pnet" else 1)
             self._networks[stage] = compiled(network, side, self.device) if compile else network
+
+    def network(self, stage: Stage) -> PixelNetwork:
+        """The network of a stage as a module."""
+        return self._uncompiled[stage]
 
     def groups(self, images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         """See `cascade.engines.BatchEngine.groups`: up to 16 images, and 8 megapixels unless one alone has more."""
