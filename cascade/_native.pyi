@@ -14,7 +14,7 @@ import numpy.typing as npt
 def levels() -> list[str]:
     """Names of the instruction levels that this machine can run, best first; "scalar" is always the last.
 
-    The others are "avx512" and "avx2" on x86-64 and "neon" on ARM.
+    The others are "avx512vnni", "avx512" and "avx2" on x86-64 and "neon" on ARM.
     """
 
 def default_level() -> str:
@@ -135,6 +135,11 @@ class Network:
     kernels and strides are 1 to 16. The slope is that of negative values: 0 is ReLU, 1 no activation. The
     first layer takes 3 channels, and a crop of ``input_size`` pixels must end on one position. A last
     partial window of a pool counts.
+
+    Or all of them are {"kind": "bytes", "stride": int, "weight": int8 (out, words, k, k, 4), "bias": int32 (out,),
+    "factor": float32 (out,)}, see `cascade.quantized`: in whole numbers, four channels in a word, a pixel being one word.
+    A sum times its factor is cut off to a byte, or is the output of the last layer; the outputs of the others are a
+    multiple of four.
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]], input_size: int, level: str | None = None) -> None: ...

@@ -18,7 +18,8 @@ WORD = 4
 """Channels side by side in a word; layers are filled up to a multiple of it."""
 
 LARGEST_WEIGHT, LARGEST_BYTE = 127, 255
-LARGEST_BIAS = 2.0**30
+LARGEST_SUM = 2**31 - 1
+LARGEST_FACTOR = float(np.finfo(np.float32).max)
 MIDDLE, PIXEL_STEP = 127.5, 1 / 128  # a pixel of p stands for (p − MIDDLE) · PIXEL_STEP
 
 
@@ -78,6 +79,7 @@ def _layer(filters: np.ndarray, bias: np.ndarray, made: np.ndarray | None, middl
     factor = step if made is None else step / made
     if made is not None:
         sums += 0.5 / factor  # so that cutting off rounds
+    most = LARGEST_SUM - LARGEST_BYTE * np.abs(whole).sum(axis=(1, 2, 3))  # of a bias that no sum overflows with
     outputs, inputs, kernel, _ = whole.shape
     words = -(-inputs // WORD)
     weight = np.zeros((outputs, words * WORD, kernel, kernel), np.int8)
@@ -85,6 +87,6 @@ def _layer(filters: np.ndarray, bias: np.ndarray, made: np.ndarray | None, middl
     weight = weight.reshape(outputs, words, WORD, kernel, kernel).transpose(0, 1, 3, 4, 2)
     return {
         "weight": np.ascontiguousarray(weight),
-        "bias": np.rint(np.clip(sums, -LARGEST_BIAS, LARGEST_BIAS)).astype(np.int32),
-        "factor": factor.astype(np.float32),
+        "bias": np.rint(np.clip(sums, -most, most)).astype(np.int32),
+        "factor": np.minimum(factor, LARGEST_FACTOR).astype(np.float32),
     }

@@ -63,8 +63,9 @@ def make_engine(
     if not isinstance(weights, DetectorWeights):
         weights = load_detector(weights)
     if engine == "native":
-        chosen = precision or ("int8" if has_ranges(weights) else "float32")
-        return NativeEngine(weights, thread_count(threads), precision=chosen)
+        if precision is None:
+            precision = "int8" if has_ranges(weights) else "float32"
+        return NativeEngine(weights, thread_count(threads), precision=precision)
     if engine == "torch":
         from cascade.engines.torch import TorchEngine  # torch is optional, and slow to import
 

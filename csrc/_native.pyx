@@ -65,8 +65,8 @@ cdef extern from "cascade.h" nogil:
     void cascade_warp(const cascade_image *image, const int64_t *map, uint8_t outside, uint8_t *out, size_t size)
     void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               void *packed)
-    void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
-                          float *packed)
+    void cascade_pack_few(const void *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
+                          void *packed)
     int cascade_few_usable(const cascade_layer *layers, size_t layer_count, size_t lanes)
     size_t cascade_layer_output(const cascade_layer *layer, size_t input)
     size_t cascade_crops_workspace(const cascade_layer *layers, size_t layer_count, size_t size, size_t lanes)
@@ -103,33 +103,41 @@ cdef enum:
     TILE_COLUMNS = 512
 
 
+cdef usable_levels():
+    """Names of the levels that this machine can run, best first, each with its place among those compiled in."""
+    cdef const cascade_kernels *const *level = cascade_levels()
+    found = {}
+    place = 0
+    while level[place] != NULL:
+        if cascade_level_usable(level[place]):
+            found[level[place].name.decode()] = place
+        place += 1
+    return found
+
+
+# asked once: a virtual machine takes tens of microseconds to say what its processor can do
+cdef dict USABLE = usable_levels()
+
+
 def levels():
     """Names of the instruction levels that this machine can run, best first."""
-    cdef const cascade_kernels *const *level = cascade_levels()
-    names = []
-    while level[0] != NULL:
-        if cascade_level_usable(level[0]):
-            names.append(level[0].name.decode())
-        level += 1
-    return names
+    return list(USABLE)
 
 
 cdef const cascade_kernels *kernels_of(name) except NULL:
-    cdef const cascade_kernels *const *level = cascade_levels()
-    while level[0] != NULL:
-        if level[0].name.decode() == name and cascade_level_usable(level[0]):
-            return level[0]
-        level += 1
-    raise ValueError(f"level: expected one of {', '.join(levels())} on this machine, got {name!r}")
+    place = USABLE.get(name) if isinstance(name, str) else None
+    if place is None:
+        raise ValueError(f"level: expected one of {', '.join(USABLE)} on this machine, got {name!r}")
+    return cascade_levels()[<size_t>place]
 
 
 def default_level():
     """The level in use: the environment variable CASCADE_SIMD, or the best this machine can run."""
     wanted = os.environ.get("CASCADE_SIMD")
     if not wanted:
-        return levels()[0]
-    if wanted not in levels():
-        raise ValueError(f"CASCADE_SIMD: expected one of {', '.join(levels())} on this machine, got {wanted!r}")
+        return next(iter(USABLE))
+    if wanted not in USABLE:
+        raise ValueError(f"CASCADE_SIMD: expected one of {', '.join(USABLE)} on this machine, got {wanted!r}")
     return wanted
 
 

@@ -73,6 +73,9 @@ typedef struct {
      * cascade_pack_weights leaves words of four; out = (sum + bias) * factor, as a byte cut off to whole 0 .. 255. */
     void (*convolve_bytes)(const cascade_strip *strip, size_t channels, const void *weights, const int32_t *bias,
                            const float *factor, int last);
+    /* the same with lanes of output channels, as convolve_few; channels are a multiple of lanes */
+    void (*convolve_few_bytes)(const cascade_strip *strip, size_t channels, const void *weights, const int32_t *bias,
+                               const float *factor, int last);
     /* one filter per channel, lanes as in convolve_few: weights[k * channels + c] is that of tap k; in_step and out_step
      * are between positions, the channels of a tap lie side by side */
     void (*depthwise)(const cascade_strip *strip, size_t channels, const float *weights, const float *bias,
@@ -82,10 +85,11 @@ typedef struct {
     /* accumulates rows: out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
     void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
                        size_t n);
-    /* out pixel i is the rounded sum of `taps` pixels of `row` from pixel first[i] on, tap k weighted by weights[k * n +
-     * i]; CASCADE_OUTSIDE where all weights are 0. One byte after the last pixel must be readable, weighted or not. */
-    void (*blend_columns)(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t taps, uint8_t *out,
-                          size_t n);
+    /* out pixel i is the rounded sum of `taps` pixels of `row` from pixel first[i] on, tap k weighted by weights[i * step +
+     * k]; CASCADE_OUTSIDE where all weights are 0. `taps` is a multiple of CASCADE_TAPS, and CASCADE_TAPS bytes after the last
+     * pixel must be readable, weighted or not. */
+    void (*blend_columns)(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
+                          uint8_t *out, size_t n);
     /* crops of `values` bytes to [value][lane], normalised; lanes from `count` on repeat the last crop */
     void (*interleave)(const uint8_t *crops, size_t count, size_t values, float *out);
     /* splits n columns of CASCADE_SPLIT bytes each: plane p of column x is planes[p * pitch + x], byte p of the column
@@ -101,6 +105,8 @@ typedef struct {
                      float *alive);
 } cascade_kernels;
 
+/* Taps that `blend_columns` takes at a time. */
+#define CASCADE_TAPS 4
 /* Bytes of a column that `split` takes apart: four pixels, since the default P-Net moves by four. */
 #define CASCADE_SPLIT (4 * CASCADE_CHANNELS)
 /* Bytes to about -1 .. 1. */
@@ -120,14 +126,12 @@ int cascade_level_usable(const cascade_kernels *level);
 #define CASCADE_WEIGHT_BITS 14
 
 /* One axis of a resampling: output pixel i is the sum of source pixels from `first[i]` on, tap k weighted by
- * weights[i * pixel_step + k * tap_step]; `count[i]` of them count, the weights of the others are 0. A count of 0 says that
- * the output pixel lies outside the source. */
+ * weights[i * taps + k]; `count[i]` of them count, the weights of the others are 0. A count of 0 says that the output pixel
+ * lies outside the source. */
 typedef struct {
     size_t size;  /* output pixels */
-    size_t taps;  /* most source pixels of any output pixel */
+    size_t taps;  /* most source pixels of any output pixel, or more */
     size_t most;  /* the largest count */
-    size_t pixel_step;
-    size_t tap_step;
     int32_t *first;
     int32_t *count;
     int16_t *weights;
@@ -140,7 +144,7 @@ size_t cascade_axis_bytes(size_t size, size_t taps);
 /* Triangle filter over [start, start + extent) of a source of `source` pixels; memory as cascade_axis_bytes. The weights of
  * a pixel lie side by side, or those of a tap with `by_tap`. */
 void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
-                       size_t taps, int by_tap);
+                       size_t taps);
 
 /* Bytes of workspace to resample boxes of at most extent_x by extent_y pixels to width by height. */
 size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height);
@@ -197,8 +201,8 @@ void cascade_convolve(const cascade_kernels *kernels, const cascade_layer *layer
 void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_channels, size_t kernel, void *packed);
 
 /* The same for network_few.c, in blocks of two vectors of output channels, or one for an odd last vector. */
-void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
-                      float *packed);
+void cascade_pack_few(const void *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
+                      void *packed);
 
 /* Output positions of a valid window of `kernel` moved by `stride`; for pools a last partial window counts. */
 size_t cascade_layer_output(const cascade_layer *layer, size_t input);

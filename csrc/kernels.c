@@ -162,6 +162,22 @@ ALWAYS_INLINE vector to_floats(mask value) { return (float)value; }
 ALWAYS_INLINE mask cut_off(vector value) { return (int32_t)value; }
 #endif
 
+/* What a layer makes of sums times factors: whole 0 .. 255. */
+ALWAYS_INLINE mask byte_of(vector value) {
+    return cut_off(-maximum(-maximum(value, broadcast(0.0f)), broadcast(-255.0f)));
+}
+
+/* The lanes, 0 .. 255, as bytes. */
+ALWAYS_INLINE void store_bytes(float *to, mask value) {
+    int32_t lanes[CASCADE_LANES];
+    uint8_t bytes[CASCADE_LANES];
+    memcpy(lanes, &value, sizeof lanes);
+    for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+        bytes[lane] = (uint8_t)lanes[lane];
+    }
+    memcpy(to, bytes, sizeof bytes);
+}
+
 /* sums + the products of four unsigned bytes and four signed weights. */
 ALWAYS_INLINE mask add_products(mask sums, words bytes, const int8_t *weights) {
 #if defined(__AVX512VNNI__)
@@ -212,7 +228,6 @@ ALWAYS_INLINE void bytes_tile(const cascade_strip *strip, size_t start, size_t c
             }
         }
     }
-    vector zero = broadcast(0.0f), most = broadcast(255.0f);
     for (size_t v = 0; v < vectors; v++) {
         float *to = out + (ptrdiff_t)(start + v) * strip->out_step;
         for (size_t c = 0; c < channels; c++) {
@@ -220,7 +235,7 @@ ALWAYS_INLINE void bytes_tile(const cascade_strip *strip, size_t start, size_t c
             if (last) {
                 store(to + (ptrdiff_t)c * strip->out_channel_step, value);
             } else {
-                sums[c][v] = cut_off(-maximum(-maximum(value, zero), -most));
+                sums[c][v] = byte_of(value);
             }
         }
         for (size_t c = 0; !last && c + CASCADE_WORD <= channels; c += CASCADE_WORD) {
@@ -356,6 +371,103 @@ static void convolve_few(const cascade_strip *strip, size_t channels, const floa
     }
 }
 
+/* As add_products, with a word that all lanes share and four weights of each lane. */
+ALWAYS_INLINE mask add_lane_products(mask sums, words shared, words weights) {
+#if defined(__AVX512VNNI__)
+    return (mask)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)shared, (__m512i)weights);
+#elif defined(__AVX2__) && CASCADE_LANES == 16
+    __m512i even = _mm512_srai_epi16(_mm512_slli_epi16((__m512i)weights, 8), 8), odd = _mm512_srai_epi16((__m512i)weights, 8);
+    sums += (mask)_mm512_madd_epi16((__m512i)(shared & 0xff00ff), even);
+    return sums + (mask)_mm512_madd_epi16((__m512i)(shared >> 8 & 0xff00ff), odd);
+#elif defined(__AVX2__)
+    __m256i even = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)weights, 8), 8), odd = _mm256_srai_epi16((__m256i)weights, 8);
+    sums += (mask)_mm256_madd_epi16((__m256i)(shared & 0xff00ff), even);
+    return sums + (mask)_mm256_madd_epi16((__m256i)(shared >> 8 & 0xff00ff), odd);
+#else
+    for (size_t byte = 0; byte < CASCADE_WORD; byte++) {
+        sums += (mask)(shared >> (8 * byte) & 255) * ((mask)(weights << (24 - 8 * byte)) >> 24);
+    }
+    return sums;
+#endif
+}
+
+ALWAYS_INLINE void few_bytes_tile(const cascade_strip *strip, size_t start, size_t positions, size_t vectors,
+                                  const float *weights, const int32_t *bias, const float *factor, int last, float *out) {
+    mask sums[FEW_POSITIONS][2];
+    const float *in = strip->in + (ptrdiff_t)start * strip->in_step;
+    for (size_t p = 0; p < positions; p++) {
+        for (size_t v = 0; v < vectors; v++) {
+            memcpy(&sums[p][v], bias + v * CASCADE_LANES, sizeof(mask));
+        }
+    }
+    for (size_t k = 0; k < strip->tap_count; k++, weights += vectors * CASCADE_LANES) {
+        const float *tap = in + strip->taps[k];
+        words weight[2];
+        for (size_t v = 0; v < vectors; v++) {
+            weight[v] = load_words(weights + v * CASCADE_LANES);
+        }
+        for (size_t p = 0; p < positions; p++) {
+            int32_t word;
+            memcpy(&word, tap + (ptrdiff_t)p * strip->in_step, sizeof word);
+            words shared = (words)broadcast_word(word);
+            for (size_t v = 0; v < vectors; v++) {
+                sums[p][v] = add_lane_products(sums[p][v], shared, weight[v]);
+            }
+        }
+    }
+    for (size_t p = 0; p < positions; p++) {
+        float *to = out + (ptrdiff_t)(start + p) * strip->out_step;
+        for (size_t v = 0; v < vectors; v++) {
+            vector value = to_floats(sums[p][v]) * load(factor + v * CASCADE_LANES);
+            if (last) {
+                store(to + v * CASCADE_LANES, value);
+            } else {
+                store_bytes(to + v * CASCADE_LANES / CASCADE_WORD, byte_of(value));
+            }
+        }
+    }
+}
+
+ALWAYS_INLINE void few_bytes_block(const cascade_strip *strip, size_t vectors, const float *weights, const int32_t *bias,
+                                   const float *factor, int last, float *out) {
+    size_t tiles = (strip->vectors + FEW_POSITIONS - 1) / FEW_POSITIONS;
+    for (size_t tile = 0, start = 0, end; tile < tiles; tile++, start = end) {
+        end = strip->vectors * (tile + 1) / tiles;
+#define TILE(n)                                                                                                        \
+    case n:                                                                                                            \
+        few_bytes_tile(strip, start, n, vectors, weights, bias, factor, last, out);                                    \
+        break;
+        switch (end - start) {
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+#if FEW_POSITIONS > 6
+            TILE(7) TILE(8)
+#endif
+#if FEW_POSITIONS > 8
+            TILE(9) TILE(10) TILE(11) TILE(12)
+#endif
+        }
+#undef TILE
+    }
+}
+
+static void convolve_few_bytes(const cascade_strip *strip, size_t channels, const void *packed, const int32_t *bias,
+                               const float *factor, int last) {
+    const float *weights = packed;
+    for (size_t done = 0, block; done < channels; done += block) {
+        float *out = strip->out + (last ? done : done / CASCADE_WORD);
+        int two = channels - done >= 2 * CASCADE_LANES;
+        block = two ? 2 * CASCADE_LANES : CASCADE_LANES;
+        if (last) {
+            two ? few_bytes_block(strip, 2, weights, bias + done, factor + done, 1, out)
+                : few_bytes_block(strip, 1, weights, bias + done, factor + done, 1, out);
+        } else {
+            two ? few_bytes_block(strip, 2, weights, bias + done, factor + done, 0, out)
+                : few_bytes_block(strip, 1, weights, bias + done, factor + done, 0, out);
+        }
+        weights += block * strip->tap_count;
+    }
+}
+
 /* Positions in a tile of `depthwise`. */
 #define DEPTHWISE_POSITIONS 8
 
@@ -429,9 +541,52 @@ ALWAYS_INLINE void blend_run(const uint8_t *rows, size_t stride, const int16_t *
     }
 }
 
+#if defined(__AVX2__)
+#if CASCADE_LANES == 16
+typedef __m512i shorts;
+#define JOIN_SHORTS(name) _mm512_##name
+ALWAYS_INLINE shorts load_shorts(const uint8_t *from) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)from)); }
+ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi16_epi8(value)); }
+#else
+typedef __m256i shorts;
+#define JOIN_SHORTS(name) _mm256_##name
+ALWAYS_INLINE shorts load_shorts(const uint8_t *from) { return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from)); }
+ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
+    __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(value, value), 0x08);
+    _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(bytes));
+}
+#endif
+enum { SHORTS = 2 * CASCADE_LANES };
+
+/* A vector of sums, two rows at a time. */
+ALWAYS_INLINE void blend_shorts(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out) {
+    shorts low = JOIN_SHORTS(set1_epi32)(1 << (CASCADE_WEIGHT_BITS - 1)), high = low;
+    for (size_t k = 0; k < count; k += 2, rows += 2 * stride) {
+        int both = k + 1 < count;
+        shorts a = load_shorts(rows), b = load_shorts(both ? rows + stride : rows);
+        uint32_t second = both ? (uint16_t)weights[k + 1] : 0;
+        shorts weight = JOIN_SHORTS(set1_epi32)((int32_t)((uint16_t)weights[k] | second << 16));
+        low = JOIN_SHORTS(add_epi32)(low, JOIN_SHORTS(madd_epi16)(JOIN_SHORTS(unpacklo_epi16)(a, b), weight));
+        high = JOIN_SHORTS(add_epi32)(high, JOIN_SHORTS(madd_epi16)(JOIN_SHORTS(unpackhi_epi16)(a, b), weight));
+    }
+    low = JOIN_SHORTS(srai_epi32)(low, CASCADE_WEIGHT_BITS);
+    high = JOIN_SHORTS(srai_epi32)(high, CASCADE_WEIGHT_BITS);
+    store_shorts(out, JOIN_SHORTS(packs_epi32)(low, high));
+}
+#endif
+
 static void blend_rows(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
                        size_t n) {
     enum { RUN = 64, SHORT = 16 };
+#if defined(__AVX2__)
+    for (size_t i = 0; n >= SHORTS && i < n; i += SHORTS) {
+        size_t at = i + SHORTS <= n ? i : n - SHORTS; /* the last vector overlaps the one before */
+        blend_shorts(rows + at, stride, weights, count, out + at);
+    }
+    if (n >= SHORTS) {
+        return;
+    }
+#endif
     if (n < SHORT) {
         for (size_t i = 0; i < n; i++) {
             blend_run(rows + i, stride, weights, count, out + i, 1);
@@ -449,13 +604,11 @@ static void blend_rows(const uint8_t *rows, size_t stride, const int16_t *weight
     }
 }
 
-/* Pixel i alone; its weights are n apart. */
-static void blend_pixel(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t n, size_t taps, size_t i,
-                        uint8_t *out) {
-    const uint8_t *pixel = row + (ptrdiff_t)first[i] * CASCADE_CHANNELS;
+/* One pixel, its taps and their weights. */
+static void blend_pixel(const uint8_t *pixel, const int16_t *weights, size_t taps, uint8_t *out) {
     int32_t sums[CASCADE_CHANNELS] = {0}, any = 0;
     for (size_t k = 0; k < taps; k++, pixel += CASCADE_CHANNELS) {
-        int32_t weight = weights[k * n + i];
+        int32_t weight = weights[k];
         any |= weight;
         for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
             sums[c] += weight * pixel[c];
@@ -463,13 +616,66 @@ static void blend_pixel(const uint8_t *row, const int32_t *first, const int16_t 
     }
     for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
         int32_t rounded = (sums[c] + (1 << (CASCADE_WEIGHT_BITS - 1))) >> CASCADE_WEIGHT_BITS;
-        out[i * CASCADE_CHANNELS + c] = any ? (uint8_t)rounded : CASCADE_OUTSIDE;
+        out[c] = any ? (uint8_t)rounded : CASCADE_OUTSIDE;
     }
 }
 
-#if CASCADE_LANES > 1
-typedef int16_t shorts __attribute__((vector_size(CASCADE_LANES * sizeof(int16_t))));
+#if defined(__AVX2__)
+/* Sixteen bytes of each of two pixels' taps from `group` on, and its four weights, twice. */
+ALWAYS_INLINE __m256i two_taps(const uint8_t *first, const uint8_t *second) {
+    __m128i low = _mm_loadu_si128((const __m128i *)first), high = _mm_loadu_si128((const __m128i *)second);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
 
+ALWAYS_INLINE __m256i two_weights(const int16_t *first, const int16_t *second) {
+    __m128i low = _mm_set1_epi64x(0), high = low;
+    memcpy(&low, first, CASCADE_TAPS * sizeof *first);
+    memcpy(&high, second, CASCADE_TAPS * sizeof *second);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(low, low)), _mm_unpacklo_epi64(high, high), 1);
+}
+
+/* Two pixels, four taps at a time: a half of a vector has the products of red and green, then of blue, in pairs of taps.
+ * Four bytes are written for each. */
+ALWAYS_INLINE void blend_two(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
+                             uint8_t *out) {
+    const __m256i red_green = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, -1, 3, -1, 6, -1, 9, -1, 1, -1, 4, -1, 7, -1, 10, -1));
+    const __m256i blue = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(2, -1, 5, -1, 8, -1, 11, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+    const uint8_t *a = row + (ptrdiff_t)first[0] * CASCADE_CHANNELS, *b = row + (ptrdiff_t)first[1] * CASCADE_CHANNELS;
+    __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, any = _mm256_setzero_si256();
+    for (size_t k = 0; k < taps; k += CASCADE_TAPS) {
+        __m256i bytes = two_taps(a + k * CASCADE_CHANNELS, b + k * CASCADE_CHANNELS);
+        __m256i weight = two_weights(weights + k, weights + step + k);
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(_mm256_shuffle_epi8(bytes, red_green), weight));
+        sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(_mm256_shuffle_epi8(bytes, blue), weight));
+        any = _mm256_or_si256(any, weight);
+    }
+    /* the pairs of red, green, blue and nothing, added */
+    __m256 x = _mm256_castsi256_ps(sums[0]), y = _mm256_castsi256_ps(sums[1]);
+    __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)), odd = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd));
+    __m256i half = _mm256_set1_epi32(1 << (CASCADE_WEIGHT_BITS - 1));
+    __m256i found = _mm256_srai_epi32(_mm256_add_epi32(_mm256_add_epi32(even, odd), half), CASCADE_WEIGHT_BITS);
+    __m256i none = _mm256_cmpeq_epi32(_mm256_or_si256(any, _mm256_shuffle_epi32(any, 0xb1)), _mm256_setzero_si256());
+    found = _mm256_blendv_epi8(found, _mm256_set1_epi32(CASCADE_OUTSIDE), none);
+    found = _mm256_packus_epi16(_mm256_packs_epi32(found, found), found);
+    uint32_t written[2] = {(uint32_t)_mm256_extract_epi32(found, 0), (uint32_t)_mm256_extract_epi32(found, 4)};
+    memcpy(out, written, sizeof *written);
+    memcpy(out + CASCADE_CHANNELS, written + 1, sizeof *written);
+}
+
+static void blend_columns(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
+                          uint8_t *out, size_t n) {
+    size_t i = 0;
+    for (; i + 3 <= n; i += 2) { /* a byte is written beyond the second */
+        blend_two(row, first + i, weights + i * step, step, taps, out + i * CASCADE_CHANNELS);
+    }
+    for (; i < n; i++) {
+        blend_pixel(row + (ptrdiff_t)first[i] * CASCADE_CHANNELS, weights + i * step, taps, out + i * CASCADE_CHANNELS);
+    }
+}
+#else
+#if CASCADE_LANES > 1
 /* Bits by which a colour is shifted in a word of four bytes. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 enum { RED = 24, GREEN = 16, BLUE = 8 };
@@ -479,22 +685,22 @@ enum { RED = 0, GREEN = 8, BLUE = 16 };
 
 /* A vector of pixels from pixel i on: each is read as a word, three colours and a byte of the next pixel. The words
  * written overlap as well, so the last of a row is written by byte. */
-ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t n, size_t taps,
+ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
                                 size_t i, uint8_t *out) {
     mask half = (mask){0} + (1 << (CASCADE_WEIGHT_BITS - 1)), red = half, green = half, blue = half, any = {0};
     for (size_t k = 0; k < taps; k++, row += CASCADE_CHANNELS) {
         uint32_t read[CASCADE_LANES];
+        int32_t factors[CASCADE_LANES];
         for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
+            factors[lane] = weights[(i + lane) * step + k];
             memcpy(read + lane, row + (ptrdiff_t)first[i + lane] * CASCADE_CHANNELS, sizeof *read);
         }
-        mask words;
-        shorts narrow;
-        memcpy(&words, read, sizeof words);
-        memcpy(&narrow, weights + k * n + i, sizeof narrow);
-        mask weight = __builtin_convertvector(narrow, mask);
-        red += weight * (words >> RED & 255);
-        green += weight * (words >> GREEN & 255);
-        blue += weight * (words >> BLUE & 255);
+        mask pixel, weight;
+        memcpy(&pixel, read, sizeof pixel);
+        memcpy(&weight, factors, sizeof weight);
+        red += weight * (pixel >> RED & 255);
+        green += weight * (pixel >> GREEN & 255);
+        blue += weight * (pixel >> BLUE & 255);
         any |= weight;
     }
     mask outside = any == 0, grey = (mask){0} + (CASCADE_OUTSIDE << RED | CASCADE_OUTSIDE << GREEN | CASCADE_OUTSIDE << BLUE);
@@ -510,18 +716,19 @@ ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const 
 }
 #endif
 
-static void blend_columns(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t taps, uint8_t *out,
-                          size_t n) {
+static void blend_columns(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
+                          uint8_t *out, size_t n) {
     size_t i = 0;
 #if CASCADE_LANES > 1
     for (; i + CASCADE_LANES <= n; i += CASCADE_LANES) {
-        blend_vector(row, first, weights, n, taps, i, out);
+        blend_vector(row, first, weights, step, taps, i, out);
     }
 #endif
     for (; i < n; i++) {
-        blend_pixel(row, first, weights, n, taps, i, out);
+        blend_pixel(row + (ptrdiff_t)first[i] * CASCADE_CHANNELS, weights + i * step, taps, out + i * CASCADE_CHANNELS);
     }
 }
+#endif
 
 /* Words of four bytes are brought together by lane first, and taken apart as vectors then. */
 static void interleave(const uint8_t *crops, size_t count, size_t values, float *out) {
@@ -664,6 +871,6 @@ static void suppress(const float best[5], const float *boxes, size_t n, size_t f
 #define TEXT(a) TEXT2(a)
 
 const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {
-    TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve,   convolve_few,     convolve_bytes, depthwise, pool,
-    blend_rows,          blend_columns, interleave, split,            interleave_words, split_words, suppress,
+    TEXT(CASCADE_LEVEL), CASCADE_LANES, convolve,   convolve_few, convolve_bytes,   convolve_few_bytes, depthwise, pool,
+    blend_rows,          blend_columns, interleave, split,        interleave_words, split_words,        suppress,
 };

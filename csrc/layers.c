@@ -50,11 +50,11 @@ void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_ch
     }
 }
 
-void cascade_pack_few(const float *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
-                      float *packed) {
-    uint8_t *to = (uint8_t *)packed;
+void cascade_pack_few(const void *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
+                      void *packed) {
+    uint8_t *to = packed;
     for (size_t done = 0, block; done < out_channels; done += block) {
         block = out_channels - done >= 2 * lanes ? 2 * lanes : lanes;
-        to = pack_block((const uint8_t *)weights, done, block, in_channels, kernel, to);
+        to = pack_block(weights, done, block, in_channels, kernel, to);
     }
 }

@@ -93,18 +93,21 @@ cdef class Network:
     cdef add_bytes(self, index, weight, bias, factor, size_t stride, last):
         """A convolution of bytes; but for the last layer it makes words, so its channels are a multiple of four."""
         words = 1 if index == 0 else self.outputs
-        weight = numbers(weight, f"layers: weight of layer {index}", np.int8)
+        weight = exactly(weight, f"layers: weight of layer {index}", np.int8)
         if (weight.ndim != 5 or weight.shape[1] != words or weight.shape[2] != weight.shape[3]
                 or weight.shape[4] != CASCADE_WORD or not 0 < weight.shape[2] <= 16
                 or not 0 < weight.shape[0] <= MAX_CHANNELS or (weight.shape[0] % CASCADE_WORD and not last)):
             raise ValueError(f"layers: layer {index} has a weight of shape {weight.shape}, "
                              f"expected (out, {words}, k, k, {CASCADE_WORD})")
         channels = weight.shape[0]
-        bias = numbers(bias, f"layers: bias of layer {index}", np.int32)
-        factor = numbers(factor, f"layers: factor of layer {index}", np.float32)
+        bias = exactly(bias, f"layers: bias of layer {index}", np.int32)
+        factor = exactly(factor, f"layers: factor of layer {index}", np.float32)
         if bias.shape != (channels,) or factor.shape != (channels,) or not np.isfinite(factor).all():
             raise ValueError(f"layers: layer {index} has bias {bias.shape} and factor {factor.shape}, "
                              f"expected ({channels},), finite")
+        largest = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3, 4)) * 255 + np.abs(bias.astype(np.int64))
+        if largest.max() > 2**31 - 1:
+            raise ValueError(f"layers: sums of layer {index} can be {largest.max()}, too large for 32 bits")
         packed = np.empty(weight.size, np.int8)
         cdef const int8_t[:, :, :, :, ::1] weight_view = weight
         cdef int8_t[::1] packed_view = packed
@@ -129,16 +132,17 @@ cdef class Network:
         self.layer_count += 1
 
     cdef pack_for_few(self, weights):
-        cdef const float[:, :, :, ::1] view
-        cdef float[::1] packed
+        cdef const uint8_t[::1] view
+        cdef uint8_t[::1] packed
         cdef cascade_layer *layer
         for index, weight in enumerate(weights):
             layer = &self.layers[index]
-            view = numbers(weight, f"layers: weight of layer {index}", np.float32)
-            packed = np.empty(weight.size, np.float32)
-            cascade_pack_few(&view[0, 0, 0, 0], layer.out_channels, layer.in_channels, layer.kernel,
-                             self.kernels.lanes, &packed[0])
-            layer.few_weights = &packed[0]
+            values = numbers(weight, f"layers: weight of layer {index}", np.int8 if self.bytes else np.float32)
+            view = values.reshape(-1).view(np.uint8)
+            packed = np.empty(len(view), np.uint8)
+            cascade_pack_few(&view[0], layer.filters if self.bytes else layer.out_channels, layer.in_channels,
+                             layer.kernel, self.kernels.lanes, &packed[0])
+            layer.few_weights = <const float *>&packed[0]
             self.buffers.append(np.asarray(packed))
 
     def forward(self, crops, Workspace workspace=None):
@@ -300,3 +304,10 @@ cdef size_t strip_rows(const cascade_grid *grid) noexcept:
     cdef size_t rows = 4096 // (tile_columns(grid) + 1)
     cdef size_t least = 4 * (grid.field // grid.stride + 1)
     return rows if rows > least else least
+
+
+cdef exactly(values, name, dtype):
+    """An array of that dtype, side by side in memory: whole numbers must not be cut off or wrapped around."""
+    if not isinstance(values, np.ndarray) or values.dtype != dtype:
+        raise ValueError(f"{name}: expected an array of {np.dtype(dtype)}, got {describe(values)}")
+    return np.ascontiguousarray(values)

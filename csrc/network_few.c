@@ -5,6 +5,8 @@
  *
  * It is for networks without pools whose layers all have a multiple of `lanes` channels.
  */
+#include <string.h>
+
 #include "cascade.h"
 
 /* Maps with fewer columns are run position by position, over the crops, so that weights are loaded once for all of them. */
@@ -12,11 +14,12 @@
 
 int cascade_few_usable(const cascade_layer *layers, size_t layer_count, size_t lanes) {
     for (size_t i = 0; i < layer_count; i++) {
-        if (layers[i].kind != CASCADE_CONV || layers[i].out_channels % lanes) {
+        size_t channels = layers[i].kind == CASCADE_BYTES ? layers[i].filters : layers[i].out_channels;
+        if (layers[i].kind == CASCADE_POOL || channels % lanes) {
             return 0;
         }
     }
-    return lanes > 1;
+    return lanes >= CASCADE_WORD;
 }
 
 /* Floats of the largest map of one crop. */
@@ -63,9 +66,22 @@ static void few_layer(const cascade_kernels *kernels, const cascade_layer *layer
             for (size_t x = 0; x < (by_row ? 1 : outputs); x++) {
                 strip.in = in + crop * map + y * side * step + x * step;
                 strip.out = out + crop * map + (y * outputs + x) * channels;
-                kernels->convolve_few(&strip, channels, layer->few_weights, layer->bias, layer->slope);
+                if (layer->kind == CASCADE_BYTES) {
+                    kernels->convolve_few_bytes(&strip, layer->filters, layer->few_weights, layer->byte_bias,
+                                                layer->factor, layer->last);
+                } else {
+                    kernels->convolve_few(&strip, channels, layer->few_weights, layer->bias, layer->slope);
+                }
             }
         }
+    }
+}
+
+/* Each pixel as a word of its three colours. */
+static void pixel_words(const uint8_t *pixels, size_t count, float *words) {
+    for (size_t i = 0; i < count; i++, pixels += CASCADE_CHANNELS) {
+        uint32_t word = pixels[0] | (uint32_t)pixels[1] << 8 | (uint32_t)pixels[2] << 16;
+        memcpy(words + i, &word, sizeof word);
     }
 }
 
@@ -75,9 +91,13 @@ void cascade_few_run(const cascade_kernels *kernels, const cascade_layer *layers
     size_t outputs = layers[layer_count - 1].out_channels;
     ptrdiff_t *taps = (ptrdiff_t *)workspace;
     float *in = workspace + most_taps(layers, layer_count), *next = in + count * map;
-    for (size_t crop = 0; crop < count; crop++) {
+    for (size_t crop = 0; crop < count; crop++, crops += values) {
+        if (layers[0].kind == CASCADE_BYTES) {
+            pixel_words(crops, size * size, in + crop * map);
+            continue;
+        }
         for (size_t i = 0; i < values; i++) {
-            in[crop * map + i] = CASCADE_NORMALISE(crops[crop * values + i]);
+            in[crop * map + i] = CASCADE_NORMALISE(crops[i]);
         }
     }
     for (size_t i = 0; i < layer_count; i++) {

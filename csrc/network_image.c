@@ -94,16 +94,16 @@ size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *la
 /* Coarse columns [from, to) of one phase of an image row into its planes: three of floats, or one of words. */
 static void split_phase(const uint8_t *row, size_t padding, size_t stride, size_t phase, size_t from, size_t to,
                         size_t features, size_t pitch, float *planes) {
-    float *red = planes + phase * features * pitch, *green = red + pitch, *blue = red + 2 * pitch;
+    float *first = planes + phase * features * pitch;
     for (size_t x = from; x < to; x++) {
         const uint8_t *pixel = row + (x * stride + phase - padding) * CASCADE_CHANNELS;
         if (features == 1) {
             uint32_t word = pixel[0] | (uint32_t)pixel[1] << 8 | (uint32_t)pixel[2] << 16;
-            memcpy(red + x, &word, sizeof word);
+            memcpy(first + x, &word, sizeof word);
         } else {
-            red[x] = CASCADE_NORMALISE(pixel[0]);
-            green[x] = CASCADE_NORMALISE(pixel[1]);
-            blue[x] = CASCADE_NORMALISE(pixel[2]);
+            for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
+                first[c * pitch + x] = CASCADE_NORMALISE(pixel[c]);
+            }
         }
     }
 }

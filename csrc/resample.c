@@ -29,7 +29,7 @@ static double share(double centre, double support, int32_t pixel) {
 }
 
 /* Fixed-point weights of the pixels [first, first + count) around `centre`, summing to exactly WEIGHT_ONE. */
-static void quantise(double centre, double support, int32_t first, int32_t count, int16_t *weights, size_t step) {
+static void quantise(double centre, double support, int32_t first, int32_t count, int16_t *weights) {
     double total = 0.0;
     for (int32_t k = 0; k < count; k++) {
         total += share(centre, support, first + k);
@@ -37,7 +37,7 @@ static void quantise(double centre, double support, int32_t first, int32_t count
     double scale = WEIGHT_ONE / total;
     int32_t sum = 0, most = 0;
     int16_t *largest = weights;
-    for (int32_t k = 0; k < count; k++, weights += step) {
+    for (int32_t k = 0; k < count; k++, weights++) {
         volatile double weight = share(centre, support, first + k) * scale; /* rounded here, as in the plan */
         int16_t rounded = (int16_t)(weight + 0.5);
         *weights = rounded;
@@ -50,6 +50,12 @@ static void quantise(double centre, double support, int32_t first, int32_t count
     *largest = (int16_t)(most + WEIGHT_ONE - sum);
 }
 
+/* floor without a call into the library, which processors of the lowest level need; for what lies within 2^62. */
+static double whole_below(double value) {
+    double cut = (double)(int64_t)value;
+    return cut > value ? cut - 1.0 : cut;
+}
+
 /* The pixels around output pixel i of the axis and their weights; none if its centre is outside the source. */
 static void plan_pixel(cascade_axis *axis, size_t i, double centre, double support, size_t source) {
     axis->first[i] = 0;
@@ -58,8 +64,8 @@ static void plan_pixel(cascade_axis *axis, size_t i, double centre, double suppo
         return;
     }
     /* pixel j takes part while |j + 0.5 - centre| < support */
-    double low = floor(centre - support - 0.5) + 1.0;
-    double high = ceil(centre + support - 0.5) - 1.0;
+    double low = whole_below(centre - support - 0.5) + 1.0;
+    double high = -whole_below(-(centre + support - 0.5)) - 1.0;
     if (low < 0.0) {
         low = 0.0;
     }
@@ -73,17 +79,15 @@ static void plan_pixel(cascade_axis *axis, size_t i, double centre, double suppo
     axis->first[i] = (int32_t)low;
     axis->count[i] = count;
     axis->most = (size_t)count > axis->most ? (size_t)count : axis->most;
-    quantise(centre, support, (int32_t)low, count, axis->weights + i * axis->pixel_step, axis->tap_step);
+    quantise(centre, support, (int32_t)low, count, axis->weights + i * axis->taps);
 }
 
 void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
-                       size_t taps, int by_tap) {
+                       size_t taps) {
     char *bytes = memory;
     axis->size = size;
     axis->taps = taps;
     axis->most = 0;
-    axis->pixel_step = by_tap ? 1 : taps;
-    axis->tap_step = by_tap ? size : 1;
     axis->first = (int32_t *)bytes;
     axis->count = (int32_t *)(bytes + align_up(size * sizeof(int32_t)));
     axis->weights = (int16_t *)(bytes + 2 * align_up(size * sizeof(int32_t)));
@@ -114,12 +118,14 @@ static void used_range(const cascade_axis *axis, size_t *from, size_t *to) {
     }
 }
 
+static size_t whole_groups(size_t taps) { return (taps + CASCADE_TAPS - 1) / CASCADE_TAPS * CASCADE_TAPS; }
+
 size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height) {
     double columns = extent_x + 2.0 * (double)cascade_axis_taps(extent_x, width);
     size_t row = columns < (double)source_width ? (size_t)columns + 1 : source_width;
-    return cascade_axis_bytes(width, cascade_axis_taps(extent_x, width)) +
-           cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) +
-           align_up((row + cascade_axis_taps(extent_x, width)) * CASCADE_CHANNELS + 1);
+    size_t taps = whole_groups(cascade_axis_taps(extent_x, width));
+    return cascade_axis_bytes(width, taps) + cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) +
+           align_up((row + taps) * CASCADE_CHANNELS + CASCADE_TAPS);
 }
 
 static size_t within(double row, size_t rows) {
@@ -137,18 +143,19 @@ void cascade_rows_read(double start, double extent, size_t source, size_t height
 void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double box[4], uint8_t *out,
                       size_t width, size_t height, size_t first, size_t end, void *workspace) {
     double extent_x = box[2] - box[0], extent_y = box[3] - box[1];
-    size_t taps_x = cascade_axis_taps(extent_x, width), taps_y = cascade_axis_taps(extent_y, height);
+    size_t taps_x = whole_groups(cascade_axis_taps(extent_x, width)), taps_y = cascade_axis_taps(extent_y, height);
     char *bytes = workspace;
     cascade_axis columns, rows;
-    cascade_axis_plan(&columns, bytes, box[0], extent_x, image->width, width, taps_x, 1);
+    cascade_axis_plan(&columns, bytes, box[0], extent_x, image->width, width, taps_x);
     bytes += cascade_axis_bytes(width, taps_x);
-    cascade_axis_plan(&rows, bytes, box[1], extent_y, image->height, height, taps_y, 0);
+    cascade_axis_plan(&rows, bytes, box[1], extent_y, image->height, height, taps_y);
     uint8_t *blended = (uint8_t *)(bytes + cascade_axis_bytes(height, taps_y));
 
     size_t from, to, stride = image->width * CASCADE_CHANNELS;
     used_range(&columns, &from, &to);
     /* read beside the last pixels, with a weight of 0 or none */
-    memset(blended + (to - from) * CASCADE_CHANNELS, 0, columns.most * CASCADE_CHANNELS + 1);
+    size_t taps = whole_groups(columns.most);
+    memset(blended + (to - from) * CASCADE_CHANNELS, 0, taps * CASCADE_CHANNELS + CASCADE_TAPS);
     for (size_t i = 0; i < width; i++) {
         columns.first[i] -= columns.count[i] ? (int32_t)from : 0;
     }
@@ -160,6 +167,6 @@ void cascade_resample(const cascade_kernels *kernels, const cascade_image *image
         const uint8_t *source = image->pixels + ((size_t)rows.first[y] - image->top) * stride + from * CASCADE_CHANNELS;
         kernels->blend_rows(source, stride, rows.weights + y * taps_y, (size_t)rows.count[y], blended,
                             (to - from) * CASCADE_CHANNELS);
-        kernels->blend_columns(blended, columns.first, columns.weights, columns.most, out, width);
+        kernels->blend_columns(blended, columns.first, columns.weights, taps_x, taps, out, width);
     }
 }

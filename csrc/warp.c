@@ -45,13 +45,15 @@ static int interior(const cascade_image *image, int64_t x, int64_t y) {
 }
 
 #if defined(__GNUC__) || defined(__clang__)
-typedef int32_t pixel __attribute__((vector_size(16)));
+/* Floats hold all sums here exactly, and every processor multiplies them together. */
+typedef float pixel __attribute__((vector_size(16)));
+typedef int32_t pixel_sums __attribute__((vector_size(16)));
 typedef uint8_t pixel_bytes __attribute__((vector_size(4)));
 
 static inline pixel load_pixel(const uint8_t *from) {
     pixel_bytes bytes;
     memcpy(&bytes, from, sizeof bytes);
-    return __builtin_convertvector(bytes, pixel);
+    return __builtin_convertvector(__builtin_convertvector(bytes, pixel_sums), pixel);
 }
 
 /* `blend` at an interior place, all channels of a pixel at once: the same bytes. */
@@ -61,13 +63,13 @@ static inline void blend_interior(const cascade_image *image, int64_t x, int64_t
     size_t pitch = image->width * CASCADE_CHANNELS;
     const uint8_t *upper = image->pixels + ((size_t)(y >> CASCADE_MAP_BITS) - image->top) * pitch +
                            (size_t)(x >> CASCADE_MAP_BITS) * CASCADE_CHANNELS;
-    int32_t across = (int32_t)((x >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
-    int32_t down = (int32_t)((y >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
+    float across = (float)((x >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
+    float down = (float)((y >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
     const uint8_t *lower = upper + pitch;
     pixel above = load_pixel(upper) * (WHOLE - across) + load_pixel(upper + CASCADE_CHANNELS) * across;
     pixel below = load_pixel(lower) * (WHOLE - across) + load_pixel(lower + CASCADE_CHANNELS) * across;
-    pixel mixed = (above * (WHOLE - down) + below * down + (WHOLE * WHOLE) / 2) >> (2 * PART_BITS);
-    pixel_bytes bytes = __builtin_convertvector(mixed, pixel_bytes);
+    pixel mixed = above * (WHOLE - down) + below * down + (float)(WHOLE * WHOLE / 2);
+    pixel_bytes bytes = __builtin_convertvector(__builtin_convertvector(mixed, pixel_sums) >> (2 * PART_BITS), pixel_bytes);
     memcpy(out, &bytes, CASCADE_CHANNELS);
 }
 #else

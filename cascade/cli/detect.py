@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from cascade.faces import Faces
     from cascade.images import RGBImage
 
-SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads")
+SETTINGS = (
+    *("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads", "precision"),
+)
 """Options that are handed to the Detector as they are, if given."""
 
 DESCRIPTION = """\
@@ -92,7 +94,7 @@ def _add_detector_options(group: Any) -> None:
         type=float,
         nargs=3,
         metavar=("P", "R", "O"),
-        help="scores that a face must reach in the three networks, 0 to 1 (default: 0.5 0.5 0.8). "
+        help="scores that a face must reach in the three networks, 0 to 1 (default: 0.7 0.3 0.8). "
         "Raise the last for fewer false faces, lower all for more faces",
     )
     group.add_argument(
@@ -106,6 +108,11 @@ def _add_detector_options(group: Any) -> None:
     group.add_argument("--engine", choices=("native", "torch"), help="what computes (default: native, in C)")
     group.add_argument("--device", metavar="NAME", help="where torch computes: cpu (default), cuda …")
     group.add_argument("--threads", type=int, metavar="N", help="cores to use (default: all, at most 4)")
+    group.add_argument(
+        "--precision",
+        choices=("int8", "float32"),
+        help="numbers that the native engine's networks compute with (default: int8 if the weights are made for it)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

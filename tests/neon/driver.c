@@ -209,7 +209,7 @@ static void try_blend_rows(size_t n, size_t count) {
 static void try_blend_columns(size_t n, size_t taps) {
     CASE("blend_columns, %zu pixels of at most %zu", n, taps);
     size_t width = taps + chance(40), bytes = n * CASCADE_CHANNELS;
-    uint8_t *row = pixels(width * CASCADE_CHANNELS + 1), *found = exactly(bytes), *expected = exactly(bytes);
+    uint8_t *row = pixels(width * CASCADE_CHANNELS + CASCADE_TAPS), *found = exactly(bytes), *expected = exactly(bytes);
     int32_t *first = exactly(n * sizeof(int32_t));
     int16_t *weights = exactly(n * taps * sizeof(int16_t)), *some = exactly(taps * sizeof(int16_t));
     for (size_t i = 0; i < n; i++) {
@@ -220,11 +220,11 @@ static void try_blend_columns(size_t n, size_t taps) {
             share_out(some, count);
         }
         for (size_t k = 0; k < taps; k++) {
-            weights[k * n + i] = some[k];
+            weights[i * taps + k] = some[k];
         }
     }
-    fast->blend_columns(row, first, weights, taps, found, n);
-    scalar->blend_columns(row, first, weights, taps, expected, n);
+    fast->blend_columns(row, first, weights, taps, taps, found, n);
+    scalar->blend_columns(row, first, weights, taps, taps, expected, n);
     same_bytes(found, expected, bytes);
     done();
 }
@@ -434,16 +434,25 @@ static const network_shape networks[] = {
     {"odd channels", 15, 2, 4, {{C, 4, 1, 7}, {P, 3, 3, 0}, {C, 2, 1, 37}, {C, 3, 1, 5}}},
 };
 
+/* `done` gives all memory back. */
+#define RELEASE(memory) (void)(memory)
+#include "../random_bytes.h"
+
 /* Layers with random weights, packed for a few crops at the fast level too if all channels are a multiple of its lanes. */
 static void build(cascade_layer *layers, const network_shape *network) {
-    size_t channels = CASCADE_CHANNELS;
+    size_t channels = network->layers[0].kind == CASCADE_BYTES ? 1 : CASCADE_CHANNELS;
     int few = 1;
     for (size_t i = 0; i < network->count; i++) {
         few &= network->layers[i].kind == CASCADE_CONV && network->layers[i].channels % fast->lanes == 0;
     }
     for (size_t i = 0; i < network->count; i++) {
         shape s = network->layers[i];
-        cascade_layer layer = {s.kind, channels, channels, s.kernel, s.stride, NULL, NULL, NULL, NULL};
+        cascade_layer layer = {.kind = s.kind, .in_channels = channels, .out_channels = channels, .kernel = s.kernel,
+                               .stride = s.stride, .last = i + 1 == network->count};
+        if (s.kind == CASCADE_BYTES) {
+            fill_byte_layer(&layer, channels, s.channels, fast->lanes);
+            channels = layer.out_channels;
+        }
         if (s.kind == CASCADE_CONV) {
             size_t inputs = channels * s.kernel * s.kernel, count = inputs * s.channels;
             float *weights = floats(count, sqrtf(3.0f / (float)inputs)), *packed = exactly(count * sizeof(float));
@@ -460,6 +469,7 @@ static void build(cascade_layer *layers, const network_shape *network) {
         }
         layers[i] = layer;
     }
+    settle_few(layers, network->count, fast->lanes);
 }
 
 static float *judged(const cascade_kernels *level, const network_shape *network, const cascade_layer *layers,
@@ -514,26 +524,64 @@ static void try_slide(const network_shape *network, size_t width, size_t height)
     done();
 }
 
+static void try_batches(const network_shape *network) {
+    try_crops(network, 1);
+    try_crops(network, fast->lanes);
+    try_crops(network, fast->lanes + 1);
+    try_crops(network, 2 * fast->lanes - 1);
+}
+
+static void try_slides(const network_shape *network) {
+    for (size_t k = 0; k < 10; k++) {
+        try_slide(network, 1 + chance(90), 1 + chance(50));
+    }
+    try_slide(network, 133, 25);
+    try_slide(network, 25, 133);
+}
+
 static void try_networks(void) {
     for (size_t i = 0; i < LENGTH(networks); i++) {
-        try_crops(networks + i, 1);
-        try_crops(networks + i, fast->lanes);
-        try_crops(networks + i, fast->lanes + 1);
-        try_crops(networks + i, 2 * fast->lanes - 1);
+        try_batches(networks + i);
     }
     report("crops");
     for (size_t i = 0; i < LENGTH(networks); i++) {
-        for (size_t k = 0; k < 10; k++) {
-            try_slide(networks + i, 1 + chance(90), 1 + chance(50));
-        }
-        try_slide(networks + i, 133, 25);
-        try_slide(networks + i, 25, 133);
+        try_slides(networks + i);
     }
     report("slide");
 }
 
-/* `done` gives all memory back. */
-#define RELEASE(memory) (void)(memory)
+/* Networks of bytes, and the kernels that only they use: all to the bit. */
+static void try_whole_numbers(void) {
+    for (size_t i = 0; i < 800; i++) {
+        int last = (int)chance(2);
+        CASE("convolve_bytes %zu", i);
+        try_byte_strip(fast, scalar, last ? 1 + chance(20) : CASCADE_WORD * (1 + chance(10)), 1 + chance(40),
+                       1 + chance(13), last);
+        done();
+    }
+    report("convolve_bytes");
+    for (size_t n = 1; n <= 100; n++) {
+        CASE("words %zu", n);
+        for (size_t count = 1; count <= fast->lanes; count++) {
+            try_interleave_words(fast, count, n);
+            try_interleave_words(scalar, 1, n);
+        }
+        try_split_words(fast, n);
+        try_split_words(scalar, n);
+        done();
+    }
+    report("words");
+    for (size_t i = 0; i < LENGTH(networks); i++) {
+        network_shape network = networks[i];
+        if (becomes_bytes(&network)) {
+            try_batches(&network);
+            try_slides(&network);
+        }
+    }
+    CHECK(largest <= 0, "networks of bytes differ by %g", (double)largest);
+    report("bytes");
+}
+
 #define NOTE(difference) largest = fmaxf(largest, difference)
 #include "../random_graphs.h"
 
@@ -597,6 +645,7 @@ int main(int argc, char **argv) {
     try_resampling(&sum);
     report("resample");
     try_networks();
+    try_whole_numbers();
     try_graphs();
     for (size_t n = 0; n < 300; n += 1 + n / 8) {
         try_nms(n, CASCADE_NMS_UNION);
