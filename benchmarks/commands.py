@@ -40,9 +40,10 @@ def execute_fps(args: argparse.Namespace) -> int:
     if reason:
         print(reason)
         return 0
-    settings = Settings(args.device, engine, args.threads, args.min_face, args.runs)
+    settings = Settings(args.device, engine, args.threads, args.min_face, args.runs, args.precision)
     weights, about = _begin(args)
-    settings.detector(weights)  # says what is wrong before anything is timed
+    detector = settings.detector(weights)  # says what is wrong before anything is timed
+    about["precision"] = getattr(detector.engine, "precision", "float32")
     with maybe_folder(args.out) as folder, ExitStack() as stack:
         peers = [stack.enter_context(peer) for peer in _peers(args)]
         peak = one_core() if args.device == "cpu" else None
@@ -81,8 +82,8 @@ def _say_settings(settings: Settings, about: dict[str, Any], peak: Peak | None) 
     where = about["machine"]["level"] if settings.engine == "native" else settings.device
     print(
         f"weights {about['weights']['name']} ({about['weights']['sha256'][:12]}), {settings.engine} engine ({where}), "
-        f"{settings.threads} thread{'s' if settings.threads > 1 else ''}, min_face {settings.min_face:g}, "
-        f"{settings.runs} runs"
+        f"{about['precision']}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, "
+        f"min_face {settings.min_face:g}, {settings.runs} runs"
     )
     if peak:
         print(f"peak of one core: {peak.gflops:.0f} GFLOP/s float32, measured now with {peak.of}")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -38,6 +39,7 @@ class Settings:
     threads: int = 1
     min_face: float = 20
     runs: int = 15
+    precision: Literal["float32", "int8"] | None = None
 
     def detector(self, weights: DetectorWeights, kind: type[Detector] = Detector) -> Detector:
         """A detector with these settings. torch is held to ``threads`` too, in the whole process."""
@@ -51,6 +53,7 @@ class Settings:
             threads=self.threads,
             weights=weights,
             device=self.device,
+            precision=self.precision,
         )
 
 

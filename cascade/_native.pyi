@@ -137,9 +137,9 @@ class Network:
     partial window of a pool counts.
 
     Or all of them are {"kind": "bytes", "stride": int, "weight": int8 (out, words, k, k, 4), "bias": int32 (out,),
-    "factor": float32 (out,)}, see `cascade.quantized`: in whole numbers, four channels in a word, a pixel being one word.
-    A sum times its factor is cut off to a byte, or is the output of the last layer; the outputs of the others are a
-    multiple of four.
+    "factor": float32 (out,)}, see `cascade.quantized`: in whole numbers, four channels in a word, a pixel being one
+    word. A sum times its factor is cut off to a byte, or is the output of the last layer; the outputs of the others are
+    a multiple of four.
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]], input_size: int, level: str | None = None) -> None: ...

@@ -70,7 +70,8 @@ class Detector:
     device : where the torch engine computes, such as "cpu" (None) or "cuda".
     precision : "int8", the native engine's networks in whole numbers of 8 bits, exactly the same on every processor and
         fastest with AVX-512 VNNI; or "float32". None: int8 where the weights have the ranges that it needs, as the
-        default set has (`cascade.quantized`), and float32 elsewhere, as in the torch engine.
+        default set has, and the processor has AVX2 or better (`cascade.quantized`); float32 elsewhere, as in the torch
+        engine.
 
     Memory: beside the photo's own pixels a call takes at most 50 MB for levels of the pyramid that are kept. Where
     there are more, as for photos beyond 23 megapixels at min_face 20, the largest are made and searched in bands, which
@@ -207,7 +208,8 @@ class Detector:
             outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window
             + (architecture.input_size - architecture.window) / 2
         )
-        back = np.linalg.inv(matrices[some, :, :2])
+        turns = matrices[some, :, :2]
+        back = np.swapaxes(turns, 1, 2) / np.square(turns[:, :1]).sum(axis=2, keepdims=True)  # inverse of a similarity
         found = ((points - matrices[some, None, :, 2])[:, :, None] * back[:, None]).sum(axis=3)
         finite = np.isfinite(found).all(axis=(1, 2))
         sharper = landmarks.copy()

@@ -28,6 +28,10 @@ def range_name(index: int) -> str:
     return f"{index}.range"
 
 
+FAST_LEVELS = ("avx512vnni", "avx512", "avx2")
+"""Instruction levels at which whole numbers are as fast as floats or faster: they multiply several at once."""
+
+
 def has_ranges(weights: DetectorWeights) -> bool:
     """Whether all networks of a set can run in whole numbers."""
     stages = weights.stages.values()

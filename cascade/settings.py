@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cascade._native import default_level
 from cascade.engines import Engine
 from cascade.engines.native import NativeEngine
-from cascade.quantized import has_ranges
+from cascade.quantized import FAST_LEVELS, has_ranges
 from cascade.weights import DetectorWeights, load_detector
 
 
@@ -64,7 +65,7 @@ def make_engine(
         weights = load_detector(weights)
     if engine == "native":
         if precision is None:
-            precision = "int8" if has_ranges(weights) else "float32"
+            precision = "int8" if has_ranges(weights) and default_level() in FAST_LEVELS else "float32"
         return NativeEngine(weights, thread_count(threads), precision=precision)
     if engine == "torch":
         from cascade.engines.torch import TorchEngine  # torch is optional, and slow to import

@@ -48,6 +48,7 @@ class Settings:
     engine: str | None = None
     threads: int | None = None
     device: str | None = None
+    precision: str | None = None
     input_rule: InputRule = "original"
     scales: tuple[float, ...] = (1.0,)
 
@@ -67,7 +68,7 @@ class OurDetector:
         from eval.work import CountingDetector
 
         self.settings = settings
-        names = ("weights", "min_face", "max_face", "scale_factor", "engine", "threads", "device")
+        names = ("weights", "min_face", "max_face", "scale_factor", "engine", "threads", "device", "precision")
         given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
         thresholds = settings.thresholds or THRESHOLDS
         self.default_score = thresholds[2]
@@ -91,6 +92,7 @@ class OurDetector:
         chosen = {name: getattr(self.detector, name) for name in ("min_face", "max_face", "scale_factor", "threads")}
         settings = {**asdict(self.settings), **chosen, "thresholds": list(self.detector.thresholds)}
         settings["weights"] = self.detector.weights.name
+        settings["precision"] = getattr(self.detector.engine, "precision", "float32")
         settings["scales"] = list(self.settings.scales)
         return {
             "detector": "cascade",

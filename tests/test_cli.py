@@ -135,6 +135,7 @@ def test_help_names_the_detectors_defaults(capsys):
         assert f"(default: {defaults[name]})" in text
     assert f"(default: {' '.join(map(str, defaults['thresholds']))})" in text
     assert f"default: {defaults['engine']}" in text
+    assert defaults["precision"] is None and "default: int8 if the weights are made for it" in text
 
 
 def test_commands_import_nothing_heavy_before_they_run():
@@ -161,6 +162,7 @@ def test_commands_import_nothing_heavy_before_they_run():
         (["detect", "a.jpg", "--format", "xml"], "--format"),
         (["detect", "a.jpg", "--thresholds", "0.5", "0.5"], "expected 3 arguments"),
         (["detect", "a.jpg", "--device", "cuda"], "--engine torch"),
+        (["detect", "a.jpg", "--precision", "float16"], "--precision"),
         (["detect", "a.jpg"], "a.jpg: there is no such file or folder"),
         (["detect", ""], "'': there is no such file or folder"),
     ],
@@ -222,6 +224,27 @@ def test_settings_reach_the_detector(run, capsys, tmp_path):
     assert records(capsys.readouterr().out)[0]["faces"] == []
     assert run(path, "--min-face", "100", "--max-face", "200", "--scale-factor", "0.8", "--threads", "1") == 0
     assert records(capsys.readouterr().out)[0]["faces"] == []
+
+
+@needs_weights
+def test_precision_reaches_the_detector(capsys):
+    found = []
+    for precision in ("int8", "float32"):
+        assert main(["detect", str(PORTRAIT), "--precision", precision, "--threads", "1"]) == 0
+        found.append(records(capsys.readouterr().out)[0]["faces"])
+        assert found[-1] == cascade.detect.Detector(precision=precision, threads=1).detect(PORTRAIT).to_dicts()
+    assert found[0] != found[1]
+
+
+def test_a_precision_that_cannot_be_is_told(run, capsys, tmp_path):
+    path = photo(tmp_path / "a.jpg")
+    assert run(path, "--precision", "float32") == 0
+    capsys.readouterr()
+    assert run(path, "--precision", "int8") == console.BAD_USAGE
+    assert "has no ranges, which int8 needs" in capsys.readouterr().err
+    pytest.importorskip("torch")
+    assert run(path, "--precision", "int8", "--engine", "torch") == console.BAD_USAGE
+    assert "--precision: the torch engine computes in float32" in capsys.readouterr().err
 
 
 def test_torch_engine(run, capsys, tmp_path):

@@ -100,12 +100,12 @@ def faults_over_frames(folder: Path, threads: int, count: int) -> list[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux counts them")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_frame_needs_no_new_pages(random_weights: Folder, threads: int) -> None:
-    """Pyramid and workspaces take hundreds of pages; after the first frames all of them are there already.
+    """Pyramid and workspaces take hundreds of pages, or tens if some are huge; then all of them are there already.
 
     With threads it may take some frames until each of them has had work of every kind.
     """
     found = in_fresh_process(faults_over_frames, random_weights("default"), threads, 30)
-    assert found[0] > 200
+    assert found[0] > 20
     assert np.median(found[10:]) <= 2
 
 

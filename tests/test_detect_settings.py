@@ -55,6 +55,8 @@ def weights(random_weights: Callable[[str], Path]) -> Weights:
         ({"threads": -1}, ValueError, "^threads: "),
         ({"threads": 1000}, ValueError, "^threads: "),
         ({"threads": "2"}, TypeError, "^threads: "),
+        ({"precision": "float16"}, ValueError, "^precision: expected 'float32' or 'int8', got 'float16'"),
+        ({"precision": "int8"}, WeightsError, "^weights: .* no ranges, which int8 needs"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -88,7 +90,7 @@ def test_numbers_of_numpy_are_numbers(weights: Weights) -> None:
 def test_defaults_are_those_of_the_documentation(weights: Weights) -> None:
     detector = Detector(weights=weights("default"))
     assert (detector.min_face, detector.max_face, detector.scale_factor) == (20, None, 0.709)
-    assert detector.thresholds == detection.THRESHOLDS == (0.5, 0.5, 0.8)
+    assert detector.thresholds == detection.THRESHOLDS == (0.7, 0.3, 0.8)
     assert 1 <= detector.threads <= 4
 
 

@@ -252,7 +252,7 @@ def test_a_network_knows_its_level(level: str) -> None:
 
 def test_levels_end_with_the_one_that_every_machine_has() -> None:
     assert LEVELS[-1] == "scalar"
-    assert set(LEVELS) <= {"avx512", "avx2", "neon", "scalar"}
+    assert set(LEVELS) <= {"avx512vnni", "avx512", "avx2", "neon", "scalar"}
 
 
 def test_the_environment_chooses_the_level(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,7 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--engine", choices=("native", "torch"))
     group.add_argument("--threads", type=int, metavar="N")
     group.add_argument("--device", metavar="NAME", help="for the torch engine, such as cuda")
+    group.add_argument("--precision", choices=("int8", "float32"), help="of the native engine's networks")
     group.add_argument(
         "--input",
         choices=("original", "vga"),
@@ -157,8 +158,8 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings of our detector that the options ask for."""
-    names = ("weights", "min_face", "max_face", "scale_factor", "score_floor", "engine", "threads", "device")
-    given = {name: getattr(args, name) for name in names}
+    search = ("weights", "min_face", "max_face", "scale_factor", "score_floor")
+    given = {name: getattr(args, name) for name in (*search, "engine", "threads", "device", "precision")}
     thresholds = None if args.thresholds is None else tuple(args.thresholds)
     return Settings(**given, thresholds=thresholds, input_rule=args.input, scales=tuple(args.scales))
 

@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from benchmark_helpers import run
+from benchmark_helpers import needs_weights, run
 
 from benchmarks.arithmetic import HeldDetector, measure, random_weights, windows
 from benchmarks.scenes import scene
 from cascade.architectures import ARCHITECTURES
+from cascade.engines.native import NativeEngine
+from cascade.weights import load_detector
 from eval.work import sliding_multiply_adds
 
 
@@ -39,6 +41,17 @@ def test_rate_is_operations_over_the_median_time():
     found = measure(scene("none", 160, 120).image, random_weights("default"), (3, 2), 30, 3)
     assert len(found.times) == 3
     assert found.gflops == pytest.approx(found.gflop / (1e-3 * np.median(found.times)))
+
+
+@needs_weights
+def test_arithmetic_is_of_float32_as_the_peak_is(monkeypatch):
+    made = []
+    plain = NativeEngine.__init__
+    monkeypatch.setattr(
+        NativeEngine, "__init__", lambda self, *a, **k: plain(self, *a, **k) or made.append(self.precision)
+    )
+    measure(scene("none", 160, 120).image, load_detector(), (3, 2), 30, 1)
+    assert made == ["float32"]
 
 
 def test_command(capsys, tmp_path):

@@ -251,6 +251,15 @@ def test_a_gpu_is_timed_with_torch_where_there_is_one(capsys, tmp_path):
 
 
 @needs_weights
+@pytest.mark.parametrize(("given", "told"), [((), "int8"), (("int8",), "int8"), (("float32",), "float32")])
+def test_precision_is_told_in_the_first_line_and_written(capsys, given, told, tmp_path):
+    options = ("--precision", *given) if given else ()
+    status, lines, errors = run(capsys, *SMALL, *options, "--out", tmp_path / "out")
+    assert (status, errors) == (0, []) and f", {told}, 1 thread" in lines[0]
+    assert json.loads((tmp_path / "out" / "fps.json").read_text())["precision"] == told
+
+
+@needs_weights
 def test_torch_engine_finds_the_same(capsys):
     torch = pytest.importorskip("torch")
     status, lines, _ = run(capsys, *SMALL, "--engine", "torch")
@@ -275,6 +284,8 @@ def test_torch_engine_finds_the_same(capsys):
         (["--scene", "crowd"], "--scene"),
         (["--device", "tpu"], "--device"),
         (["--device", "cuda", "--engine", "native"], "--engine"),
+        (["--precision", "int4"], "--precision"),
+        (["--precision", "int8", "--engine", "torch"], "precision"),
         (["--weights", "nowhere"], "nowhere"),
         (["--colour"], "--colour"),
     ],

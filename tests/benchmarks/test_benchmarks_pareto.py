@@ -25,7 +25,7 @@ from cascade.weights import load_detector
 from eval import running
 from eval.testsets import read_set
 
-SMALL = ("--set", "fddb_single", "--scale-factors", 0.5, 0.709, "--pnet-thresholds", 0.5, "--runs", 2)
+SMALL = ("--set", "fddb_single", "--scale-factors", 0.5, 0.709, "--pnet-thresholds", THRESHOLDS[0], "--runs", 2)
 X1, Y1, X2, Y2 = FACE_BOX
 
 

@@ -117,6 +117,13 @@ def test_settings_are_told_as_plain_values(folder):
 
 
 @pytest.mark.skipif(not weights.shipped(), reason="no trained weights are shipped yet")
+def test_precision_is_told_also_where_the_detector_chose_it(folder):
+    for given, told in ((None, "int8"), ("int8", "int8"), ("float32", "float32")):
+        assert OurDetector(Settings(precision=given, threads=1)).about()["settings"]["precision"] == told
+    assert OurDetector(Settings(weights=folder, threads=1)).about()["settings"]["precision"] == "float32"
+
+
+@pytest.mark.skipif(not weights.shipped(), reason="no trained weights are shipped yet")
 def test_shipped_weights_find_the_portrait_s_face():
     result = OurDetector(Settings())(portrait())
     assert result.scores.max() > 0.9

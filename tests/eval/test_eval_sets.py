@@ -46,10 +46,11 @@ def test_median_time_needs_every_photo(tmp_path, capsys, times, median):
 def test_our_times_come_with_the_predictions(tmp_path, random_weights):
     root = save_data_root(tmp_path / "data")
     arguments = ("--data", root, "--set", "wider_val", "--out", tmp_path / "out")
-    assert run_eval("benchmark", *arguments, "--threads", 1, "--weights", random_weights("paper")) == 0
+    weights = ("--weights", random_weights("paper"), "--precision", "float32")
+    assert run_eval("benchmark", *arguments, "--threads", 1, *weights) == 0
     ours = summary(tmp_path / "out")["detectors"]["cascade"]
     predictions = json.loads((tmp_path / "out" / "predictions.json").read_text())
     # The broken photo has no time, and is none of those judged.
     assert list(predictions["milliseconds"]) == [WIDER]
     assert ours["wider_val"]["median_ms"] == predictions["milliseconds"][WIDER] > 0
-    assert ours["settings"]["threads"] == 1
+    assert (ours["settings"]["threads"], ours["settings"]["precision"]) == (1, "float32")

@@ -2,6 +2,7 @@
 
 - Nothing raises, whatever the weights; faces are finite, within the image, and sorted by score.
 - One thread and several give the same faces to the bit, as do a second call, and `detect_batch`.
+- Networks in whole numbers give the same at every level, to the bit.
 - A crop's outputs do not depend on the crops beside it, to the bit.
 - Every instruction level agrees with scalar: pyramid levels to the byte; the networks' outputs to 1e-5 in the score
   and 1e-3 px in what moves boxes and landmarks. All windows and some crops are compared before any threshold, not the
@@ -29,6 +30,7 @@ from cascade.detect import Detector, landmark_template
 from cascade.engines.native import NativeEngine
 from cascade.faces import Faces
 from cascade.pyramid import Pyramid, level_sizes
+from cascade.quantized import has_ranges
 from cascade.weights import DetectorWeights
 
 SCORE, PIXELS = 1e-5, 1e-3
@@ -49,6 +51,7 @@ class Case:
     threads: int
     level: str
     change: str
+    precision: str = "float32"
 
 
 def make_case(rng: Generator, sets: Mapping[str, DetectorWeights]) -> Case:
@@ -59,9 +62,10 @@ def make_case(rng: Generator, sets: Mapping[str, DetectorWeights]) -> Case:
     (content, image), (_, other) = random_image(rng, size), random_image(rng, "any size")
     weights = changed(rng, sets[name], change)
     settings = random_settings(rng, [image, other], weights["pnet"].architecture)
-    level = str(rng.choice(_native.levels()))
-    labels = (f"weights {name}", f"weights {change}", f"image {size}", f"image {content}", f"level {level}")
-    return Case(labels, (image, other), weights, settings, int(rng.integers(2, 5)), level, change)
+    level, threads = str(rng.choice(_native.levels())), int(rng.integers(2, 5))
+    precision = str(rng.choice(["float32", "int8"])) if has_ranges(weights) else "float32"
+    labels = (f"weights {name}", f"weights {change}", f"image {size}", f"image {content}", f"level {level}", precision)
+    return Case(labels, (image, other), weights, settings, threads, level, change, precision)
 
 
 def examine(case: Case, rng: Generator) -> int:
@@ -78,7 +82,8 @@ def examine(case: Case, rng: Generator) -> int:
 
 def _examine_faces(case: Case) -> int:
     with _level(case.level):
-        one, several = (Detector(weights=case.weights, threads=n, **case.settings) for n in (1, case.threads))
+        settings: dict[str, Any] = {"weights": case.weights, "precision": case.precision, **case.settings}
+        one, several = (Detector(threads=n, **settings) for n in (1, case.threads))
         image, other = case.images
         expected = [one.detect(photo) for photo in (image, other)]
         for photo, faces in zip(case.images, expected, strict=True):
@@ -129,7 +134,10 @@ def _examine_levels(case: Case, rng: Generator) -> None:
     image = case.images[0]
     count = int(rng.integers(1, CROPS + 1))
     boxes, faces = _random_boxes(rng, image, count), _random_landmarks(rng, image, count)
-    engines = [NativeEngine(case.weights, level=level) for level in _native.levels()]
+    engines = [
+        NativeEngine(case.weights, level=level, precision=case.precision)  # type: ignore[arg-type]
+        for level in _native.levels()
+    ]
     *others, scalar = engines
     assert scalar.level == "scalar"
     window, settings = case.weights["pnet"].architecture.window, case.settings
@@ -142,7 +150,9 @@ def _examine_levels(case: Case, rng: Generator) -> None:
         _assert_crops_apart(engine, pyramid, boxes)
     for engine in others:
         _assert_pyramids(engine, engine.pyramid(image, sizes), pyramid)
-        if case.change in TAME:
+        if case.precision == "int8":
+            _assert_equal(engine, scalar, pyramid, boxes)
+        elif case.change in TAME:
             _assert_windows(engine, scalar, pyramid, large)
             _assert_crops(engine, scalar, pyramid, boxes, large)
             _assert_turned_crops(engine, scalar, pyramid, faces, large)
@@ -184,6 +194,16 @@ def _assert_windows(engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid
         what = f"{engine.level}: pnet on {level.shape[1]} by {level.shape[0]}"
         _assert_scores(found[:, 2], expected[:, 2], what)
         _assert_pixels(found[:, 3:], expected[:, 3:], np.full(len(found), min(window / scale.min(), large)), what)
+
+
+def _assert_equal(engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid, boxes: np.ndarray) -> None:
+    """All windows of all levels, and crops: to the bit."""
+    for level in pyramid.images[1:]:
+        same = np.array_equal(engine.slide(level, -math.inf), scalar.slide(level, -math.inf), equal_nan=True)
+        assert same, f"{engine.level}: other pnet outputs in int8 on {level.shape[1]} by {level.shape[0]}"
+    for stage in STAGES[1:]:
+        found, expected = engine.judge(stage, pyramid, boxes), scalar.judge(stage, pyramid, boxes)
+        assert np.array_equal(found, expected, equal_nan=True), f"{engine.level}: other {stage} outputs in int8"
 
 
 def _assert_crops_apart(engine: NativeEngine, pyramid: Pyramid, boxes: np.ndarray) -> None:

@@ -22,10 +22,9 @@ OPTIONS = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=
 LEVELS: dict[str, tuple[int, list[str]]] = {"scalar": (1, [])}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
-    LEVELS["avx512"] = (
-        16,
-        ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
-    )
+    WIDE = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
+    LEVELS["avx512"] = (16, WIDE)
+    LEVELS["avx512vnni"] = (16, [*WIDE, "-mavx512vnni"])
 elif platform.machine().lower() in ("aarch64", "arm64"):
     LEVELS["neon"] = (4, [])
 
