@@ -50,7 +50,7 @@ def _add_fps(fps: argparse.ArgumentParser) -> None:
     )
     fps.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
     fps.add_argument("--engine", choices=("native", "torch"), help="(default: native, on cuda torch)")
-    fps.add_argument("--precision", choices=("int8", "float32"), help="of the native engine (default: the weights')")
+    fps.add_argument("--precision", choices=("int8", "float32"), help="(default: what the detector chooses)")
     fps.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
     fps.add_argument("--threads", type=_threads, default=1, help="for ours and peers (default: 1)")
     _add_common(fps, runs=15)

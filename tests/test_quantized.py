@@ -19,7 +19,7 @@ from cascade import _native
 from cascade.architectures import ARCHITECTURES, Architecture, Layer
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
-from cascade.quantized import WORD, has_ranges, quantized_layers, range_name
+from cascade.quantized import FAST_LEVELS, WORD, has_ranges, quantized_layers, range_name
 from cascade.weights import DetectorWeights, StageWeights, WeightsError, load_detector, shipped
 
 LEVELS = _native.levels()
@@ -345,12 +345,16 @@ def test_weights_without_ranges_are_named() -> None:
 
 
 @needs_shipped
-def test_the_default_set_is_for_int8_and_so_is_its_detector() -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_default_set_is_for_int8_and_so_is_its_detector(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that is faster: elsewhere it is for those who ask."""
+    monkeypatch.setenv("CASCADE_SIMD", level)
     assert has_ranges(shipped_set())
-    for precision, expected in ((None, "int8"), ("int8", "int8"), ("float32", "float32")):
+    usual = "int8" if level in FAST_LEVELS else "float32"
+    for precision, expected in ((None, usual), ("int8", "int8"), ("float32", "float32")):
         engine = Detector(precision=precision, threads=1).engine  # type: ignore[arg-type]
         assert isinstance(engine, NativeEngine)
-        assert engine.precision == expected
+        assert (engine.precision, engine.level) == (expected, level)
 
 
 def test_a_set_without_ranges_computes_in_float32(random_weights: Callable[[str], Path]) -> None:

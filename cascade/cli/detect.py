@@ -111,7 +111,8 @@ def _add_detector_options(group: Any) -> None:
     group.add_argument(
         "--precision",
         choices=("int8", "float32"),
-        help="numbers that the native engine's networks compute with (default: int8 if the weights are made for it)",
+        help="numbers that the native engine's networks compute with (default: int8 if the weights are made for it "
+        "and the processor has AVX2 or better)",
     )
 
 

@@ -143,6 +143,6 @@ def test_the_command_writes_a_set_for_int8(
     lines = capsys.readouterr().out.splitlines()
     made = load_detector(out)
     assert [line.split()[-1] for line in lines] == [stored.sha256 for stored in made.stages.values()]
-    detector = Detector(weights=out, threads=1)
+    detector = Detector(weights=out, threads=1, precision="int8")
     assert detector.engine.precision == "int8"  # type: ignore[attr-defined]
     detector.detect(portrait())
