@@ -239,9 +239,10 @@ cdef real(name, value, low=float("-inf")):
     return number
 
 
-cdef bint placeable(boxes):
-    """Whether all boxes (n, 4) have an inside and lie where the core's arithmetic is safe."""
-    return bool(np.isfinite(boxes).all() and (np.abs(boxes) < MAX_SIDE).all() and (boxes[:, 2:] > boxes[:, :2]).all())
+cdef bint box_placeable(const double *edges) noexcept:
+    """Whether a box has an inside and lies where the core's arithmetic is safe."""
+    cdef double x1 = edges[0], y1 = edges[1], x2 = edges[2], y2 = edges[3], most = MAX_SIDE
+    return -most < x1 < x2 < most and -most < y1 < y2 < most
 
 
 def resample(image, box, width, height, Workspace workspace=None, level=None, out=None, first=0, top=0,
@@ -250,9 +251,9 @@ def resample(image, box, width, height, Workspace workspace=None, level=None, ou
     image = check_image(image)
     cdef size_t columns = whole("width", width, 1, MAX_SIDE), lines = whole("height", height, 1, MAX_SIDE)
     corners = numbers(box, "box", np.float64)
-    if corners.shape != (4,) or not placeable(corners[None]):
+    cdef const double[::1] edges = corners.reshape(-1)
+    if corners.shape != (4,) or not box_placeable(&edges[0]):
         raise ValueError(f"box: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels, got {box!r}")
-    cdef const double[::1] edges = corners
     workspace = workspace or Workspace()
     cdef const cascade_kernels *kernels = kernels_of(level or default_level())
     cdef size_t begin = whole("first", first, 0, lines)

@@ -109,17 +109,32 @@ cdef class Crops:
         self.maps = np.ascontiguousarray(fixed)
 
     cdef place_boxes(self, scales, boxes):
-        boxes = check_boxes(boxes, "boxes", np.float64)
-        chosen = choose_levels(scales, boxes, self.size)
-        placed = np.ascontiguousarray(snap(boxes) * np.concatenate([scales, scales], axis=1)[chosen])
-        if not placeable(placed):
+        """What `snap` and `choose_levels` say, box by box."""
+        cdef const double[:, ::1] given = check_boxes(boxes, "boxes", np.float64), factors = scales
+        cdef double[:, ::1] placed = np.empty((len(given), 4))
+        cdef int64_t[::1] chosen = np.zeros(len(given), np.int64)
+        cdef double edge[4]
+        cdef double wide = 0, high = 0, x, y
+        cdef size_t i, k, level
+        cdef bint fits = True
+        for i in range(<size_t>given.shape[0]):
+            for k in range(4):
+                edge[k] = floor(given[i, k] * CROP_GRID + 0.5) / CROP_GRID
+            for level in range(<size_t>factors.shape[0] - 1, 0, -1):
+                if min((edge[2] - edge[0]) * factors[level, 0], (edge[3] - edge[1]) * factors[level, 1]) >= self.size:
+                    chosen[i] = level
+                    break
+            for k in range(4):
+                placed[i, k] = edge[k] * factors[chosen[i], k % 2]
+            fits = fits and box_placeable(&placed[i, 0])
+            x, y = placed[i, 2] - placed[i, 0], placed[i, 3] - placed[i, 1]
+            wide, high = max(wide, x), max(high, y)
+        if not fits:
             raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
-        self.order = np.ascontiguousarray(chosen, np.int64)
+        self.order = chosen
         self.edges = placed
-        if len(placed):
-            self.workspace = cascade_resample_workspace(
-                (placed[:, 2] - placed[:, 0]).max(), (placed[:, 3] - placed[:, 1]).max(), self.widest(), self.size,
-                self.size)
+        if given.shape[0]:
+            self.workspace = cascade_resample_workspace(wide, high, self.widest(), self.size, self.size)
 
     cdef size_t widest(self):
         return max(image[1] if isinstance(image, tuple) else image.shape[1] for image in self.images)

@@ -238,7 +238,7 @@ cdef class Network:
         check_rows(&source, above - min(above, grid.padding), min(below - min(below, grid.padding), source.height))
         workspace = workspace or Workspace()
         while row < end:
-            count = min(end - row, strip_rows(&grid))
+            count = min(end - row, strip_rows(&grid, self.bytes))
             found.append(self.slide_strip(&grid, &source, row, count, limit, workspace))
             row += count
         return found[0] if len(found) == 1 else np.concatenate(found)
@@ -299,9 +299,9 @@ cdef size_t tile_columns(const cascade_grid *grid) noexcept:
     return (grid.columns + tiles - 1) // tiles
 
 
-cdef size_t strip_rows(const cascade_grid *grid) noexcept:
+cdef size_t strip_rows(const cascade_grid *grid, bint bytes) noexcept:
     """Rows of the grid that keep a tile's maps near the core's own cache, but not so few that overlap dominates."""
-    cdef size_t rows = 4096 // (tile_columns(grid) + 1)
+    cdef size_t rows = (4096 * CASCADE_WORD if bytes else 4096) // (tile_columns(grid) + 1)
     cdef size_t least = 4 * (grid.field // grid.stride + 1)
     return rows if rows > least else least
 

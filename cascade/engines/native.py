@@ -16,7 +16,7 @@ from cascade.quantized import quantized_layers
 from cascade.weights import DetectorWeights
 
 # Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
-ROWS_PER_PIECE = 48
+ROWS_PER_PIECE = 96
 CROPS_PER_PIECE = 64
 # The same for a band of a level, which has but a few such pieces.
 BAND_ROWS_PER_PIECE = 24
