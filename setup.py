@@ -25,7 +25,7 @@ if MACHINE in ("x86_64", "amd64") and not MSVC:
 elif MACHINE in ("aarch64", "arm64") and struct.calcsize("P") == 8 and not MSVC:  # not a 32-bit system on such a kernel
     LEVELS["neon"] = (4, [])
 
-FLAGS = ["/O2", "/std:c11"] if MSVC else ["-O3", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
+FLAGS = ["/O2", "/std:c11"] if MSVC else ["-O3", "-g0", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
 
 
 class BuildLevels(build_ext):
