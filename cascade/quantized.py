@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade.weights import DetectorWeights, StageWeights, WeightsError
+from cascade.weights import DetectorWeights, StageWeights, WeightsError, range_name
 
 WORD = 4
 """Channels side by side in a word; layers are filled up to a multiple of it."""
@@ -21,11 +21,6 @@ LARGEST_WEIGHT, LARGEST_BYTE = 127, 255
 LARGEST_SUM = 2**31 - 1
 LARGEST_FACTOR = float(np.finfo(np.float32).max)
 MIDDLE, PIXEL_STEP = 127.5, 1 / 128  # a pixel of p stands for (p − MIDDLE) · PIXEL_STEP
-
-
-def range_name(index: int) -> str:
-    """Name of the tensor with the ranges of a layer's channels."""
-    return f"{index}.range"
 
 
 FAST_LEVELS = ("avx512vnni", "avx512", "avx2")

@@ -152,10 +152,15 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     return expected
 
 
+def range_name(index: int) -> str:
+    """Name of the tensor with the ranges of a layer's channels."""
+    return f"{index}.range"
+
+
 def _range_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Shapes of the ranges of the hidden layers' channels, which a file may have: see `cascade.quantized`."""
     hidden = enumerate(architecture.layers[:-1])
-    return {f"{index}.range": (layer.channels,) for index, layer in hidden if layer.kind == "conv"}
+    return {range_name(index): (layer.channels,) for index, layer in hidden if layer.kind == "conv"}
 
 
 def check_tensors(path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]) -> None:

@@ -3,7 +3,6 @@
 
 Conventions are those of ``csrc/cascade.h``; shapes and dtypes are in ``_native.pyi``.
 """
-from libc.math cimport floor
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 

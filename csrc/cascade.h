@@ -112,6 +112,11 @@ typedef struct {
 /* Bytes to about -1 .. 1. */
 #define CASCADE_NORMALISE(byte) (((float)(byte)-127.5f) * 0.0078125f)
 
+/* The three colours of a pixel as a word of bytes. */
+static inline uint32_t cascade_pixel_word(const uint8_t *pixel) {
+    return pixel[0] | (uint32_t)pixel[1] << 8 | (uint32_t)pixel[2] << 16;
+}
+
 /* Zeroed memory for `free`, or NULL. Large pieces come in huge pages where the system has them. */
 void *cascade_memory(size_t size);
 

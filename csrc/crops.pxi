@@ -19,11 +19,18 @@ def choose_levels(scales, boxes, size):
     """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has."""
     scales = check_scales(scales)
     size = whole("size", size, 1, MAX_SIDE)
-    boxes = snap(check_boxes(boxes, "boxes", np.float64))
-    sides = (boxes[:, 2:] - boxes[:, :2])[:, None, :] * scales[None]
-    fits = sides.min(axis=2) >= size
-    fits[:, 0] = True
-    return fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
+    cdef const double[:, ::1] snapped = snap(check_boxes(boxes, "boxes", np.float64)), factors = scales
+    cdef size_t i
+    return np.array([level_of(&snapped[i, 0], factors, size) for i in range(<size_t>snapped.shape[0])], np.int64)
+
+
+cdef size_t level_of(const double *edges, const double[:, ::1] scales, size_t size) noexcept:
+    """The same for one box that is snapped."""
+    cdef size_t level
+    for level in range(<size_t>scales.shape[0] - 1, 0, -1):
+        if min((edges[2] - edges[0]) * scales[level, 0], (edges[3] - edges[1]) * scales[level, 1]) >= size:
+            return level
+    return 0
 
 
 cdef check_sources(images, scales):
@@ -109,23 +116,16 @@ cdef class Crops:
         self.maps = np.ascontiguousarray(fixed)
 
     cdef place_boxes(self, scales, boxes):
-        """What `snap` and `choose_levels` say, box by box."""
-        cdef const double[:, ::1] given = check_boxes(boxes, "boxes", np.float64), factors = scales
-        cdef double[:, ::1] placed = np.empty((len(given), 4))
-        cdef int64_t[::1] chosen = np.zeros(len(given), np.int64)
-        cdef double edge[4]
+        cdef const double[:, ::1] snapped = snap(check_boxes(boxes, "boxes", np.float64)), factors = scales
+        cdef double[:, ::1] placed = np.empty((len(snapped), 4))
+        cdef int64_t[::1] chosen = np.empty(len(snapped), np.int64)
         cdef double wide = 0, high = 0, x, y
-        cdef size_t i, k, level
+        cdef size_t i, k
         cdef bint fits = True
-        for i in range(<size_t>given.shape[0]):
+        for i in range(<size_t>snapped.shape[0]):
+            chosen[i] = level_of(&snapped[i, 0], factors, self.size)
             for k in range(4):
-                edge[k] = floor(given[i, k] * CROP_GRID + 0.5) / CROP_GRID
-            for level in range(<size_t>factors.shape[0] - 1, 0, -1):
-                if min((edge[2] - edge[0]) * factors[level, 0], (edge[3] - edge[1]) * factors[level, 1]) >= self.size:
-                    chosen[i] = level
-                    break
-            for k in range(4):
-                placed[i, k] = edge[k] * factors[chosen[i], k % 2]
+                placed[i, k] = snapped[i, k] * factors[chosen[i], k % 2]
             fits = fits and box_placeable(&placed[i, 0])
             x, y = placed[i, 2] - placed[i, 0], placed[i, 3] - placed[i, 1]
             wide, high = max(wide, x), max(high, y)
@@ -133,7 +133,7 @@ cdef class Crops:
             raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
         self.order = chosen
         self.edges = placed
-        if given.shape[0]:
+        if snapped.shape[0]:
             self.workspace = cascade_resample_workspace(wide, high, self.widest(), self.size, self.size)
 
     cdef size_t widest(self):

@@ -303,6 +303,15 @@ static void convolve_bytes(const cascade_strip *strip, size_t channels, const vo
 #else
 #define FEW_POSITIONS 8
 #endif
+/* TILE for every number of positions that a tile may have. */
+#if FEW_POSITIONS == 6
+#define FEW_CASES(TILE) TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+#elif FEW_POSITIONS == 8
+#define FEW_CASES(TILE) TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
+#else
+#define FEW_CASES(TILE)                                                                                                \
+    TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+#endif
 
 ALWAYS_INLINE void few_tile(const cascade_strip *strip, size_t start, size_t positions, size_t vectors,
                             const float *weights, const float *bias, const float *slope, float *out) {
@@ -346,15 +355,7 @@ ALWAYS_INLINE void few_block(const cascade_strip *strip, size_t vectors, const f
     case n:                                                                                                            \
         few_tile(strip, start, n, vectors, weights, bias, slope, out);                                                 \
         break;
-        switch (end - start) {
-            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#if FEW_POSITIONS > 6
-            TILE(7) TILE(8)
-#endif
-#if FEW_POSITIONS > 8
-            TILE(9) TILE(10) TILE(11) TILE(12)
-#endif
-        }
+        switch (end - start) { FEW_CASES(TILE) }
 #undef TILE
     }
 }
@@ -437,15 +438,7 @@ ALWAYS_INLINE void few_bytes_block(const cascade_strip *strip, size_t vectors, c
     case n:                                                                                                            \
         few_bytes_tile(strip, start, n, vectors, weights, bias, factor, last, out);                                    \
         break;
-        switch (end - start) {
-            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#if FEW_POSITIONS > 6
-            TILE(7) TILE(8)
-#endif
-#if FEW_POSITIONS > 8
-            TILE(9) TILE(10) TILE(11) TILE(12)
-#endif
-        }
+        switch (end - start) { FEW_CASES(TILE) }
 #undef TILE
     }
 }
@@ -791,11 +784,6 @@ static void split(const uint8_t *row, size_t n, float *planes, size_t pitch) {
     }
 }
 
-/* The three colours of the pixel at `from`. */
-ALWAYS_INLINE uint32_t pixel_word(const uint8_t *from) {
-    return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16;
-}
-
 /* Pixels are read as words, three colours and a byte of the next pixel; the last of a crop by byte. */
 static void interleave_words(const uint8_t *crops, size_t count, size_t pixels, float *out) {
     size_t p = 0;
@@ -815,7 +803,7 @@ static void interleave_words(const uint8_t *crops, size_t count, size_t pixels, 
     for (; p < pixels; p++, out += CASCADE_LANES) {
         for (size_t lane = 0; lane < CASCADE_LANES; lane++) {
             const uint8_t *crop = crops + (lane < count ? lane : count - 1) * pixels * CASCADE_CHANNELS;
-            uint32_t word = pixel_word(crop + p * CASCADE_CHANNELS);
+            uint32_t word = cascade_pixel_word(crop + p * CASCADE_CHANNELS);
             memcpy(out + lane, &word, sizeof word);
         }
     }
@@ -843,7 +831,7 @@ static void split_words(const uint8_t *row, size_t n, float *planes, size_t pitc
 #endif
     for (; x < n; x++) {
         for (size_t p = 0; p < PIXELS; p++) {
-            uint32_t word = pixel_word(row + x * CASCADE_SPLIT + p * CASCADE_CHANNELS);
+            uint32_t word = cascade_pixel_word(row + x * CASCADE_SPLIT + p * CASCADE_CHANNELS);
             memcpy(planes + p * pitch + x, &word, sizeof word);
         }
     }

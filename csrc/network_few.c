@@ -80,7 +80,7 @@ static void few_layer(const cascade_kernels *kernels, const cascade_layer *layer
 /* Each pixel as a word of its three colours. */
 static void pixel_words(const uint8_t *pixels, size_t count, float *words) {
     for (size_t i = 0; i < count; i++, pixels += CASCADE_CHANNELS) {
-        uint32_t word = pixels[0] | (uint32_t)pixels[1] << 8 | (uint32_t)pixels[2] << 16;
+        uint32_t word = cascade_pixel_word(pixels);
         memcpy(words + i, &word, sizeof word);
     }
 }

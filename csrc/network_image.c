@@ -98,7 +98,7 @@ static void split_phase(const uint8_t *row, size_t padding, size_t stride, size_
     for (size_t x = from; x < to; x++) {
         const uint8_t *pixel = row + (x * stride + phase - padding) * CASCADE_CHANNELS;
         if (features == 1) {
-            uint32_t word = pixel[0] | (uint32_t)pixel[1] << 8 | (uint32_t)pixel[2] << 16;
+            uint32_t word = cascade_pixel_word(pixel);
             memcpy(first + x, &word, sizeof word);
         } else {
             for (size_t c = 0; c < CASCADE_CHANNELS; c++) {

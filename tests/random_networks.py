@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cascade import _native
-from cascade.architectures import ARCHITECTURES, Architecture
+from cascade.architectures import ARCHITECTURES, Architecture, Layer
 from cascade.weights import save_stage
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 PASSING = {"pnet": 0.03, "rnet": 0.7, "onet": 0.98, "lnet": 0.98}
 # Where the random O-Net puts the landmarks on average, in shares of the window.
 LANDMARKS = (0.3, 0.35, 0.7, 0.35, 0.5, 0.55, 0.35, 0.75, 0.65, 0.75)
+
+
+def receptive(layers: Sequence[Layer]) -> Architecture:
+    """A P-Net of these layers whose window is exactly their receptive field."""
+    stride, field = 1, 1
+    for layer in layers:
+        field += (layer.kernel - 1) * stride
+        stride *= layer.stride
+    return Architecture("any", "pnet", field, field, tuple(layers))
 
 
 def random_network(architecture: Architecture, seed: int = 0) -> CascadeNetwork:

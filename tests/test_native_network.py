@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import receptive
 
 from cascade import _native
 from cascade.architectures import ARCHITECTURES, STAGES, Architecture, Layer
@@ -273,7 +274,7 @@ def test_the_environment_chooses_the_level(monkeypatch: pytest.MonkeyPatch) -> N
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
     """Up to four layers of any kernel, stride and channels, whose window is exactly the receptive field."""
-    layers, stride, field = [], 1, 1
+    layers = []
     for _ in range(draw(st.integers(0, 3))):
         kernel, step = draw(st.integers(1, 4)), draw(st.integers(1, 3))
         if draw(st.booleans()):
@@ -281,11 +282,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
         else:
             activation = draw(st.sampled_from(["relu", "prelu", "none"]))
             layers.append(Layer("conv", kernel, step, draw(st.integers(1, 21)), activation))
-        field += (kernel - 1) * stride
-        stride *= step
-    layers.append(Layer("conv", draw(st.integers(1, 3)), 1, draw(st.integers(2, 19))))
-    field += (layers[-1].kernel - 1) * stride
-    return Architecture("any", "pnet", field, field, tuple(layers))
+    return receptive([*layers, Layer("conv", draw(st.integers(1, 3)), 1, draw(st.integers(2, 19)))])
 
 
 @given(

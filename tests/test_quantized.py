@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photos import portrait
+from random_networks import receptive
 
 from cascade import _native
 from cascade.architectures import ARCHITECTURES, Architecture, Layer
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
-from cascade.quantized import FAST_LEVELS, WORD, has_ranges, quantized_layers, range_name
-from cascade.weights import DetectorWeights, StageWeights, WeightsError, load_detector, shipped
+from cascade.quantized import FAST_LEVELS, WORD, has_ranges, quantized_layers
+from cascade.weights import DetectorWeights, StageWeights, WeightsError, load_detector, range_name, shipped
 
 LEVELS = _native.levels()
 STAGES = ("pnet", "rnet", "onet", "lnet")
@@ -108,16 +109,11 @@ def native(layers: Layers, architecture: Architecture, level: str) -> _native.Ne
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
     """Up to four convolutions of any kernel and stride, whose window is exactly the receptive field."""
-    layers, stride, field = [], 1, 1
-    for _ in range(draw(st.integers(0, 3))):
-        layers.append(
-            Layer("conv", draw(st.integers(1, 4)), draw(st.integers(1, 4)), WORD * draw(st.integers(1, 10)), "relu")
-        )
-        field += (layers[-1].kernel - 1) * stride
-        stride *= layers[-1].stride
-    layers.append(Layer("conv", draw(st.integers(1, 3)), 1, draw(st.integers(1, 16))))
-    field += (layers[-1].kernel - 1) * stride
-    return Architecture("any", "pnet", field, field, tuple(layers))
+    layers = [
+        Layer("conv", draw(st.integers(1, 4)), draw(st.integers(1, 4)), WORD * draw(st.integers(1, 10)), "relu")
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    return receptive([*layers, Layer("conv", draw(st.integers(1, 3)), 1, draw(st.integers(1, 16)))])
 
 
 @given(

@@ -20,8 +20,7 @@ from cascade.detect import Detector
 from cascade.engines.torch import TorchEngine
 from cascade.image_headers import IMAGE_SUFFIXES
 from cascade.images import ImageError
-from cascade.quantized import range_name
-from cascade.weights import DetectorWeights, save_stage
+from cascade.weights import DetectorWeights, range_name, save_stage
 
 SAMPLE = 4096  # positions of a map that count, at random
 MIN_FACE = 20

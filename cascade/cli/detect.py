@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from cascade.faces import Faces
     from cascade.images import RGBImage
 
-SETTINGS = (
-    *("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads", "precision"),
-)
+SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads", "precision")
 """Options that are handed to the Detector as they are, if given."""
 
 DESCRIPTION = """\

@@ -18,8 +18,8 @@ from cascade.architectures import ARCHITECTURES
 from cascade.detect import Detector
 from cascade.engines.torch import TorchEngine
 from cascade.networks import export_tensors
-from cascade.quantized import has_ranges, range_name
-from cascade.weights import DetectorWeights, load_detector, save_stage
+from cascade.quantized import has_ranges
+from cascade.weights import DetectorWeights, load_detector, range_name, save_stage
 from train.__main__ import main
 from train.ranges import find_photos, measure_ranges, write_ranges
 
