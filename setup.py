@@ -9,8 +9,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NETWORKS = ["network_crops", "network_few", "network_graph", "network_image"]
-SOURCES = ["boxes", "graph_plan", "layers", "levels", "memory", *NETWORKS, "nms", "resample", "warp"]
-HEADERS = ["csrc/cascade.h"]
+SOURCES = ["boxes", "graph_plan", "layers", "levels", "memory", *NETWORKS, "nms", "resample", "similarity", "warp"]
+# What _native.pyx includes.
+PARTS = ["boxes", "crops", "graph", "landmarks", "network"]
+KERNELS = ["blend", "bytes", "convolve", "input", "turn", "vector"]
+HEADERS = ["csrc/cascade.h", *(f"csrc/kernels/{name}.h" for name in KERNELS)]
 MACHINE = platform.machine().lower()
 MSVC = sys.platform == "win32"
 
@@ -54,7 +57,7 @@ native = Extension(
     define_macros=[(f"CASCADE_HAVE_{name.upper()}", "1") for name in LEVELS],
     extra_compile_args=FLAGS,
     libraries=[] if MSVC else ["m"],
-    depends=[*HEADERS, "csrc/kernels.c", "csrc/crops.pxi", "csrc/graph.pxi", "csrc/network.pxi"],
+    depends=[*HEADERS, "csrc/kernels.c", *(f"csrc/{name}.pxi" for name in PARTS)],
 )
 
 setup(ext_modules=cythonize([native], build_dir="build"), cmdclass={"build_ext": BuildLevels})

@@ -6,7 +6,7 @@ side, `-k avx2` for one level. The inputs are random, since times do not depend 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from benchmarks.random_graph import light_graph, random_tensors
 from benchmarks.random_layers import random_layers
 from cascade import _native
+from cascade.align import ARCFACE_TEMPLATE
 from cascade.architectures import ARCHITECTURES, Architecture
 from cascade.graphs import native_nodes
 
@@ -39,6 +40,11 @@ def boxes(count: int, smallest: float, largest: float) -> np.ndarray:
     """Square boxes (count, 4) float32 of sides from ``smallest`` to ``largest`` pixels, inside the photo."""
     corners = RANDOM.uniform(0, [640 - largest, 480 - largest], (count, 2))
     return np.concatenate([corners, corners + RANDOM.uniform(smallest, largest, (count, 1))], axis=1, dtype=np.float32)
+
+
+def faces(count: int) -> np.ndarray:
+    """Five points (count, 5, 2) float32 for each face, up to 10 pixels off the template in an upright crop."""
+    return np.asarray(ARCFACE_TEMPLATE + RANDOM.uniform(-10, 10, (count, 5, 2)), np.float32)
 
 
 def crop_maps(count: int, size: int) -> np.ndarray:
@@ -150,11 +156,40 @@ def test_soft_nms(benchmark: Any, sigma: float) -> None:
     benchmark(_native.soft_nms, boxes(BOXES // 4, 20, 80), scores, 0.3, sigma)
 
 
-@pytest.mark.parametrize("square", [False, True], ids=["plain", "square"])
-def test_calibrate(benchmark: Any, square: bool) -> None:
-    benchmark.group = f"calibrate {BOXES} boxes"
+@pytest.mark.parametrize("level", LEVELS)
+def test_candidates(benchmark: Any, level: str) -> None:
+    benchmark.group = f"candidates of {BOXES} windows"
+    offsets, logits = (RANDOM.normal(0, size, (BOXES, 5)).astype(np.float32) for size in (0.1, 2))
+    overlaps: list[tuple[float, Literal["union", "min"]]] = [(0.4, "union"), (0.7, "min")]
+    benchmark(_native.candidates, boxes(BOXES, 20, 80), offsets[:, :4], logits[:, 0], 0.0, overlaps, level)
+
+
+@pytest.mark.benchmark(group=f"window_boxes of {BOXES} windows")
+def test_window_boxes(benchmark: Any) -> None:
+    found = [RANDOM.integers(0, 100, (BOXES // len(SCALES), 7)).astype(np.float32) for _ in SCALES]
+    benchmark(_native.window_boxes, found, SCALES, 2, -1.5, 12)
+
+
+@pytest.mark.benchmark(group=f"log_odds of {BOXES} windows")
+def test_log_odds(benchmark: Any) -> None:
+    outputs = RANDOM.normal(0, 2, (BOXES, 16)).astype(np.float32)
+    benchmark(_native.log_odds, outputs, RANDOM.normal(0, 2, BOXES).astype(np.float32), 0.5)
+
+
+@pytest.mark.benchmark(group=f"calibrate {BOXES} boxes")
+def test_calibrate(benchmark: Any) -> None:
     offsets = RANDOM.normal(0, 0.1, (BOXES, 4)).astype(np.float32)
-    benchmark(_native.calibrate, boxes(BOXES, 20, 80), offsets, square)
+    benchmark(_native.calibrate, boxes(BOXES, 20, 80), offsets)
+
+
+@pytest.mark.benchmark(group=f"square {BOXES} boxes")
+def test_square(benchmark: Any) -> None:
+    benchmark(_native.square, boxes(BOXES, 20, 80))
+
+
+@pytest.mark.benchmark(group=f"widen {BOXES} boxes")
+def test_widen(benchmark: Any) -> None:
+    benchmark(_native.widen, boxes(BOXES, 20, 80), 1.5)
 
 
 @pytest.mark.benchmark(group=f"clip {BOXES} boxes")
@@ -170,6 +205,26 @@ def test_snap(benchmark: Any) -> None:
 @pytest.mark.benchmark(group=f"choose_levels of {BOXES} boxes")
 def test_choose_levels(benchmark: Any) -> None:
     benchmark(_native.choose_levels, SCALES, boxes(BOXES, 20, 80), 32)
+
+
+@pytest.mark.benchmark(group=f"points_of_windows of {CROPS} faces")
+def test_points_of_windows(benchmark: Any) -> None:
+    benchmark(_native.points_of_windows, boxes(CROPS, 30, 120), RANDOM.random((CROPS, 5, 2), np.float32))
+
+
+@pytest.mark.benchmark(group=f"similarity_transforms of {CROPS} faces")
+def test_similarity_transforms(benchmark: Any) -> None:
+    benchmark(_native.similarity_transforms, faces(CROPS), ARCFACE_TEMPLATE, 1e-6)
+
+
+@pytest.mark.benchmark(group=f"turnable of {CROPS} faces")
+def test_turnable(benchmark: Any) -> None:
+    benchmark(_native.turnable, faces(CROPS), crop_maps(CROPS, 56), 56)
+
+
+@pytest.mark.benchmark(group=f"turn_back of {CROPS} faces")
+def test_turn_back(benchmark: Any) -> None:
+    benchmark(_native.turn_back, faces(CROPS), crop_maps(CROPS, 56))
 
 
 @pytest.mark.benchmark(group="grid")

@@ -213,14 +213,52 @@ class Graph:
         crops: uint8 (n, input_size, input_size, 3).
         """
 
-def calibrate(boxes: npt.ArrayLike, offsets: npt.ArrayLike, square: bool = False) -> npt.NDArray[np.float32]:
-    """Boxes moved by offsets (fractions of their width and height, edge by edge), then squared if asked.
+def window_boxes(
+    found: Sequence[npt.ArrayLike], scales: npt.ArrayLike, stride: float, margin: float, window: float
+) -> npt.NDArray[np.float32]:
+    """Windows of levels as boxes in pixels of the photo, level after level.
 
-    boxes, offsets: (n, 4). A square has the longer side, about the same centre. Returns float32 (n, 4).
+    found: for each level (n, 2) or wider, a column and a row of the grid first. scales: (levels, 2), pixels of a level
+    over pixels of the photo. Column c begins at pixel ``margin + c * stride`` of the level and the window has
+    ``window`` pixels. Returns float32 (n in all, 4).
     """
+
+def calibrate(boxes: npt.ArrayLike, offsets: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Boxes moved by offsets, fractions of their width and height, edge by edge.
+
+    boxes, offsets: (n, 4). Returns float32 (n, 4).
+    """
+
+def square(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Boxes (n, 4) grown to squares of the longer side about the same centres. Returns float32 (n, 4)."""
+
+def widen(boxes: npt.ArrayLike, context: float) -> npt.NDArray[np.float64]:
+    """Boxes (n, 4) scaled by ``context`` about their centres. Returns float64 (n, 4)."""
 
 def clip(boxes: npt.ArrayLike, width: float, height: float) -> npt.NDArray[np.float32]:
     """Boxes (n, 4) clipped to an image of ``width`` by ``height`` pixels. Returns float32 (n, 4)."""
+
+def log_odds(outputs: npt.ArrayLike, before: npt.ArrayLike, share: float) -> npt.NDArray[np.float32]:
+    """What a network says of windows, as log-odds, with what was said before.
+
+    outputs: (n, 2) or wider, the logits of background and face first. before: (n,) log-odds, which weigh ``share``
+    where the network's own weigh 1. Returns float32 (n,), their weighted mean.
+    """
+
+def candidates(
+    windows: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    logits: npt.ArrayLike,
+    threshold: float,
+    overlaps: Sequence[tuple[float, Literal["union", "min"]]],
+    level: str | None = None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The windows that reach a threshold, calibrated, without those that a better one suppresses, best first.
+
+    windows, offsets: (n, 4), as for ``calibrate``. logits: (n,); NaN reaches no threshold. overlaps: thresholds and
+    modes of ``nms``, one after the other. Boxes with a side of less than a pixel or an edge more than 2^18 pixels away
+    are left out. Returns indices int64 (kept,), boxes float32 (kept, 4) and logits float32 (kept,).
+    """
 
 def nms(
     boxes: npt.ArrayLike,
@@ -249,4 +287,29 @@ def soft_nms(
     boxes: (n, 4). scores: (n,). Each box kept multiplies the scores of the rest by 1 - IoU where the IoU is
     above ``threshold``, or with ``sigma`` above 0 by exp(-IoU² / sigma); boxes below ``floor`` go.
     Returns int64 (kept,) and float32 (kept,).
+    """
+
+def points_of_windows(windows: npt.ArrayLike, shares: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Points that are given as shares of their windows' sides, in pixels of the photo.
+
+    windows: (n, 4). shares: (n, k, 2), 0 the left or upper edge and 1 the other. Returns float32 (n, k, 2).
+    """
+
+def similarity_transforms(points: npt.ArrayLike, template: npt.ArrayLike, rounding: float) -> npt.NDArray[np.float64]:
+    """The rotation, scale and shift that take each face's points nearest to those of a template.
+
+    points: (n, k, 2). template: (k, 2). A face that has none gets NaN: for NaN or infinity, points that coincide but
+    for a share ``rounding`` of their coordinates, or that no rotation fits. Returns float64 (n, 2, 3).
+    """
+
+def turnable(points: npt.ArrayLike, matrices: npt.ArrayLike, size: float) -> npt.NDArray[np.bool_]:
+    """Which faces (n, k, 2) matrices (n, 2, 3) turn to crops of ``size`` pixels, for one to 2^18 of the photo's.
+
+    Points more than 2^18 pixels away are of no face. Returns bool (n,).
+    """
+
+def turn_back(points: npt.ArrayLike, matrices: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Points (n, k, 2) of turned crops in pixels of the photo, the inverse of ``similarity_transforms``.
+
+    matrices: (n, 2, 3), from the photo to the crop. Returns float64 (n, k, 2).
     """

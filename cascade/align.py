@@ -79,22 +79,7 @@ def similarity_transforms(points: npt.NDArray[Any], template: npt.NDArray[Any]) 
 
     A face that has none (NaN, points that coincide, or that no rotation fits) gets NaN; nothing is raised.
     """
-    source, target = points.astype(np.float64), template.astype(np.float64)
-    target_mean = target.mean(axis=0)
-    u, v = (target - target_mean).T
-    with np.errstate(all="ignore"):
-        source_mean = source.mean(axis=1)
-        x, y = np.moveaxis(source - source_mean[:, None], 2, 0)
-        spread = (x * x + y * y).sum(axis=1)
-        # sums of products, not matrix products: a face gets the same bits alone and among others
-        cosine, sine = (x * u + y * v).sum(axis=1), (x * v - y * u).sum(axis=1)
-        extent = np.sqrt(spread * (u @ u + v @ v))
-        apart = spread > (ROUNDING * np.abs(source).max(axis=(1, 2), initial=0.0)) ** 2
-        fits = apart & (np.hypot(cosine, sine) > ROUNDING * extent)
-        cosine, sine = (np.where(fits, value / spread, np.nan) for value in (cosine, sine))
-    linear = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
-    shift = target_mean - (linear * source_mean[:, None]).sum(axis=2)
-    return np.concatenate([linear, shift[:, :, None]], axis=2)
+    return _native.similarity_transforms(points, template, ROUNDING)
 
 
 def align(

@@ -9,7 +9,7 @@ A set of weights may bring an L-Net, which takes the landmarks of the few final 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,25 +20,24 @@ from cascade import _native
 from cascade.align import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
 from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
 from cascade.engines import BatchEngine, Engine, Judge, Slide, Steps, run
-from cascade.faces import Faces
+from cascade.faces import Faces, falling
 from cascade.images import ImageInput, read_image
 from cascade.pyramid import Pyramid, level_sizes
 from cascade.settings import make_engine, number, thread_count, three_probabilities
 from cascade.weights import DetectorWeights
+
+Overlaps = tuple[tuple[float, Literal["union", "min"]], ...]
 
 # Face probabilities below which P-Net, R-Net and O-Net reject a window.
 THRESHOLDS = (0.7, 0.3, 0.8)
 # Overlaps (intersection over union) above which the better of two windows wins, after P-Net and R-Net.
 PNET_NMS, RNET_NMS = 0.7, 0.7
 # After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
-ONET_NMS: tuple[tuple[float, Literal["union", "min"]], ...] = ((0.4, "union"), (0.7, "min"))
+ONET_NMS: Overlaps = ((0.4, "union"), (0.7, "min"))
 
 # Weight of what the stages before said, as log-odds, beside the 1 of a stage itself. They see other surroundings
 # than it does; averaging them in raised the AP on validation photos by 0.01 to 0.02.
 CARRIED = 0.5
-
-# Boxes with a side below this, or an edge farther than this from the origin, are not judged any further (pixels).
-SMALLEST_SIDE, FARTHEST = 1.0, 2.0**18
 
 
 @dataclass(frozen=True)
@@ -174,46 +173,38 @@ class Detector:
 
     def _propose(self, pyramid: Pyramid, nms: float) -> Steps[Candidates]:
         levels = yield Slide(pyramid, _logit(self.thresholds[0]))
-        found = np.concatenate([np.empty((0, 7), np.float32), *(level[:, :7] for level in levels)])
-        scales = np.repeat(pyramid.scales[1:], [len(level) for level in levels], axis=0)
-        windows = window_boxes(found, self.weights["pnet"].architecture, scales)
-        return _survivors(Candidates(_native.calibrate(windows, found[:, 3:7]), found[:, 2]), nms)
+        if not levels:
+            return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+        windows = window_boxes(levels, self.weights["pnet"].architecture, pyramid.scales[1:])
+        found = np.concatenate(levels)
+        _, boxes, logits = _native.candidates(windows, found[:, 3:7], found[:, 2], -math.inf, ((nms, "union"),))
+        return Candidates(boxes, logits)
 
     def _refine(self, pyramid: Pyramid, candidates: Candidates, nms: float) -> Steps[Candidates]:
         windows, outputs, logits = yield from self._judge("rnet", pyramid, candidates)
-        keep = logits >= _logit(self.thresholds[1])
-        corrected = _native.calibrate(windows[keep], outputs[keep, BOX_OUTPUTS])
-        return _survivors(Candidates(corrected, logits[keep]), nms)
+        threshold = _logit(self.thresholds[1])
+        _, boxes, logits = _native.candidates(windows, outputs[:, BOX_OUTPUTS], logits, threshold, ((nms, "union"),))
+        return Candidates(boxes, logits)
 
     def _output(self, pyramid: Pyramid, candidates: Candidates) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         windows, outputs, logits = yield from self._judge("onet", pyramid, candidates)
-        keep = np.flatnonzero((logits >= _logit(self.thresholds[2])) & np.isfinite(outputs).all(axis=1))
-        corrected = _native.calibrate(windows[keep], outputs[keep, BOX_OUTPUTS])
-        for overlap, mode in ONET_NMS:
-            best = _native.nms(corrected, logits[keep], overlap, mode)
-            keep, corrected = keep[best], corrected[best]
-        return corrected, logits[keep], _landmarks(windows[keep], outputs[keep])
+        logits[~np.isfinite(outputs).all(axis=1)] = np.nan  # nothing is a face whose landmarks are no numbers
+        threshold = _logit(self.thresholds[2])
+        kept, boxes, logits = _native.candidates(windows, outputs[:, BOX_OUTPUTS], logits, threshold, ONET_NMS)
+        shares = outputs[kept, LANDMARK_OUTPUTS].reshape(-1, 5, 2)
+        return boxes, logits, _native.points_of_windows(windows[kept], shares)
 
     def _sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> Steps[np.ndarray]:
         architecture = self.weights[LANDMARK_STAGE].architecture
         # snapped as crop boxes are, so that engines whose landmarks differ in the last bits turn the same crops
         matrices = similarity_transforms(_native.snap(landmarks), landmark_template(architecture))
-        # pixels of the crop over pixels of the photo: neither a face of less than a pixel nor one beyond every image
-        zoom = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0]) / architecture.input_size
-        some = np.flatnonzero(
-            (zoom <= 1.0) & (zoom * FARTHEST >= 1.0) & (np.abs(landmarks) <= FARTHEST).all(axis=(1, 2))
-        )
+        some = _native.turnable(landmarks, matrices, architecture.input_size)
         outputs = yield Judge(LANDMARK_STAGE, pyramid, matrices[some])
-        points = (
-            outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window
-            + (architecture.input_size - architecture.window) / 2
-        )
-        turns = matrices[some, :, :2]
-        back = np.swapaxes(turns, 1, 2) / np.square(turns[:, :1]).sum(axis=2, keepdims=True)  # inverse of a similarity
-        found = ((points - matrices[some, None, :, 2])[:, :, None] * back[:, None]).sum(axis=3)
-        finite = np.isfinite(found).all(axis=(1, 2))
+        margin = (architecture.input_size - architecture.window) / 2
+        points = outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window + margin
+        found = _native.turn_back(points, matrices[some])
         sharper = landmarks.copy()
-        sharper[some[finite]] = found[finite]
+        sharper[some] = np.where(np.isfinite(found).all(axis=(1, 2), keepdims=True), found, landmarks[some])
         return sharper
 
     def _judge(
@@ -222,8 +213,7 @@ class Detector:
         """The square windows of the candidates, a network's outputs on them, and log-odds with those carried over."""
         windows = square(candidates.boxes)
         outputs = yield Judge(stage, pyramid, widen(windows, self.weights[stage].architecture.context))
-        logits = (outputs[:, 1] - outputs[:, 0] + np.float32(CARRIED) * candidates.logits) / np.float32(1 + CARRIED)
-        return windows, outputs, logits
+        return windows, outputs, _native.log_odds(outputs, candidates.logits, CARRIED)
 
 
 def detect(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb", **settings: Any) -> Faces:
@@ -231,15 +221,13 @@ def detect(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb", **setting
     return Detector(**settings).detect(image, color=color)
 
 
-def window_boxes(found: np.ndarray, architecture: Architecture, scale: np.ndarray) -> np.ndarray:
-    """Windows (n, 4) float32 in pixels of the photo for columns and rows ``found[:, :2]`` of levels.
+def window_boxes(levels: Sequence[np.ndarray], architecture: Architecture, scales: np.ndarray) -> np.ndarray:
+    """Windows (n, 4) float32 in pixels of the photo for columns and rows ``level[:, :2]`` of several levels, in order.
 
-    ``scale``: pixels of the level over the photo's, (2,) for all or (n, 2) for each.
+    ``scales`` (levels, 2): pixels of the levels over the photo's.
     """
     margin = (architecture.input_size - architecture.window) / 2 - architecture.padding
-    corners = found[:, :2].astype(np.float64) * architecture.stride + margin
-    boxes = np.concatenate([corners, corners + architecture.window], axis=1) / np.concatenate([scale, scale], axis=-1)
-    return np.asarray(boxes, np.float32)
+    return _native.window_boxes(levels, scales, architecture.stride, margin, architecture.window)
 
 
 def landmark_template(architecture: Architecture) -> np.ndarray:
@@ -248,46 +236,25 @@ def landmark_template(architecture: Architecture) -> np.ndarray:
     return np.asarray(ARCFACE_TEMPLATE * (architecture.window / TEMPLATE_SIZE) + margin)
 
 
-def _landmarks(windows: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Landmarks (n, 5, 2) in pixels of the photo from a network's outputs on windows (n, 4)."""
-    corners, sides = windows[:, None, :2], (windows[:, 2:] - windows[:, :2])[:, None]
-    with np.errstate(over="ignore"):  # such faces are dropped in the end
-        return np.asarray(corners + outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * sides)
-
-
 def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:
     """What O-Net found, best first, clipped to a photo of that size in pixels."""
-    scores = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    scores = (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
     clipped = _native.clip(boxes, width, height)
-    real = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
-    real &= np.isfinite(landmarks).all(axis=(1, 2))  # finite outputs may still overflow in pixels
-    return Faces(clipped[real], scores[real], landmarks[real]).sort()
-
-
-def _are_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Which boxes (n, 4) can be judged further: a wild regression may turn one inside out or throw it far away."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return np.asarray((sides >= SMALLEST_SIDE).all(axis=1) & (np.abs(boxes) <= FARTHEST).all(axis=1))
-
-
-def _survivors(candidates: Candidates, threshold: float) -> Candidates:
-    """The candidates whose boxes are boxes and that no better one suppresses."""
-    boxes = candidates.boxes
-    real = np.flatnonzero(_are_boxes(boxes))
-    best = real[_native.nms(boxes[real], candidates.logits[real], threshold)]
-    return Candidates(boxes[best], candidates.logits[best])
+    x1, y1, x2, y2 = clipped.T
+    real = (x2 > x1) & (y2 > y1) & np.isfinite(landmarks).all(axis=(1, 2))  # what is finite may overflow in pixels
+    order = falling(clipped, scores)
+    order = order[real[order]]
+    return Faces(clipped[order], scores[order], landmarks[order])
 
 
 def square(boxes: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) grown to squares about their centres."""
-    return _native.calibrate(boxes, np.zeros_like(boxes), square=True)
+    """Boxes (n, 4) grown to squares about their centres, float32."""
+    return _native.square(boxes)
 
 
 def widen(boxes: np.ndarray, context: float) -> np.ndarray:
-    """Boxes (n, 4) float64 scaled by ``context`` about their centres, so that a network sees around the window."""
-    wide = boxes.astype(np.float64)
-    centres, halves = (wide[:, :2] + wide[:, 2:]) / 2, (wide[:, 2:] - wide[:, :2]) / 2 * context
-    return np.concatenate([centres - halves, centres + halves], axis=1)
+    """Boxes (n, 4) scaled by ``context`` about their centres, so that a network sees around the window; float64."""
+    return _native.widen(boxes, context)
 
 
 def _logit(probability: float) -> float:

@@ -104,8 +104,7 @@ class Faces:
 
     def sort(self) -> Faces:
         """Return the faces by falling score, equal scores from top to bottom, then from left to right."""
-        x1, y1, x2, y2 = self.boxes.T
-        return self[np.lexsort((x2, y2, x1, y1, -self.scores))]
+        return self[falling(self.boxes, self.scores)]
 
     # The sequence protocol
 
@@ -270,6 +269,12 @@ class Faces:
         return align_points(image, self.landmarks, size, template)
 
 
+def falling(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
+    """Indices by falling score, equal scores from top to bottom, then from left to right."""
+    x1, y1, x2, y2 = boxes.T
+    return np.lexsort((x2, y2, x1, y1, -scores))
+
+
 def _cut(image: RGBImage, x1: int, y1: int, x2: int, y2: int) -> RGBImage:
     """Copy the pixels x1 to x2, y1 to y2 (exclusive), with black for those the image does not have."""
     height, width = image.shape[:2]
@@ -284,8 +289,10 @@ def _cut(image: RGBImage, x1: int, y1: int, x2: int, y2: int) -> RGBImage:
 def _checked(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) -> FloatArray:
     """Copy `values` to a read-only float32 array of the shape, in which None stands for any length."""
     try:
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused below
-            array = np.array(values, dtype=np.float32, order="C", copy=True)
+        array = np.array(values, order="C")
+        if array.dtype != np.float32:
+            with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused below
+                array = array.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: expected an array of numbers: {error}") from error
     if array.shape == (0,) and shape[0] == 0:  # an empty list

@@ -293,9 +293,8 @@ class _Network:
     def run(self, crops: RGBImage) -> tuple[FloatArray, FloatArray]:
         """What it makes of crops (n, 112, 112, 3): embeddings (n, D) of any length, and logits of ages (n, 101)."""
 
-        def piece(first: int) -> list[FloatArray]:
-            with self._workers.workspace() as workspace:
-                return self._graph.run(np.ascontiguousarray(crops[first : first + CROPS_PER_PIECE]), workspace)
+        def piece(first: int, workspace: _native.Workspace) -> list[FloatArray]:
+            return self._graph.run(np.ascontiguousarray(crops[first : first + CROPS_PER_PIECE]), workspace)
 
         found = self._workers.map(piece, range(0, len(crops), CROPS_PER_PIECE))
         if not found:

@@ -3,6 +3,7 @@
 
 Conventions are those of ``csrc/cascade.h``; shapes and dtypes are in ``_native.pyi``.
 """
+from libc.math cimport INFINITY, fabs, ldexp, rint, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -61,7 +62,8 @@ cdef extern from "cascade.h" nogil:
                            size_t *origin, size_t *to)
     void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double *box, uint8_t *out,
                           size_t width, size_t height, size_t first, size_t end, void *workspace)
-    void cascade_warp(const cascade_image *image, const int64_t *map, uint8_t outside, uint8_t *out, size_t size)
+    void cascade_warp(const cascade_kernels *kernels, const cascade_image *image, const int64_t *map, uint8_t outside,
+                      uint8_t *out, size_t size)
     void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               void *packed)
     void cascade_pack_few(const void *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
@@ -78,13 +80,30 @@ cdef extern from "cascade.h" nogil:
     const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid,
                                    const cascade_layer *layers, size_t layer_count, const cascade_image *image,
                                    const cascade_tile *tile, float *workspace, size_t *pitch)
-    void cascade_calibrate(float *boxes, const float *offsets, size_t n, int square)
+    ctypedef struct cascade_lattice:
+        double stride
+        double margin
+        double window
+
+    void cascade_windows(const float *found, size_t n, size_t pitch, const cascade_lattice *lattice,
+                         const double *scale, float *boxes)
+    void cascade_calibrate(float *boxes, const float *offsets, size_t n)
+    void cascade_square(float *boxes, size_t n)
+    void cascade_widen(const float *boxes, size_t n, double context, double *wide)
     void cascade_clip(float *boxes, size_t n, float width, float height)
+    size_t cascade_candidates(const float *windows, const float *offsets, const float *logits, size_t n,
+                              float threshold, float *boxes, int64_t *kept)
+    int cascade_similarity(const double *points, const double *template, size_t count, double rounding, double *matrix)
+    int cascade_turnable(const float *points, size_t count, const double *matrix, double size)
+    void cascade_turn_back(const double *matrix, double x, double y, double *back)
+    void cascade_order(const float *scores, size_t n, int64_t *order, int64_t *spare)
     size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n,
                        float threshold, int mode, int64_t *keep, float *workspace)
     size_t cascade_soft_nms(const float *boxes, float *scores, size_t n, float threshold, float sigma,
                             float floor, int64_t *keep, uint8_t *done)
     enum:
+        CASCADE_NMS_UNION
+        CASCADE_NMS_MIN
         CASCADE_MAP_BITS
         CASCADE_OUTSIDE
         CASCADE_CONV
@@ -284,83 +303,7 @@ def rows_read(source, height, first, end):
 
 
 include "crops.pxi"
-
-
 include "network.pxi"
 include "graph.pxi"
-
-
-def calibrate(boxes, offsets, square=False):
-    """Boxes moved by offsets (fractions of their width and height, edge by edge), then squared if asked."""
-    out = np.array(check_boxes(boxes, "boxes", np.float32))
-    offsets = check_boxes(offsets, "offsets", np.float32)
-    if len(offsets) != len(out):
-        raise ValueError(f"offsets: expected shape {out.shape}, got {offsets.shape}")
-    cdef float[:, ::1] target = out
-    cdef const float[:, ::1] moves = offsets
-    if len(out):
-        cascade_calibrate(&target[0, 0], &moves[0, 0], target.shape[0], bool(square))
-    return out
-
-
-def clip(boxes, width, height):
-    """Boxes clipped to an image of ``width`` by ``height`` pixels."""
-    out = np.array(check_boxes(boxes, "boxes", np.float32))
-    cdef float right = real("width", width, 0), bottom = real("height", height, 0)
-    cdef float[:, ::1] target = out
-    if len(out):
-        cascade_clip(&target[0, 0], target.shape[0], right, bottom)
-    return out
-
-
-cdef check_scores(scores, n):
-    scores = np.array(numbers(scores, "scores", np.float32))
-    if scores.shape != (n,):
-        raise ValueError(f"scores: expected shape ({n},), got {scores.shape}")
-    return scores
-
-
-def nms(boxes, scores, threshold, mode="union", level=None):
-    """Indices of the boxes kept by greedy non-maximum suppression, best first; ties keep the earlier box."""
-    boxes = check_boxes(boxes, "boxes", np.float32)
-    scores = check_scores(scores, len(boxes))
-    if mode not in ("union", "min"):
-        raise ValueError(f"mode: expected 'union' or 'min', got {mode!r}")
-    if np.isnan(boxes).any() or np.isnan(scores).any():
-        raise ValueError("boxes, scores: expected numbers, got NaN")
-    order = np.argsort(-scores, kind="stable").astype(np.int64)
-    keep = np.empty(len(boxes), np.int64)
-    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-    cdef const float[:, ::1] box_view = boxes
-    cdef const int64_t[::1] order_view = order
-    cdef int64_t[::1] keep_view = keep
-    cdef float[::1] workspace = np.empty(6 * len(boxes), np.float32)
-    cdef int minimum = mode == "min"
-    cdef float limit = real("threshold", threshold)
-    cdef size_t kept = 0
-    if len(boxes):
-        with nogil:
-            kept = cascade_nms(kernels, &box_view[0, 0], &order_view[0], box_view.shape[0], limit, minimum,
-                               &keep_view[0], &workspace[0])
-    return keep[:kept]
-
-
-def soft_nms(boxes, scores, threshold=0.3, sigma=0.0, floor=0.001):
-    """Soft-NMS (Bodla et al. 2017): indices kept in order of their decayed scores, and those scores."""
-    boxes = check_boxes(boxes, "boxes", np.float32)
-    scores = check_scores(scores, len(boxes))
-    if np.isnan(boxes).any() or np.isnan(scores).any():
-        raise ValueError("boxes, scores: expected numbers, got NaN")
-    cdef float limit = real("threshold", threshold), width = real("sigma", sigma, 0), least = real("floor", floor)
-    keep = np.empty(len(boxes), np.int64)
-    done = np.empty(len(boxes), np.uint8)
-    cdef const float[:, ::1] box_view = boxes
-    cdef float[::1] score_view = scores
-    cdef int64_t[::1] keep_view = keep
-    cdef uint8_t[::1] flags = done
-    cdef size_t kept = 0
-    if len(boxes):
-        with nogil:
-            kept = cascade_soft_nms(&box_view[0, 0], &score_view[0], box_view.shape[0], limit, width, least,
-                                    &keep_view[0], &flags[0])
-    return keep[:kept], scores[keep[:kept]]
+include "boxes.pxi"
+include "landmarks.pxi"

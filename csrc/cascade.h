@@ -3,7 +3,7 @@
  *
  *   resample.c         image rectangle -> smaller (or larger) uint8 image: pyramid levels and crops
  *   warp.c             turned square of an image -> uint8 crop
- *   kernels.c          the inner loops, compiled once per instruction level
+ *   kernels.c          the inner loops, of the headers in kernels/, compiled once per instruction level
  *   levels.c           which instruction levels this machine can run
  *   layers.c           output sizes, packed weights
  *   network_image.c    a network slid over a whole pyramid level (P-Net)
@@ -13,7 +13,8 @@
  *   graph_plan.c       where its maps lie
  *   memory.c           memory of workspaces
  *   nms.c              non-maximum suppression
- *   boxes.c            calibration: regression, squaring, clipping
+ *   boxes.c            windows, calibration, squaring, clipping
+ *   similarity.c       the transform that turns five points upright, and back
  *
  * Conventions. Images are uint8 RGB, rows of `width * 3` bytes. The pixel in column j covers [j, j + 1), its
  * centre is at j + 0.5. Boxes are x1, y1, x2, y2 float32 in that frame. No function keeps state or touches
@@ -41,6 +42,9 @@ typedef struct {
     size_t top;
     size_t rows;
 } cascade_image;
+
+/* Bits after the point of an affine map in fixed point. */
+#define CASCADE_MAP_BITS 32
 
 /* ---- levels.c, kernels.c --------------------------------------------------------------------------------- */
 
@@ -90,6 +94,9 @@ typedef struct {
      * pixel must be readable, weighted or not. */
     void (*blend_columns)(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
                           uint8_t *out, size_t n);
+    /* n pixels of a turned crop from (x, y) on in fixed point, map[0] and map[3] apart: each blends its four neighbours, which
+     * lie in the image with two bytes after them that can be read */
+    void (*turn)(const cascade_image *image, const int64_t map[6], int64_t x, int64_t y, uint8_t *out, size_t n);
     /* crops of `values` bytes to [value][lane], normalised; lanes from `count` on repeat the last crop */
     void (*interleave)(const uint8_t *crops, size_t count, size_t values, float *out);
     /* splits n columns of CASCADE_SPLIT bytes each: plane p of column x is planes[p * pitch + x], byte p of the column
@@ -164,13 +171,23 @@ void cascade_resample(const cascade_kernels *kernels, const cascade_image *image
 
 /* ---- warp.c ---------------------------------------------------------------------------------------------- */
 
-/* Bits after the point of an affine map in fixed point. */
-#define CASCADE_MAP_BITS 32
-
 /* Crop pixel (column, row) shows the image at (map[0] * column + map[1] * row + map[2], map[3] * column + map[4] * row +
  * map[5]), coordinates that stay within +-2^20 pixels; the grey `outside` where that lies outside the image. The image has
  * the rows of all those that do not. */
-void cascade_warp(const cascade_image *image, const int64_t map[6], uint8_t outside, uint8_t *out, size_t size);
+void cascade_warp(const cascade_kernels *kernels, const cascade_image *image, const int64_t map[6], uint8_t outside,
+                  uint8_t *out, size_t size);
+
+/* ---- similarity.c ---------------------------------------------------------------------------------------- */
+
+/* The rotation, scale and shift (2, 3) that take `count` points (x, y) nearest to those of a template. Returns 0, and NaN
+ * in the matrix, if there is none: for NaN, for points that coincide but for a share `rounding` of their coordinates, and
+ * for points that no rotation fits. */
+int cascade_similarity(const double *points, const double *template, size_t count, double rounding, double matrix[6]);
+/* Whether these points lie about an image and are turned to a crop of `size` pixels, at least one of them and at most as
+ * many as the image's. */
+int cascade_turnable(const float *points, size_t count, const double matrix[6], double size);
+/* Where a place of the crop lies in the image. */
+void cascade_turn_back(const double matrix[6], double x, double y, double back[2]);
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
 
@@ -325,11 +342,37 @@ void cascade_graph_run(const cascade_kernels *kernels, const cascade_graph *grap
 
 /* ---- boxes.c, nms.c -------------------------------------------------------------------------------------- */
 
-/* boxes += offsets * their size, edge by edge; then squared about the centre (if asked); n boxes in place. */
-void cascade_calibrate(float *boxes, const float *offsets, size_t n, int square);
+/* Boxes with a side below this, or an edge farther than this from the origin, are not judged any further (pixels). */
+#define CASCADE_SMALLEST_SIDE 1.0f
+#define CASCADE_FARTHEST 262144.0f
+
+/* Where the windows of a network's grid lie on a level: pixels between them, of the first one's corner, of a side. */
+typedef struct {
+    double stride;
+    double margin;
+    double window;
+} cascade_lattice;
+
+/* The n windows found[i * pitch] (a column and a row of the grid each) of a level, as boxes in pixels of the photo; scale is
+ * the level's pixels over the photo's. */
+void cascade_windows(const float *found, size_t n, size_t pitch, const cascade_lattice *lattice, const double scale[2],
+                     float *boxes);
+/* boxes += offsets * their size, edge by edge; n boxes in place. */
+void cascade_calibrate(float *boxes, const float *offsets, size_t n);
+/* Grows n boxes to squares about their centres. */
+void cascade_square(float *boxes, size_t n);
+/* n boxes scaled about their centres. */
+void cascade_widen(const float *boxes, size_t n, double context, double *wide);
 /* Clips n boxes to [0, width] * [0, height]. */
 void cascade_clip(float *boxes, size_t n, float width, float height);
+/* The windows with a logit of at least `threshold`, calibrated, if boxes come of that: writes these, and of which window
+ * each is, and returns their number. There is room for n of both. */
+size_t cascade_candidates(const float *windows, const float *offsets, const float *logits, size_t n, float threshold,
+                          float *boxes, int64_t *kept);
 float cascade_iou(const float *a, const float *b);
+
+/* Numbers n scores, none of them NaN, from best to worst, equal ones in their order. There is room for n in both. */
+void cascade_order(const float *scores, size_t n, int64_t *order, int64_t *spare);
 
 enum { CASCADE_NMS_UNION = 0, CASCADE_NMS_MIN = 1 };
 /* `order` lists n boxes from best to worst. Writes the kept ones to `keep` in that order and returns their number.

@@ -10,8 +10,11 @@ cdef check_scales(scales):
     scales = numbers(scales, "scales", np.float64)
     if scales.ndim != 2 or scales.shape[1] != 2 or len(scales) == 0:
         raise ValueError(f"scales: expected shape (levels, 2), got {scales.shape}")
-    if not (np.isfinite(scales).all() and (scales > 0).all()):
-        raise ValueError("scales: expected finite numbers above 0")
+    cdef const double[:, ::1] factors = scales
+    cdef size_t i
+    for i in range(<size_t>factors.shape[0]):
+        if not (0 < factors[i, 0] < INFINITY and 0 < factors[i, 1] < INFINITY):
+            raise ValueError("scales: expected finite numbers above 0")
     return scales
 
 
@@ -43,25 +46,33 @@ cdef check_sources(images, scales):
     return images, scales
 
 
-cdef maps_to_levels(matrices, scales, size_t side):
-    """For affine maps (n, 2, 3) from the photo to a crop: the level to take each from, and the map from the crop's
-    pixels to that level in fixed point (n, 2, 3), or ValueError where that leaves the range of the core."""
-    linear, shift = matrices[:, :, :2], matrices[:, :, 2]
-    a, b, c, d = linear[:, 0, 0], linear[:, 0, 1], linear[:, 1, 0], linear[:, 1, 1]
-    with np.errstate(all="ignore"):
-        determinant = a * d - b * c
-        fits = scales.min(axis=1)[None] >= np.sqrt(np.abs(determinant))[:, None]
-        fits[:, 0] = True
-        chosen = fits.shape[1] - 1 - np.argmax(fits[:, ::-1], axis=1)
-        back = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / determinant[:, None, None]
-        back = back * scales[chosen][:, :, None]
-        offset = 0.5 - shift
-        start = back[:, :, 0] * offset[:, :1] + back[:, :, 1] * offset[:, 1:]
-        maps = np.concatenate([back, start[:, :, None]], axis=2)
-        reach = np.abs(start) + (np.abs(back[:, :, 0]) + np.abs(back[:, :, 1])) * side
-    if not (reach < MAX_SIDE).all():
-        raise ValueError(f"matrices: expected maps of a crop to within {MAX_SIDE} pixels")
-    return chosen, np.rint(np.ldexp(maps, CASCADE_MAP_BITS)).astype(np.int64)
+cdef size_t fine_level(double zoom, const double[:, ::1] scales) noexcept:
+    """The smallest level with a pixel for each of a crop of ``zoom`` pixels for each of the photo; 0 if none has."""
+    cdef size_t level
+    for level in range(<size_t>scales.shape[0] - 1, 0, -1):
+        if min(scales[level, 0], scales[level, 1]) >= zoom:
+            return level
+    return 0
+
+
+cdef bint map_to_level(const double *matrix, const double *scale, size_t size, int64_t *fixed) noexcept:
+    """The map from a crop's pixels to those of a level in fixed point, of an affine map from the photo to the crop.
+
+    0 where that leaves the range of the core, as where the map cannot be inverted.
+    """
+    cdef double a = matrix[0], b = matrix[1], c = matrix[3], d = matrix[4], determinant = a * d - b * c
+    cdef double right = 0.5 - matrix[2], down = 0.5 - matrix[5]
+    cdef double[2][3] back
+    back[0][0], back[0][1] = d / determinant * scale[0], -b / determinant * scale[0]
+    back[1][0], back[1][1] = -c / determinant * scale[1], a / determinant * scale[1]
+    cdef size_t axis, k
+    for axis in range(2):
+        back[axis][2] = back[axis][0] * right + back[axis][1] * down
+        if not fabs(back[axis][2]) + (fabs(back[axis][0]) + fabs(back[axis][1])) * <double>size < MAX_SIDE:
+            return False
+        for k in range(3):
+            fixed[3 * axis + k] = <int64_t>rint(ldexp(back[axis][k], CASCADE_MAP_BITS))
+    return True
 
 
 cdef class Crops:
@@ -108,12 +119,20 @@ cdef class Crops:
         free(self.levels)
 
     cdef place_maps(self, scales, matrices):
-        matrices = numbers(matrices, "matrices", np.float64)
-        if matrices.shape[1:] != (2, 3):
-            raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
-        chosen, fixed = maps_to_levels(matrices, scales, self.size)
-        self.order = np.ascontiguousarray(chosen, np.int64)
-        self.maps = np.ascontiguousarray(fixed)
+        cdef const double[:, :, ::1] given = check_matrices(matrices)
+        cdef const double[:, ::1] factors = scales
+        cdef size_t i, n = given.shape[0]
+        cdef int64_t[::1] chosen = np.empty(n, np.int64)
+        cdef int64_t[:, :, ::1] maps = np.empty((n, 2, 3), np.int64)
+        cdef bint fits = True
+        for i in range(n):
+            zoom = sqrt(fabs(given[i, 0, 0] * given[i, 1, 1] - given[i, 0, 1] * given[i, 1, 0]))
+            chosen[i] = fine_level(zoom, factors)
+            fits = fits and map_to_level(&given[i, 0, 0], &factors[chosen[i], 0], self.size, &maps[i, 0, 0])
+        if not fits:
+            raise ValueError(f"matrices: expected maps of a crop to within {MAX_SIDE} pixels")
+        self.order = chosen
+        self.maps = maps
 
     cdef place_boxes(self, scales, boxes):
         cdef const double[:, ::1] snapped = snap(check_boxes(boxes, "boxes", np.float64)), factors = scales
@@ -189,7 +208,7 @@ cdef class Crops:
     cdef void cut(self, const cascade_kernels *kernels, size_t i, uint8_t *out, void *workspace) noexcept nogil:
         cdef int64_t k = self.order[i]
         if self.turned:
-            cascade_warp(&self.levels[k], &self.maps[i, 0, 0], self.outside, out, self.size)
+            cascade_warp(kernels, &self.levels[k], &self.maps[i, 0, 0], self.outside, out, self.size)
         else:
             cascade_resample(kernels, &self.levels[k], &self.edges[i, 0], out, self.size, self.size, 0, self.size,
                              workspace)

@@ -20,6 +20,34 @@ float cascade_iou(const float *a, const float *b) {
     return whole > 0.0f ? shared / whole : 0.0f;
 }
 
+/* Two neighbouring runs, each from best to worst, into one. */
+static void merge(const float *scores, const int64_t *from, size_t middle, size_t end, int64_t *to) {
+    size_t a = 0, b = middle;
+    for (size_t i = 0; i < end; i++) {
+        int second = a == middle || (b < end && scores[from[b]] > scores[from[a]]);
+        to[i] = from[second ? b++ : a++];
+    }
+}
+
+void cascade_order(const float *scores, size_t n, int64_t *order, int64_t *spare) {
+    int64_t *from = order, *to = spare;
+    for (size_t i = 0; i < n; i++) {
+        order[i] = (int64_t)i;
+    }
+    for (size_t run = 1; run < n; run *= 2) {
+        for (size_t first = 0; first < n; first += 2 * run) {
+            size_t left = n - first, end = left < 2 * run ? left : 2 * run;
+            merge(scores, from + first, end < run ? end : run, end, to + first);
+        }
+        int64_t *done = to;
+        to = from;
+        from = done;
+    }
+    if (from != order) {
+        memcpy(order, from, n * sizeof *order);
+    }
+}
+
 size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n, float threshold,
                    int mode, int64_t *keep, float *workspace) {
     /* the boxes from best to worst, one array a coordinate: the loop over the rest is then plain vector arithmetic */

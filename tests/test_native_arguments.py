@@ -17,6 +17,8 @@ IMAGE = np.zeros((30, 40, 3), np.uint8)
 BOX = (0.0, 0.0, 40.0, 30.0)
 BOXES = [(1.0, 2.0, 20.0, 21.0)]
 SCALES = [(1.0, 1.0)]
+POINTS = [[(3.0, 4.0), (17.0, 5.0), (10.0, 12.0), (4.0, 18.0), (16.0, 19.0)]]
+MATRICES = [[(1.0, 0.0, 2.0), (0.0, 1.0, 3.0)]]
 NAN, INF = float("nan"), float("inf")
 TYPED = (ValueError, TypeError)
 
@@ -107,11 +109,16 @@ def test_wrong_arrays_of_boxes(boxes: Any) -> None:
         lambda: _native.choose_levels(SCALES, boxes, 24),
         lambda: _native.clip(boxes, 10, 10),
         lambda: _native.calibrate(boxes, BOXES),
+        lambda: _native.square(boxes),
+        lambda: _native.widen(boxes, 1.0),
         lambda: _native.nms(boxes, [0.5], 0.5),
         lambda: _native.soft_nms(boxes, [0.5]),
     ):
         refuses(call, "^boxes: expected ")
     refuses(lambda: _native.calibrate(BOXES, boxes), "^offsets: expected ")
+    refuses(lambda: _native.candidates(boxes, BOXES, [0.5], 0, []), "^windows: expected ")
+    refuses(lambda: _native.candidates(BOXES, boxes, [0.5], 0, []), "^offsets: expected ")
+    refuses(lambda: _native.points_of_windows(boxes, POINTS), "^windows: expected ")
 
 
 @pytest.mark.parametrize("box", WRONG_PLACES.values(), ids=WRONG_PLACES.keys())
@@ -143,12 +150,126 @@ def test_suppression_needs_numbers(boxes: Any) -> None:
 
 @pytest.mark.parametrize("scores", [None, 0.5, [], [0.1, 0.2], [[0.1]], "a", ["a"]])
 def test_wrong_scores(scores: Any) -> None:
-    refuses(lambda: _native.nms(BOXES, scores, 0.5), "scores: expected ")
-    refuses(lambda: _native.soft_nms(BOXES, scores), "scores: expected ")
+    refuses(lambda: _native.nms(BOXES, scores, 0.5), "^scores: expected ")
+    refuses(lambda: _native.soft_nms(BOXES, scores), "^scores: expected ")
+    refuses(lambda: _native.candidates(BOXES, BOXES, scores, 0, []), "^logits: expected ")
+    refuses(lambda: _native.log_odds([(1, 2)], scores, 0.5), "^before: expected ")
 
 
 def test_offsets_of_another_length() -> None:
-    refuses(lambda: _native.calibrate(BOXES * 2, BOXES), r"^offsets: expected shape \(2, 4\), got \(1, 4\)")
+    message = r"^offsets: expected shape \(2, 4\), got \(1, 4\)"
+    refuses(lambda: _native.calibrate(BOXES * 2, BOXES), message)
+    refuses(lambda: _native.candidates(BOXES * 2, BOXES, [1, 2], 0, []), message)
+
+
+@pytest.mark.parametrize("outputs", [None, 3, [], [1, 2], [(1,)], [[(1, 2)]], "ab", [("a", 2)], [(1, 2), (1,)]])
+def test_wrong_outputs(outputs: Any) -> None:
+    refuses(lambda: _native.log_odds(outputs, [0.5], 0.5), "^outputs: expected ")
+
+
+WRONG_OVERLAPS = {
+    "none": None,
+    "a number": 0.5,
+    "one of them": (0.5, "union"),
+    "no mode": [(0.5,)],
+    "three": [(0.5, "union", "min")],
+    "text": "ab",
+    "a word": [("a", "union")],
+    "nan": [(NAN, "union")],
+    "nothing": [(None, "min")],
+}
+
+
+@pytest.mark.parametrize("overlaps", WRONG_OVERLAPS.values(), ids=WRONG_OVERLAPS.keys())
+def test_wrong_overlaps(overlaps: Any) -> None:
+    refuses(lambda: _native.candidates(BOXES, BOXES, [0.5], 0, overlaps), "^overlaps: ")
+
+
+# Windows of a grid
+
+WRONG_LEVELS_OF_WINDOWS = {
+    "none": None,
+    "a number": 3,
+    "none in it": [None],
+    "a number in it": [3],
+    "one level": [(0, 1)],
+    "only columns": [[(0,)]],
+    "too deep": [[[(0, 1)]]],
+    "words": [[("a", "b")]],
+    "ragged": [[(0, 1), (0,)]],
+    "flat": np.zeros(4),
+}
+
+
+@pytest.mark.parametrize("found", WRONG_LEVELS_OF_WINDOWS.values(), ids=WRONG_LEVELS_OF_WINDOWS.keys())
+def test_wrong_levels_of_windows(found: Any) -> None:
+    scales = np.ones((len(found) if hasattr(found, "__len__") else 1, 2))
+    refuses(lambda: _native.window_boxes(found, scales, 2, 0, 12), "^found: expected ")
+
+
+def test_as_many_scales_as_levels_of_windows() -> None:
+    levels = [np.zeros((3, 2))] * 2
+    refuses(lambda: _native.window_boxes(levels, SCALES, 2, 0, 12), r"^scales: expected shape \(2, 2\), got \(1, 2\)")
+    refuses(lambda: _native.window_boxes([], SCALES, 2, 0, 12), r"^scales: expected shape \(0, 2\), got \(1, 2\)")
+    refuses(lambda: _native.window_boxes([], np.empty((0, 2)), 2, 0, 12), r"^scales: expected shape \(levels, 2\)")
+
+
+# Landmarks
+
+WRONG_POINTS = {
+    "none": None,
+    "text": "ab",
+    "words": [[("a", "b")]],
+    "one point": (1, 2),
+    "one face": [(1, 2)] * 5,
+    "three coordinates": [[(1, 2, 3)] * 5],
+    "no points": np.empty((1, 0, 2)),
+    "ragged": [[(1, 2)], [(1, 2), (3, 4)]],
+    "too deep": [[[(1, 2)]]],
+}
+
+
+@pytest.mark.parametrize("points", WRONG_POINTS.values(), ids=WRONG_POINTS.keys())
+def test_wrong_points(points: Any) -> None:
+    refuses(lambda: _native.points_of_windows(BOXES, points), "^shares: expected ")
+    refuses(lambda: _native.similarity_transforms(points, POINTS[0], 0), "^points: expected ")
+    refuses(lambda: _native.turnable(points, MATRICES, 32), "^points: expected ")
+    refuses(lambda: _native.turn_back(points, MATRICES), "^points: expected ")
+
+
+@pytest.mark.parametrize("template", [None, 3, "ab", [], [(1, 2)] * 4, [1, 2], [(1, 2, 3)] * 5, POINTS, [("a", 2)] * 5])
+def test_wrong_templates(template: Any) -> None:
+    refuses(lambda: _native.similarity_transforms(POINTS, template, 0), "^template: expected ")
+
+
+WRONG_MATRICES = {
+    "none": None,
+    "text": "ab",
+    "one": [(1, 0, 0), (0, 1, 0)],
+    "whole": [np.eye(3)],
+    "without a shift": [np.eye(2)],
+    "flat": np.zeros((1, 6)),
+    "words": [[("a", 0, 0), (0, 1, 0)]],
+    "too deep": [MATRICES],
+}
+
+
+@pytest.mark.parametrize("matrices", WRONG_MATRICES.values(), ids=WRONG_MATRICES.keys())
+def test_wrong_matrices(matrices: Any) -> None:
+    refuses(lambda: _native.turnable(POINTS, matrices, 32), "^matrices: expected ")
+    refuses(lambda: _native.turn_back(POINTS, matrices), "^matrices: expected ")
+
+
+def test_faces_of_another_number() -> None:
+    matrices = r"^matrices: expected shape \(2, 2, 3\), got \(1, 2, 3\)"
+    refuses(lambda: _native.turnable(POINTS * 2, MATRICES, 32), matrices)
+    refuses(lambda: _native.turn_back(POINTS * 2, MATRICES), matrices)
+    refuses(
+        lambda: _native.points_of_windows(BOXES * 2, POINTS), r"^shares: expected shape \(2, k, 2\), got \(1, 5, 2\)"
+    )
+
+
+# Places in a pyramid
 
 
 @pytest.mark.parametrize(
@@ -168,6 +289,7 @@ def test_offsets_of_another_length() -> None:
 )
 def test_wrong_scales(scales: Any) -> None:
     refuses(lambda: _native.cut([IMAGE], scales, BOXES, 24), "^scales: expected ")
+    refuses(lambda: _native.window_boxes([np.zeros((3, 2))], scales, 2, 0, 12), "^scales: expected ")
 
 
 def test_scales_that_throw_boxes_too_far() -> None:
@@ -207,6 +329,14 @@ def test_wrong_thresholds(number: Any) -> None:
     refuses(lambda: _native.soft_nms(BOXES, [0.5], 0.3, 0.0, number), "^floor: expected ")
     refuses(lambda: _native.clip(BOXES, number, 5), "^width: expected ")
     refuses(lambda: _native.clip(BOXES, 5, number), "^height: expected ")
+    refuses(lambda: _native.widen(BOXES, number), "^context: expected ")
+    refuses(lambda: _native.log_odds([(1, 2)], [3], number), "^share: expected ")
+    refuses(lambda: _native.candidates(BOXES, BOXES, [0.5], number, []), "^threshold: expected ")
+    refuses(lambda: _native.window_boxes([[(0, 1)]], SCALES, number, 0, 12), "^stride: expected ")
+    refuses(lambda: _native.window_boxes([[(0, 1)]], SCALES, 2, number, 12), "^margin: expected ")
+    refuses(lambda: _native.window_boxes([[(0, 1)]], SCALES, 2, 0, number), "^window: expected ")
+    refuses(lambda: _native.similarity_transforms(POINTS, POINTS[0], number), "^rounding: expected ")
+    refuses(lambda: _native.turnable(POINTS, MATRICES, number), "^size: expected ")
 
 
 def test_numbers_below_their_least() -> None:
@@ -215,11 +345,19 @@ def test_numbers_below_their_least() -> None:
         lambda: _native.soft_nms(BOXES, [0.5], sigma=-0.5),
         "^sigma: expected a number of at least 0, got -0.5",
     )
+    refuses(lambda: _native.log_odds([(1, 2)], [3], -1), "^share: expected a number of at least 0, got -1")
+    refuses(
+        lambda: _native.similarity_transforms(POINTS, POINTS[0], -1e-9),
+        "^rounding: expected a number of at least 0, got -1e-09",
+    )
+    refuses(lambda: _native.turnable(POINTS, MATRICES, 0.5), "^size: expected a number of at least 1, got 0.5")
 
 
 @pytest.mark.parametrize("mode", ["iou", "", None, 1, ["union"]])
 def test_wrong_modes(mode: Any) -> None:
     refuses(lambda: _native.nms(BOXES, [0.5], 0.5, mode), "^mode: expected 'union' or 'min', got ")
+    overlaps = [(0.5, "union"), (0.5, mode)]
+    refuses(lambda: _native.candidates(BOXES, BOXES, [0.5], 0, overlaps), "mode: expected 'union' or 'min', got ")
 
 
 @pytest.mark.parametrize("level", ["altivec", "AVX2", 3, b"scalar", ["scalar"]])
@@ -229,6 +367,8 @@ def test_wrong_levels(level: Any) -> None:
     refuses(lambda: _native.cut([IMAGE], SCALES, BOXES, 24, level=level), message)
     refuses(lambda: _native.Network([convolution()], 4, level), message)
     refuses(lambda: _native.nms(BOXES, [0.5], 0.5, "union", level), message)
+    refuses(lambda: _native.candidates(BOXES, BOXES, [0.5], 0, [], level), message)
+    refuses(lambda: _native.candidates(np.empty((0, 4)), np.empty((0, 4)), [], 0, [], level), message)
 
 
 def test_wrong_workspaces() -> None:
@@ -392,14 +532,97 @@ def test_cut_never_crashes(boxes: list[Any], scales: list[Any]) -> None:
 
 @given(st.lists(st.tuples(*[st.floats(width=32)] * 5), max_size=6), st.floats(), st.floats())
 @settings(max_examples=200)
+@pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_box_functions_never_crash(rows: list[Any], threshold: float, sigma: float) -> None:
     table = np.array(rows, np.float32).reshape(-1, 5)
-    boxes, scores = table[:, :4], table[:, 4]
+    boxes, scores, overlaps = table[:, :4], table[:, 4], [(threshold, "min"), (sigma, "union")]
+    names = ["threshold", "sigma", "width", "height", "context", "share", "overlaps", "stride", "margin", "window"]
     for call in (
         lambda: _native.nms(boxes, scores, threshold),
         lambda: _native.soft_nms(boxes, scores, threshold, sigma),
-        lambda: _native.calibrate(boxes, boxes[::-1], True),
+        lambda: _native.calibrate(boxes, boxes[::-1]),
+        lambda: _native.square(boxes),
+        lambda: _native.widen(boxes, threshold),
         lambda: _native.clip(boxes, threshold, sigma),
+        lambda: _native.log_odds(boxes, scores, sigma),
+        lambda: _native.candidates(boxes, boxes[::-1], scores, threshold, overlaps),
+        lambda: _native.window_boxes([boxes[:3], table[3:]], [(1, 1), (0.1, 1e-300)], threshold, sigma, threshold),
     ):
-        found = answer(call, ("boxes, scores:", "threshold:", "sigma:", "width:", "height:"))
+        found = answer(call, ("boxes, scores:", *(f"{name}:" for name in names)))
         assert found is None or len(found[0] if isinstance(found, tuple) else found) <= len(boxes)
+
+
+@given(st.lists(st.tuples(*[st.floats()] * 10), max_size=4), st.floats(), st.floats())
+@settings(max_examples=200)
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_landmark_functions_never_crash(rows: list[Any], rounding: float, size: float) -> None:
+    points = np.array(rows, np.float64).reshape(-1, 5, 2)
+    matrices = points.reshape(-1, 10)[:, :6].reshape(-1, 2, 3)
+    for call in (
+        lambda: _native.points_of_windows(points[:, :2].reshape(-1, 4), points),
+        lambda: _native.similarity_transforms(points, POINTS[0], rounding),
+        lambda: _native.similarity_transforms(POINTS * 2, np.full((5, 2), size), rounding)[: len(points)],
+        lambda: _native.turnable(points, matrices, size),
+        lambda: _native.turn_back(points, matrices),
+    ):
+        found = answer(call, ("rounding:", "size:"))
+        assert found is None or len(found) <= len(points)
+
+
+# Any numbers, wherever they lie
+
+
+def inside_a_wider_one(array: np.ndarray) -> np.ndarray:
+    return np.concatenate([array, array], axis=-1)[..., : array.shape[-1]]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], Any]] = {
+    "list": np.ndarray.tolist,
+    "float64": lambda array: array.astype(np.float64),
+    "float16": lambda array: array.astype(np.float16),
+    "int16": lambda array: array.astype(np.int16),
+    "uint64": lambda array: array.astype(np.uint64),
+    "other byte order": lambda array: array.astype(">f4"),
+    "by column": np.asfortranarray,
+    "backwards": lambda array: np.ascontiguousarray(array[::-1])[::-1],
+    "every other": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "inside a wider one": inside_a_wider_one,
+    "read only": read_only,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_any_number_type_and_layout_will_do(layout: Callable[[np.ndarray], Any]) -> None:
+    rng = np.random.default_rng(0)
+    boxes, moves = rng.integers(0, 100, (9, 4)).astype(np.float32), rng.integers(0, 3, (9, 4)).astype(np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    scores, shares = rng.integers(0, 9, 9).astype(np.float32), rng.integers(0, 100, (9, 5, 2)).astype(np.float32)
+    matrices, template = rng.integers(1, 9, (9, 2, 3)).astype(np.float32), shares[0]
+    scales = matrices[:2, :, 0]
+    calls: list[tuple[Callable[..., Any], list[np.ndarray]]] = [
+        (lambda a, b: _native.window_boxes([a, b], scales, 2, 0, 12), [boxes, moves]),
+        (lambda a: _native.window_boxes([boxes, moves], a, 2, 0, 12), [scales]),
+        (_native.calibrate, [boxes, moves]),
+        (_native.square, [boxes]),
+        (lambda a: _native.widen(a, 1.5), [boxes]),
+        (lambda a: _native.clip(a, 50, 40), [boxes]),
+        (lambda a, b: _native.log_odds(a, b, 0.5), [boxes, scores]),
+        (lambda a, b, c: _native.candidates(a, b, c, 1, [(0.5, "union")]), [boxes, moves, scores]),
+        (lambda a, b: _native.nms(a, b, 0.5), [boxes, scores]),
+        (_native.soft_nms, [boxes, scores]),
+        (_native.points_of_windows, [boxes, shares]),
+        (lambda a, b: _native.similarity_transforms(a, b, 0), [shares, template]),
+        (lambda a, b: _native.turnable(a, b, 9), [shares, matrices]),
+        (_native.turn_back, [shares, matrices]),
+    ]
+    for call, arrays in calls:
+        expected, found = call(*arrays), call(*(layout(array) for array in arrays))
+        for one, other in zip(*(x if isinstance(x, tuple) else (x,) for x in (expected, found)), strict=True):
+            assert one.size > 0
+            np.testing.assert_array_equal(one, other)

@@ -245,7 +245,7 @@ def _sliding(
     windows, places = [], []
     for number, (level, scale) in enumerate(zip(pyramid.images[1:], pyramid.scales[1:], strict=True)):
         grid = _grid(level, architecture)
-        boxes = window_boxes(grid, architecture, scale)
+        boxes = window_boxes([grid], architecture, scale[None])
         keep = _interesting(boxes, photo, settings, rng)
         windows.append(boxes[keep])
         places.append(np.c_[np.full(keep.sum(), number), grid[keep]])

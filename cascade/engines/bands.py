@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from cascade import _native
 
@@ -77,6 +78,9 @@ class KeptLevel(Level):
             self._made = end
         return self._whole[first:end]
 
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(whole(self), dtype, copy=copy)
+
 
 def levels_in_bands(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[Level]:
     """The levels of a large photo with ``sizes`` (width, height), each from the last; none if all may be kept at once.
@@ -94,6 +98,14 @@ def levels_in_bands(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make)
             levels.append(KeptLevel(source, width, height, make))
         else:
             levels.append(Level(source, width, height, make, -(-height // count) + SPREAD))
+    return levels
+
+
+def kept_levels(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[KeptLevel]:
+    """The levels of a photo with ``sizes`` (width, height), each to be made from the last."""
+    levels: list[KeptLevel] = []
+    for width, height in sizes:
+        levels.append(KeptLevel(levels[-1] if levels else photo, width, height, make))
     return levels
 
 

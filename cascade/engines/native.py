@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import compress, pairwise
 from typing import Any, Literal
 
 import numpy as np
 
 from cascade import _native
 from cascade.architectures import Stage
-from cascade.engines.bands import KeptLevel, Level, in_bands, levels_in_bands, step_count, steps, whole
+from cascade.engines.bands import KeptLevel, Level, in_bands, kept_levels, levels_in_bands, step_count, steps, whole
+from cascade.engines.making import Image, Making
 from cascade.engines.workers import Workers
 from cascade.pyramid import Pyramid, build_pyramid, with_scales
 from cascade.quantized import quantized_layers
 from cascade.weights import DetectorWeights
 
-# Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it.
+# Work is dealt out in pieces of this size; results do not depend on it.
 ROWS_PER_PIECE = 96
 CROPS_PER_PIECE = 64
 # The same for a band of a level, which has but a few such pieces.
 BAND_ROWS_PER_PIECE = 24
 # Pixels of a band of a pyramid level; a thread that makes fewer is not worth waking.
 SMALLEST_BAND = 16_384
+# Rows and crops of a piece where several threads share the work.
+SHARED_ROWS_PER_PIECE, SHARED_CROPS_PER_PIECE = 48, 16
 
 
 class NativeEngine:
@@ -55,7 +59,9 @@ class NativeEngine:
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
-        levels = levels_in_bands(image, sizes, self._make_rows)
+        levels: Sequence[Level] = levels_in_bands(image, sizes, self._make_rows)
+        if not levels and self.threads > 1:  # most are then made while others are searched
+            levels = kept_levels(image, sizes, self._make_rows)
         return with_scales([image, *levels]) if levels else build_pyramid(image, sizes, self._resize)
 
     def _resize(self, image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -71,12 +77,9 @@ class NativeEngine:
         parts = self.threads if width * len(target) >= SMALLEST_BAND * self.threads else 1
         rows = -(-len(target) // parts)
 
-        def part(start: int) -> None:
+        def part(start: int, workspace: _native.Workspace) -> None:
             some = target[start : start + rows]
-            with self.workers.workspace() as workspace:
-                _native.resample(
-                    image, box, width, height, workspace, self.level, some, first + start, top, image_height
-                )
+            _native.resample(image, box, width, height, workspace, self.level, some, first + start, top, image_height)
 
         self.workers.map(part, range(0, len(target), rows))
 
@@ -90,36 +93,46 @@ class NativeEngine:
         rest = [level for level in levels if not in_bands(level)]
         kept = next((level for level in rest if isinstance(level, KeptLevel)), None)
         found = iter(self._slide_bands(bands, kept, threshold) if bands else [])
-        others = iter(self._slide_whole([whole(level) for level in rest], threshold))
+        others = iter(self._slide_whole(rest, threshold))
         return [next(found if in_bands(level) else others) for level in levels]
 
-    def _slide_whole(self, levels: list[np.ndarray], threshold: float) -> list[np.ndarray]:
-        """Strips of all levels are one list of work, so no thread waits."""
+    def _slide_whole(self, levels: list[Image], threshold: float) -> list[np.ndarray]:
+        """Making the smaller levels and searching strips of all are one list of work, so no thread waits for long."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
+        making = Making(levels, self.threads)
+        rows_per_piece = ROWS_PER_PIECE if self.threads == 1 else SHARED_ROWS_PER_PIECE
 
-        def strip(place: tuple[int, int]) -> np.ndarray:
-            with self.workers.workspace() as workspace:
-                return network.slide(levels[place[0]], padding, threshold, workspace, place[1], ROWS_PER_PIECE)
+        def search(place: tuple[int, int] | None, workspace: _native.Workspace) -> np.ndarray | None:
+            if place is None:
+                making.finish()
+                return None
+            level = making.level(place[0])
+            return network.slide(level, padding, threshold, workspace, place[1], rows_per_piece)
 
+        making.begin()
         strips: list[tuple[int, int]] = []
         for index, level in enumerate(levels):
             rows = network.grid(level.shape[1], level.shape[0], padding)[0]
-            strips += [(index, first) for first in range(0, rows, ROWS_PER_PIECE)]
-        found: list[list[np.ndarray]] = [[np.empty((0, network.outputs + 1), np.float32)] for _ in levels]
-        for (index, _), part in zip(strips, self.workers.map(strip, strips), strict=True):
-            found[index].append(part)
-        return [np.concatenate(parts) for parts in found]
+            strips += [(index, first) for first in range(0, rows, rows_per_piece)]
+        found: list[list[np.ndarray]] = [[] for _ in levels]
+        for (index, _), part in zip(strips, self.workers.map(search, [None, *strips])[1:], strict=True):
+            found[index].append(np.asarray(part))
+        return [self._joined(parts, network.outputs + 1) for parts in found]
+
+    @staticmethod
+    def _joined(parts: list[np.ndarray], width: int) -> np.ndarray:
+        """Arrays (n, width), one below the other."""
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, width), np.float32), *parts])
 
     def _slide_bands(self, levels: list[Level], after: KeptLevel | None, threshold: float) -> list[np.ndarray]:
         """Down the photo, a band of each level at a time; ``after``, made of the last of them, is made on the way."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
 
-        def strip(place: tuple[int, np.ndarray, int, int, int]) -> np.ndarray:
+        def strip(place: tuple[int, np.ndarray, int, int, int], workspace: _native.Workspace) -> np.ndarray:
             index, band, top, row, rows = place
-            with self.workers.workspace() as workspace:
-                return network.slide(band, padding, threshold, workspace, row, rows, top, levels[index].shape[0])
+            return network.slide(band, padding, threshold, workspace, row, rows, top, levels[index].shape[0])
 
-        found: list[list[np.ndarray]] = [[np.empty((0, network.outputs + 1), np.float32)] for _ in levels]
+        found: list[list[np.ndarray]] = [[] for _ in levels]
         for share, end in steps(levels, after):
             strips: list[tuple[int, np.ndarray, int, int, int]] = []
             for index in reversed(range(len(levels))):
@@ -133,7 +146,7 @@ class NativeEngine:
                     strips += [(index, band, top, row, min(BAND_ROWS_PER_PIECE, last - row)) for row in pieces]
             for place, part in zip(strips, self.workers.map(strip, strips), strict=True):
                 found[place[0]].append(part)
-        return [np.concatenate(parts) for parts in found]
+        return [self._joined(parts, network.outputs + 1) for parts in found]
 
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge`."""
@@ -148,14 +161,14 @@ class NativeEngine:
         images, scales = crop_sources(pyramid)
         if any(in_bands(image) for image in images):
             return self._judge_bands(network, images, scales, places, step_count(*pyramid.images[1].shape[:2]))
-        crops = _native.Crops([whole(image) for image in images], scales, places, network.input_size)
+        crops = _native.Crops(images, scales, places, network.input_size)
         return self._judge_crops(network, crops, 0, len(crops))
 
     def _judge_bands(
         self, network: _native.Network, images: list[Any], scales: np.ndarray, places: np.ndarray, count: int
     ) -> np.ndarray:
         """Down the photo in ``count`` steps: the crops from bands, by step and level, then all others together."""
-        known = [image.shape[:2] if in_bands(image) else whole(image) for image in images]
+        known = [image.shape[:2] if in_bands(image) else image for image in images]
         bands, heights = np.array([in_bands(image) for image in images]), np.array([image.shape[0] for image in images])
         level, first, _ = _native.Crops(known, scales, places, network.input_size).reads.T
         step = np.where(bands[level], first * count // heights[level], count)
@@ -174,15 +187,25 @@ class NativeEngine:
     def _judge_crops(self, network: _native.Network, crops: _native.Crops, first: int, end: int) -> np.ndarray:
         """Outputs on crops [first, end)."""
 
-        def piece(begin: int) -> np.ndarray:
-            with self.workers.workspace() as workspace:
-                return network.judge(crops, workspace, begin, min(CROPS_PER_PIECE, end - begin))
+        def piece(part: tuple[int, int], workspace: _native.Workspace) -> np.ndarray:
+            return network.judge(crops, workspace, part[0], part[1] - part[0])
 
-        found = self.workers.map(piece, range(first, end, CROPS_PER_PIECE))
-        return np.concatenate(found) if found else np.empty((0, network.outputs), np.float32)
+        found = self.workers.map(piece, self._pieces(first, end))
+        return self._joined(found, network.outputs)
+
+    def _pieces(self, first: int, end: int) -> list[tuple[int, int]]:
+        """Crops [first, end) in pieces; for several threads many small ones, in the end one for each thread."""
+        if self.threads == 1:
+            return [(begin, min(end, begin + CROPS_PER_PIECE)) for begin in range(first, end, CROPS_PER_PIECE)]
+        last = end - (end - first) % SHARED_CROPS_PER_PIECE
+        share = max(1, -(-(end - last) // self.threads))
+        begins = [*range(first, last, SHARED_CROPS_PER_PIECE), *range(last, end, share)]
+        return list(pairwise([*begins, end])) if begins else []
 
 
 def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
-    """What crops are cut from: the photo and every level smaller than it, largest first."""
-    keep = [0, *(i for i in range(1, len(pyramid.images)) if pyramid.scales[i].max() < 1.0)]
-    return [pyramid.images[i] for i in keep], pyramid.scales[keep]
+    """What crops are cut from: the photo and every level smaller than it, largest first; as a whole unless in bands."""
+    keep = pyramid.scales.max(axis=1) < 1.0
+    keep[0] = True
+    images = [image if in_bands(image) else whole(image) for image in compress(pyramid.images, keep)]
+    return images, pyramid.scales[keep]

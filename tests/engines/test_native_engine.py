@@ -33,7 +33,8 @@ def run(engine: NativeEngine) -> list[np.ndarray]:
     """Something of every stage."""
     pyramid = engine.pyramid(portrait(), SIZES)
     windows = [engine.slide(level, 0.0) for level in pyramid.images[1:]]
-    return [*pyramid.images, *windows, *(engine.judge(stage, pyramid, boxes(70)) for stage in ("rnet", "onet"))]
+    judged = [engine.judge(stage, pyramid, boxes(70)) for stage in ("rnet", "onet")]
+    return [*map(np.asarray, pyramid.images), *windows, *judged]
 
 
 def assert_equal(one: list[np.ndarray], other: list[np.ndarray]) -> None:
@@ -86,6 +87,24 @@ def test_an_engine_survives_a_fork(weights: DetectorWeights, threads: int) -> No
     child.join(30)
     assert child.exitcode == 0
     np.testing.assert_array_equal(run(engine)[-1], expected)
+
+
+def test_threads_change_nothing_where_levels_are_made_while_others_are_searched(weights: DetectorWeights) -> None:
+    expected = NativeEngine(weights, 1).slide_all(NativeEngine(weights, 1).pyramid(portrait(), SIZES).images[1:], 0.0)
+    for threads in (2, 3, 8):
+        engine = NativeEngine(weights, threads)
+        assert_equal(engine.slide_all(engine.pyramid(portrait(), SIZES).images[1:], 0.0), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 5, 15, 16, 17, 40, 153])
+def test_pieces_cover_all_crops_once(weights: DetectorWeights, threads: int, count: int) -> None:
+    pieces = NativeEngine(weights, threads)._pieces(7, 7 + count)
+    assert [crop for begin, end in pieces for crop in range(begin, end)] == list(range(7, 7 + count))
+    assert all(begin < end for begin, end in pieces)
+    if threads > 1:
+        assert all(end - begin <= 16 for begin, end in pieces)
+        assert len(pieces) >= min(threads, count % 16)
 
 
 def test_nothing_in_nothing_out(weights: DetectorWeights) -> None:

@@ -406,7 +406,7 @@ static void try_turning(uint64_t *sum) {
         }
         uint8_t *out = exactly(size * size * CASCADE_CHANNELS);
         cascade_image image = {pixels(width * height * CASCADE_CHANNELS), width, height, 0, height};
-        cascade_warp(&image, map, CASCADE_OUTSIDE, out, size);
+        cascade_warp(fast, &image, map, CASCADE_OUTSIDE, out, size);
         add(sum, out, size * size * CASCADE_CHANNELS);
         done();
     }

@@ -42,7 +42,7 @@ def build(folder: Path, extra: Sequence[str], levels: Sequence[str] = tuple(LEVE
         lanes, own = LEVELS[level]
         objects.append(str(folder / f"kernels_{level}.o"))
         macros = [f"-DCASCADE_LEVEL={level}", f"-DCASCADE_LANES={lanes}"]
-        run([gcc, *flags, *own, *macros, "-c", str(CORE / "kernels.c"), "-o", objects[-1]])
+        run([gcc, *flags, *own, *macros, f"-I{CORE}", "-c", str(CORE / "kernels.c"), "-o", objects[-1]])
     # what Cython may have left in csrc is no part of the core
     sources = [str(path) for path in sorted(CORE.glob("*.c")) if path.name not in ("kernels.c", "_native.c")]
     macros = [f"-DCASCADE_HAVE_{level.upper()}" for level in levels]

@@ -332,7 +332,7 @@ static cascade_image shown_rows(const uint8_t *image, size_t width, size_t heigh
     return band_of(image, width, height, first, to < (int64_t)height ? (size_t)to : height);
 }
 
-static void try_warp(void) {
+static void try_warp(const cascade_kernels *level) {
     int64_t map[6];
     size_t width = 1 + chance(chance(4) ? 40 : 2), height = 1 + chance(chance(4) ? 40 : 2), size = 1 + chance(60);
     uint8_t *image = pixels(width * height * 3), *out = exactly(size * size * 3);
@@ -343,13 +343,14 @@ static void try_warp(void) {
     }
     uint8_t outside = (uint8_t)chance(256);
     cascade_image seen = shown_rows(image, width, height, map, size);
-    cascade_warp(&seen, map, outside, out, size);
+    cascade_warp(level, &seen, map, outside, out, size);
     free((void *)seen.pixels);
     for (size_t i = 0; i < size * size * 3; i++) {
         int64_t column = (int64_t)(i / 3 % size), row = (int64_t)(i / 3 / size);
         int64_t x = map[0] * column + map[1] * row + map[2], y = map[3] * column + map[4] * row + map[5];
         int expected = shown(image, width, height, x, y, i % 3, outside);
-        CHECK(out[i] == expected, "%zu * %zu: byte %zu is %d, not %d", width, height, i, out[i], expected);
+        CHECK(out[i] == expected, "%s: %zu * %zu: byte %zu is %d, not %d", level->name, width, height, i, out[i],
+              expected);
     }
     free(image);
     free(out);
@@ -651,8 +652,8 @@ static void try_boxes(size_t n) {
     }
     CHECK(cascade_soft_nms(boxes, scores, n, 0.3f, 0, -1, keep, flags) == n, "linear");
     CHECK(cascade_soft_nms(boxes, scores, n, 0.3f, 0.5f, 0.1f, keep, flags) <= n, "Gaussian");
-    cascade_calibrate(boxes, offsets, n, 0);
-    cascade_calibrate(boxes, offsets, n, 1);
+    cascade_calibrate(boxes, offsets, n);
+    cascade_square(boxes, n);
     cascade_clip(boxes, n, 30, 20);
     for (size_t i = 0; i < 4 * n; i++) {
         CHECK(boxes[i] >= 0 && boxes[i] <= (i % 2 ? 20 : 30), "clipped to %g", boxes[i]);
@@ -662,6 +663,236 @@ static void try_boxes(size_t n) {
     free(scores);
     free(keep);
     free(flags);
+}
+
+/* A number as the core may be handed it: mostly within -size .. size, but also at a limit, beyond all, or none. */
+static double wild(double size) {
+    static const double odd[] = {0, 1, CASCADE_FARTHEST, -CASCADE_FARTHEST, 3e38, -1e-40, INFINITY, -INFINITY, NAN};
+    return chance(6) ? between(-size, size) : odd[chance(LENGTH(odd))];
+}
+
+static float *wild_floats(size_t count, double size) {
+    float *values = exactly(count * sizeof(float));
+    for (size_t i = 0; i < count; i++) {
+        values[i] = (float)wild(size);
+    }
+    return values;
+}
+
+/* Equal but for rounding; what is not a number, or infinite, is so on both sides. */
+static int close_to(double found, double expected) {
+    if (!isfinite(found) || !isfinite(expected)) {
+        return !isfinite(found) && !isfinite(expected);
+    }
+    return fabs(found - expected) <= 1e-5 * (1 + fabs(expected));
+}
+
+static void try_windows(size_t n) {
+    size_t pitch = 2 + chance(6);
+    cascade_lattice lattice = {between(1, 8), between(-20, 20), between(1, 50)};
+    double scale[2] = {between(0.01, 1), between(0.01, 1)};
+    /* of each window only the first two are written */
+    float *found = exactly(n * pitch * sizeof(float)), *boxes = exactly(4 * n * sizeof(float));
+    for (size_t i = 0; i < n; i++) {
+        found[i * pitch] = (float)wild(500);
+        found[i * pitch + 1] = (float)wild(500);
+    }
+    cascade_windows(found, n, pitch, &lattice, scale, boxes);
+    for (size_t i = 0; i < 4 * n; i++) {
+        double corner = found[i / 4 * pitch + i % 2] * lattice.stride + lattice.margin;
+        float edge = (float)((corner + (i % 4 < 2 ? 0 : lattice.window)) / scale[i % 2]);
+        CHECK(close_to(boxes[i], edge), "edge %zu of %zu windows is %g, not %g", i, n, boxes[i], edge);
+    }
+    free(found);
+    free(boxes);
+}
+
+static void try_widen(size_t n) {
+    float *boxes = wild_floats(4 * n, 500);
+    double *wide = exactly(4 * n * sizeof(double)), context = chance(3) ? between(0, 4) : 1;
+    cascade_widen(boxes, n, context, wide);
+    for (size_t i = 0; i < 4 * n; i++) {
+        /* the edge on the other side: i ^ 2 */
+        double edge = boxes[i], other = boxes[i ^ 2], expected = (edge + other) / 2 + (edge - other) / 2 * context;
+        CHECK(close_to(wide[i], expected), "edge %zu of %zu boxes times %g is %g", i, n, context, wide[i]);
+    }
+    free(boxes);
+    free(wide);
+}
+
+/* Whether every number below n is in the list once. */
+static int all_once(const int64_t *list, size_t n) {
+    uint8_t *seen = exactly(n);
+    size_t different = 0;
+    memset(seen, 0, n);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(list[i] >= 0 && list[i] < (int64_t)n, "number %zu of %zu is %lld", i, n, (long long)list[i]);
+        different += !seen[list[i]];
+        seen[list[i]] = 1;
+    }
+    free(seen);
+    return different == n;
+}
+
+static void try_order(size_t n) {
+    static const float few[] = {-INFINITY, -1, 0, 0.5f, INFINITY};
+    float *scores = exactly(n * sizeof(float));
+    int64_t *order = exactly(n * sizeof(int64_t)), *spare = exactly(n * sizeof(int64_t));
+    int tied = (int)chance(2);
+    for (size_t i = 0; i < n; i++) {
+        scores[i] = tied ? few[chance(LENGTH(few))] : (float)between(-9, 9);
+    }
+    cascade_order(scores, n, order, spare);
+    CHECK(all_once(order, n), "an order of %zu scores", n);
+    for (size_t i = 1; i < n; i++) {
+        float before = scores[order[i - 1]], after = scores[order[i]];
+        CHECK(before > after || (before == after && order[i - 1] < order[i]), "%g, then %g of %zu", before, after, n);
+    }
+    /* a score that is none may come anywhere, but nothing is lost */
+    for (size_t i = 0; i < n; i++) {
+        scores[i] = chance(4) ? scores[i] : NAN;
+    }
+    cascade_order(scores, n, order, spare);
+    CHECK(all_once(order, n), "an order of %zu scores or none", n);
+    free(scores);
+    free(order);
+    free(spare);
+}
+
+static int usable_box(const float *box) {
+    for (size_t k = 0; k < 4; k++) {
+        if (isnan(box[k]) || box[k] > CASCADE_FARTHEST || box[k] < -CASCADE_FARTHEST) {
+            return 0;
+        }
+    }
+    return box[2] - box[0] >= CASCADE_SMALLEST_SIDE && box[3] - box[1] >= CASCADE_SMALLEST_SIDE;
+}
+
+static void try_candidates(size_t n) {
+    float *windows = wild_floats(4 * n, 50), *offsets = wild_floats(4 * n, 1), *logits = wild_floats(n, 3);
+    float *boxes = exactly(4 * n * sizeof(float)), *expected = exactly(4 * n * sizeof(float));
+    int64_t *kept = exactly(n * sizeof(int64_t));
+    for (size_t i = 0; i < 4 * n; i++) {
+        if (i % 4 < 2 && chance(4)) { /* most have an inside */
+            windows[i + 2] = windows[i] + (float)between(0, 20);
+        }
+        offsets[i] = chance(4) ? (float)between(-0.2, 0.2) : offsets[i];
+    }
+    float limits[] = {-INFINITY, -1, 0.5f, INFINITY}, threshold = limits[chance(LENGTH(limits))];
+    size_t count = cascade_candidates(windows, offsets, logits, n, threshold, boxes, kept), next = 0;
+    CHECK(count <= n, "%zu candidates of %zu windows", count, n);
+    memcpy(expected, windows, 4 * n * sizeof(float));
+    cascade_calibrate(expected, offsets, n);
+    for (size_t i = 0; i < n; i++) {
+        if (logits[i] >= threshold && usable_box(expected + 4 * i)) {
+            CHECK(next < count && kept[next] == (int64_t)i, "window %zu of %zu is no candidate", i, n);
+            CHECK(!memcmp(boxes + 4 * next, expected + 4 * i, 4 * sizeof(float)), "the box of window %zu of %zu", i, n);
+            next++;
+        }
+    }
+    CHECK(next == count, "%zu candidates of %zu windows, not %zu", count, n, next);
+    free(windows);
+    free(offsets);
+    free(logits);
+    free(boxes);
+    free(expected);
+    free(kept);
+}
+
+/* ---- landmarks ------------------------------------------------------------------------------------------- */
+
+static double *doubles(size_t count, double size, int odd) {
+    double *values = exactly(count * sizeof(double));
+    for (size_t i = 0; i < count; i++) {
+        values[i] = odd ? wild(size) : between(-size, size);
+    }
+    return values;
+}
+
+/* Points that a known similarity takes to a template: it is found, and the way back leads to them. */
+static void try_known_similarity(size_t count) {
+    double *points = doubles(2 * count, 100, 0), *template = exactly(2 * count * sizeof(double));
+    double *matrix = exactly(6 * sizeof(double)), angle = between(-4, 4), zoom = between(0.1, 10);
+    double turn[6] = {zoom * cos(angle), -zoom * sin(angle), between(-500, 500), zoom * sin(angle), zoom * cos(angle),
+                      between(-500, 500)};
+    points[2] = points[0] + 1 + between(0, 50); /* the first two lie apart */
+    for (size_t k = 0; k < 2 * count; k += 2) {
+        template[k] = turn[0] * points[k] + turn[1] * points[k + 1] + turn[2];
+        template[k + 1] = turn[3] * points[k] + turn[4] * points[k + 1] + turn[5];
+    }
+    CHECK(cascade_similarity(points, template, count, 1e-6, matrix), "%zu points", count);
+    for (size_t k = 0; k < 6; k++) {
+        CHECK(fabs(matrix[k] - turn[k]) < 1e-6, "%zu points: number %zu is %g, not %g", count, k, matrix[k], turn[k]);
+    }
+    for (size_t k = 0; k < 2 * count; k += 2) {
+        double *back = exactly(2 * sizeof(double));
+        cascade_turn_back(matrix, template[k], template[k + 1], back);
+        double off = hypot(back[0] - points[k], back[1] - points[k + 1]);
+        CHECK(off < 1e-6, "point %zu of %zu comes back %g pixels off", k / 2, count, off);
+        free(back);
+    }
+    free(points);
+    free(template);
+    free(matrix);
+}
+
+/* Any points: a whole transform to which no point is drawn, or NaN. */
+static void try_similarity(size_t count) {
+    double *points = doubles(2 * count, 100, (int)chance(2)), *template = doubles(2 * count, 100, chance(4) == 0);
+    double *matrix = exactly(6 * sizeof(double)), right = 0, down = 0, far = 1;
+    int found = cascade_similarity(points, template, count, chance(3) ? 1e-6 : 0, matrix), finite = 1;
+    for (size_t k = 0; k < 2 * count; k++) {
+        finite &= isfinite(points[k]) && isfinite(template[k]);
+    }
+    CHECK(!found || (finite && count > 1), "a transform of %zu points, finite: %d", count, finite);
+    for (size_t k = 0; k < 6; k++) {
+        CHECK(found ? isfinite(matrix[k]) : isnan(matrix[k]), "%zu points: number %zu is %g", count, k, matrix[k]);
+    }
+    for (size_t k = 0; k < 2 * count && found; k += 2) { /* the middle of the points goes to that of the template */
+        right += matrix[0] * points[k] + matrix[1] * points[k + 1] + matrix[2] - template[k];
+        down += matrix[3] * points[k] + matrix[4] * points[k + 1] + matrix[5] - template[k + 1];
+        far += fabs(matrix[2]) + fabs(matrix[5]) + fabs(template[k]) + fabs(template[k + 1]);
+    }
+    CHECK(hypot(right, down) < 1e-6 * far, "%zu points are off by %g, %g", count, right, down);
+    free(points);
+    free(template);
+    free(matrix);
+}
+
+static void try_turnable(size_t count) {
+    float *points = chance(2) ? wild_floats(2 * count, 1e5) : floats(2 * count, 1e5);
+    double *matrix = doubles(6, 30, chance(3) == 0), size = 1 + (double)chance(60);
+    double zoom = hypot(matrix[0], matrix[3]) / size;
+    int expected = zoom <= 1 && zoom >= 1 / (double)CASCADE_FARTHEST;
+    for (size_t k = 0; k < 2 * count; k++) {
+        expected &= points[k] <= CASCADE_FARTHEST && points[k] >= -CASCADE_FARTHEST;
+    }
+    int found = cascade_turnable(points, count, matrix, size);
+    CHECK(found == expected, "%zu points by %g, %g to %g pixels", count, matrix[0], matrix[3], size);
+    free(points);
+    free(matrix);
+}
+
+/* Without a zoom or a shift there is no way back. */
+static void try_wild_turn(void) {
+    static const size_t needed[] = {0, 1, 2, 5};
+    double *matrix = doubles(6, 5, 1), *back = exactly(2 * sizeof(double));
+    cascade_turn_back(matrix, wild(100), wild(100), back);
+    for (size_t i = 0; i < LENGTH(needed); i++) {
+        int lacks = isnan(matrix[needed[i]]);
+        CHECK(!lacks || (isnan(back[0]) && isnan(back[1])), "without %zu to %g, %g", needed[i], back[0], back[1]);
+    }
+    free(matrix);
+    free(back);
+}
+
+static void try_landmarks(void) {
+    for (size_t i = 0; i < some(2000); i++) {
+        try_known_similarity(2 + chance(6));
+        try_similarity(1 + chance(7));
+        try_turnable(chance(7));
+        try_wild_turn();
+    }
 }
 
 int main(int count, char **arguments) {
@@ -674,10 +905,14 @@ int main(int count, char **arguments) {
     for (size_t n = 0; n < 40; n++) {
         try_boxes(n);
     }
-    try_overflow();
-    for (size_t i = 0; i < some(400); i++) {
-        try_warp();
+    for (size_t n = 0; n < 140; n++) {
+        try_windows(n);
+        try_widen(n);
+        try_order(n);
+        try_candidates(n);
     }
+    try_landmarks();
+    try_overflow();
     for (const cascade_kernels *const *level = cascade_levels(); *level != NULL; level++) {
         if (cascade_level_usable(*level)) {
             for (size_t n = 0; n < 70; n++) {
@@ -685,6 +920,9 @@ int main(int count, char **arguments) {
             }
             try_kernels(*level);
             try_resampling(*level);
+            for (size_t i = 0; i < some(400); i++) {
+                try_warp(*level);
+            }
             try_words(*level);
             try_networks(*level);
             try_graphs(*level);

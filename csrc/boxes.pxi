@@ -1,0 +1,186 @@
+# The boxes of _native.pyx: windows of a network's grid, what the next network is asked about, and suppression.
+
+
+def window_boxes(found, scales, stride, margin, window):
+    """Windows of levels, a column and a row of the grid each, as boxes in pixels of the photo, level after level."""
+    scales = check_scales(scales)
+    if not isinstance(found, (list, tuple)):
+        raise ValueError(f"found: expected a list of arrays, got {describe(found)}")
+    found = [numbers(level, "found", np.float32) for level in found]
+    if len(found) != len(scales):
+        raise ValueError(f"scales: expected shape ({len(found)}, 2), got {scales.shape}")
+    for level in found:
+        if level.ndim != 2 or level.shape[1] < 2:
+            raise ValueError(f"found: expected arrays (n, 2) or wider, got shape {level.shape}")
+    cdef cascade_lattice lattice
+    lattice.stride, lattice.margin, lattice.window = real("stride", stride), real("margin", margin), real("window", window)
+    boxes = np.empty((sum(len(level) for level in found), 4), np.float32)
+    cdef float[:, ::1] target = boxes
+    cdef const double[:, ::1] factors = scales
+    cdef const float[:, ::1] places
+    cdef size_t k, done = 0
+    for k, level in enumerate(found):
+        if len(level):
+            places = level
+            cascade_windows(&places[0, 0], places.shape[0], places.shape[1], &lattice, &factors[k, 0], &target[done, 0])
+            done += places.shape[0]
+    return boxes
+
+
+def calibrate(boxes, offsets):
+    """Boxes moved by offsets, fractions of their width and height, edge by edge."""
+    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    offsets = check_boxes(offsets, "offsets", np.float32)
+    if len(offsets) != len(out):
+        raise ValueError(f"offsets: expected shape {out.shape}, got {offsets.shape}")
+    cdef float[:, ::1] target = out
+    cdef const float[:, ::1] moves = offsets
+    if len(out):
+        cascade_calibrate(&target[0, 0], &moves[0, 0], target.shape[0])
+    return out
+
+
+def square(boxes):
+    """Boxes grown to squares about their centres."""
+    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    cdef float[:, ::1] target = out
+    if len(out):
+        cascade_square(&target[0, 0], target.shape[0])
+    return out
+
+
+def widen(boxes, context):
+    """Boxes scaled about their centres."""
+    boxes = check_boxes(boxes, "boxes", np.float32)
+    out = np.empty((len(boxes), 4))
+    cdef const float[:, ::1] source = boxes
+    cdef double[:, ::1] target = out
+    cdef double factor = real("context", context)
+    if len(out):
+        cascade_widen(&source[0, 0], source.shape[0], factor, &target[0, 0])
+    return out
+
+
+def clip(boxes, width, height):
+    """Boxes clipped to an image of ``width`` by ``height`` pixels."""
+    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    cdef float right = real("width", width, 0), bottom = real("height", height, 0)
+    cdef float[:, ::1] target = out
+    if len(out):
+        cascade_clip(&target[0, 0], target.shape[0], right, bottom)
+    return out
+
+
+def log_odds(outputs, before, share):
+    """What a network says of windows, with ``share`` of what was said before, as log-odds."""
+    outputs = numbers(outputs, "outputs", np.float32)
+    if outputs.ndim != 2 or outputs.shape[1] < 2:
+        raise ValueError(f"outputs: expected an array (n, 2) or wider, got shape {outputs.shape}")
+    out = check_scores(before, "before", len(outputs))
+    cdef float[::1] target = out
+    cdef const float[:, ::1] said = outputs
+    cdef float part = real("share", share, 0)
+    cdef size_t i
+    for i in range(<size_t>target.shape[0]):
+        target[i] = (said[i, 1] - said[i, 0] + part * target[i]) / (1 + part)
+    return out
+
+
+cdef check_scores(scores, name, n):
+    scores = np.array(numbers(scores, name, np.float32))
+    if scores.shape != (n,):
+        raise ValueError(f"{name}: expected shape ({n},), got {scores.shape}")
+    return scores
+
+
+cdef int mode_of(mode) except -1:
+    if mode == "union":
+        return CASCADE_NMS_UNION
+    if mode == "min":
+        return CASCADE_NMS_MIN
+    raise ValueError(f"mode: expected 'union' or 'min', got {mode!r}")
+
+
+def candidates(windows, offsets, logits, threshold, overlaps, level=None):
+    """The windows that reach a threshold, calibrated, without those that a better one suppresses, best first."""
+    windows, offsets = check_boxes(windows, "windows", np.float32), check_boxes(offsets, "offsets", np.float32)
+    if windows.shape != offsets.shape:
+        raise ValueError(f"offsets: expected shape {windows.shape}, got {offsets.shape}")
+    logits = check_scores(logits, "logits", len(windows))
+    try:
+        overlaps = [(overlap, mode) for overlap, mode in overlaps]
+    except (TypeError, ValueError):
+        raise ValueError(f"overlaps: expected pairs of a threshold and a mode, got {overlaps!r}") from None
+    overlaps = [(real("overlaps: a threshold", overlap), mode_of(mode)) for overlap, mode in overlaps]
+    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+    cdef float least = real("threshold", threshold), limit
+    cdef size_t n = len(windows), count = 0, i
+    cdef int of
+    kept, boxes = np.empty(n, np.int64), np.empty((n, 4), np.float32)
+    if n == 0:
+        return kept, boxes, logits
+    cdef const float[:, ::1] window_view = windows, offset_view = offsets
+    cdef float[::1] logit_view = logits
+    cdef float[:, ::1] box_view = boxes
+    cdef int64_t[::1] kept_view = kept
+    cdef int64_t[:, ::1] orders = np.empty((2, n), np.int64)
+    cdef float[::1] workspace = np.empty(6 * n, np.float32)
+    cdef int64_t *order = &orders[0, 0]
+    cdef int64_t *spare = &orders[1, 0]
+    with nogil:
+        count = cascade_candidates(&window_view[0, 0], &offset_view[0, 0], &logit_view[0], n, least, &box_view[0, 0],
+                                   &kept_view[0])
+        for i in range(count):
+            logit_view[i] = logit_view[kept_view[i]]
+        cascade_order(&logit_view[0], count, order, spare)
+    for limit, of in overlaps:
+        with nogil:
+            count = cascade_nms(kernels, &box_view[0, 0], order, count, limit, of, spare, &workspace[0])
+        order, spare = spare, order
+    best = np.array(<int64_t[:count]>order) if count else np.empty(0, np.int64)
+    return kept[best], boxes[best], logits[best]
+
+
+def nms(boxes, scores, threshold, mode="union", level=None):
+    """Indices of the boxes kept by greedy non-maximum suppression, best first; ties keep the earlier box."""
+    boxes = check_boxes(boxes, "boxes", np.float32)
+    scores = check_scores(scores, "scores", len(boxes))
+    cdef int overlap = mode_of(mode)
+    if np.isnan(boxes).any() or np.isnan(scores).any():
+        raise ValueError("boxes, scores: expected numbers, got NaN")
+    keep = np.empty(len(boxes), np.int64)
+    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+    cdef const float[:, ::1] box_view = boxes
+    cdef const float[::1] score_view = scores
+    cdef int64_t[:, ::1] orders = np.empty((2, len(boxes)), np.int64)
+    cdef int64_t[::1] keep_view = keep
+    cdef float[::1] workspace = np.empty(6 * len(boxes), np.float32)
+    cdef float limit = real("threshold", threshold)
+    cdef size_t kept = 0
+    if len(boxes):
+        with nogil:
+            cascade_order(&score_view[0], score_view.shape[0], &orders[0, 0], &orders[1, 0])
+            kept = cascade_nms(kernels, &box_view[0, 0], &orders[0, 0], box_view.shape[0], limit, overlap, &keep_view[0],
+                               &workspace[0])
+    return keep[:kept]
+
+
+def soft_nms(boxes, scores, threshold=0.3, sigma=0.0, floor=0.001):
+    """Soft-NMS (Bodla et al. 2017): indices kept in order of their decayed scores, and those scores."""
+    boxes = check_boxes(boxes, "boxes", np.float32)
+    scores = check_scores(scores, "scores", len(boxes))
+    if np.isnan(boxes).any() or np.isnan(scores).any():
+        raise ValueError("boxes, scores: expected numbers, got NaN")
+    cdef float limit = real("threshold", threshold), width = real("sigma", sigma, 0), least = real("floor", floor)
+    keep = np.empty(len(boxes), np.int64)
+    done = np.empty(len(boxes), np.uint8)
+    cdef const float[:, ::1] box_view = boxes
+    cdef float[::1] score_view = scores
+    cdef int64_t[::1] keep_view = keep
+    cdef uint8_t[::1] flags = done
+    cdef size_t kept = 0
+    if len(boxes):
+        with nogil:
+            kept = cascade_soft_nms(&box_view[0, 0], &score_view[0], box_view.shape[0], limit, width, least,
+                                    &keep_view[0], &flags[0])
+    return keep[:kept], scores[keep[:kept]]
