@@ -21,10 +21,11 @@ from typing import Any
 
 from cascade.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from train.chain import Chain
+from train.checkpoints import TrainingError
 from train.curves import plot_losses
 from train.experiments.command import add_experiment
 from train.export import export
-from train.loop import TrainingError, check_resumable, chosen_device, train
+from train.loop import check_resumable, chosen_device, train
 from train.packed import load_samples
 from train.presets import DEFAULT, StagePreset, paper
 from train.recognition.command import add_recognition

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from train.checkpoints import TrainingError
 from train.curves import plot_losses
 from train.export import export
-from train.loop import TrainingError, check_resumable, train
+from train.loop import check_resumable, train
 from train.packed import Samples, load_samples
 from train.presets import StagePreset
 from train.samples import SampleSettings, make_samples

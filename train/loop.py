@@ -11,9 +11,8 @@ import json
 import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from cascade.architectures import ARCHITECTURES, Architecture
 from cascade.networks import CascadeNetwork
 from train.augment import crop_randomly, mirror, normalise, occlude, recolour
+from train.checkpoints import Stateful, TrainingError, load_checkpoint, read_checkpoint, save_checkpoint
 from train.losses import Losses, cascade_loss
 from train.packed import KINDS, POSITIVE, Samples
 from train.progress import PoolOrder, move_average, open_metrics, warmed_cosine
@@ -29,10 +29,6 @@ from train.settings import TrainSettings
 
 # Crops or network inputs (n, …), kinds (n,) and targets (n, 14) of one step.
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on: the loss is not finite, or the samples do not fit the network."""
 
 
 class Batches:
@@ -129,7 +125,7 @@ class Trainer:
         _check_samples(samples, settings, self.architecture, ("stage",) if architecture else ("stage", "family"))
         self.network, self.averaged = (_network(self.architecture, settings, self.device) for _ in range(2))
         if settings.start:
-            self.network.load_state_dict(_load(settings.start)["averaged"])
+            self.network.load_state_dict(read_checkpoint(settings.start)["averaged"])
         self.averaged.eval()
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
@@ -143,30 +139,20 @@ class Trainer:
         self.prepared: Future[Batch] | None = None
         out.mkdir(parents=True, exist_ok=True)
 
-    @property
-    def checkpoint(self) -> Path:
-        """The file a run is resumed from."""
-        return self.out / "checkpoint.pt"
-
     def save(self) -> None:
-        """Writes the checkpoint atomically."""
-        state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "settings": asdict(self.settings),
+        """Writes the checkpoint."""
+        parts: dict[str, Stateful] = {
+            "network": self.network,
+            "averaged": self.averaged,
+            "optimiser": self.optimiser,
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        save_checkpoint(self.out, self.settings, self.step, parts)
 
     def resume(self) -> bool:
         """Goes on from the checkpoint, if there is one. Raises TrainingError if its settings differ."""
-        if not self.checkpoint.exists():
+        state = load_checkpoint(self.out, self.settings, TrainSettings(self.settings.stage))
+        if state is None:
             return False
-        state = _load(self.checkpoint)
-        _check_settings(state, self.settings, self.checkpoint)
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -282,23 +268,9 @@ def _network(architecture: Architecture, settings: TrainSettings, device: torch.
     return network
 
 
-def _load(checkpoint: Path | str) -> dict[str, Any]:
-    """A checkpoint of any device; what takes its tensors moves them to its own."""
-    state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    return state
-
-
-def _check_settings(state: dict[str, Any], settings: TrainSettings, checkpoint: Path) -> None:
-    """Refuses a checkpoint of other settings; a setting that came up after it was written had its default value."""
-    if {**asdict(TrainSettings(settings.stage)), **state["settings"]} != asdict(settings):
-        raise TrainingError(f"{checkpoint} was made with other settings; remove it or use another folder")
-
-
 def check_resumable(settings: TrainSettings, out: Path) -> None:
     """Raises TrainingError if ``out`` holds a checkpoint of other settings, before anything there is changed."""
-    checkpoint = out / "checkpoint.pt"
-    if checkpoint.exists():
-        _check_settings(_load(checkpoint), settings, checkpoint)
+    load_checkpoint(out, settings, TrainSettings(settings.stage))
 
 
 def train(

@@ -11,7 +11,7 @@ import torch
 from packed_faces import SETTINGS, packed
 
 from train.augment import normalise
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.progress import PoolOrder
 from train.recognition import augment as changes_module
 from train.recognition.augment import BLUR, BLURRED, LARGEST_BORDER, _blur, _cover, _rectangle, augment

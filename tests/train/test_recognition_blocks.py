@@ -24,7 +24,7 @@ from packed_faces import (
 import train.__main__ as command_line
 from cascade.graphs import IMAGE, Graph, GraphBuilder
 from train.augment import normalise
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.recognition import blocks
 from train.recognition.batches import split
 from train.recognition.blocks import HELD_BACK, block_ends, fit_blocks, matched_ends

@@ -13,7 +13,7 @@ from packed_faces import SETTINGS, embedded, packed, tiny_design, tiny_teacher
 
 from cascade.graphs import IMAGE
 from train.augment import normalise
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.recognition import kept
 from train.recognition.batches import split
 from train.recognition.designs import DESIGNS

@@ -18,7 +18,7 @@ from packed_faces import DIMENSION, SETTINGS, embedded, packed, tiny, tiny_desig
 from torch.nn import functional
 
 from cascade.graphs import IMAGE, GraphBuilder
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.recognition import loop
 from train.recognition.batches import Batch, split
 from train.recognition.crops import SIDE

@@ -21,6 +21,7 @@ from cascade.datasets import read_coco
 from cascade.networks import CascadeNetwork
 from cascade.weights import load_stage
 from eval.testsets import TestSet
+from train.checkpoints import TrainingError
 from train.experiments import runs, table_one, timing
 from train.experiments.comparison import compare, paired
 from train.experiments.designs import DESIGNS, landmark_arm, mining_arm
@@ -30,7 +31,7 @@ from train.experiments.older_cascade import OLDER, labels_only
 from train.experiments.onet import results, run_design
 from train.experiments.runs import Protocol, Run, open_samples
 from train.experiments.whole_cascade import Cascade, without_boxes
-from train.loop import Trainer, TrainingError
+from train.loop import Trainer
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
 from train.presets import DEFAULT
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.loop import Batches, Trainer, TrainingError, check_resumable, chosen_device, rate, split, train
+from train.checkpoints import TrainingError
+from train.loop import Batches, Trainer, check_resumable, chosen_device, rate, split, train
 from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
 from train.settings import TrainSettings, paper_preset, save_settings, with_changes
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from cascade.architectures import Stage
 from cascade.networks import CascadeNetwork
+from train.checkpoints import TrainingError
 from train.experiments.designs import Arm
 from train.experiments.measures import Figures, judge
 from train.experiments.older_cascade import FAMILIES
-from train.loop import TrainingError, check_resumable, split, train
+from train.loop import check_resumable, split, train
 from train.packed import Samples, load_samples
 from train.settings import TrainSettings, save_settings
 

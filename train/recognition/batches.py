@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from train.augment import normalise
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.progress import PoolOrder
 from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from cascade.graph_networks import GraphNetwork
 from cascade.graphs import IMAGE, Graph
 from train.augment import normalise
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.progress import warmed_cosine
 from train.recognition.batches import split
 from train.recognition.crops import FaceCrops

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from cascade import _native
 from cascade.graph_networks import GraphNetwork, export_tensors
 from cascade.graphs import IMAGE, Graph, native_nodes
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.recognition.augment import augment
 from train.recognition.batches import Answer
 from train.recognition.crops import SIDE, FaceCrops

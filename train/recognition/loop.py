@@ -11,7 +11,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from cascade.graphs import IMAGE
-from train.loop import TrainingError
+from train.checkpoints import TrainingError, checkpoint_file, load_checkpoint, save_checkpoint
 from train.progress import move_average, open_metrics, warmed_cosine
 from train.recognition.batches import Batch, FaceBatches, split
 from train.recognition.crops import FaceCrops
@@ -115,33 +114,22 @@ class RecognitionTrainer:
             self.faces, rows, model, self.teacher, nodes, folder, settings.views, settings.seed
         )
 
-    @property
-    def checkpoint(self) -> Path:
-        """The file a run is resumed from."""
-        return self.out / "checkpoint.pt"
-
     def save(self) -> None:
-        """Writes the checkpoint atomically."""
-        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in ("model", "averaged", "optimiser")}
-        state |= {"step": self.step, "settings": asdict(self.settings)}
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        """Writes the checkpoint."""
+        parts = {"model": self.model, "averaged": self.averaged, "optimiser": self.optimiser}
+        save_checkpoint(self.out, self.settings, self.step, parts)
 
     def resume(self) -> None:
-        """Goes on from the checkpoint, if there is one. Raises TrainingError if its settings differ."""
-        if not self.checkpoint.exists():
+        """Goes on from the checkpoint, if there is one. Raises TrainingError if its settings or faces differ."""
+        state = load_checkpoint(self.out, self.settings, RecognitionSettings(), self.processes.device)
+        if state is None:
             return
-        state = torch.load(self.checkpoint, weights_only=True, map_location=self.processes.device)
-        if {**asdict(RecognitionSettings()), **state["settings"]} != asdict(self.settings):
-            raise TrainingError(f"{self.checkpoint} was made with other settings; remove it or use another folder")
         try:
             for name in ("model", "averaged", "optimiser"):
                 getattr(self, name).load_state_dict(state[name])
         except (RuntimeError, ValueError) as error:
-            raise TrainingError(
-                f"{self.checkpoint} was made with other faces; remove it or use another folder"
-            ) from error
+            file = checkpoint_file(self.out)
+            raise TrainingError(f"{file} was made with other faces; remove it or use another folder") from error
         self.step = state["step"]
 
     def next_batch(self) -> Batch:

@@ -8,7 +8,7 @@ from pickle import UnpicklingError
 import torch
 
 from cascade.graph_networks import GraphNetwork
-from train.loop import TrainingError
+from train.checkpoints import TrainingError
 from train.recognition.designs import DESIGNS, Design
 from train.recognition.model import RecognitionModel
 

@@ -1,0 +1,61 @@
+"""Checkpoints: what a run is resumed from, in ``checkpoint.pt`` of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: other settings, samples that do not fit the network, a loss that is not finite."""
+
+
+class Stateful(Protocol):
+    """A network or an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+def checkpoint_file(out: Path) -> Path:
+    """The checkpoint of the run in this folder."""
+    return out / "checkpoint.pt"
+
+
+def save_checkpoint(out: Path, settings: DataclassInstance, step: int, parts: Mapping[str, Stateful]) -> None:
+    """Writes the states of the parts, the step and the settings atomically."""
+    state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"step": step, "settings": asdict(settings)}
+    file = checkpoint_file(out)
+    partial = file.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(file)
+
+
+def read_checkpoint(file: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A checkpoint of any settings, with tensors on the device."""
+    state: dict[str, Any] = torch.load(file, weights_only=True, map_location=device)
+    return state
+
+
+def load_checkpoint(
+    out: Path, settings: DataclassInstance, defaults: DataclassInstance, device: torch.device | str = "cpu"
+) -> dict[str, Any] | None:
+    """What `save_checkpoint` wrote, with tensors on the device; None if there is none.
+
+    A setting that came up after the checkpoint was written had its value in ``defaults``. Raises TrainingError if the
+    settings differ.
+    """
+    file = checkpoint_file(out)
+    if not file.exists():
+        return None
+    state = read_checkpoint(file, device)
+    if {**asdict(defaults), **state["settings"]} != asdict(settings):
+        raise TrainingError(f"{file} was made with other settings; remove it or use another folder")
+    return state
