@@ -290,6 +290,8 @@ def _checked(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) ->
     """Copy `values` to a read-only float32 array of the shape, in which None stands for any length."""
     try:
         array = np.array(values, order="C")
+        if array.dtype.kind == "c":
+            raise TypeError("complex numbers")
         if array.dtype != np.float32:
             with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused below
                 array = array.astype(np.float32)

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
-"""The thin module over the C core: checks every shape and size, then calls C without the GIL.
+"""The thin module over the C core: checks every shape and size, then calls C, without the GIL where that takes long.
 
 Conventions are those of ``csrc/cascade.h``; shapes and dtypes are in ``_native.pyi``.
 """
@@ -93,6 +93,8 @@ cdef extern from "cascade.h" nogil:
     void cascade_clip(float *boxes, size_t n, float width, float height)
     size_t cascade_candidates(const float *windows, const float *offsets, const float *logits, size_t n,
                               float threshold, float *boxes, int64_t *kept)
+    void cascade_log_odds(const float *outputs, size_t pitch, size_t n, float share, float *logits)
+    void cascade_points(const float *window, const float *shares, size_t count, float *points)
     int cascade_similarity(const double *points, const double *template, size_t count, double rounding, double *matrix)
     int cascade_turnable(const float *points, size_t count, const double *matrix, double size)
     void cascade_turn_back(const double *matrix, double x, double y, double *back)

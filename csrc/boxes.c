@@ -1,4 +1,4 @@
-/* Boxes: windows of a network's grid, regression, squares, widening and clipping. */
+/* Boxes: windows of a network's grid, regression, squares, widening, clipping, and which of them go on. */
 #include <math.h>
 #include <string.h>
 
@@ -56,6 +56,18 @@ void cascade_clip(float *boxes, size_t n, float width, float height) {
         boxes[1] = clamp(boxes[1], height);
         boxes[2] = clamp(boxes[2], width);
         boxes[3] = clamp(boxes[3], height);
+    }
+}
+
+void cascade_log_odds(const float *outputs, size_t pitch, size_t n, float share, float *logits) {
+    for (size_t i = 0; i < n; i++, outputs += pitch) {
+        logits[i] = (outputs[1] - outputs[0] + share * logits[i]) / (1.0f + share);
+    }
+}
+
+void cascade_points(const float *window, const float *shares, size_t count, float *points) {
+    for (size_t k = 0; k < 2 * count; k++) {
+        points[k] = window[k % 2] + shares[k] * (window[k % 2 + 2] - window[k % 2]);
     }
 }
 

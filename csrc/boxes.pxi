@@ -80,9 +80,8 @@ def log_odds(outputs, before, share):
     cdef float[::1] target = out
     cdef const float[:, ::1] said = outputs
     cdef float part = real("share", share, 0)
-    cdef size_t i
-    for i in range(<size_t>target.shape[0]):
-        target[i] = (said[i, 1] - said[i, 0] + part * target[i]) / (1 + part)
+    if len(out):
+        cascade_log_odds(&said[0, 0], said.shape[1], said.shape[0], part, &target[0])
     return out
 
 

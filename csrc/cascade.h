@@ -13,7 +13,7 @@
  *   graph_plan.c       where its maps lie
  *   memory.c           memory of workspaces
  *   nms.c              non-maximum suppression
- *   boxes.c            windows, calibration, squaring, clipping
+ *   boxes.c            windows, calibration, squaring, widening, clipping, what goes on to the next network
  *   similarity.c       the transform that turns five points upright, and back
  *
  * Conventions. Images are uint8 RGB, rows of `width * 3` bytes. The pixel in column j covers [j, j + 1), its
@@ -43,8 +43,9 @@ typedef struct {
     size_t rows;
 } cascade_image;
 
-/* Bits after the point of an affine map in fixed point. */
+/* Bits after the point of an affine map in fixed point, and of the shares of a pixel's neighbours along an axis. */
 #define CASCADE_MAP_BITS 32
+#define CASCADE_SHARE_BITS 8
 
 /* ---- levels.c, kernels.c --------------------------------------------------------------------------------- */
 
@@ -369,6 +370,11 @@ void cascade_clip(float *boxes, size_t n, float width, float height);
  * each is, and returns their number. There is room for n of both. */
 size_t cascade_candidates(const float *windows, const float *offsets, const float *logits, size_t n, float threshold,
                           float *boxes, int64_t *kept);
+/* n logits, as the stages before had them, become means of these, which weigh `share`, and of a network's outputs, background
+ * and face first, `pitch` a window, which weigh 1. */
+void cascade_log_odds(const float *outputs, size_t pitch, size_t n, float share, float *logits);
+/* `count` points (x, y), given as shares of a window's sides, in pixels of the photo. */
+void cascade_points(const float *window, const float *shares, size_t count, float *points);
 float cascade_iou(const float *a, const float *b);
 
 /* Numbers n scores, none of them NaN, from best to worst, equal ones in their order. There is room for n in both. */

@@ -58,7 +58,7 @@ cdef size_t fine_level(double zoom, const double[:, ::1] scales) noexcept:
 cdef bint map_to_level(const double *matrix, const double *scale, size_t size, int64_t *fixed) noexcept:
     """The map from a crop's pixels to those of a level in fixed point, of an affine map from the photo to the crop.
 
-    0 where that leaves the range of the core, as where the map cannot be inverted.
+    False where that leaves the range of the core, as where the map cannot be inverted.
     """
     cdef double a = matrix[0], b = matrix[1], c = matrix[3], d = matrix[4], determinant = a * d - b * c
     cdef double right = 0.5 - matrix[2], down = 0.5 - matrix[5]

@@ -2,11 +2,6 @@
  * The inner loops. This file is compiled once per instruction level, each time with its own compiler flags and
  *   CASCADE_LEVEL  the level's name, part of the symbol it exports
  *   CASCADE_LANES  floats in a vector: 1, 4, 8 or 16
- *
- * A vector holds the same feature at neighbouring positions (columns of a level, or crops of a batch), and a weight
- * is broadcast over it. A block of output channels times a few vectors stays in registers while the taps go by,
- * so each input vector loaded and each weight broadcast is used several times, and no lane is ever wasted on
- * channel counts that do not fill a vector.
  */
 #include "kernels/blend.h"
 #include "kernels/bytes.h"

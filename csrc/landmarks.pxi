@@ -17,11 +17,9 @@ def points_of_windows(windows, shares):
     cdef const float[:, ::1] edges = windows
     cdef const float[:, :, ::1] source = shares
     cdef float[:, :, ::1] target = out
-    cdef size_t i, k, axis
+    cdef size_t i
     for i in range(<size_t>source.shape[0]):
-        for k in range(<size_t>source.shape[1]):
-            for axis in range(2):
-                target[i, k, axis] = edges[i, axis] + source[i, k, axis] * (edges[i, axis + 2] - edges[i, axis])
+        cascade_points(&edges[i, 0], &source[i, 0, 0], source.shape[1], &target[i, 0, 0])
     return out
 
 

@@ -7,9 +7,7 @@
 #include "cascade.h"
 
 #define HALF ((int64_t)1 << (CASCADE_MAP_BITS - 1))
-/* Blending weights have 8 bits along each axis, 16 together. */
-#define PART_BITS 8
-#define WHOLE (1 << PART_BITS)
+#define WHOLE (1 << CASCADE_SHARE_BITS)
 /* Pixels of a row that are told apart, inside or at the edge, together. */
 #define RUN 16
 
@@ -19,7 +17,7 @@ static int32_t neighbours(int64_t position, size_t size, size_t *first, size_t *
     int64_t pixel = centred >> CASCADE_MAP_BITS, last = (int64_t)size - 1;
     *first = (size_t)(pixel < 0 ? 0 : pixel);
     *second = (size_t)(pixel < last ? pixel + 1 : last);
-    return (int32_t)((centred >> (CASCADE_MAP_BITS - PART_BITS)) & (WHOLE - 1));
+    return (int32_t)((centred >> (CASCADE_MAP_BITS - CASCADE_SHARE_BITS)) & (WHOLE - 1));
 }
 
 static void blend(const cascade_image *image, int64_t x, int64_t y, uint8_t *out) {
@@ -32,7 +30,7 @@ static void blend(const cascade_image *image, int64_t x, int64_t y, uint8_t *out
     for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
         int32_t above = upper[left + c] * (WHOLE - across) + upper[right + c] * across;
         int32_t below = lower[left + c] * (WHOLE - across) + lower[right + c] * across;
-        out[c] = (uint8_t)((above * (WHOLE - down) + below * down + (WHOLE * WHOLE) / 2) >> (2 * PART_BITS));
+        out[c] = (uint8_t)((above * (WHOLE - down) + below * down + (WHOLE * WHOLE) / 2) >> (2 * CASCADE_SHARE_BITS));
     }
 }
 

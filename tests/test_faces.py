@@ -471,3 +471,9 @@ def test_align() -> None:
         row, column = np.unravel_index(patch.argmin(), patch.shape)
         assert abs(row - 5) <= 2
         assert abs(column - 5) <= 2
+
+
+@pytest.mark.parametrize("scores", [[0.5 + 0j], np.array([0.5 + 1j])])
+def test_complex_numbers_are_refused(scores: object) -> None:
+    with pytest.raises(ValueError, match=r"^scores: expected an array of numbers"):
+        Faces([(0, 0, 1, 1)], scores, np.zeros((1, 5, 2)))  # type: ignore[arg-type]

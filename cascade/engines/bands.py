@@ -1,4 +1,4 @@
-"""Levels of large photos, which are never there as a whole: bands of their rows are made when they are wanted.
+"""Levels that are made when they are wanted: those of large photos in bands of rows, never there as a whole.
 
 A level's rows come from some rows of the level before, and those from some of the one before that, up to the photo. All
 stages go through a large photo in the same steps from top to bottom, so that each level only has to keep its last band.
@@ -65,7 +65,7 @@ class Level:
 
 
 class KeptLevel(Level):
-    """A level that is kept, made from the top down as far as it is wanted."""
+    """A level that is kept, made from the top down as far as it is wanted; several threads may read what is made."""
 
     def __init__(self, source: np.ndarray | Level, width: int, height: int, make: Make) -> None:
         super().__init__(source, width, height, make, 0)

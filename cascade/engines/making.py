@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event
+from threading import Lock
 
 import numpy as np
 
@@ -12,37 +12,35 @@ Image = np.ndarray | KeptLevel
 
 
 class Making:
-    """The levels of a pyramid, each made from the one before.
+    """The levels of a pyramid, each made from the one before, for several threads at once.
 
     All threads make the largest together; one makes the rest, while the others search what is there.
     """
 
     def __init__(self, levels: list[Image], threads: int) -> None:
         self._levels = levels
-        self._made = [Event() for _ in levels]
         self._together = _made_together(levels, threads)
+        self._made = 0
+        self._lock = Lock()
 
     def begin(self) -> None:
         """Makes the largest levels."""
-        self._make(range(self._together))
+        for index in range(self._together):
+            self.level(index)
 
     def finish(self) -> None:
         """Makes the others."""
-        try:
-            self._make(range(self._together, len(self._levels)))
-        finally:  # whatever happens, nobody waits forever
-            for event in self._made:
-                event.set()
+        for index in range(len(self._levels)):
+            self.level(index)
 
     def level(self, index: int) -> np.ndarray:
-        """A level (height, width, 3), as soon as it is made."""
-        self._made[index].wait()
+        """A level (height, width, 3), made now unless it is there or another thread is at it."""
+        if self._made <= index:
+            with self._lock:  # who waits goes on where the one before failed
+                while self._made <= index:
+                    whole(self._levels[self._made])
+                    self._made += 1
         return whole(self._levels[index])
-
-    def _make(self, some: range) -> None:
-        for index in some:
-            whole(self._levels[index])
-            self._made[index].set()
 
 
 def _made_together(levels: list[Image], threads: int) -> int:

@@ -103,7 +103,7 @@ class NativeEngine:
         rows_per_piece = ROWS_PER_PIECE if self.threads == 1 else SHARED_ROWS_PER_PIECE
 
         def search(place: tuple[int, int] | None, workspace: _native.Workspace) -> np.ndarray | None:
-            if place is None:
+            if place is None:  # the first item: another kind of work
                 making.finish()
                 return None
             level = making.level(place[0])
@@ -114,9 +114,10 @@ class NativeEngine:
         for index, level in enumerate(levels):
             rows = network.grid(level.shape[1], level.shape[0], padding)[0]
             strips += [(index, first) for first in range(0, rows, rows_per_piece)]
+        parts = [part for part in self.workers.map(search, [None, *strips]) if part is not None]
         found: list[list[np.ndarray]] = [[] for _ in levels]
-        for (index, _), part in zip(strips, self.workers.map(search, [None, *strips])[1:], strict=True):
-            found[index].append(np.asarray(part))
+        for (index, _), part in zip(strips, parts, strict=True):
+            found[index].append(part)
         return [self._joined(parts, network.outputs + 1) for parts in found]
 
     @staticmethod

@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from cascade import _native
@@ -30,51 +30,65 @@ class Workers:
     def map(self, work: Callable[[Item, _native.Workspace], Result], items: Sequence[Item]) -> list[Result]:
         """The work on each item, with memory that is kept for later calls; results in the order of the items.
 
-        Items are begun in their order, so that one may wait for what an earlier one does. Work that has work of its own
-        mapped does that in its own thread and memory, and must not be using the memory itself then.
+        Items are begun in their order, so that one may wait for what an earlier one does; none is begun once one has
+        failed. Work that has work of its own mapped does that in its own thread and memory, and must not be using the
+        memory itself then.
         """
         results: dict[int, Result] = {}
         waiting = deque(enumerate(items))
 
-        def some(workspace: _native.Workspace) -> None:
+        def take_all(workspace: _native.Workspace) -> None:
             while waiting:
                 try:
                     index, item = waiting.popleft()
                 except IndexError:  # another thread was faster
                     break
-                results[index] = work(item, workspace)
+                try:
+                    results[index] = work(item, workspace)
+                except BaseException:
+                    waiting.clear()
+                    raise
 
-        mine = getattr(self._mine, "workspace", None)
-        if mine is not None:
-            some(mine)
+        lent = getattr(self._mine, "workspace", None)
+        if lent is not None:
+            take_all(lent)
         elif self.threads == 1 or len(waiting) < 2:
-            self._lend(some)
+            self._lend(take_all)
         else:
-            self._share(some, min(self.threads, len(waiting)), waiting)
+            self._share(take_all, min(self.threads, len(waiting)), waiting)
         return [results[index] for index in range(len(results))]
 
-    def _lend(self, some: Callable[[_native.Workspace], None]) -> None:
+    def _lend(self, take_all: Callable[[_native.Workspace], None]) -> None:
+        """Runs this with memory of its own, which this thread's work within it shares."""
         try:
             workspace = self.workspaces.pop()
         except IndexError:
             workspace = _native.Workspace()
         self._mine.workspace = workspace
         try:
-            some(workspace)
+            take_all(workspace)
         finally:
             self._mine.workspace = None
-            self.workspaces.append(workspace)
+            if len(self.workspaces) < self.threads:  # more callers than threads leave no more behind
+                self.workspaces.append(workspace)
 
-    def _share(self, some: Callable[[_native.Workspace], None], threads: int, waiting: deque[tuple[int, Item]]) -> None:
-        """Runs it in so many threads, of which this is one, until nothing waits."""
+    def _share(
+        self, take_all: Callable[[_native.Workspace], None], threads: int, waiting: deque[tuple[int, Item]]
+    ) -> None:
+        """Runs this in so many threads, of which the caller's is one, until nothing waits."""
         # a pool's threads do not survive a fork: the child starts its own
         if self._pool is None or self._pool[0] != os.getpid():
             self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="cascade"))
-        others = [self._pool[1].submit(self._lend, some) for _ in range(threads - 1)]
+        others: list[Future[None]] = []
         try:
-            self._lend(some)
+            for _ in range(threads - 1):
+                others.append(self._pool[1].submit(self._lend, take_all))
+            self._lend(take_all)
         finally:
-            waiting.clear()  # nothing more is begun where something failed
-            for other in others:
-                if not other.cancel():  # one that has not even begun is not waited for
-                    other.result()
+            waiting.clear()
+            others = [other for other in others if not other.cancel()]  # one not even begun is not waited for
+            wait(others)
+        errors = [error for error in (other.exception() for other in others) if error is not None]
+        others.clear()  # an error refers to this frame, which must not refer to it
+        if errors:
+            raise errors.pop(0)

@@ -1,4 +1,11 @@
-/* Convolutions of floats, filters per channel and pooling. */
+/*
+ * Convolutions of floats, filters per channel and pooling.
+ *
+ * A vector holds the same feature at neighbouring positions (columns of a level, or crops of a batch), and a weight
+ * is broadcast over it. A block of output channels times a few vectors stays in registers while the taps go by,
+ * so each input vector loaded and each weight broadcast is used several times, and no lane is ever wasted on
+ * channel counts that do not fill a vector.
+ */
 #ifndef CASCADE_KERNELS_CONVOLVE_H
 #define CASCADE_KERNELS_CONVOLVE_H
 

@@ -4,7 +4,11 @@
 
 #include "kernels/vector.h"
 
-/* Where a pixel of a crop looks: the left upper one of its four, and the shares of the right and lower ones in 256ths. */
+/* All of a pixel, shared by two neighbours; a half of what the four have. */
+#define WHOLE (1 << CASCADE_SHARE_BITS)
+#define HALF (1 << (2 * CASCADE_SHARE_BITS - 1))
+
+/* Where a pixel of a crop looks: the left upper one of its four, and the shares of the right and lower ones. */
 typedef struct {
     const uint8_t *upper;
     int32_t across;
@@ -16,16 +20,16 @@ ALWAYS_INLINE turned_place place_of(const cascade_image *image, int64_t x, int64
     size_t column = (size_t)((x - half) >> CASCADE_MAP_BITS), row = (size_t)((y - half) >> CASCADE_MAP_BITS);
     turned_place place;
     place.upper = image->pixels + ((row - image->top) * image->width + column) * CASCADE_CHANNELS;
-    place.across = (int32_t)((x - half) >> (CASCADE_MAP_BITS - 8)) & 255;
-    place.down = (int32_t)((y - half) >> (CASCADE_MAP_BITS - 8)) & 255;
+    place.across = (int32_t)((x - half) >> (CASCADE_MAP_BITS - CASCADE_SHARE_BITS)) & (WHOLE - 1);
+    place.down = (int32_t)((y - half) >> (CASCADE_MAP_BITS - CASCADE_SHARE_BITS)) & (WHOLE - 1);
     return place;
 }
 
 #if defined(__AVX2__)
-/* 256 - share and share, as 16 bits each, for the lanes of two pixels. */
+/* The rest of a share and the share, as 16 bits each, for the lanes of two pixels. */
 ALWAYS_INLINE __m256i two_shares(int32_t first, int32_t second) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(256 + first * 0xffff)),
-                                   _mm_set1_epi32(256 + second * 0xffff), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(WHOLE + first * 0xffff)),
+                                   _mm_set1_epi32(WHOLE + second * 0xffff), 1);
 }
 
 /* Neighbours across, blended, of two pixels: red, green, blue and nothing of each, less a half of 16 bits. */
@@ -34,7 +38,7 @@ ALWAYS_INLINE __m256i blend_across(const uint8_t *first, const uint8_t *second, 
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
     __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)first)),
                                             _mm_loadl_epi64((const __m128i *)second), 1);
-    return _mm256_sub_epi32(_mm256_madd_epi16(_mm256_shuffle_epi8(bytes, pairs), shares), _mm256_set1_epi32(1 << 15));
+    return _mm256_sub_epi32(_mm256_madd_epi16(_mm256_shuffle_epi8(bytes, pairs), shares), _mm256_set1_epi32(HALF));
 }
 
 ALWAYS_INLINE void turn_two(const turned_place *places, size_t pitch, uint8_t *out) {
@@ -43,9 +47,9 @@ ALWAYS_INLINE void turn_two(const turned_place *places, size_t pitch, uint8_t *o
     __m256i above = blend_across(a->upper, b->upper, across);
     __m256i below = blend_across(a->upper + pitch, b->upper + pitch, across);
     __m256i both = _mm256_blend_epi16(above, _mm256_slli_epi32(below, 16), 0xaa);
-    /* the half of 16 bits times 256, and a half to round */
-    __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(both, down), _mm256_set1_epi32((1 << 23) + (1 << 15)));
-    __m256i found = _mm256_srli_epi32(sums, 16);
+    /* the half that is missing in all of a pixel, and one to round */
+    __m256i sums = _mm256_add_epi32(_mm256_madd_epi16(both, down), _mm256_set1_epi32(HALF * WHOLE + HALF));
+    __m256i found = _mm256_srli_epi32(sums, 2 * CASCADE_SHARE_BITS);
     found = _mm256_packus_epi16(_mm256_packus_epi32(found, found), found);
     uint32_t written[2] = {(uint32_t)_mm256_extract_epi32(found, 0), (uint32_t)_mm256_extract_epi32(found, 4)};
     memcpy(out, written, sizeof *written); /* a byte too many, which the second pixel has */
@@ -68,22 +72,25 @@ ALWAYS_INLINE pixel load_pixel(const uint8_t *from) {
 ALWAYS_INLINE void turn_one(const turned_place *place, size_t pitch, uint8_t *out) {
     const uint8_t *upper = place->upper, *lower = upper + pitch;
     float right = (float)place->across, down = (float)place->down;
-    pixel above = load_pixel(upper) * (256 - right) + load_pixel(upper + CASCADE_CHANNELS) * right;
-    pixel below = load_pixel(lower) * (256 - right) + load_pixel(lower + CASCADE_CHANNELS) * right;
-    pixel mixed = above * (256 - down) + below * down + (float)(1 << 15);
-    pixel_bytes bytes = __builtin_convertvector(__builtin_convertvector(mixed, pixel_sums) >> 16, pixel_bytes);
+    pixel above = load_pixel(upper) * (WHOLE - right) + load_pixel(upper + CASCADE_CHANNELS) * right;
+    pixel below = load_pixel(lower) * (WHOLE - right) + load_pixel(lower + CASCADE_CHANNELS) * right;
+    pixel mixed = above * (WHOLE - down) + below * down + (float)HALF;
+    pixel_bytes bytes = __builtin_convertvector(__builtin_convertvector(mixed, pixel_sums) >> 2 * CASCADE_SHARE_BITS, pixel_bytes);
     memcpy(out, &bytes, CASCADE_CHANNELS);
 }
 #else
 ALWAYS_INLINE void turn_one(const turned_place *place, size_t pitch, uint8_t *out) {
     const uint8_t *upper = place->upper, *lower = upper + pitch;
     for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
-        int32_t above = upper[c] * (256 - place->across) + upper[c + CASCADE_CHANNELS] * place->across;
-        int32_t below = lower[c] * (256 - place->across) + lower[c + CASCADE_CHANNELS] * place->across;
-        out[c] = (uint8_t)((above * (256 - place->down) + below * place->down + (1 << 15)) >> 16);
+        int32_t above = upper[c] * (WHOLE - place->across) + upper[c + CASCADE_CHANNELS] * place->across;
+        int32_t below = lower[c] * (WHOLE - place->across) + lower[c + CASCADE_CHANNELS] * place->across;
+        out[c] = (uint8_t)((above * (WHOLE - place->down) + below * place->down + HALF) >> (2 * CASCADE_SHARE_BITS));
     }
 }
 #endif
+
+#undef WHOLE
+#undef HALF
 
 static void turn(const cascade_image *image, const int64_t map[6], int64_t x, int64_t y, uint8_t *out, size_t n) {
     size_t pitch = image->width * CASCADE_CHANNELS;

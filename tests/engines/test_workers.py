@@ -86,10 +86,46 @@ def test_a_failure_is_raised_and_the_workers_go_on(workers: Workers, wrong: int)
     assert len(workers.workspaces) <= workers.threads
 
 
+def test_nothing_is_begun_once_one_has_failed() -> None:
+    """Whichever thread it is that fails: here the one that is not the caller."""
+    caller, begun = threading.get_ident(), []
+    failed = Event()
+
+    def work(index: int, workspace: _native.Workspace) -> None:
+        begun.append(index)
+        if threading.get_ident() == caller:
+            failed.wait(30)
+            time.sleep(0.05)
+        else:
+            failed.set()
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        Workers(2).map(work, range(200))
+    assert len(begun) <= 2
+
+
+def test_an_error_comes_out_when_all_threads_are_done() -> None:
+    working, others = threading.Barrier(3), []
+
+    def work(index: int, workspace: _native.Workspace) -> None:
+        working.wait(30)
+        if index:
+            time.sleep(0.1 * index)
+            others.append(index)
+        else:
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        Workers(3).map(work, range(3))
+    assert others == [1, 2]
+
+
 def test_more_callers_than_threads_do_not_block_each_other(workers: Workers) -> None:
     with ThreadPoolExecutor(8) as callers:
         for found in callers.map(lambda _: squares(workers, range(50)), range(40)):
             assert found == [number * number for number in range(50)]
+    assert len(workers.workspaces) <= workers.threads
 
 
 def _in_child(workers: Workers, answers: multiprocessing.SimpleQueue[list[int]]) -> None:
@@ -127,6 +163,26 @@ def test_levels_are_there_once_they_are_asked_for() -> None:
         making.finish()
         np.testing.assert_array_equal(making.level(1), photo[::4, ::4])
         np.testing.assert_array_equal(making.level(2), photo[::8, ::8])
+
+
+def test_who_waits_takes_over_where_the_maker_failed() -> None:
+    """As after Ctrl-C in the thread that made it."""
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    levels, began = kept_levels(photo, [(48, 32), (24, 16)], halve), Event()
+
+    def interrupted(*arguments: object) -> None:
+        began.set()
+        time.sleep(0.1)
+        levels[1]._make = halve
+        raise KeyboardInterrupt
+
+    levels[1]._make = interrupted
+    making = Making(list(levels), 2)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(making.finish)
+        assert began.wait(30)
+        np.testing.assert_array_equal(making.level(1), photo[::4, ::4])
+        assert isinstance(first.exception(30), KeyboardInterrupt)
 
 
 def test_a_level_that_cannot_be_made_leaves_nobody_waiting() -> None:
