@@ -720,6 +720,29 @@ static void try_widen(size_t n) {
     free(wide);
 }
 
+/* What a network said of n windows, with what was said before, and its points of the first of them. */
+static void try_outputs(size_t n) {
+    size_t pitch = 2 + chance(15);
+    float *outputs = floats(n * pitch, 9), *logits = floats(n, 9), *before = exactly(n * sizeof(float));
+    memcpy(before, logits, n * sizeof(float));
+    cascade_log_odds(outputs, pitch, n, 0.5f, logits);
+    for (size_t i = 0; i < n; i++) {
+        double expected = (outputs[i * pitch + 1] - outputs[i * pitch] + 0.5 * before[i]) / 1.5;
+        CHECK(close_to(logits[i], expected), "logit %zu of %zu is %g", i, n, logits[i]);
+    }
+    float window[4] = {-7, 3, 33, 5}, *shares = floats(2 * n, 1), *points = exactly(2 * n * sizeof(float));
+    cascade_points(window, shares, n, points);
+    for (size_t k = 0; k < 2 * n; k++) {
+        double expected = k % 2 ? 3 + 2.0 * shares[k] : -7 + 40.0 * shares[k];
+        CHECK(close_to(points[k], expected), "coordinate %zu of %zu points is %g", k, n, points[k]);
+    }
+    free(outputs);
+    free(logits);
+    free(before);
+    free(shares);
+    free(points);
+}
+
 /* Whether every number below n is in the list once. */
 static int all_once(const int64_t *list, size_t n) {
     uint8_t *seen = exactly(n);
@@ -908,6 +931,7 @@ int main(int count, char **arguments) {
     for (size_t n = 0; n < 140; n++) {
         try_windows(n);
         try_widen(n);
+        try_outputs(n);
         try_order(n);
         try_candidates(n);
     }
