@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from cascade import _native
@@ -86,9 +86,8 @@ class Workers:
             self._lend(take_all)
         finally:
             waiting.clear()
-            others = [other for other in others if not other.cancel()]  # one not even begun is not waited for
-            wait(others)
-        errors = [error for error in (other.exception() for other in others) if error is not None]
-        others.clear()  # an error refers to this frame, which must not refer to it
+            # one that has not even begun is not waited for
+            errors = [error for error in (other.exception() for other in others if not other.cancel()) if error]
         if errors:
+            others.clear()  # an error refers to this frame, which must not refer to it
             raise errors.pop(0)
