@@ -100,6 +100,25 @@ cdef int mode_of(mode) except -1:
     raise ValueError(f"mode: expected 'union' or 'min', got {mode!r}")
 
 
+cdef survivors(const cascade_kernels *kernels, const float[:, ::1] boxes, const float[::1] scores, size_t count, overlaps):
+    """Indices of the first ``count`` boxes that no better one suppresses, best first; overlaps one after the other."""
+    if count == 0:
+        return np.empty(0, np.int64)
+    cdef int64_t[:, ::1] orders = np.empty((2, count), np.int64)
+    cdef float[::1] workspace = np.empty(6 * count, np.float32)
+    cdef int64_t *order = &orders[0, 0]
+    cdef int64_t *spare = &orders[1, 0]
+    cdef float limit
+    cdef int mode
+    with nogil:
+        cascade_order(&scores[0], count, order, spare)
+    for limit, mode in overlaps:
+        with nogil:
+            count = cascade_nms(kernels, &boxes[0, 0], order, count, limit, mode, spare, &workspace[0])
+        order, spare = spare, order
+    return np.array(<int64_t[:count]>order)
+
+
 def candidates(windows, offsets, logits, threshold, overlaps, level=None):
     """The windows that reach a threshold, calibrated, without those that a better one suppresses, best first."""
     windows, offsets = check_boxes(windows, "windows", np.float32), check_boxes(offsets, "offsets", np.float32)
@@ -112,31 +131,20 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None):
         raise ValueError(f"overlaps: expected pairs of a threshold and a mode, got {overlaps!r}") from None
     overlaps = [(real("overlaps: a threshold", overlap), mode_of(mode)) for overlap, mode in overlaps]
     cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-    cdef float least = real("threshold", threshold), limit
-    cdef size_t n = len(windows), count = 0, i
-    cdef int of
-    kept, boxes = np.empty(n, np.int64), np.empty((n, 4), np.float32)
-    if n == 0:
-        return kept, boxes, logits
+    cdef float least = real("threshold", threshold)
+    kept, boxes = np.empty(len(windows), np.int64), np.empty(windows.shape, np.float32)
     cdef const float[:, ::1] window_view = windows, offset_view = offsets
     cdef float[::1] logit_view = logits
     cdef float[:, ::1] box_view = boxes
     cdef int64_t[::1] kept_view = kept
-    cdef int64_t[:, ::1] orders = np.empty((2, n), np.int64)
-    cdef float[::1] workspace = np.empty(6 * n, np.float32)
-    cdef int64_t *order = &orders[0, 0]
-    cdef int64_t *spare = &orders[1, 0]
-    with nogil:
-        count = cascade_candidates(&window_view[0, 0], &offset_view[0, 0], &logit_view[0], n, least, &box_view[0, 0],
-                                   &kept_view[0])
-        for i in range(count):
-            logit_view[i] = logit_view[kept_view[i]]
-        cascade_order(&logit_view[0], count, order, spare)
-    for limit, of in overlaps:
+    cdef size_t count = 0, i
+    if len(windows):
         with nogil:
-            count = cascade_nms(kernels, &box_view[0, 0], order, count, limit, of, spare, &workspace[0])
-        order, spare = spare, order
-    best = np.array(<int64_t[:count]>order) if count else np.empty(0, np.int64)
+            count = cascade_candidates(&window_view[0, 0], &offset_view[0, 0], &logit_view[0], window_view.shape[0], least,
+                                       &box_view[0, 0], &kept_view[0])
+            for i in range(count):
+                logit_view[i] = logit_view[kept_view[i]]
+    best = survivors(kernels, box_view, logit_view, count, overlaps)
     return kept[best], boxes[best], logits[best]
 
 
@@ -144,24 +152,11 @@ def nms(boxes, scores, threshold, mode="union", level=None):
     """Indices of the boxes kept by greedy non-maximum suppression, best first; ties keep the earlier box."""
     boxes = check_boxes(boxes, "boxes", np.float32)
     scores = check_scores(scores, "scores", len(boxes))
-    cdef int overlap = mode_of(mode)
+    overlap = mode_of(mode)
     if np.isnan(boxes).any() or np.isnan(scores).any():
         raise ValueError("boxes, scores: expected numbers, got NaN")
-    keep = np.empty(len(boxes), np.int64)
     cdef const cascade_kernels *kernels = kernels_of(level or default_level())
-    cdef const float[:, ::1] box_view = boxes
-    cdef const float[::1] score_view = scores
-    cdef int64_t[:, ::1] orders = np.empty((2, len(boxes)), np.int64)
-    cdef int64_t[::1] keep_view = keep
-    cdef float[::1] workspace = np.empty(6 * len(boxes), np.float32)
-    cdef float limit = real("threshold", threshold)
-    cdef size_t kept = 0
-    if len(boxes):
-        with nogil:
-            cascade_order(&score_view[0], score_view.shape[0], &orders[0, 0], &orders[1, 0])
-            kept = cascade_nms(kernels, &box_view[0, 0], &orders[0, 0], box_view.shape[0], limit, overlap, &keep_view[0],
-                               &workspace[0])
-    return keep[:kept]
+    return survivors(kernels, boxes, scores, len(boxes), [(real("threshold", threshold), overlap)])
 
 
 def soft_nms(boxes, scores, threshold=0.3, sigma=0.0, floor=0.001):

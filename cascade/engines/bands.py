@@ -83,30 +83,28 @@ class KeptLevel(Level):
 
 
 def levels_in_bands(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[Level]:
-    """The levels of a large photo with ``sizes`` (width, height), each from the last; none if all may be kept at once.
+    """The levels of a large photo with ``sizes`` (width, height), each from the last; none if all may be kept."""
+    return [] if _may_be_kept(sizes) else levels_when_wanted(photo, sizes, make)
+
+
+def levels_when_wanted(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[Level]:
+    """The levels of a photo with ``sizes`` (width, height), each to be made from the last.
 
     Kept are the last levels, as many as have KEPT_PIXELS in all.
     """
-    pixels = np.cumsum([width * height for width, height in reversed(sizes)])[::-1]
-    if not sizes or pixels[0] <= KEPT_PIXELS:
-        return []
     levels: list[Level] = []
-    count = step_count(sizes[0][1], sizes[0][0])
-    for (width, height), size in zip(sizes, pixels, strict=True):
+    for index, (width, height) in enumerate(sizes):
         source = levels[-1] if levels else photo
-        if size <= KEPT_PIXELS:
+        if _may_be_kept(sizes[index:]):
             levels.append(KeptLevel(source, width, height, make))
         else:
+            count = step_count(sizes[0][1], sizes[0][0])
             levels.append(Level(source, width, height, make, -(-height // count) + SPREAD))
     return levels
 
 
-def kept_levels(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[KeptLevel]:
-    """The levels of a photo with ``sizes`` (width, height), each to be made from the last."""
-    levels: list[KeptLevel] = []
-    for width, height in sizes:
-        levels.append(KeptLevel(levels[-1] if levels else photo, width, height, make))
-    return levels
+def _may_be_kept(sizes: list[tuple[int, int]]) -> bool:
+    return sum(width * height for width, height in sizes) <= KEPT_PIXELS
 
 
 def in_bands(image: np.ndarray | Level) -> TypeGuard[Level]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import compress, pairwise
 from typing import Any, Literal
 
@@ -10,7 +9,16 @@ import numpy as np
 
 from cascade import _native
 from cascade.architectures import Stage
-from cascade.engines.bands import KeptLevel, Level, in_bands, kept_levels, levels_in_bands, step_count, steps, whole
+from cascade.engines.bands import (
+    KeptLevel,
+    Level,
+    in_bands,
+    levels_in_bands,
+    levels_when_wanted,
+    step_count,
+    steps,
+    whole,
+)
 from cascade.engines.making import Image, Making
 from cascade.engines.workers import Workers
 from cascade.pyramid import Pyramid, build_pyramid, with_scales
@@ -59,9 +67,9 @@ class NativeEngine:
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
-        levels: Sequence[Level] = levels_in_bands(image, sizes, self._make_rows)
-        if not levels and self.threads > 1:  # most are then made while others are searched
-            levels = kept_levels(image, sizes, self._make_rows)
+        # several threads make most levels while they search others
+        wanted = levels_in_bands if self.threads == 1 else levels_when_wanted
+        levels = wanted(image, sizes, self._make_rows)
         return with_scales([image, *levels]) if levels else build_pyramid(image, sizes, self._resize)
 
     def _resize(self, image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cascade import _native
-from cascade.engines.bands import kept_levels
+from cascade.engines.bands import KeptLevel, levels_when_wanted
 from cascade.engines.making import Making
 from cascade.engines.workers import Workers
 
@@ -148,6 +148,12 @@ def test_a_fork_starts_threads_of_its_own(workers: Workers) -> None:
 # Levels that are made meanwhile
 
 
+def halves(photo: np.ndarray, count: int) -> list[KeptLevel]:
+    """Levels of half the size of the one before."""
+    sizes = [(photo.shape[1] >> level, photo.shape[0] >> level) for level in range(1, count + 1)]
+    return [level for level in levels_when_wanted(photo, sizes, halve) if isinstance(level, KeptLevel)]
+
+
 def halve(band: np.ndarray, top: int, rows: int, shape: tuple[int, ...], target: np.ndarray, first: int) -> None:
     """Every other pixel."""
     start = 2 * first - top
@@ -157,7 +163,7 @@ def halve(band: np.ndarray, top: int, rows: int, shape: tuple[int, ...], target:
 def test_levels_are_there_once_they_are_asked_for() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
     for threads in (2, 3, 4, 100):
-        making = Making(list(kept_levels(photo, [(48, 32), (24, 16), (12, 8)], halve)), threads)
+        making = Making(list(halves(photo, 3)), threads)
         making.begin()
         np.testing.assert_array_equal(making.level(0), photo[::2, ::2])
         making.finish()
@@ -168,7 +174,7 @@ def test_levels_are_there_once_they_are_asked_for() -> None:
 def test_who_waits_takes_over_where_the_maker_failed() -> None:
     """As after Ctrl-C in the thread that made it."""
     photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-    levels, began = kept_levels(photo, [(48, 32), (24, 16)], halve), Event()
+    levels, began = halves(photo, 2), Event()
 
     def interrupted(*arguments: object) -> None:
         began.set()
@@ -190,7 +196,7 @@ def test_a_level_that_cannot_be_made_leaves_nobody_waiting() -> None:
         raise MemoryError("no memory for a level")
 
     photo = np.zeros((64, 96, 3), np.uint8)
-    levels = kept_levels(photo, [(48, 32), (24, 16), (12, 8)], halve)
+    levels = halves(photo, 3)
     levels[1]._make = levels[2]._make = fail
     making = Making(list(levels), 2)
     making.begin()

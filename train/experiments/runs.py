@@ -10,7 +10,7 @@ from typing import Any
 
 from cascade.architectures import Stage
 from cascade.networks import CascadeNetwork
-from train.checkpoints import TrainingError
+from train.checkpoints import TrainingError, checkpoint_file
 from train.experiments.designs import Arm
 from train.experiments.measures import Figures, judge
 from train.experiments.older_cascade import FAMILIES
@@ -95,7 +95,7 @@ class Protocol:
         """
         settings, folder = self.settings(arm, seed), self.folder(arm, seed)
         self._check(settings, folder)
-        if not (folder / "checkpoint.pt").exists():
+        if not checkpoint_file(folder).exists():
             save_settings(settings, folder, samples=self.samples.meta, command=self.command)
         architecture = FAMILIES[settings.family][self.stage] if settings.family in FAMILIES else None
         return train(settings, self.samples_of(arm), folder, architecture).eval()
@@ -120,7 +120,7 @@ class Protocol:
         return replace(run, figures={**run.figures, "late_cross_entropy": sum(late) / len(late) if late else None})
 
     def _check(self, settings: TrainSettings, folder: Path) -> None:
-        if not (folder / "checkpoint.pt").exists():
+        if not checkpoint_file(folder).exists():
             return
         check_resumable(settings, folder)
         if json.loads((folder / "settings.json").read_text())["samples"] != self.samples.meta:

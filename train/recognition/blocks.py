@@ -26,7 +26,7 @@ from tqdm import tqdm
 from cascade.graph_networks import GraphNetwork
 from cascade.graphs import IMAGE, Graph
 from train.augment import normalise
-from train.checkpoints import TrainingError
+from train.checkpoints import TrainingError, checkpoint_file, read_checkpoint
 from train.progress import warmed_cosine
 from train.recognition.batches import split
 from train.recognition.crops import FaceCrops
@@ -179,7 +179,7 @@ def fit_blocks(
         _fit_alone(model.network, blocks, workers)
     errors = _correct(model.network, blocks)
     state = {"averaged": _heads(start, model) | model.state_dict(), "settings": asdict(run), "errors": errors}
-    torch.save(state, out / "checkpoint.pt")
+    torch.save(state, checkpoint_file(out))
     return errors
 
 
@@ -187,7 +187,7 @@ def _heads(start: str, model: RecognitionModel) -> Weights:
     """What a run to begin from has beside the network: centres of persons and the adversary."""
     if not start:
         return {}
-    weights: Weights = torch.load(start, weights_only=True, map_location="cpu")["averaged"]
+    weights: Weights = read_checkpoint(start)["averaged"]
     own = model.state_dict()
     return {name: value for name, value in weights.items() if not name.startswith("network.") and name not in own}
 

@@ -8,7 +8,7 @@ from pickle import UnpicklingError
 import torch
 
 from cascade.graph_networks import GraphNetwork
-from train.checkpoints import TrainingError
+from train.checkpoints import TrainingError, read_checkpoint
 from train.recognition.designs import DESIGNS, Design
 from train.recognition.model import RecognitionModel
 
@@ -19,7 +19,7 @@ def start_from(model: RecognitionModel, checkpoint: Path) -> None:
     Age heads and gates are copied where the run has them. Raises TrainingError for a checkpoint of another design.
     """
     try:
-        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        state = read_checkpoint(checkpoint)
         settings, weights = state["settings"], state["averaged"]
         source = DESIGNS[settings["design"]](settings["decomposed"])
     except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
