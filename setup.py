@@ -9,9 +9,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NETWORKS = ["network_crops", "network_few", "network_graph", "network_image"]
-SOURCES = ["boxes", "graph_plan", "layers", "levels", "memory", *NETWORKS, "nms", "resample", "similarity", "warp"]
+SOURCES = ["boxes", "crops", "graph_plan", "layers", "levels", "memory", *NETWORKS, "nms"]
+SOURCES += ["resample", "search", "similarity", "team", "warp"]
 # What _native.pyx includes.
-PARTS = ["boxes", "crops", "graph", "landmarks", "network"]
+PARTS = ["boxes", "crops", "graph", "landmarks", "network", "search", "team"]
 KERNELS = ["blend", "bytes", "convolve", "input", "turn", "vector"]
 HEADERS = ["csrc/cascade.h", *(f"csrc/kernels/{name}.h" for name in KERNELS)]
 MACHINE = platform.machine().lower()
@@ -28,7 +29,9 @@ if MACHINE in ("x86_64", "amd64") and not MSVC:
 elif MACHINE in ("aarch64", "arm64") and struct.calcsize("P") == 8 and not MSVC:  # not a 32-bit system on such a kernel
     LEVELS["neon"] = (4, [])
 
-FLAGS = ["/O2", "/std:c11"] if MSVC else ["-O3", "-g0", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
+FLAGS = ["-O3", "-g0", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
+if MSVC:
+    FLAGS = ["/O2", "/std:c11", "/experimental:c11atomics"]
 
 
 class BuildLevels(build_ext):

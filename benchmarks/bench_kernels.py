@@ -62,16 +62,16 @@ def crop_maps(count: int, size: int) -> np.ndarray:
 @pytest.mark.parametrize(("width", "height"), [(384, 288), (453, 340), (1280, 960)])
 def test_resample(benchmark: Any, width: int, height: int, level: str) -> None:
     benchmark.group = f"resample 640x480 to {width}x{height}"
-    workspace = _native.Workspace()
-    benchmark(_native.resample, PHOTO, (0, 0, 640, 480), width, height, workspace, level)
+    team = _native.Team()
+    benchmark(_native.resample, PHOTO, (0, 0, 640, 480), width, height, team, level)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("size", [32, 56])
 def test_cut(benchmark: Any, size: int, level: str) -> None:
     benchmark.group = f"cut {CROPS} crops of {size} pixels"
-    places, workspace = boxes(CROPS, 30, 120), _native.Workspace()
-    benchmark(_native.cut, PYRAMID, SCALES, places, size, workspace, level)
+    places, team = boxes(CROPS, 30, 120), _native.Team()
+    benchmark(_native.cut, PYRAMID, SCALES, places, size, team, level)
 
 
 @pytest.mark.benchmark(group=f"warp {CROPS} crops of 56 pixels")
@@ -91,8 +91,17 @@ def test_crops(benchmark: Any, kind: str) -> None:
 def test_slide(benchmark: Any, family: str, level: str) -> None:
     benchmark.group = f"slide {family} pnet over 384x288"
     architecture = ARCHITECTURES[family]["pnet"]
-    image, workspace = PHOTO[:288, :384].copy(), _native.Workspace()
-    benchmark(network(architecture, level).slide, image, architecture.padding, 1e9, workspace)
+    image, team = PHOTO[:288, :384].copy(), _native.Team()
+    benchmark(network(architecture, level).slide, image, architecture.padding, 1e9, team)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("family", sorted(ARCHITECTURES))
+def test_slide_all(benchmark: Any, family: str, level: str) -> None:
+    benchmark.group = f"make a pyramid of 640x480 and slide {family} pnet over it"
+    architecture, team = ARCHITECTURES[family]["pnet"], _native.Team()
+    levels = [np.empty((288 >> k, 384 >> k, 3), np.uint8) for k in range(4)]
+    benchmark(network(architecture, level).slide_all, levels, architecture.padding, 1e9, team, PHOTO, 0)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -100,9 +109,9 @@ def test_slide(benchmark: Any, family: str, level: str) -> None:
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 def test_forward(benchmark: Any, family: str, stage: str, level: str) -> None:
     benchmark.group = f"forward {family} {stage}, {CROPS} crops"
-    runner, workspace = network(ARCHITECTURES[family][stage], level), _native.Workspace()
+    runner, team = network(ARCHITECTURES[family][stage], level), _native.Team()
     crops = RANDOM.integers(0, 256, (CROPS, runner.input_size, runner.input_size, 3), np.uint8)
-    benchmark(runner.forward, crops, workspace)
+    benchmark(runner.forward, crops, team)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -110,9 +119,9 @@ def test_forward(benchmark: Any, family: str, stage: str, level: str) -> None:
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 def test_judge(benchmark: Any, family: str, stage: str, level: str) -> None:
     benchmark.group = f"judge {family} {stage}, {CROPS} crops of a pyramid"
-    runner, workspace = network(ARCHITECTURES[family][stage], level), _native.Workspace()
+    runner, team = network(ARCHITECTURES[family][stage], level), _native.Team()
     crops = _native.Crops(PYRAMID, SCALES, boxes(CROPS, 30, 120), runner.input_size)
-    benchmark(runner.judge, crops, workspace)
+    benchmark(runner.judge, crops, team)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -134,11 +143,11 @@ def test_graph(benchmark: Any, level: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_run(benchmark: Any, level: str) -> None:
     benchmark.group = "run a light recognition network over a crop"
-    graph, workspace = light_graph(), _native.Workspace()
+    graph, team = light_graph(), _native.Team()
     nodes, outputs = native_nodes(graph, random_tensors(graph)), list(graph.outputs.values())
     runner = _native.Graph(nodes, graph.input_size, outputs, level)
     crops = RANDOM.integers(0, 256, (1, graph.input_size, graph.input_size, 3), np.uint8)
-    benchmark(runner.run, crops, workspace)
+    benchmark(runner.run, crops, team)
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -34,7 +34,7 @@ def rows(measured: Measured, peak: Peak | None, rss_mib: float) -> list[tuple[An
     share = measured.share_of(peak.gflops) if peak else None
     found = [(*about, *_cells(ours), measured.gflop, share, rss_mib, None, None)]
     for peer in peers:
-        found.append((*about, *_cells(peer), None, None, None, ratio(ours, peer), shared_faces(ours, peer)))
+        found.append((*about, *_cells(peer), None, None, None, ratio(ours.times, peer.times), shared_faces(ours, peer)))
     return found
 
 

@@ -54,12 +54,12 @@ def convolution(seconds: float) -> Peak:
     work = Architecture("peak", "onet", SIDE, SIDE, layers)
     network = _native.Network(random_layers(work), SIDE, _native.default_level())
     random = np.random.default_rng(0)
-    crops, workspace = random.integers(0, 256, (CROPS, SIDE, SIDE, 3), np.uint8), _native.Workspace()
-    network.forward(crops, workspace)
+    crops, team = random.integers(0, 256, (CROPS, SIDE, SIDE, 3), np.uint8), _native.Team()
+    network.forward(crops, team)
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
         started = time.perf_counter()
-        network.forward(crops, workspace)
+        network.forward(crops, team)
         times.append(time.perf_counter() - started)
     return Peak(2e-9 * CROPS * work.multiply_adds() / min(times), f"our 3×3 convolution of {CHANNELS} channels")
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.machine import cores
 from benchmarks.scenes import compose, grid
+from benchmarks.timing import ratio
 from cascade.architectures import Architecture
 from cascade.detect import Detector
 from cascade.images import RGBImage
@@ -192,11 +193,14 @@ def sentence(changed: str, line: Line) -> str:
 
 
 def speed_up(results: Sequence[Result]) -> str | None:
-    """Say how many times as fast more threads are than the first number of them, or None for one number alone."""
+    """Say how many times as fast more threads are than the first number of them, or None for one number alone.
+
+    The median over the rounds, in each of which one number is timed right after the other.
+    """
     some = [result for result in results if result.point.changed == "threads"]
     if len(some) < 2:
         return None
-    times = ", ".join(f"{r.point.threads} are {some[0].median / r.median:.2f}" for r in some[1:])
+    times = ", ".join(f"{other.point.threads} are {ratio(other.times, some[0].times):.2f}" for other in some[1:])
     return f"threads: {times} times as fast as {some[0].point.threads}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +39,9 @@ class Timing:
         return 1e3 / self.median
 
 
-def ratio(ours: Timing, peer: Timing) -> float:
-    """How many times as long the peer takes: the median over the pairs of runs. Both have as many times."""
-    return statistics.median(theirs / mine for theirs, mine in zip(peer.times, ours.times, strict=True))
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """How many times as long theirs take: the median over the pairs of runs. Both have as many times."""
+    return statistics.median(other / mine for other, mine in zip(theirs, ours, strict=True))
 
 
 def shared_faces(ours: Timing, peer: Timing) -> int:

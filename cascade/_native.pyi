@@ -23,23 +23,37 @@ def default_level() -> str:
     Raises ValueError if the variable names a level that this machine cannot run.
     """
 
-class Workspace:
-    """Memory that one call at a time uses; it grows to the largest call and is then reused.
+class Team:
+    """Threads that do the work of one call together, and the memory of each; it grows to the largest call.
 
-    Every function that takes one makes its own if there is none. Two threads must not share one at a time.
+    The thread that calls is one of them, the leader. The others have to be brought: each calls `help`. Without them the
+    leader does everything. Every function that takes a team makes one of its own, of one thread, if there is none;
+    results do not depend on it. RuntimeError if two calls use it at a time.
     """
 
-    def __init__(self) -> None: ...
+    def __init__(self, threads: int = 1) -> None: ...
+    @property
+    def threads(self) -> int:
+        """The leader and its helpers, 1 to 1024."""
     @property
     def nbytes(self) -> int:
         """Bytes it holds now."""
+    def help(self, index: int) -> None:
+        """Works along until `close`, asleep where there is nothing to do.
+
+        As helper ``index``, 0 to threads - 2, of which each is one thread.
+        """
+    def wake(self) -> None:
+        """Has helpers wait awake, for half a millisecond, for work that will come."""
+    def close(self) -> None:
+        """Has the helpers return."""
 
 def resample(
     image: npt.NDArray[np.uint8],
     box: Sequence[float] | npt.NDArray[Any],
     width: int,
     height: int,
-    workspace: Workspace | None = None,
+    team: Team | None = None,
     level: str | None = None,
     out: npt.NDArray[np.uint8] | None = None,
     first: int = 0,
@@ -76,7 +90,7 @@ def cut(
     scales: npt.ArrayLike,
     boxes: npt.ArrayLike,
     size: int,
-    workspace: Workspace | None = None,
+    team: Team | None = None,
     level: str | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Crops of ``size`` by ``size`` pixels, each from the level that ``choose_levels`` gives.
@@ -152,10 +166,10 @@ class Network:
     @property
     def level(self) -> str:
         """Name of the instruction level it runs at."""
-    def forward(self, crops: npt.NDArray[np.uint8], workspace: Workspace | None = None) -> npt.NDArray[np.float32]:
+    def forward(self, crops: npt.NDArray[np.uint8], team: Team | None = None) -> npt.NDArray[np.float32]:
         """Outputs float32 (n, outputs) of crops uint8 (n, input_size, input_size, 3)."""
     def judge(
-        self, crops: Crops, workspace: Workspace | None = None, first: int = 0, count: int | None = None
+        self, crops: Crops, team: Team | None = None, first: int = 0, count: int | None = None
     ) -> npt.NDArray[np.float32]:
         """Outputs float32 (count, outputs) of crops ``first`` and on; the same as ``forward`` of what ``cut`` gives."""
     def grid(self, width: int, height: int, padding: int) -> tuple[int, int, int, int]:
@@ -169,7 +183,7 @@ class Network:
         image: npt.NDArray[np.uint8],
         padding: int,
         threshold: float,
-        workspace: Workspace | None = None,
+        team: Team | None = None,
         first: int = 0,
         rows: int | None = None,
         top: int = 0,
@@ -181,6 +195,20 @@ class Network:
         of consecutive limits, joined, are those of the whole. The image may be only rows from ``top`` on of one of
         ``height`` rows, if all are there that these windows cover. Returns float32 (n, 1 + outputs), in order of
         row, then column: column, row, logit difference, then the outputs after the first two.
+        """
+    def slide_all(
+        self,
+        images: Sequence[npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], int, int | None, int, int | None]],
+        padding: int,
+        threshold: float,
+        team: Team | None = None,
+        source: npt.NDArray[np.uint8] | None = None,
+        ready: int | None = None,
+    ) -> list[npt.NDArray[np.float32]]:
+        """``slide`` over several images, each an array or (image, first, rows, top, height) as there.
+
+        Images from number ``ready`` on are first made: written with the image before, or for the very first with
+        ``source``, resampled to their size. None: all are there.
         """
 
 class Graph:
@@ -207,7 +235,7 @@ class Graph:
     @property
     def level(self) -> str:
         """Name of the instruction level it runs at."""
-    def run(self, crops: npt.NDArray[np.uint8], workspace: Workspace | None = None) -> list[npt.NDArray[np.float32]]:
+    def run(self, crops: npt.NDArray[np.uint8], team: Team | None = None) -> list[npt.NDArray[np.float32]]:
         """Each output float32 (n, features), a map as row, column, channel.
 
         crops: uint8 (n, input_size, input_size, 3).

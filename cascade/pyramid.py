@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +24,12 @@ class Pyramid:
     scales: np.ndarray
 
 
-# Makes an image (height, width, 3) uint8 of another size: (image, width, height) → image.
-Resize = Callable[[np.ndarray, int, int], np.ndarray]
-
-
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """The whole image (h, w, 3) uint8 resampled to (height, width, 3)."""
     return _native.resample(image, (0, 0, image.shape[1], image.shape[0]), width, height)
 
 
-def build_pyramid(image: np.ndarray, sizes: list[tuple[int, int]], resize: Resize = resize) -> Pyramid:
+def build_pyramid(image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
     """The pyramid of an image (height, width, 3) uint8 with levels of ``sizes`` (width, height), each from the last."""
     images = [image]
     for width, height in sizes:

@@ -31,9 +31,6 @@ __all__ = ["Analysis", "FaceCountError", "OperatingPoint", "Recognizer", "Verifi
 AGES = 101
 """Logits of the age output, one a year from 0 to 100."""
 
-CROPS_PER_PIECE = 4
-"""Work is dealt out in pieces of this size whatever the number of threads, so that results do not depend on it."""
-
 
 class FaceCountError(ValueError):
     """A photo of one person was expected, and it has no face or several; ``image`` says which, ``count`` how many."""
@@ -278,7 +275,7 @@ def centred_by_age(embeddings: FloatArray, logits: FloatArray, means: FloatArray
 
 
 class _Network:
-    """The network in C, shared by threads: a workspace is lent to one piece of work at a time."""
+    """The network in C, and the threads that run it, which are lent to one call at a time."""
 
     def __init__(self, weights: RecognizerWeights, threads: int) -> None:
         graph = weights.graph
@@ -293,13 +290,8 @@ class _Network:
     def run(self, crops: RGBImage) -> tuple[FloatArray, FloatArray]:
         """What it makes of crops (n, 112, 112, 3): embeddings (n, D) of any length, and logits of ages (n, 101)."""
 
-        def piece(first: int, workspace: _native.Workspace) -> list[FloatArray]:
-            return self._graph.run(np.ascontiguousarray(crops[first : first + CROPS_PER_PIECE]), workspace)
-
-        found = self._workers.map(piece, range(0, len(crops), CROPS_PER_PIECE))
-        if not found:
-            return np.empty((0, self.dimension), np.float32), np.empty((0, AGES), np.float32)
-        embeddings, ages = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
+        with self._workers.lend() as team:
+            embeddings, ages = self._graph.run(np.ascontiguousarray(crops), team)
         return embeddings, ages
 
 

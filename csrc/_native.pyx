@@ -3,7 +3,7 @@
 
 Conventions are those of ``csrc/cascade.h``; shapes and dtypes are in ``_native.pyi``.
 """
-from libc.math cimport INFINITY, fabs, ldexp, rint, sqrt
+from libc.math cimport INFINITY, fabs, floor, ldexp, rint, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -47,12 +47,6 @@ cdef extern from "cascade.h" nogil:
         size_t columns
         size_t outputs
 
-    ctypedef struct cascade_tile:
-        size_t top
-        size_t left
-        size_t rows
-        size_t columns
-
     void *cascade_memory(size_t size)
     const cascade_kernels *const *cascade_levels()
     int cascade_level_usable(const cascade_kernels *level)
@@ -60,10 +54,18 @@ cdef extern from "cascade.h" nogil:
                                       size_t height)
     void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end,
                            size_t *origin, size_t *to)
-    void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double *box, uint8_t *out,
-                          size_t width, size_t height, size_t first, size_t end, void *workspace)
-    void cascade_warp(const cascade_kernels *kernels, const cascade_image *image, const int64_t *map, uint8_t outside,
-                      uint8_t *out, size_t size)
+    ctypedef struct cascade_resampling:
+        const cascade_kernels *kernels
+        const cascade_image *image
+        const double *box
+        uint8_t *out
+        size_t width
+        size_t height
+        size_t first
+        size_t end
+        size_t rows
+
+    void cascade_resampling_work(void *resampling, size_t item, void *workspace)
     void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_channels, size_t kernel,
                               void *packed)
     void cascade_pack_few(const void *weights, size_t out_channels, size_t in_channels, size_t kernel, size_t lanes,
@@ -75,11 +77,6 @@ cdef extern from "cascade.h" nogil:
                            const uint8_t *crops, size_t count, size_t size, float *out, float *workspace)
     int cascade_grid_plan(cascade_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
                           size_t width, size_t height)
-    size_t cascade_image_workspace(const cascade_grid *grid, const cascade_layer *layers, size_t layer_count,
-                                   size_t rows, size_t columns, size_t lanes)
-    const float *cascade_image_run(const cascade_kernels *kernels, const cascade_grid *grid,
-                                   const cascade_layer *layers, size_t layer_count, const cascade_image *image,
-                                   const cascade_tile *tile, float *workspace, size_t *pitch)
     ctypedef struct cascade_lattice:
         double stride
         double margin
@@ -121,6 +118,10 @@ cdef enum:
     CROP_GRID = 16
     # windows side by side that a network is slid over at once: their maps stay in the core's own cache
     TILE_COLUMNS = 512
+    # pixels of a band of an image that is made by several threads
+    SMALLEST_BAND = 1 << 14
+    # crops that a thread takes at a time
+    PIECE_CROPS = 16
 
 
 cdef usable_levels():
@@ -161,38 +162,11 @@ def default_level():
     return wanted
 
 
-cdef class Workspace:
-    """Memory that one call at a time uses; it grows to the largest call and is then reused."""
-    cdef void *memory
-    cdef size_t size
-
-    def __dealloc__(self):
-        free(self.memory)
-
-    @property
-    def nbytes(self):
-        return self.size
-
-    cdef void *at_least(self, size_t size) except NULL:
-        """64-byte aligned, zeroed when it is new."""
-        if self.size < size:
-            free(self.memory)
-            self.size = 0
-            self.memory = NULL
-            if size > (<size_t>1 << 40):
-                raise MemoryError(f"a workspace of {size} bytes is beyond every sane image")
-            self.memory = cascade_memory(size + 64)
-            if self.memory == NULL:
-                raise MemoryError(f"no memory for a workspace of {size} bytes")
-            self.size = size
-        return <void *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
-
-
-cdef check_image(image):
+cdef check_image(image, name="image"):
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image: expected a uint8 array (height, width, 3), got {describe(image)}")
+        raise ValueError(f"{name}: expected a uint8 array (height, width, 3), got {describe(image)}")
     if image.shape[0] == 0 or image.shape[1] == 0 or max(image.shape) > MAX_SIDE:
-        raise ValueError(f"image: expected sides of 1 to {MAX_SIDE} pixels, got {describe(image)}")
+        raise ValueError(f"{name}: expected sides of 1 to {MAX_SIDE} pixels, got {describe(image)}")
     return np.ascontiguousarray(image)
 
 
@@ -265,8 +239,7 @@ cdef bint box_placeable(const double *edges) noexcept:
     return -most < x1 < x2 < most and -most < y1 < y2 < most
 
 
-def resample(image, box, width, height, Workspace workspace=None, level=None, out=None, first=0, top=0,
-             image_height=None):
+def resample(image, box, width, height, Team team=None, level=None, out=None, first=0, top=0, image_height=None):
     """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels, or some rows of it into ``out``."""
     image = check_image(image)
     cdef size_t columns = whole("width", width, 1, MAX_SIDE), lines = whole("height", height, 1, MAX_SIDE)
@@ -274,8 +247,7 @@ def resample(image, box, width, height, Workspace workspace=None, level=None, ou
     cdef const double[::1] edges = corners.reshape(-1)
     if corners.shape != (4,) or not box_placeable(&edges[0]):
         raise ValueError(f"box: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels, got {box!r}")
-    workspace = workspace or Workspace()
-    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+    team = team or Team()
     cdef size_t begin = whole("first", first, 0, lines)
     if out is None:
         out = np.empty((lines - begin, columns, 3), np.uint8)
@@ -289,10 +261,14 @@ def resample(image, box, width, height, Workspace workspace=None, level=None, ou
     cascade_rows_read(edges[1], edges[3] - edges[1], source.height, lines, begin, end, &origin, &to)
     check_rows(&source, origin, to)
     cdef uint8_t[:, :, ::1] target = out
-    cdef void *memory = workspace.at_least(cascade_resample_workspace(
+    cdef cascade_resampling work
+    work.kernels = kernels_of(level or default_level())
+    work.image, work.box, work.out, work.width, work.height = &source, &edges[0], &target[0, 0, 0], columns, lines
+    # a band too small is not worth a thread's while, and every one plans its axes anew
+    cdef size_t bands = min(team.threads, 1 + columns * (end - begin) // SMALLEST_BAND)
+    work.first, work.end, work.rows = begin, end, max(<size_t>1, (end - begin + bands - 1) // bands)
+    team.do(cascade_resampling_work, &work, (end - begin + work.rows - 1) // work.rows, cascade_resample_workspace(
         edges[2] - edges[0], edges[3] - edges[1], source.width, columns, lines))
-    with nogil:
-        cascade_resample(kernels, &source, &edges[0], &target[0, 0, 0], columns, lines, begin, end, memory)
     return out
 
 
@@ -304,8 +280,10 @@ def rows_read(source, height, first, end):
     return origin, to
 
 
+include "team.pxi"
 include "crops.pxi"
 include "network.pxi"
+include "search.pxi"
 include "graph.pxi"
 include "boxes.pxi"
 include "landmarks.pxi"

@@ -9,6 +9,9 @@
  *   network_image.c    a network slid over a whole pyramid level (P-Net)
  *   network_crops.c    a network over a batch of crops (R-Net, O-Net)
  *   network_few.c      the same for a few crops
+ *   team.c             lists of work that threads share
+ *   search.c           such a list: a network slid over several images, and the images made on the way
+ *   crops.c            another: crops cut and judged
  *   network_graph.c    a network of any shape over one crop at a time (recognition)
  *   graph_plan.c       where its maps lie
  *   memory.c           memory of workspaces
@@ -24,6 +27,7 @@
 #ifndef CASCADE_H
 #define CASCADE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +50,55 @@ typedef struct {
 /* Bits after the point of an affine map in fixed point, and of the shares of a pixel's neighbours along an axis. */
 #define CASCADE_MAP_BITS 32
 #define CASCADE_SHARE_BITS 8
+
+/* ---- team.c ---------------------------------------------------------------------------------------------- */
+
+/* Does an item of a list, in memory that no other thread uses meanwhile. */
+typedef void (*cascade_work)(void *context, size_t item, void *workspace);
+
+/* What the threads of a team share. All zeros is a team at rest. */
+typedef struct {
+    cascade_work work;
+    void *context;
+    size_t count;
+    size_t lists;           /* opened so far */
+    _Atomic(size_t) next;   /* the first item that nobody has begun */
+    _Atomic(size_t) list;   /* number of the list that is open; 0: none */
+    _Atomic(size_t) inside; /* helpers that may be at an item */
+    _Atomic(int) led;
+    _Atomic(int) closed;
+} cascade_team;
+
+/* One of its helpers. */
+typedef struct {
+    void *workspace; /* not changed while a list is open */
+    size_t seen;     /* the last list it helped with */
+    _Atomic(int) there;
+    _Atomic(int) asleep;
+} cascade_helper;
+
+/* Waits a little: awake at first, then letting others have the core. `turns` starts at 0. */
+void cascade_wait(size_t *turns);
+
+/* Becomes the leader; returns 0 if there is one. Only the leader may open lists and change workspaces, until it leaves. */
+int cascade_team_lead(cascade_team *team);
+void cascade_team_leave(cascade_team *team);
+/* The leader: opens a list, then does what is left of it and waits until all of it is done. */
+void cascade_team_open(cascade_team *team, cascade_work work, void *context, size_t count);
+void cascade_team_finish(cascade_team *team, void *workspace);
+/* Tells the helpers to end. */
+void cascade_team_close(cascade_team *team);
+int cascade_team_closed(cascade_team *team);
+
+/* Becomes a helper; returns 0 if another thread is this one. */
+int cascade_helper_join(cascade_helper *helper);
+void cascade_helper_leave(cascade_helper *helper);
+/* A helper: does what lists have, until none has come for so long or the team is closed. */
+void cascade_helper_help(cascade_team *team, cascade_helper *helper, int64_t microseconds);
+/* Whether it may now sleep: then it must be woken, by whoever is told so by the other function, which the leader asks once a
+ * list is open or the team closed. */
+int cascade_helper_sleeps(cascade_team *team, cascade_helper *helper);
+int cascade_helper_wakes(cascade_helper *helper);
 
 /* ---- levels.c, kernels.c --------------------------------------------------------------------------------- */
 
@@ -170,6 +223,20 @@ void cascade_rows_read(double start, double extent, size_t source, size_t height
 void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double box[4], uint8_t *out,
                       size_t width, size_t height, size_t first, size_t end, void *workspace);
 
+/* The same as a list of work, in bands of `rows` rows. */
+typedef struct {
+    const cascade_kernels *kernels;
+    const cascade_image *image;
+    const double *box;
+    uint8_t *out;
+    size_t width;
+    size_t height;
+    size_t first;
+    size_t end;
+    size_t rows;
+} cascade_resampling;
+void cascade_resampling_work(void *resampling, size_t item, void *workspace);
+
 /* ---- warp.c ---------------------------------------------------------------------------------------------- */
 
 /* Crop pixel (column, row) shows the image at (map[0] * column + map[1] * row + map[2], map[3] * column + map[4] * row +
@@ -275,6 +342,96 @@ const float *cascade_image_run(const cascade_kernels *kernels, const cascade_gri
                                size_t layer_count, const cascade_image *image, const cascade_tile *tile,
                                float *workspace, size_t *pitch);
 
+/* ---- search.c -------------------------------------------------------------------------------------------- */
+
+/* An image that is searched, in tiles of at most so many rows and columns of windows. */
+typedef struct {
+    cascade_image image;
+    uint8_t *unmade; /* the image's pixels if they are to be made of all of the image before, NULL if they are there */
+    cascade_grid grid;
+    size_t first; /* rows [first, end) of the grid are searched */
+    size_t end;
+    size_t rows;
+    size_t columns;
+} cascade_searched;
+
+/* A tile of an image, and where what was found there lies. */
+typedef struct {
+    size_t image;
+    cascade_tile tile;
+    size_t first;
+    size_t count;
+    size_t taken;
+} cascade_search_tile;
+
+/* Filled by the caller but for the last lines. */
+typedef struct {
+    const cascade_kernels *kernels;
+    const cascade_layer *layers;
+    size_t layer_count;
+    const cascade_image *source; /* what the first image is made of */
+    const cascade_searched *images;
+    size_t image_count;
+    size_t ready;    /* images that are there; all others are not */
+    size_t together; /* images after these that all threads make, in so many bands each */
+    size_t bands;
+    cascade_search_tile *tiles;
+    size_t tile_count;
+    float threshold; /* windows are wanted whose face logit minus background logit is at least this */
+    float *found;    /* room for so many windows of `outputs` + 1 floats */
+    size_t room;
+    _Atomic(size_t) made;        /* images; `ready` at first */
+    _Atomic(size_t) bands_made;  /* 0 at first */
+    _Atomic(size_t) found_count; /* 0 at first; beyond `room` not all that was found is there */
+} cascade_search;
+
+/* Number of tiles of image k; and the tiles, unless NULL, from left to right and top to bottom. */
+size_t cascade_search_tiles(const cascade_search *search, size_t k, cascade_search_tile *tiles);
+/* Bytes of workspace for the tiles of image k and for making it; 0 if the sizes overflow. */
+size_t cascade_search_workspace(const cascade_search *search, size_t k);
+/* The list of work. */
+size_t cascade_search_items(const cascade_search *search);
+void cascade_search_work(void *search, size_t item, void *workspace);
+/* The windows of some tiles of one image, which are all of some of its strips, in order of row, then column: (n, outputs + 1),
+ * column, row, logit difference, then the outputs after the first two. Returns n. Tiles may be gathered once. */
+size_t cascade_search_gather(const cascade_search *search, cascade_search_tile *tiles, size_t count, float *out);
+
+/* ---- crops.c --------------------------------------------------------------------------------------------- */
+
+/* Where crops of `size` * `size` pixels lie: in which level each, and as boxes (x1, y1, x2, y2) of its pixels or, if not NULL,
+ * as maps of six numbers, as cascade_warp takes them. */
+typedef struct {
+    const cascade_image *levels;
+    const int64_t *order;
+    const double *edges;
+    const int64_t *maps;
+    size_t size;
+    size_t workspace; /* bytes to cut one */
+    uint8_t outside;
+} cascade_places;
+
+void cascade_cut(const cascade_kernels *kernels, const cascade_places *places, size_t i, uint8_t *out, void *workspace);
+
+/* `count` crops from `first` on, cut and judged in pieces of `piece`, what is left over in pieces of `last`. */
+typedef struct {
+    const cascade_kernels *kernels;
+    const cascade_layer *layers;
+    size_t layer_count;
+    size_t outputs;
+    const cascade_places *places;
+    size_t first;
+    size_t count;
+    size_t piece;
+    size_t last;
+    float *out; /* (count, outputs) */
+} cascade_judging;
+
+/* Bytes of workspace; 0 if the sizes overflow. */
+size_t cascade_judging_workspace(const cascade_judging *judging);
+/* The list of work. */
+size_t cascade_judging_items(const cascade_judging *judging);
+void cascade_judging_work(void *judging, size_t item, void *workspace);
+
 /* ---- graph_plan.c, network_graph.c ----------------------------------------------------------------------- */
 
 /* A node of a graph. Maps are numbered: 0 is the crop, n + 1 what node n makes. Weights are packed for all of the channels
@@ -340,6 +497,15 @@ int cascade_graph_plan(cascade_graph *graph);
 /* Runs crops (count, size, size, 3); out[i] is (count, side * side * channels) of output i. */
 void cascade_graph_run(const cascade_kernels *kernels, const cascade_graph *graph, const uint8_t *crops, size_t count,
                        float *const *out, float *workspace);
+
+/* The same as a list of work, an item for each crop. */
+typedef struct {
+    const cascade_kernels *kernels;
+    const cascade_graph *graph;
+    const uint8_t *crops;
+    float *const *out;
+} cascade_graph_crops;
+void cascade_graph_work(void *crops, size_t item, void *workspace);
 
 /* ---- boxes.c, nms.c -------------------------------------------------------------------------------------- */
 

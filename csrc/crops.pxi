@@ -1,5 +1,22 @@
 # The crops of _native.pyx: where they lie in the levels of a pyramid, and cutting them.
 
+cdef extern from "cascade.h" nogil:
+    ctypedef struct cascade_places:
+        const cascade_image *levels
+        const int64_t *order
+        const double *edges
+        const int64_t *maps
+        size_t size
+        size_t workspace
+        uint8_t outside
+
+    void cascade_cut(const cascade_kernels *kernels, const cascade_places *places, size_t i, uint8_t *out,
+                     void *workspace)
+
+
+cdef double on_grid(double coordinate) noexcept:
+    return floor(coordinate * CROP_GRID + 0.5) / CROP_GRID
+
 
 def snap(boxes):
     """Crop boxes on the grid of 1/16 pixel that ``cut`` uses."""
@@ -83,10 +100,8 @@ cdef class Crops:
     cdef const double[:, ::1] edges
     cdef const int64_t[:, :, ::1] maps
     cdef const int64_t[:, ::1] rows
-    cdef bint turned
+    cdef cascade_places places
     cdef bint partial
-    cdef uint8_t outside
-    cdef size_t workspace
     cdef readonly size_t size
 
     def __cinit__(self, images, scales, places, size):
@@ -105,10 +120,10 @@ cdef class Crops:
                     "images: a width", width, 1, MAX_SIDE)
             else:
                 self.levels[k] = band_of(image, 0, None)
-        self.turned = np.ndim(places) == 3
-        self.outside = CASCADE_OUTSIDE
-        self.workspace = 64
-        if self.turned:
+        self.places.levels, self.places.size = self.levels, self.size
+        self.places.outside = CASCADE_OUTSIDE
+        self.places.workspace = 64
+        if np.ndim(places) == 3:
             self.place_maps(scales, places)
         else:
             self.place_boxes(scales, places)
@@ -131,29 +146,33 @@ cdef class Crops:
             fits = fits and map_to_level(&given[i, 0, 0], &factors[chosen[i], 0], self.size, &maps[i, 0, 0])
         if not fits:
             raise ValueError(f"matrices: expected maps of a crop to within {MAX_SIDE} pixels")
-        self.order = chosen
-        self.maps = maps
+        self.order, self.maps = chosen, maps
+        if n:
+            self.places.order, self.places.maps = &chosen[0], &maps[0, 0, 0]
 
     cdef place_boxes(self, scales, boxes):
-        cdef const double[:, ::1] snapped = snap(check_boxes(boxes, "boxes", np.float64)), factors = scales
-        cdef double[:, ::1] placed = np.empty((len(snapped), 4))
-        cdef int64_t[::1] chosen = np.empty(len(snapped), np.int64)
+        cdef const double[:, ::1] given = check_boxes(boxes, "boxes", np.float64), factors = scales
+        cdef double[:, ::1] placed = np.empty((len(given), 4))
+        cdef int64_t[::1] chosen = np.empty(len(given), np.int64)
+        cdef double[4] snapped
         cdef double wide = 0, high = 0, x, y
         cdef size_t i, k
         cdef bint fits = True
-        for i in range(<size_t>snapped.shape[0]):
-            chosen[i] = level_of(&snapped[i, 0], factors, self.size)
+        for i in range(<size_t>given.shape[0]):
             for k in range(4):
-                placed[i, k] = snapped[i, k] * factors[chosen[i], k % 2]
+                snapped[k] = on_grid(given[i, k])
+            chosen[i] = level_of(snapped, factors, self.size)
+            for k in range(4):
+                placed[i, k] = snapped[k] * factors[chosen[i], k % 2]
             fits = fits and box_placeable(&placed[i, 0])
             x, y = placed[i, 2] - placed[i, 0], placed[i, 3] - placed[i, 1]
             wide, high = max(wide, x), max(high, y)
         if not fits:
             raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
-        self.order = chosen
-        self.edges = placed
-        if snapped.shape[0]:
-            self.workspace = cascade_resample_workspace(wide, high, self.widest(), self.size, self.size)
+        self.order, self.edges = chosen, placed
+        if given.shape[0]:
+            self.places.order, self.places.edges = &chosen[0], &placed[0, 0]
+            self.places.workspace = cascade_resample_workspace(wide, high, self.widest(), self.size, self.size)
 
     cdef size_t widest(self):
         return max(image[1] if isinstance(image, tuple) else image.shape[1] for image in self.images)
@@ -165,7 +184,7 @@ cdef class Crops:
         cdef int64_t reach, low, high, row
         for i in range(<size_t>found.shape[0]):
             height = self.levels[self.order[i]].height
-            if self.turned:
+            if self.places.maps != NULL:
                 reach = <int64_t>self.size - 1
                 low = high = self.maps[i, 1, 2]
                 for row in (self.maps[i, 1, 0] * reach, self.maps[i, 1, 1] * reach):
@@ -205,33 +224,34 @@ cdef class Crops:
     def __len__(self):
         return self.order.shape[0]
 
-    cdef void cut(self, const cascade_kernels *kernels, size_t i, uint8_t *out, void *workspace) noexcept nogil:
-        cdef int64_t k = self.order[i]
-        if self.turned:
-            cascade_warp(kernels, &self.levels[k], &self.maps[i, 0, 0], self.outside, out, self.size)
-        else:
-            cascade_resample(kernels, &self.levels[k], &self.edges[i, 0], out, self.size, self.size, 0, self.size,
-                             workspace)
-
-    cdef all(self, Workspace workspace, level):
-        cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+    cdef all(self, Team team, level):
         out = np.empty((len(self), self.size, self.size, 3), np.uint8)
         if len(self) == 0:
             return out
         self.check(0, len(self))
-        workspace = workspace or Workspace()
-        cdef void *memory = workspace.at_least(self.workspace)
+        cdef cutting work
         cdef uint8_t[:, :, :, ::1] target = out
-        cdef size_t i
-        with nogil:
-            for i in range(<size_t>target.shape[0]):
-                self.cut(kernels, i, &target[i, 0, 0, 0], memory)
+        work.kernels, work.places, work.out = kernels_of(level or default_level()), &self.places, &target[0, 0, 0, 0]
+        team = team or Team()
+        team.do(cut_one, &work, len(self), self.places.workspace)
         return out
 
 
-def cut(images, scales, boxes, size, Workspace workspace=None, level=None):
+# All crops as a list of work.
+cdef struct cutting:
+    const cascade_kernels *kernels
+    const cascade_places *places
+    uint8_t *out
+
+
+cdef void cut_one(void *context, size_t i, void *workspace) noexcept nogil:
+    cdef cutting *work = <cutting *>context
+    cascade_cut(work.kernels, work.places, i, work.out + i * work.places.size * work.places.size * 3, workspace)
+
+
+def cut(images, scales, boxes, size, Team team=None, level=None):
     """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
-    return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(workspace, level)
+    return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(team, level)
 
 
 def warp(images, scales, matrices, size, outside=CASCADE_OUTSIDE):
@@ -240,5 +260,5 @@ def warp(images, scales, matrices, size, outside=CASCADE_OUTSIDE):
     if matrices.ndim != 3:
         raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
     crops = Crops(images, scales, matrices, size)
-    (<Crops>crops).outside = whole("outside", outside, 0, 255)
+    (<Crops>crops).places.outside = whole("outside", outside, 0, 255)
     return (<Crops>crops).all(None, None)

@@ -34,8 +34,14 @@ cdef extern from "cascade.h" nogil:
 
     size_t cascade_graph_pitch(size_t channels)
     int cascade_graph_plan(cascade_graph *graph)
-    void cascade_graph_run(const cascade_kernels *kernels, const cascade_graph *graph, const uint8_t *crops,
-                           size_t count, float *const *out, float *workspace)
+
+    ctypedef struct cascade_graph_crops:
+        const cascade_kernels *kernels
+        const cascade_graph *graph
+        const uint8_t *crops
+        float **out
+
+    void cascade_graph_work(void *crops, size_t item, void *workspace)
     size_t CASCADE_NO_MAP
     enum:
         CASCADE_DENSE
@@ -259,7 +265,7 @@ cdef class Graph:
                 raise ValueError(f"nodes: {name} of node {index} is a map of {self.shapes[number]} (side, channels), "
                                  f"expected {expected}")
 
-    def run(self, crops, Workspace workspace=None):
+    def run(self, crops, Team team=None):
         """Each output as (n, features) of crops (n, input_size, input_size, 3) uint8."""
         side = self.input_size
         if (not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.ndim != 4
@@ -268,14 +274,14 @@ cdef class Graph:
         found = [np.empty((len(crops), features), np.float32) for features in self.outputs]
         if len(crops) == 0:
             return found
-        workspace = workspace or Workspace()
-        cdef float *memory = <float *>workspace.at_least(self.graph.workspace * sizeof(float))
         cdef const uint8_t[:, :, :, ::1] pixels = np.ascontiguousarray(crops)
         cdef float *targets[MAX_OUTPUTS]
         cdef float[:, ::1] target
         for i, array in enumerate(found):
             target = array
             targets[i] = &target[0, 0]
-        with nogil:
-            cascade_graph_run(self.kernels, &self.graph, &pixels[0, 0, 0, 0], pixels.shape[0], targets, memory)
+        cdef cascade_graph_crops work
+        work.kernels, work.graph, work.crops, work.out = self.kernels, &self.graph, &pixels[0, 0, 0, 0], targets
+        team = team or Team()
+        team.do(cascade_graph_work, &work, len(crops), self.graph.workspace * sizeof(float))
         return found

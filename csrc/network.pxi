@@ -1,5 +1,22 @@
 # The networks of a detector in _native.pyx: layers, and running them over crops and images.
 
+cdef extern from "cascade.h" nogil:
+    ctypedef struct cascade_judging:
+        const cascade_kernels *kernels
+        const cascade_layer *layers
+        size_t layer_count
+        size_t outputs
+        const cascade_places *places
+        size_t first
+        size_t count
+        size_t piece
+        size_t last
+        float *out
+
+    size_t cascade_judging_workspace(const cascade_judging *judging)
+    size_t cascade_judging_items(const cascade_judging *judging)
+    void cascade_judging_work(void *judging, size_t item, void *workspace)
+
 cdef class Network:
     """A network ready to run: its layers, and its weights packed for one instruction level."""
     cdef cascade_layer layers[MAX_LAYERS]
@@ -145,7 +162,7 @@ cdef class Network:
             layer.few_weights = <const float *>&packed[0]
             self.buffers.append(np.asarray(packed))
 
-    def forward(self, crops, Workspace workspace=None):
+    def forward(self, crops, Team team=None):
         """Outputs (n, outputs) of crops (n, input_size, input_size, 3) uint8."""
         side = self.input_size
         if (not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.ndim != 4
@@ -154,20 +171,22 @@ cdef class Network:
         out = np.empty((len(crops), self.outputs), np.float32)
         if len(crops) == 0:
             return out
-        workspace = workspace or Workspace()
         cdef size_t floats = cascade_crops_workspace(self.layers, self.layer_count, self.input_size,
                                                      self.kernels.lanes)
         if floats == 0:
             raise ValueError("layers: sizes overflow")
-        cdef float *memory = <float *>workspace.at_least(floats * sizeof(float))
         cdef const uint8_t[:, :, :, ::1] pixels = np.ascontiguousarray(crops)
         cdef float[:, ::1] target = out
-        with nogil:
-            cascade_crops_run(self.kernels, self.layers, self.layer_count, &pixels[0, 0, 0, 0], pixels.shape[0],
-                              self.input_size, &target[0, 0], memory)
+        cdef forwarding work
+        work.kernels, work.layers, work.layer_count = self.kernels, self.layers, self.layer_count
+        work.crops, work.count, work.size = &pixels[0, 0, 0, 0], pixels.shape[0], self.input_size
+        work.outputs, work.out = self.outputs, &target[0, 0]
+        cdef size_t pieces = (work.count + PIECE_CROPS - 1) // PIECE_CROPS
+        team = team or Team()
+        team.do(forward_piece, &work, pieces, floats * sizeof(float))
         return out
 
-    def judge(self, Crops crops not None, Workspace workspace=None, first=0, count=None):
+    def judge(self, Crops crops not None, Team team=None, first=0, count=None):
         """Outputs (count, outputs) of crops ``first`` and on, each cut just before it is judged."""
         if crops.size != self.input_size:
             raise ValueError(f"crops: expected a size of {self.input_size}, got {crops.size}")
@@ -179,25 +198,18 @@ cdef class Network:
         if n == 0:
             return out
         crops.check(begin, n)
-        workspace = workspace or Workspace()
-        cdef size_t lanes = self.kernels.lanes, bytes = self.input_size * self.input_size * 3
-        cdef size_t floats = cascade_crops_workspace(self.layers, self.layer_count, self.input_size, lanes)
-        if floats == 0:
-            raise ValueError("layers: sizes overflow")
-        # the network's maps, then the crops of one group, then what cutting one of them needs
-        cdef size_t maps = (floats * sizeof(float) + 63) // 64 * 64, group = (lanes * bytes + 63) // 64 * 64
-        cdef char *memory = <char *>workspace.at_least(maps + group + crops.workspace)
-        cdef uint8_t *pixels = <uint8_t *>(memory + maps)
+        team = team or Team()
         cdef float[:, ::1] target = out
-        cdef size_t done = 0, some, i
-        with nogil:
-            while done < n:
-                some = lanes if n - done > lanes else n - done
-                for i in range(some):
-                    crops.cut(self.kernels, begin + done + i, pixels + i * bytes, memory + maps + group)
-                cascade_crops_run(self.kernels, self.layers, self.layer_count, pixels, some, self.input_size,
-                                  &target[done, 0], <float *>memory)
-                done += some
+        cdef cascade_judging work
+        work.kernels, work.layers, work.layer_count = self.kernels, self.layers, self.layer_count
+        work.outputs, work.places, work.first, work.count = self.outputs, &crops.places, begin, n
+        work.piece, work.out = PIECE_CROPS, &target[0, 0]
+        # what no piece takes: an equal share for each thread
+        work.last = max(<size_t>1, (n % PIECE_CROPS + team.threads - 1) // team.threads)
+        cdef size_t size = cascade_judging_workspace(&work)
+        if size == 0:
+            raise ValueError("layers: sizes overflow")
+        team.do(cascade_judging_work, &work, cascade_judging_items(&work), size)
         return out
 
     def grid(self, width, height, padding):
@@ -215,95 +227,38 @@ cdef class Network:
             raise ValueError(f"layers: the receptive field is {grid.field} pixels, expected {self.input_size}")
         return 0
 
-    def slide(self, image, padding, threshold, Workspace workspace=None, first=0, rows=None, top=0, height=None):
+    def slide(self, image, padding, threshold, Team team=None, first=0, rows=None, top=0, height=None):
         """Windows of an image whose face logit minus background logit is at least ``threshold``.
 
         Returns float32 (n, 1 + outputs - 2 + 2): column, row, logit difference, then the outputs after the first two.
         ``first`` and ``rows`` limit it to some rows of the grid.
         """
-        image = check_image(image)
-        cdef cascade_image source = band_of(image, top, height)
-        cdef cascade_grid grid
-        self.plan(&grid, source.width, source.height, padding)
-        if self.outputs < 2:
-            raise ValueError(f"layers: expected at least 2 outputs to tell faces by, got {self.outputs}")
-        cdef size_t row = whole("first", first, 0, MAX_SIDE), end = grid.rows
-        if rows is not None:
-            end = min(end, row + <size_t>whole("rows", rows, 0, MAX_SIDE))
-        cdef float limit = real("threshold", threshold)
-        found = []
-        if grid.columns == 0 or row >= end:
-            return np.empty((0, self.outputs + 1), np.float32)
-        cdef size_t above = row * grid.stride, below = (end - 1) * grid.stride + grid.field
-        check_rows(&source, above - min(above, grid.padding), min(below - min(below, grid.padding), source.height))
-        workspace = workspace or Workspace()
-        while row < end:
-            count = min(end - row, strip_rows(&grid, self.bytes))
-            found.append(self.slide_strip(&grid, &source, row, count, limit, workspace))
-            row += count
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        cdef Search search = Search(self, [(image, first, rows, top, height)], padding, threshold, None, None, "image")
+        return search.run(team or Team())[0]
 
-    cdef slide_strip(self, cascade_grid *grid, const cascade_image *image, size_t first, size_t rows, float threshold,
-                     Workspace workspace):
-        """Tile by tile from left to right, then in order."""
-        cdef cascade_tile tile
-        tile.top, tile.rows, tile.left = first, rows, 0
-        found = []
-        while tile.left < grid.columns:
-            tile.columns = min(tile_columns(grid), grid.columns - tile.left)
-            found.append(self.slide_tile(grid, image, &tile, threshold, workspace))
-            tile.left += tile.columns
-        if len(found) == 1:
-            return found[0]
-        joined = np.concatenate(found)
-        return joined[np.argsort(joined[:, 1], kind="stable")]
-
-    cdef slide_tile(self, const cascade_grid *grid, const cascade_image *image, const cascade_tile *tile,
-                    float threshold, Workspace workspace):
-        cdef size_t floats = cascade_image_workspace(grid, self.layers, self.layer_count, tile.rows, tile.columns,
-                                                     self.kernels.lanes)
-        if floats == 0:
-            raise ValueError("image: sizes overflow")
-        cdef float *memory = <float *>workspace.at_least(floats * sizeof(float))
-        cdef const float *out
-        cdef const float *line
-        cdef size_t pitch = 0, x, y, k, n = 0, outputs = self.outputs
-        with nogil:
-            out = cascade_image_run(self.kernels, grid, self.layers, self.layer_count, image, tile, memory, &pitch)
-            for y in range(tile.rows):
-                line = out + y * outputs * pitch
-                for x in range(tile.columns):
-                    n += line[pitch + x] - line[x] >= threshold
-        result = np.empty((n, outputs + 1), np.float32)
-        if n == 0:
-            return result
-        cdef float[:, ::1] target = result
-        n = 0
-        with nogil:
-            for y in range(tile.rows):
-                line = out + y * outputs * pitch
-                for x in range(tile.columns):
-                    if line[pitch + x] - line[x] >= threshold:
-                        target[n, 0] = tile.left + x
-                        target[n, 1] = tile.top + y
-                        target[n, 2] = line[pitch + x] - line[x]
-                        for k in range(2, outputs):
-                            target[n, k + 1] = line[k * pitch + x]
-                        n += 1
-        return result
+    def slide_all(self, images, padding, threshold, Team team=None, source=None, ready=None):
+        """The same over several images, of which those from ``ready`` on are made first, each of the one before."""
+        cdef Search search = Search(self, images, padding, threshold, source, ready, "images")
+        return search.run(team or Team())
 
 
-cdef size_t tile_columns(const cascade_grid *grid) noexcept:
-    """Columns of a tile, all of a grid's tiles being about as wide."""
-    cdef size_t tiles = (grid.columns + TILE_COLUMNS - 1) // TILE_COLUMNS
-    return (grid.columns + tiles - 1) // tiles
+# Some crops as a list of work.
+cdef struct forwarding:
+    const cascade_kernels *kernels
+    const cascade_layer *layers
+    size_t layer_count
+    const uint8_t *crops
+    size_t count
+    size_t size
+    size_t outputs
+    float *out
 
 
-cdef size_t strip_rows(const cascade_grid *grid, bint bytes) noexcept:
-    """Rows of the grid that keep a tile's maps near the core's own cache, but not so few that overlap dominates."""
-    cdef size_t rows = (4096 * CASCADE_WORD if bytes else 4096) // (tile_columns(grid) + 1)
-    cdef size_t least = 4 * (grid.field // grid.stride + 1)
-    return rows if rows > least else least
+cdef void forward_piece(void *context, size_t item, void *workspace) noexcept nogil:
+    cdef forwarding *work = <forwarding *>context
+    cdef size_t first = item * PIECE_CROPS
+    cascade_crops_run(work.kernels, work.layers, work.layer_count, work.crops + first * work.size * work.size * 3,
+                      min(<size_t>PIECE_CROPS, work.count - first), work.size, work.out + first * work.outputs, <float *>workspace)
 
 
 cdef exactly(values, name, dtype):

@@ -170,3 +170,10 @@ void cascade_resample(const cascade_kernels *kernels, const cascade_image *image
         kernels->blend_columns(blended, columns.first, columns.weights, taps_x, taps, out, width);
     }
 }
+
+void cascade_resampling_work(void *context, size_t item, void *workspace) {
+    const cascade_resampling *r = context;
+    size_t from = r->first + item * r->rows, to = r->end - from < r->rows ? r->end : from + r->rows;
+    cascade_resample(r->kernels, r->image, r->box, r->out + (from - r->first) * r->width * CASCADE_CHANNELS, r->width,
+                     r->height, from, to, workspace);
+}

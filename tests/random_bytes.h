@@ -1,7 +1,7 @@
 /*
  * Networks of bytes with random weights, and the kernels that only they use, at a level against the scalar level, which it
- * must agree with to the bit. For driver.c of tests/sanitize and of tests/neon, which bring CHECK, chance, exactly, pixels,
- * the types shape and network_shape, and say what becomes of memory:
+ * must agree with to the bit. For random_cases.h of tests/sanitize and driver.c of tests/neon, which bring CHECK, chance,
+ * exactly, pixels, the types shape and network_shape, and say what becomes of memory:
  *
  *   RELEASE(memory)
  */

@@ -1,6 +1,7 @@
 /*
- * Graphs of random nodes with random weights, at a level against the scalar level. For driver.c of tests/sanitize and of
- * tests/neon, which bring CHECK, chance, exactly, floats and pixels, and say what becomes of memory and of differences:
+ * Graphs of random nodes with random weights, at a level against the scalar level. For random_cases.h of
+ * tests/sanitize and driver.c of tests/neon, which bring CHECK, chance, exactly, floats and pixels, and say what becomes of
+ * memory and of differences:
  *
  *   RELEASE(memory)
  *   NOTE(difference)
@@ -122,8 +123,7 @@ static size_t output_size(const random_graph *made, size_t o) {
     return map->side * map->side * map->channels;
 }
 
-/* Runs the graph over crops; the outputs one after the other. */
-static float *graph_outputs(const cascade_kernels *level, random_graph *made, const uint8_t *crops, size_t count) {
+static void pack_graph(const cascade_kernels *level, random_graph *made) {
     for (size_t i = 0; i < made->graph.node_count; i++) {
         cascade_node *node = made->nodes + i;
         if (made->weights[i]) {
@@ -138,15 +138,24 @@ static float *graph_outputs(const cascade_kernels *level, random_graph *made, co
         }
     }
     CHECK(cascade_graph_plan(&made->graph), "graph of %zu nodes", made->graph.node_count);
+}
+
+static void unpack_graph(random_graph *made) {
+    for (size_t i = 0; i < made->graph.node_count; i++) {
+        RELEASE((void *)made->nodes[i].weights);
+        made->nodes[i].weights = NULL;
+    }
+}
+
+/* Runs the graph over crops; the outputs one after the other. */
+static float *graph_outputs(const cascade_kernels *level, random_graph *made, const uint8_t *crops, size_t count) {
+    pack_graph(level, made);
     float *out = exactly(count * (output_size(made, 0) + output_size(made, 1)) * sizeof(float));
     float *targets[GRAPH_OUTPUTS] = {out, out + count * output_size(made, 0)};
     float *workspace = exactly(made->graph.workspace * sizeof(float));
     cascade_graph_run(level, &made->graph, crops, count, targets, workspace);
     RELEASE(workspace);
-    for (size_t i = 0; i < made->graph.node_count; i++) {
-        RELEASE((void *)made->nodes[i].weights);
-        made->nodes[i].weights = NULL;
-    }
+    unpack_graph(made);
     return out;
 }
 

@@ -371,14 +371,16 @@ def test_wrong_levels(level: Any) -> None:
     refuses(lambda: _native.candidates(np.empty((0, 4)), np.empty((0, 4)), [], 0, [], level), message)
 
 
-def test_wrong_workspaces() -> None:
+def test_wrong_teams() -> None:
     for call in (
         lambda: _native.resample(IMAGE, BOX, 5, 5, 3),
         lambda: _native.cut([IMAGE], SCALES, BOXES, 24, 3),
         lambda: network().forward(np.zeros((1, 4, 4, 3), np.uint8), 3),
+        lambda: network().judge(_native.Crops([IMAGE], SCALES, BOXES, 4), 3),
         lambda: network().slide(IMAGE, 0, 0.0, 3),
+        lambda: network().slide_all([IMAGE], 0, 0.0, 3),
     ):
-        refuses(call, "workspace")
+        refuses(call, "team")
 
 
 @pytest.mark.parametrize("size", [(1 << 20, 1 << 20), (1 << 20, 1)])

@@ -323,8 +323,8 @@ def test_a_graph_keeps_its_own_weights() -> None:
     np.testing.assert_array_equal(network.run(crops)[0], before)
 
 
-def test_one_workspace_serves_every_graph() -> None:
-    workspace = _native.Workspace()
+def test_one_team_serves_every_graph() -> None:
+    team = _native.Team()
     networks = []
     for nodes in KINDS.values():
         graph = Graph("small", 7, tuple(nodes), {"out": len(nodes) - 1})
@@ -332,10 +332,10 @@ def test_one_workspace_serves_every_graph() -> None:
     crops = noise(3, 7, 7, 3)
     expected = [network.run(crops)[0] for network in networks]
     for network, right in [*zip(networks, expected, strict=True)] * 2:
-        np.testing.assert_array_equal(network.run(crops, workspace)[0], right)
-    held = workspace.nbytes
-    networks[0].run(noise(50, 7, 7, 3), workspace)
-    assert workspace.nbytes == held  # crops go one by one
+        np.testing.assert_array_equal(network.run(crops, team)[0], right)
+    held = team.nbytes
+    networks[0].run(noise(50, 7, 7, 3), team)
+    assert team.nbytes == held  # crops go one by one
 
 
 def test_threads_share_a_graph() -> None:
@@ -344,7 +344,7 @@ def test_threads_share_a_graph() -> None:
     expected = network.run(crops)
 
     def alone(i: int) -> list[np.ndarray]:
-        return network.run(crops[i % 6 : i % 6 + 1], _native.Workspace())
+        return network.run(crops[i % 6 : i % 6 + 1], _native.Team())
 
     with ThreadPoolExecutor(4) as pool:
         for i, found in enumerate(pool.map(alone, range(24))):
@@ -472,8 +472,8 @@ def test_wrong_crops(crops: Any) -> None:
     refuses(lambda: _native.Graph([conv()], 4, [0]).run(crops), r"^crops: expected uint8 \(n, 4, 4, 3\), got ")
 
 
-def test_a_workspace_of_another_type() -> None:
-    refuses(lambda: _native.Graph([conv()], 4, [0]).run(np.zeros((1, 4, 4, 3), np.uint8), 3), "workspace")
+def test_a_team_of_another_type() -> None:
+    refuses(lambda: _native.Graph([conv()], 4, [0]).run(np.zeros((1, 4, 4, 3), np.uint8), 3), "team")
 
 
 def test_a_graph_cannot_be_had_without_nodes() -> None:

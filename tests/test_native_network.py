@@ -193,10 +193,10 @@ def test_slide_needs_no_more_rows_than_its_windows_cover(family: str, level: str
 
 
 def test_maps_of_a_long_row_need_no_more_memory_than_those_of_a_tile() -> None:
-    native, workspaces = named("default", "pnet", LEVELS[0])[1], [_native.Workspace() for _ in range(2)]
-    for width, workspace in zip((2_040, 60_000), workspaces, strict=True):
-        native.slide(np.zeros((30, width, 3), np.uint8), 5, np.inf, workspace)
-    assert workspaces[1].nbytes <= 1.1 * workspaces[0].nbytes
+    native, teams = named("default", "pnet", LEVELS[0])[1], [_native.Team() for _ in range(2)]
+    for width, team in zip((2_040, 60_000), teams, strict=True):
+        native.slide(np.zeros((30, width, 3), np.uint8), 5, np.inf, team)
+    assert teams[1].nbytes <= 1.1 * teams[0].nbytes
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -226,14 +226,14 @@ def test_slide_takes_views() -> None:
     np.testing.assert_array_equal(native.slide(image[::-1], 5, 0.0), native.slide(image[::-1].copy(), 5, 0.0))
 
 
-def test_one_workspace_serves_every_network_and_size() -> None:
-    workspace = _native.Workspace()
+def test_one_team_serves_every_network_and_size() -> None:
+    team = _native.Team()
     pnet, onet = (named("paper", stage, LEVELS[0])[1] for stage in ("pnet", "onet"))
     crops = noise(3, 48, 48, 3)
     for shape in [(12, 12), (90, 200), (40, 30), (13, 900)]:
         image = noise(*shape, 3)
-        np.testing.assert_array_equal(pnet.slide(image, 0, 0.0, workspace), pnet.slide(image, 0, 0.0))
-        np.testing.assert_array_equal(onet.forward(crops, workspace), onet.forward(crops))
+        np.testing.assert_array_equal(pnet.slide(image, 0, 0.0, team), pnet.slide(image, 0, 0.0))
+        np.testing.assert_array_equal(onet.forward(crops, team), onet.forward(crops))
 
 
 @pytest.mark.parametrize("stage", ["rnet", "onet"])

@@ -215,18 +215,18 @@ def test_what_cannot_be_written_to_is_named(out: object) -> None:
         _native.resample(portrait(), (0, 0, 50, 40), 5, 4, out=out)  # type: ignore[arg-type]
 
 
-def test_a_workspace_grows_and_is_reused() -> None:
-    workspace, big, small = _native.Workspace(), noise(300, 400), noise(5, 5)
-    assert workspace.nbytes == 0
+def test_memory_of_a_team_grows_and_is_reused() -> None:
+    team, big, small = _native.Team(), noise(300, 400), noise(5, 5)
+    assert team.nbytes == 0
     for image in (small, big, small, big):
         height, width = image.shape[:2]
         np.testing.assert_array_equal(
-            _native.resample(image, (0, 0, width, height), 3, 3, workspace),
+            _native.resample(image, (0, 0, width, height), 3, 3, team),
             _native.resample(image, (0, 0, width, height), 3, 3),
         )
-    held = workspace.nbytes
-    _native.resample(big, (0, 0, 400, 300), 3, 3, workspace)
-    assert workspace.nbytes == held > 0
+    held = team.nbytes
+    _native.resample(big, (0, 0, 400, 300), 3, 3, team)
+    assert team.nbytes == held > 0
 
 
 # Crops

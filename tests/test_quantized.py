@@ -190,7 +190,7 @@ def test_judge_is_forward_of_the_crops(stage: str, level: str) -> None:
     places = [portrait()], [(1.0, 1.0)], boxes, side
     crops, expected = _native.Crops(*places), network.forward(_native.cut(*places))
     np.testing.assert_array_equal(network.judge(crops), expected)
-    np.testing.assert_array_equal(network.judge(crops, _native.Workspace(), 3, 7), expected[3:10])
+    np.testing.assert_array_equal(network.judge(crops, _native.Team(), 3, 7), expected[3:10])
 
 
 # Rounding and limits

@@ -65,32 +65,27 @@ class Level:
 
 
 class KeptLevel(Level):
-    """A level that is kept, made from the top down as far as it is wanted; several threads may read what is made."""
+    """A level that is kept, made from the top down as far as it is wanted, or all of it together with others."""
 
     def __init__(self, source: np.ndarray | Level, width: int, height: int, make: Make) -> None:
         super().__init__(source, width, height, make, 0)
-        self._whole, self._made = np.empty(self.shape, np.uint8), 0
+        self.source, self.pixels, self.made = source, np.empty(self.shape, np.uint8), 0
 
     def rows(self, first: int, end: int) -> np.ndarray:
         """Rows [first, end), which the caller must not change."""
-        if end > self._made:
-            self._fill(self._whole[self._made : end], self._made)
-            self._made = end
-        return self._whole[first:end]
+        if end > self.made:
+            self._fill(self.pixels[self.made : end], self.made)
+            self.made = end
+        return self.pixels[first:end]
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.array(whole(self), dtype, copy=copy)
 
 
-def levels_in_bands(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[Level]:
-    """The levels of a large photo with ``sizes`` (width, height), each from the last; none if all may be kept."""
-    return [] if _may_be_kept(sizes) else levels_when_wanted(photo, sizes, make)
-
-
 def levels_when_wanted(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[Level]:
     """The levels of a photo with ``sizes`` (width, height), each to be made from the last.
 
-    Kept are the last levels, as many as have KEPT_PIXELS in all.
+    Kept are the last levels, as many as have KEPT_PIXELS in all: all of them but for a large photo.
     """
     levels: list[Level] = []
     for index, (width, height) in enumerate(sizes):
@@ -114,7 +109,9 @@ def in_bands(image: np.ndarray | Level) -> TypeGuard[Level]:
 
 def whole(image: np.ndarray | KeptLevel) -> np.ndarray:
     """All rows of an image that is not in bands."""
-    return image.rows(0, image.shape[0]) if isinstance(image, KeptLevel) else image
+    if not isinstance(image, KeptLevel):
+        return image
+    return image.pixels if image.made == len(image.pixels) else image.rows(0, image.shape[0])
 
 
 def step_count(height: int, width: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import compress, pairwise
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -13,31 +13,21 @@ from cascade.engines.bands import (
     KeptLevel,
     Level,
     in_bands,
-    levels_in_bands,
     levels_when_wanted,
     step_count,
     steps,
     whole,
 )
-from cascade.engines.making import Image, Making
 from cascade.engines.workers import Workers
-from cascade.pyramid import Pyramid, build_pyramid, with_scales
+from cascade.pyramid import Pyramid, with_scales
 from cascade.quantized import quantized_layers
 from cascade.weights import DetectorWeights
 
-# Work is dealt out in pieces of this size; results do not depend on it.
-ROWS_PER_PIECE = 96
-CROPS_PER_PIECE = 64
-# The same for a band of a level, which has but a few such pieces.
-BAND_ROWS_PER_PIECE = 24
-# Pixels of a band of a pyramid level; a thread that makes fewer is not worth waking.
-SMALLEST_BAND = 16_384
-# Rows and crops of a piece where several threads share the work.
-SHARED_ROWS_PER_PIECE, SHARED_CROPS_PER_PIECE = 48, 16
+Image = np.ndarray | KeptLevel
 
 
 class NativeEngine:
-    """Runs a set of weights in C. Safe to share between threads; workspaces are lent to one call at a time.
+    """Runs a set of weights in C. Safe to share between threads: its own are lent to one call at a time.
 
     The larger levels of a large photo are made and searched in bands: see `cascade.engines.bands`.
     """
@@ -67,29 +57,17 @@ class NativeEngine:
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
-        # several threads make most levels while they search others
-        wanted = levels_in_bands if self.threads == 1 else levels_when_wanted
-        levels = wanted(image, sizes, self._make_rows)
-        return with_scales([image, *levels]) if levels else build_pyramid(image, sizes, self._resize)
-
-    def _resize(self, image: np.ndarray, width: int, height: int) -> np.ndarray:
-        level = np.empty((height, width, 3), np.uint8)
-        self._make_rows(image, 0, image.shape[0], level.shape, level, 0)
-        return level
+        self.workers.wake()
+        # made when P-Net is slid over them, by all threads
+        return with_scales([image, *levels_when_wanted(image, sizes, self._make_rows)])
 
     def _make_rows(
         self, image: np.ndarray, top: int, image_height: int, shape: tuple[int, ...], target: np.ndarray, first: int
     ) -> None:
-        """See `cascade.engines.bands.Make`; in parts for the threads if it is worth their while."""
+        """See `cascade.engines.bands.Make`."""
         box, (height, width) = (0, 0, image.shape[1], image_height), shape[:2]
-        parts = self.threads if width * len(target) >= SMALLEST_BAND * self.threads else 1
-        rows = -(-len(target) // parts)
-
-        def part(start: int, workspace: _native.Workspace) -> None:
-            some = target[start : start + rows]
-            _native.resample(image, box, width, height, workspace, self.level, some, first + start, top, image_height)
-
-        self.workers.map(part, range(0, len(target), rows))
+        with self.workers.lend() as team:
+            _native.resample(image, box, width, height, team, self.level, target, first, top, image_height)
 
     def slide(self, level: Any, threshold: float) -> np.ndarray:
         """See `cascade.engines.Engine.slide`."""
@@ -105,45 +83,26 @@ class NativeEngine:
         return [next(found if in_bands(level) else others) for level in levels]
 
     def _slide_whole(self, levels: list[Image], threshold: float) -> list[np.ndarray]:
-        """Making the smaller levels and searching strips of all are one list of work, so no thread waits for long."""
+        """Making levels and searching all of them are one list of work, so that no thread waits for long."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
-        making = Making(levels, self.threads)
-        rows_per_piece = ROWS_PER_PIECE if self.threads == 1 else SHARED_ROWS_PER_PIECE
-
-        def search(place: tuple[int, int] | None, workspace: _native.Workspace) -> np.ndarray | None:
-            if place is None:  # the first item: another kind of work
-                making.finish()
-                return None
-            level = making.level(place[0])
-            return network.slide(level, padding, threshold, workspace, place[1], rows_per_piece)
-
-        making.begin()
-        strips: list[tuple[int, int]] = []
-        for index, level in enumerate(levels):
-            rows = network.grid(level.shape[1], level.shape[0], padding)[0]
-            strips += [(index, first) for first in range(0, rows, rows_per_piece)]
-        parts = [part for part in self.workers.map(search, [None, *strips]) if part is not None]
-        found: list[list[np.ndarray]] = [[] for _ in levels]
-        for (index, _), part in zip(strips, parts, strict=True):
-            found[index].append(part)
-        return [self._joined(parts, network.outputs + 1) for parts in found]
-
-    @staticmethod
-    def _joined(parts: list[np.ndarray], width: int) -> np.ndarray:
-        """Arrays (n, width), one below the other."""
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, width), np.float32), *parts])
+        photo, unmade = _unmade(levels)
+        if photo is None:
+            images = [whole(level) for level in levels]
+            with self.workers.lend() as team:
+                return network.slide_all(images, padding, threshold, team)
+        with self.workers.lend() as team:
+            pixels = [level.pixels for level in unmade]
+            found = network.slide_all(pixels, padding, threshold, team, photo, 0)
+        for level in unmade:
+            level.made = len(level.pixels)
+        return found
 
     def _slide_bands(self, levels: list[Level], after: KeptLevel | None, threshold: float) -> list[np.ndarray]:
         """Down the photo, a band of each level at a time; ``after``, made of the last of them, is made on the way."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
-
-        def strip(place: tuple[int, np.ndarray, int, int, int], workspace: _native.Workspace) -> np.ndarray:
-            index, band, top, row, rows = place
-            return network.slide(band, padding, threshold, workspace, row, rows, top, levels[index].shape[0])
-
         found: list[list[np.ndarray]] = [[] for _ in levels]
         for share, end in steps(levels, after):
-            strips: list[tuple[int, np.ndarray, int, int, int]] = []
+            strips: dict[int, tuple[np.ndarray, int, int, int, int]] = {}
             for index in reversed(range(len(levels))):
                 height, width = levels[index].shape[:2]
                 rows, columns, stride, field = network.grid(width, height, padding)
@@ -151,11 +110,12 @@ class NativeEngine:
                 if columns and first < last:
                     top = max(0, first * stride - padding)
                     band = levels[index].rows(top, min(height, (last - 1) * stride - padding + field))
-                    pieces = range(first, last, BAND_ROWS_PER_PIECE)
-                    strips += [(index, band, top, row, min(BAND_ROWS_PER_PIECE, last - row)) for row in pieces]
-            for place, part in zip(strips, self.workers.map(strip, strips), strict=True):
-                found[place[0]].append(part)
-        return [self._joined(parts, network.outputs + 1) for parts in found]
+                    strips[index] = (band, first, last - first, top, height)
+            with self.workers.lend() as team:
+                parts = network.slide_all(list(strips.values()), padding, threshold, team)
+            for index, part in zip(strips, parts, strict=True):
+                found[index].append(part)
+        return [np.concatenate([np.empty((0, network.outputs + 1), np.float32), *parts]) for parts in found]
 
     def judge(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.Engine.judge`."""
@@ -171,7 +131,8 @@ class NativeEngine:
         if any(in_bands(image) for image in images):
             return self._judge_bands(network, images, scales, places, step_count(*pyramid.images[1].shape[:2]))
         crops = _native.Crops(images, scales, places, network.input_size)
-        return self._judge_crops(network, crops, 0, len(crops))
+        with self.workers.lend() as team:
+            return network.judge(crops, team)
 
     def _judge_bands(
         self, network: _native.Network, images: list[Any], scales: np.ndarray, places: np.ndarray, count: int
@@ -190,31 +151,22 @@ class NativeEngine:
             k, top, bottom = int(reads[begin, 0]), int(reads[begin:end, 1].min()), int(reads[begin:end, 2].max())
             if bands[k]:
                 crops.give(k, images[k].rows(top, bottom), top)
-            found[order[begin:end]] = self._judge_crops(network, crops, begin, end)
+            with self.workers.lend() as team:
+                found[order[begin:end]] = network.judge(crops, team, begin, end - begin)
         return found
-
-    def _judge_crops(self, network: _native.Network, crops: _native.Crops, first: int, end: int) -> np.ndarray:
-        """Outputs on crops [first, end)."""
-
-        def piece(part: tuple[int, int], workspace: _native.Workspace) -> np.ndarray:
-            return network.judge(crops, workspace, part[0], part[1] - part[0])
-
-        found = self.workers.map(piece, self._pieces(first, end))
-        return self._joined(found, network.outputs)
-
-    def _pieces(self, first: int, end: int) -> list[tuple[int, int]]:
-        """Crops [first, end) in pieces; for several threads many small ones, in the end one for each thread."""
-        if self.threads == 1:
-            return [(begin, min(end, begin + CROPS_PER_PIECE)) for begin in range(first, end, CROPS_PER_PIECE)]
-        last = end - (end - first) % SHARED_CROPS_PER_PIECE
-        share = max(1, -(-(end - last) // self.threads))
-        begins = [*range(first, last, SHARED_CROPS_PER_PIECE), *range(last, end, share)]
-        return list(pairwise([*begins, end])) if begins else []
 
 
 def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
     """What crops are cut from: the photo and every level smaller than it, largest first; as a whole unless in bands."""
-    keep = pyramid.scales.max(axis=1) < 1.0
-    keep[0] = True
-    images = [image if in_bands(image) else whole(image) for image in compress(pyramid.images, keep)]
-    return images, pyramid.scales[keep]
+    larger = sum(max(scale) >= 1.0 for scale in pyramid.scales[1:].tolist())
+    kept = [pyramid.images[0], *pyramid.images[1 + larger :]]
+    scales = np.delete(pyramid.scales, slice(1, 1 + larger), axis=0) if larger else pyramid.scales
+    return [image if in_bands(image) else whole(image) for image in kept], scales
+
+
+def _unmade(levels: list[Image]) -> tuple[np.ndarray | None, list[KeptLevel]]:
+    """The photo and the levels, if none is there and each is to be made of the one before; otherwise None."""
+    kept = [level for level in levels if isinstance(level, KeptLevel) and not level.made]
+    photo = kept[0].source if kept else None
+    chained = all(level.source is before for before, level in pairwise(kept))
+    return (photo if isinstance(photo, np.ndarray) and chained and len(kept) == len(levels) else None), kept

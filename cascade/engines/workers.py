@@ -1,93 +1,79 @@
-"""The threads that run work in C, and the workspaces that it borrows."""
+"""The threads that work in C for an engine, lent to one call at a time."""
 
 from __future__ import annotations
 
 import os
-import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Thread
 
 from cascade import _native
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """A process's team, and teams that nobody has borrowed: those of one thread, then that one."""
+
+    process: int
+    team: _native.Team
+    idle: deque[_native.Team] = field(default_factory=deque)
 
 
 class Workers:
-    """A few threads, started when they are first needed; may be shared between threads and used after a fork.
+    """A team of a few threads, started when it is first needed; may be shared between threads and used after a fork.
 
-    The thread that calls is one of them.
+    The thread that calls is one of them. While one call has the team, others work alone.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.workspaces: deque[_native.Workspace] = deque()  # those that nobody has borrowed
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
-        self._mine = threading.local()
+        self._pools: dict[int, _Pool] = {}  # by process: threads do not survive a fork
+        self._pool: _Pool | None = None
 
-    def map(self, work: Callable[[Item, _native.Workspace], Result], items: Sequence[Item]) -> list[Result]:
-        """The work on each item, with memory that is kept for later calls; results in the order of the items.
-
-        Items are begun in their order, so that one may wait for what an earlier one does; none is begun once one has
-        failed. Work that has work of its own mapped does that in its own thread and memory, and must not be using the
-        memory itself then.
-        """
-        results: dict[int, Result] = {}
-        waiting = deque(enumerate(items))
-
-        def take_all(workspace: _native.Workspace) -> None:
-            while waiting:
-                try:
-                    index, item = waiting.popleft()
-                except IndexError:  # another thread was faster
-                    break
-                try:
-                    results[index] = work(item, workspace)
-                except BaseException:
-                    waiting.clear()
-                    raise
-
-        lent = getattr(self._mine, "workspace", None)
-        if lent is not None:
-            take_all(lent)
-        elif self.threads == 1 or len(waiting) < 2:
-            self._lend(take_all)
-        else:
-            self._share(take_all, min(self.threads, len(waiting)), waiting)
-        return [results[index] for index in range(len(results))]
-
-    def _lend(self, take_all: Callable[[_native.Workspace], None]) -> None:
-        """Runs this with memory of its own, which this thread's work within it shares."""
+    @contextmanager
+    def lend(self) -> Iterator[_native.Team]:
+        """The team, or the caller alone; with memory that is kept for later calls."""
+        pool = self._pool
+        if pool is None or pool.process != os.getpid():
+            pool = self._start()
         try:
-            workspace = self.workspaces.pop()
+            team = pool.idle.pop()
         except IndexError:
-            workspace = _native.Workspace()
-        self._mine.workspace = workspace
+            team = _native.Team()
         try:
-            take_all(workspace)
+            yield team
         finally:
-            self._mine.workspace = None
-            if len(self.workspaces) < self.threads:  # more callers than threads leave no more behind
-                self.workspaces.append(workspace)
+            if team is pool.team:
+                pool.idle.append(team)
+            elif len(pool.idle) < self.threads - 1:  # more callers than threads leave no more memory behind
+                pool.idle.appendleft(team)
 
-    def _share(
-        self, take_all: Callable[[_native.Workspace], None], threads: int, waiting: deque[tuple[int, Item]]
-    ) -> None:
-        """Runs this in so many threads, of which the caller's is one, until nothing waits."""
-        # a pool's threads do not survive a fork: the child starts its own
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="cascade"))
-        others: list[Future[None]] = []
+    def wake(self) -> None:
+        """Has the threads wait awake for work that comes in a moment; to wake them takes a while."""
+        pool = self._pool
+        if pool is not None and pool.process == os.getpid():
+            pool.team.wake()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept for later calls."""
+        return sum(team.nbytes for team in self._pool.idle) if self._pool else 0
+
+    def _start(self) -> _Pool:
+        pool = _Pool(os.getpid(), _native.Team(self.threads))
+        first = self._pools.setdefault(pool.process, pool)
+        if first is not pool:  # another thread came first, and starts its own
+            return first
+        # the threads know their team, not this object, and end with it; at exit they sleep and may stay asleep
+        weakref.finalize(self, pool.team.close).atexit = False
         try:
-            for _ in range(threads - 1):
-                others.append(self._pool[1].submit(self._lend, take_all))
-            self._lend(take_all)
-        finally:
-            waiting.clear()
-            # one that has not even begun is not waited for
-            errors = [error for error in (other.exception() for other in others if not other.cancel()) if error]
-        if errors:
-            others.clear()  # an error refers to this frame, which must not refer to it
-            raise errors.pop(0)
+            for index in range(self.threads - 1):
+                Thread(target=pool.team.help, args=(index,), name=f"cascade-{index + 1}", daemon=True).start()
+        except RuntimeError:  # no more threads are to be had: the others do their share
+            pass
+        pool.idle.append(pool.team)
+        self._pool = pool
+        return pool

@@ -14,7 +14,7 @@ from photos import portrait
 
 from cascade.detect import Detector
 from cascade.engines import bands
-from cascade.engines.bands import KeptLevel, Level, in_bands, levels_in_bands, whole
+from cascade.engines.bands import KeptLevel, Level, in_bands, levels_when_wanted, whole
 from cascade.engines.native import NativeEngine
 from cascade.pyramid import build_pyramid, level_sizes
 from cascade.weights import load_detector
@@ -69,9 +69,9 @@ def test_levels_are_kept_from_the_smallest_up(in_small_bands: Callable[[int], No
     pixels = [width * height for width, height in SIZES]
     for kept in range(1, len(SIZES) + 1):
         in_small_bands(sum(pixels[-kept:]))
-        levels = levels_in_bands(portrait(), SIZES, make)
-        assert [in_bands(level) for level in levels] == [True] * (len(SIZES) - kept) + [False] * (kept % len(SIZES))
-    assert levels_in_bands(portrait(), [], make) == []
+        levels = levels_when_wanted(portrait(), SIZES, make)
+        assert [in_bands(level) for level in levels] == [True] * (len(SIZES) - kept) + [False] * kept
+    assert levels_when_wanted(portrait(), [], make) == []
 
 
 def outcome(detector: Detector) -> list[np.ndarray]:

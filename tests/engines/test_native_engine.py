@@ -1,4 +1,4 @@
-"""The native engine: the same numbers whatever the threads, the level and the history of its workspaces."""
+"""The native engine: the same numbers whatever the threads, the level and what was done before."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def test_threads_change_nothing_where_levels_are_made_while_others_are_searched(
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 5, 15, 16, 17, 40, 153])
-def test_pieces_cover_all_crops_once(weights: DetectorWeights, threads: int, count: int) -> None:
-    pieces = NativeEngine(weights, threads)._pieces(7, 7 + count)
-    assert [crop for begin, end in pieces for crop in range(begin, end)] == list(range(7, 7 + count))
-    assert all(begin < end for begin, end in pieces)
-    if threads > 1:
-        assert all(end - begin <= 16 for begin, end in pieces)
-        assert len(pieces) >= min(threads, count % 16)
+def test_each_crop_is_judged_whatever_their_number(weights: DetectorWeights, threads: int, count: int) -> None:
+    engine, scales = NativeEngine(weights, threads), np.ones((1, 2))
+    network = engine._networks["rnet"]
+    expected = network.forward(_native.cut([portrait()], scales, boxes(count), network.input_size))
+    found = engine.judge("rnet", Pyramid([portrait()], scales), boxes(count))
+    assert found.shape == (count, network.outputs)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_nothing_in_nothing_out(weights: DetectorWeights) -> None:

@@ -1,21 +1,33 @@
-"""Work dealt out to threads: all of it, in order, with memory of one's own, and no thread left waiting."""
+"""Teams of threads: the same bytes however many they are, nobody left waiting, nothing left behind."""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.random_graph import light_graph, random_tensors
+from benchmarks.random_layers import random_layers
 from cascade import _native
-from cascade.engines.bands import KeptLevel, levels_when_wanted
-from cascade.engines.making import Making
+from cascade.architectures import ARCHITECTURES, Stage
+from cascade.detect import Detector
+from cascade.engines.native import NativeEngine
 from cascade.engines.workers import Workers
+from cascade.graphs import native_nodes
+from cascade.weights import load_detector
+
+Answer = list[np.ndarray]
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -23,192 +35,440 @@ def workers(request: pytest.FixtureRequest) -> Workers:
     return Workers(request.param)
 
 
-def squares(workers: Workers, numbers: Sequence[int]) -> list[int]:
-    return workers.map(lambda number, _: number * number, numbers)
+@contextmanager
+def team_of(threads: int, helped: Callable[[], None] = lambda: None) -> Iterator[_native.Team]:
+    """A team whose helpers have been started; each calls ``helped`` at its end."""
+    team = _native.Team(threads)
+
+    def help_and_tell(index: int) -> None:
+        team.help(index)
+        helped()
+
+    helpers = [threading.Thread(target=help_and_tell, args=(index,), daemon=True) for index in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    try:
+        yield team
+    finally:
+        team.close()
+        for helper in helpers:
+            helper.join(30)
+        assert not any(helper.is_alive() for helper in helpers)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 100])
-def test_results_come_in_the_order_of_the_items(workers: Workers, count: int) -> None:
-    assert squares(workers, range(count)) == [number * number for number in range(count)]
+@cache
+def network(stage: Stage, level: str | None = None) -> _native.Network:
+    architecture = ARCHITECTURES["default"][stage]
+    return _native.Network(random_layers(architecture), architecture.input_size, level)
 
 
-def test_several_threads_work_at_a_time() -> None:
-    """Each of two items waits for the other, which would never end in one thread."""
-    met = threading.Barrier(2)
-    assert Workers(2).map(lambda _, __: met.wait(30), range(2)) != []
+@cache
+def graph(level: str | None = None) -> _native.Graph:
+    light = light_graph()
+    nodes = native_nodes(light, random_tensors(light))
+    return _native.Graph(nodes, light.input_size, list(light.outputs.values()), level)
 
 
-def test_an_item_may_wait_for_an_earlier_one(workers: Workers) -> None:
-    done = [Event() for _ in range(20)]
-
-    def work(index: int, workspace: _native.Workspace) -> int:
-        assert index == 0 or done[index - 1].wait(30)
-        done[index].set()
-        return index
-
-    assert workers.map(work, range(20)) == list(range(20))
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def test_nobody_shares_memory_at_a_time_and_no_more_is_kept_than_threads(workers: Workers) -> None:
-    busy: set[int] = set()
+def boxes(count: int) -> np.ndarray:
+    corners = np.random.default_rng(0).uniform(-20, 200, (count, 2))
+    return np.hstack([corners, corners + np.linspace(5, 200, count)[:, None]])
 
-    def work(index: int, workspace: _native.Workspace) -> None:
-        assert id(workspace) not in busy
-        busy.add(id(workspace))
+
+def slid(team: _native.Team | None = None) -> Answer:
+    return network("pnet").slide_all([noise(150, 220, 3), noise(40, 50, 3)], 5, 0.0, team)
+
+
+def done(team: _native.Team | None = None) -> Answer:
+    """A list of every kind."""
+    photo = noise(230, 310, 3)
+    levels = [np.empty((height, width, 3), np.uint8) for height, width in ((200, 270), (101, 140), (30, 45))]
+    found = network("pnet").slide_all(levels, 5, 0.0, team, photo, 0)
+    judged = network("onet").judge(_native.Crops([photo], [(1, 1)], boxes(37), network("onet").input_size), team)
+    answers = network("rnet").forward(noise(50, network("rnet").input_size, network("rnet").input_size, 3), team)
+    resampled = _native.resample(photo, (0, 0, 310, 230), 400, 300, team)
+    crops = _native.cut([photo], [(1, 1)], boxes(9), 24, team)
+    features = graph().run(noise(2, graph().input_size, graph().input_size, 3), team)
+    return [*levels, *found, judged, answers, resampled, crops, *features]
+
+
+def assert_equal(found: Answer, expected: Answer) -> None:
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# Teams
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_bytes_do_not_depend_on_the_threads(threads: int) -> None:
+    expected = done()
+    assert min(len(part) for part in expected) > 0
+    with team_of(threads) as team:
+        for _ in range(3):
+            assert_equal(done(team), expected)
+
+
+def test_a_team_needs_no_helpers() -> None:
+    """As before they have started, and once the team is closed."""
+    team, expected = _native.Team(5), done()
+    for _ in range(2):
+        assert_equal(done(team), expected)
+        team.close()
+    with team_of(3) as closed:
+        closed.close()
+        assert_equal(done(closed), expected)
+    assert_equal(done(closed), expected)
+
+
+def test_a_closed_team_lets_helpers_go_at_once() -> None:
+    team = _native.Team(3)
+    team.close()
+    team.help(0)
+    team.help(1)
+    team.wake()
+
+
+LONG: dict[str, Callable[[_native.Team | None], object]] = {
+    "slide": lambda team: network("pnet", "scalar").slide_all([noise(300, 400, 3)] * 3, 5, 0.0, team),
+    "judge": lambda team: network("onet", "scalar").judge(
+        _native.Crops([noise(99, 99, 3)], [(1, 1)], boxes(150), 56), team
+    ),
+    "resample": lambda team: _native.resample(noise(2000, 2000, 3), (0, 0, 2000, 2000), 3000, 2500, team, "scalar"),
+    "run": lambda team: graph("scalar").run(noise(6, graph().input_size, graph().input_size, 3), team),
+}
+
+
+@pytest.mark.parametrize("long", LONG.values(), ids=LONG.keys())
+def test_helpers_take_their_share(long: Callable[[_native.Team | None], object]) -> None:
+    """Waiting takes far less than a list of this length."""
+    long(None)
+    helped: list[float] = []
+    with team_of(3, lambda: helped.append(time.thread_time())) as team:
+        before = time.process_time()
+        long(team)
+        spent = time.process_time() - before
+    assert len(helped) == 2 and min(helped) > 0.1 * spent > 0.001
+
+
+def test_helpers_wake_up_for_every_list() -> None:
+    """Some lists come while they wait awake, others when they sleep, or have just been woken for nothing."""
+    image = noise(60, 60, 3)
+    expected = network("pnet").slide(image, 5, 0.0)
+    with team_of(4) as team:
+        for turn in range(400):
+            if turn % 5 == 0:
+                time.sleep(0.0004 + turn * 1e-6)  # about as long as they wait awake
+            if turn % 7 == 0:
+                team.wake()
+            np.testing.assert_array_equal(network("pnet").slide(image, 5, 0.0, team), expected)
+
+
+def at_work(thread: threading.Thread) -> None:
+    """Waits until a thread has computed for a while."""
+    clock = time.pthread_getcpuclockid(thread.ident or 0)
+    deadline = time.monotonic() + 30
+    while time.clock_gettime(clock) < 0.05 and time.monotonic() < deadline:
         time.sleep(0.001)
-        busy.remove(id(workspace))
 
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs to know what a thread is doing")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_team_serves_one_thread_at_a_time(threads: int) -> None:
+    """Nor is its memory touched: the second would want more room for what it finds."""
+    slow, image, answers = network("pnet", "scalar"), noise(700, 900, 3), list[np.ndarray]()
+    expected = slow.slide(image, 5, 3.0)
+    channels = np.zeros((500, 3, 1, 1), np.float32)
+    wide = {
+        "kind": "conv",
+        "stride": 1,
+        "weight": channels,
+        "bias": channels[:, 0, 0, 0],
+        "slope": channels[:, 0, 0, 0],
+    }
+    others: list[Callable[[], object]] = [
+        lambda: _native.Network([wide], 1).slide(noise(9, 9, 3), 0, 0.0, team),
+        lambda: network("onet").forward(noise(1, 56, 56, 3), team),
+        lambda: graph().run(noise(1, graph().input_size, graph().input_size, 3), team),
+        lambda: _native.resample(image, (0, 0, 900, 700), 5, 5, team),
+    ]
+    with team_of(threads) as team:
+        slow.slide(image[:200], 5, 3.0, team)
+        held = team.nbytes
+        first = threading.Thread(target=lambda: answers.append(slow.slide(image, 5, 3.0, team)))
+        first.start()
+        at_work(first)
+        for other in others:
+            with pytest.raises(RuntimeError, match=r"^team: another thread is using it"):
+                other()
+        assert first.is_alive() and team.nbytes == held
+        first.join(60)
+        assert_equal(answers, [expected])
+        assert_equal(done(team), done())
+
+
+@pytest.mark.parametrize(
+    ("threads", "error"), [(0, ValueError), (-1, ValueError), (5000, ValueError), (1.5, TypeError), ("2", TypeError)]
+)
+def test_a_wrong_number_of_threads(threads: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^threads: expected "):
+        _native.Team(threads)
+
+
+@pytest.mark.parametrize(
+    ("threads", "index", "error"),
+    [(2, 1, ValueError), (3, 2, ValueError), (3, -1, ValueError), (3, 0.0, TypeError), (3, None, TypeError)],
+)
+def test_a_helper_that_there_is_not(threads: int, index: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^index: expected "):
+        _native.Team(threads).help(index)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_team_of_one_has_no_helpers(index: int) -> None:
+    """In a process of its own, which would not survive one."""
+    code = f"""
+from cascade import _native
+try:
+    _native.Team(1).help({index})
+except ValueError as error:
+    print(error)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0 and ended.stdout.startswith("index: expected ")
+
+
+# Workers
+
+
+_others: list[threading.Thread] = []
+
+
+@pytest.fixture(autouse=True)
+def threads_of_others() -> None:
+    """Those that were there before a test are none of its business."""
+    _others[:] = threading.enumerate()
+
+
+def own_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread not in _others and thread.name.startswith("cascade-")]
+
+
+def names() -> list[str]:
+    return sorted(thread.name for thread in own_threads())
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+def test_threads_start_with_the_first_call(workers: Workers) -> None:
+    workers.wake()
+    assert not names()
     for _ in range(3):
-        workers.map(work, range(20))
-    assert 1 <= len(workers.workspaces) <= workers.threads
+        with workers.lend() as team:
+            assert team.threads == workers.threads
+        workers.wake()
+        assert names() == [f"cascade-{n}" for n in range(1, workers.threads)]
+    assert all(thread.daemon for thread in own_threads())
 
 
-def test_work_within_work_stays_in_its_thread_and_memory(workers: Workers) -> None:
-    def outer(index: int, workspace: _native.Workspace) -> bool:
-        here = (threading.get_ident(), id(workspace))
-        return workers.map(lambda _, inner: (threading.get_ident(), id(inner)), range(3)) == [here] * 3
+def test_who_finds_the_team_lent_works_alone(workers: Workers) -> None:
+    with workers.lend() as team:
+        with workers.lend() as alone, workers.lend() as another:
+            assert len({id(team), id(alone), id(another)}) == 3
+            assert (alone.threads, another.threads) == (1, 1)
+            assert_equal([*slid(alone), *slid(another)], slid() * 2)
+        assert_equal(slid(team), slid())
+    with workers.lend() as again:
+        assert again is team
 
-    assert all(workers.map(outer, range(8)))
-    assert squares(workers, range(4)) == [0, 1, 4, 9]
 
+def test_memory_is_kept_for_no_more_callers_than_threads(workers: Workers) -> None:
+    def nested(depth: int) -> None:
+        with workers.lend() as team:
+            slid(team)
+            if depth:
+                nested(depth - 1)
 
-@pytest.mark.parametrize("wrong", [0, 7, 19])
-def test_a_failure_is_raised_and_the_workers_go_on(workers: Workers, wrong: int) -> None:
-    def work(index: int, workspace: _native.Workspace) -> int:
-        if index == wrong:
-            raise ArithmeticError(f"item {index}")
-        return index
-
+    assert workers.nbytes == 0
+    nested(0)
+    held = workers.nbytes
+    assert held > 0
     for _ in range(3):
-        with pytest.raises(ArithmeticError, match=f"item {wrong}"):
-            workers.map(work, range(20))
-    assert squares(workers, range(20))[wrong] == wrong * wrong
-    assert len(workers.workspaces) <= workers.threads
+        nested(7)
+        assert len(idle(workers)) == workers.threads
+        assert workers.nbytes == sum(team.nbytes for team in idle(workers))
 
 
-def test_nothing_is_begun_once_one_has_failed() -> None:
-    """Whichever thread it is that fails: here the one that is not the caller."""
-    caller, begun = threading.get_ident(), []
-    failed = Event()
-
-    def work(index: int, workspace: _native.Workspace) -> None:
-        begun.append(index)
-        if threading.get_ident() == caller:
-            failed.wait(30)
-            time.sleep(0.05)
-        else:
-            failed.set()
-            raise ArithmeticError
-
-    with pytest.raises(ArithmeticError):
-        Workers(2).map(work, range(200))
-    assert len(begun) <= 2
+def idle(workers: Workers) -> Sequence[_native.Team]:
+    assert workers._pool is not None
+    return workers._pool.idle
 
 
-def test_an_error_comes_out_when_all_threads_are_done() -> None:
-    working, others = threading.Barrier(3), []
-
-    def work(index: int, workspace: _native.Workspace) -> None:
-        working.wait(30)
-        if index:
-            time.sleep(0.1 * index)
-            others.append(index)
-        else:
-            raise ArithmeticError
-
-    with pytest.raises(ArithmeticError):
-        Workers(3).map(work, range(3))
-    assert others == [1, 2]
+def test_a_failure_gives_the_team_back(workers: Workers) -> None:
+    with pytest.raises(ArithmeticError), workers.lend() as team:
+        raise ArithmeticError
+    with workers.lend() as again:
+        assert again is team
+        assert_equal(slid(again), slid())
 
 
-def test_more_callers_than_threads_do_not_block_each_other(workers: Workers) -> None:
+def test_many_callers_neither_block_nor_mix(workers: Workers) -> None:
+    expected, met = done(), threading.Barrier(8)
+
+    def call(_: int) -> Answer:
+        met.wait(30)
+        with workers.lend() as team:
+            return done(team)
+
     with ThreadPoolExecutor(8) as callers:
-        for found in callers.map(lambda _: squares(workers, range(50)), range(40)):
-            assert found == [number * number for number in range(50)]
-    assert len(workers.workspaces) <= workers.threads
+        for found in callers.map(call, range(40)):
+            assert_equal(found, expected)
+    assert len(idle(workers)) <= workers.threads
+    assert len(names()) == workers.threads - 1
 
 
-def _in_child(workers: Workers, answers: multiprocessing.SimpleQueue[list[int]]) -> None:
-    answers.put(squares(workers, range(10)))
+def test_first_callers_start_one_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though all of them find that there is none."""
+    expected, make, workers = slid(), _native.Team, Workers(3)
+    met, found_none = threading.Barrier(6), threading.Barrier(6)
+
+    def held_up(*arguments: int) -> _native.Team:
+        with suppress(threading.BrokenBarrierError):
+            found_none.wait(0.2)
+        return make(*arguments)
+
+    def call(_: int) -> Answer:
+        met.wait(30)
+        with workers.lend() as team:
+            return slid(team)
+
+    monkeypatch.setattr(_native, "Team", held_up)
+    with ThreadPoolExecutor(6) as callers:
+        for found in callers.map(call, range(6)):
+            assert_equal(found, expected)
+    assert names() == ["cascade-1", "cascade-2"]
+    assert len(idle(workers)) <= 3
+
+
+def used_workers() -> object:
+    workers = Workers(4)
+    with workers.lend() as team:
+        slid(team)
+    return workers
+
+
+def used_engine() -> object:
+    engine = NativeEngine(load_detector(), 3)
+    engine.slide(noise(90, 90, 3), 0.0)
+    return engine
+
+
+def used_detector() -> object:
+    detector = Detector(threads=2)
+    detector.detect(noise(90, 90, 3))
+    return detector
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+@pytest.mark.parametrize("used", [used_workers, used_engine, used_detector])
+def test_threads_end_with_what_they_belong_to(used: Callable[[], object], asleep: bool) -> None:
+    owner = used()
+    if asleep:
+        time.sleep(0.05)
+    assert names()
+    del owner
+    gc.collect()
+    assert wait_until(lambda: not names())
+
+
+def test_idle_threads_take_no_time() -> None:
+    owner = used_workers()
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.05
+    assert len(names()) == 3
+    del owner
+
+
+# Forks
+
+
+def _in_child(workers: Workers, answers: Any) -> None:
+    before = names()
+    workers.wake()
+    with workers.lend() as team:
+        found = slid(team)
+    answers.send((before, names(), found))
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
-def test_a_fork_starts_threads_of_its_own(workers: Workers) -> None:
-    expected = squares(workers, range(10))
-    context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-    child = context.Process(target=_in_child, args=(workers, answers))
-    child.start()
-    assert answers.get() == expected
-    child.join(30)
-    assert child.exitcode == 0
+@pytest.mark.parametrize("lent", [False, True])
+def test_a_fork_has_threads_of_its_own(workers: Workers, lent: bool) -> None:
+    """Also where the team is lent at that moment."""
+    expected, context = slid(), multiprocessing.get_context("fork")
+    with workers.lend() as team:
+        slid(team)
+    for _ in range(3):
+        here, there = context.Pipe(False)
+        child = context.Process(target=_in_child, args=(workers, there))
+        if lent:
+            with workers.lend():
+                child.start()
+        else:
+            child.start()
+        assert here.poll(60)
+        before, after, found = here.recv()
+        assert (before, after) == ([], [f"cascade-{n}" for n in range(1, workers.threads)])
+        assert_equal(found, expected)
+        child.join(60)
+        assert child.exitcode == 0
+        with workers.lend() as again:
+            assert again is team
+            assert_equal(slid(again), expected)
 
 
-# Levels that are made meanwhile
+# The end of the interpreter
+
+START = """
+import sys, threading, time
+import numpy as np
+from cascade.detect import Detector
+detector = Detector(threads=3)
+image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+detector.detect(image)
+def work():
+    while True:
+        detector.detect(image)
+background = threading.Thread(target=work, daemon=True)
+def last():
+    detector.detect(image)
+    print(time.time())
+"""
+ENDS = {
+    "at once": "",
+    "asleep": "time.sleep(0.1)",
+    "exit": "sys.exit()",
+    "working": "background.start(); time.sleep(0.2)",
+    "exit while working": "background.start(); time.sleep(0.2); sys.exit()",
+    "exit between": "background.start(); time.sleep(0.2); detector.detect(image); sys.exit()",
+    "in a thread that outlives the first": "threading.Thread(target=lambda: (time.sleep(0.1), last())).start()",
+    "collected before": "del detector, work, background, last; time.sleep(0.1)",
+}
 
 
-def halves(photo: np.ndarray, count: int) -> list[KeptLevel]:
-    """Levels of half the size of the one before."""
-    sizes = [(photo.shape[1] >> level, photo.shape[0] >> level) for level in range(1, count + 1)]
-    return [level for level in levels_when_wanted(photo, sizes, halve) if isinstance(level, KeptLevel)]
-
-
-def halve(band: np.ndarray, top: int, rows: int, shape: tuple[int, ...], target: np.ndarray, first: int) -> None:
-    """Every other pixel."""
-    start = 2 * first - top
-    target[:] = band[start : start + 2 * len(target) : 2, ::2][:, : shape[1]]
-
-
-def test_levels_are_there_once_they_are_asked_for() -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-    for threads in (2, 3, 4, 100):
-        making = Making(list(halves(photo, 3)), threads)
-        making.begin()
-        np.testing.assert_array_equal(making.level(0), photo[::2, ::2])
-        making.finish()
-        np.testing.assert_array_equal(making.level(1), photo[::4, ::4])
-        np.testing.assert_array_equal(making.level(2), photo[::8, ::8])
-
-
-def test_who_waits_takes_over_where_the_maker_failed() -> None:
-    """As after Ctrl-C in the thread that made it."""
-    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
-    levels, began = halves(photo, 2), Event()
-
-    def interrupted(*arguments: object) -> None:
-        began.set()
-        time.sleep(0.1)
-        levels[1]._make = halve
-        raise KeyboardInterrupt
-
-    levels[1]._make = interrupted
-    making = Making(list(levels), 2)
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(making.finish)
-        assert began.wait(30)
-        np.testing.assert_array_equal(making.level(1), photo[::4, ::4])
-        assert isinstance(first.exception(30), KeyboardInterrupt)
-
-
-def test_a_level_that_cannot_be_made_leaves_nobody_waiting() -> None:
-    def fail(*_: object) -> None:
-        raise MemoryError("no memory for a level")
-
-    photo = np.zeros((64, 96, 3), np.uint8)
-    levels = halves(photo, 3)
-    levels[1]._make = levels[2]._make = fail
-    making = Making(list(levels), 2)
-    making.begin()
-    waiting = ThreadPoolExecutor(1)
-    answer = waiting.submit(making.level, 2)
-    with pytest.raises(MemoryError, match="no memory for a level"):
-        making.finish()
-    with pytest.raises(MemoryError, match="no memory for a level"):
-        answer.result(30)
-
-
-def test_no_levels_need_no_making() -> None:
-    making = Making([], 2)
-    making.begin()
-    making.finish()
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+def test_the_interpreter_ends_at_once_and_in_silence(end: str) -> None:
+    code = f"{START}\nprint(time.time(), flush=True)\n{end}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert time.time() - float(ended.stdout.split()[-1]) < 5

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the core with its NEON level, and driver.c, for 64-bit ARM and runs them: under qemu, or directly on such
-# a machine. Exits with 77 and one line of reason where a tool is missing. CROSS_CC and QEMU name other tools.
+# Builds the core with its NEON level, driver.c and ../sanitize/threads.c for 64-bit ARM and runs them: under qemu, or
+# directly on such a machine. Exits with 77 and one line of reason where a tool is missing. CROSS_CC and QEMU name
+# other tools.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -32,25 +33,28 @@ $emulator "$work/empty" 2>/dev/null || skip "$emulator cannot run what ${compile
 flags="-O3 -std=gnu11 -ffp-contract=fast -fno-math-errno -Wall -Wextra -Werror -Icsrc"
 sources=$(find csrc -name '*.c' ! -name '_native.c' ! -name kernels.c)
 
-# build "COMPILER" NAME LEVEL=LANES …
+# build "COMPILER" DRIVER NAME LEVEL=LANES …
 build() {
-    local command=$1 name=$2 macros="" objects=() level
-    shift 2
+    local command=$1 driver=$2 name=$3 macros="" objects=() level
+    shift 3
     for level in "$@"; do
         macros="$macros -DCASCADE_HAVE_$(echo "${level%=*}" | tr '[:lower:]' '[:upper:]')"
         objects+=("$work/$name-${level%=*}.o")
         $command $flags -DCASCADE_LEVEL="${level%=*}" -DCASCADE_LANES="${level#*=}" -c csrc/kernels.c \
             -o "$work/$name-${level%=*}.o"
     done
-    $command $flags $macros tests/neon/driver.c $sources "${objects[@]}" -o "$work/$name" -lm
+    $command $flags $macros -pthread "$driver" $sources "${objects[@]}" -o "$work/$name" -lm
 }
 
-build "$compiler" neon scalar=1 neon=4
+build "$compiler" tests/neon/driver.c neon scalar=1 neon=4
 $emulator "$work/neon"
+
+build "$compiler" tests/sanitize/threads.c threads scalar=1 neon=4
+$emulator "$work/threads" 1 10
 
 # Crops have the same bytes on every machine: compared with this one, where it has a compiler of its own.
 if [ -n "$emulator" ] && command -v gcc >/dev/null; then
-    build gcc here scalar=1
+    build gcc tests/neon/driver.c here scalar=1
     ours=$("$work/here" pixels) theirs=$($emulator "$work/neon" pixels)
     if [ "$ours" != "$theirs" ]; then
         echo "pixels of crops: checksum $theirs on 64-bit ARM, $ours on $(uname -m)" >&2

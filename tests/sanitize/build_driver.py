@@ -1,4 +1,4 @@
-"""Builds driver.c with the C core, once per use: for the sanitizers, or plain for valgrind."""
+"""Builds driver.c and threads.c with the C core, once per use: for the sanitizers, or plain for valgrind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cascade.architectures import ARCHITECTURES, Architecture
@@ -15,8 +16,13 @@ HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "csrc"
 FLAGS = ["-g", "-O1", "-std=gnu11", "-ffp-contract=fast", "-Wall", "-Wextra", "-Werror"]
 SANITIZE = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+SANITIZE_THREADS = ["-fsanitize=thread"]
 # leaks are not looked for: that fails where another process traces this one
-OPTIONS = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1",
+}
 
 # As in setup.py: level -> (floats in a vector, flags of kernels.c alone).
 LEVELS: dict[str, tuple[int, list[str]]] = {"scalar": (1, [])}
@@ -33,23 +39,44 @@ class ToolMissingError(Exception):
     """Something that building or running the driver needs is not here."""
 
 
+@dataclass(frozen=True)
+class Core:
+    """The core, compiled once, for the drivers that are linked with it."""
+
+    folder: Path
+    command: list[str]
+    objects: list[str]
+
+    def driver(self, name: str) -> Path:
+        """driver.c or threads.c with this core."""
+        driver = self.folder / name
+        run([*self.command, str(HERE / f"{name}.c"), *self.objects, "-o", str(driver), "-lm"])
+        return driver
+
+
 def build(folder: Path, extra: Sequence[str], levels: Sequence[str] = tuple(LEVELS)) -> Path:
-    """The driver with some of the levels, compiled with ``extra`` flags. Raises ToolMissingError."""
+    """driver.c with some of the levels, compiled with ``extra`` flags. Raises ToolMissingError."""
+    return build_core(folder, extra, levels).driver("driver")
+
+
+def build_core(folder: Path, extra: Sequence[str], levels: Sequence[str] = tuple(LEVELS)) -> Core:
+    """The core and what both drivers need. Raises ToolMissingError."""
     gcc = _compiler(folder, extra)
     (folder / "networks.h").write_text(_networks())
-    flags, objects = [*FLAGS, *extra], []
+    macros = [f"-DCASCADE_HAVE_{level.upper()}" for level in levels]
+    command = [gcc, *FLAGS, *extra, *macros, f"-I{CORE}", f"-I{folder}", "-pthread"]
+    objects = []
     for level in levels:
         lanes, own = LEVELS[level]
         objects.append(str(folder / f"kernels_{level}.o"))
-        macros = [f"-DCASCADE_LEVEL={level}", f"-DCASCADE_LANES={lanes}"]
-        run([gcc, *flags, *own, *macros, f"-I{CORE}", "-c", str(CORE / "kernels.c"), "-o", objects[-1]])
+        chosen = [f"-DCASCADE_LEVEL={level}", f"-DCASCADE_LANES={lanes}"]
+        run([*command, *own, *chosen, "-c", str(CORE / "kernels.c"), "-o", objects[-1]])
     # what Cython may have left in csrc is no part of the core
-    sources = [str(path) for path in sorted(CORE.glob("*.c")) if path.name not in ("kernels.c", "_native.c")]
-    macros = [f"-DCASCADE_HAVE_{level.upper()}" for level in levels]
-    driver = folder / "driver"
-    includes = [f"-I{CORE}", f"-I{folder}"]
-    run([gcc, *flags, *macros, *includes, str(HERE / "driver.c"), *sources, *objects, "-o", str(driver), "-lm"])
-    return driver
+    for path in sorted(CORE.glob("*.c")):
+        if path.name not in ("kernels.c", "_native.c"):
+            objects.append(str(folder / f"{path.stem}.o"))
+            run([*command, "-c", str(path), "-o", objects[-1]])
+    return Core(folder, command, objects)
 
 
 def _compiler(folder: Path, extra: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The C core under the address and undefined-behaviour sanitizers, and under valgrind, through driver.c."""
+"""The C core under the sanitizers and under valgrind: through driver.c, and threads.c for what threads do together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from build_driver import LEVELS, SANITIZE, ToolMissingError, build, run
+from build_driver import LEVELS, SANITIZE, SANITIZE_THREADS, Core, ToolMissingError, build_core, run
 
 from cascade import _native
 
@@ -15,22 +15,53 @@ from cascade import _native
 SIMULATED = [level for level in LEVELS if not level.startswith("avx512")]
 
 
-def driver_or_skip(folder: Path, extra: Sequence[str], levels: Sequence[str] = tuple(LEVELS)) -> Path:
+def core_or_skip(folder: Path, extra: Sequence[str], levels: Sequence[str] = tuple(LEVELS)) -> Core:
     try:
-        return build(folder, extra, levels)
+        return build_core(folder, extra, levels)
     except ToolMissingError as missing:
         pytest.skip(str(missing))
 
 
-def test_the_core_stays_within_its_memory_and_the_language(tmp_path: Path) -> None:
-    driver = driver_or_skip(tmp_path, SANITIZE)
-    assert run([str(driver)]).split() == _native.levels()
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Core:
+    """The core under the address and undefined-behaviour sanitizers: building it takes as long as running it."""
+    return core_or_skip(tmp_path_factory.mktemp("bounded"), SANITIZE)
+
+
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory: pytest.TempPathFactory) -> Core:
+    """The core under the thread sanitizer."""
+    return core_or_skip(tmp_path_factory.mktemp("ordered"), SANITIZE_THREADS)
+
+
+def test_the_core_stays_within_its_memory_and_the_language(bounded: Core) -> None:
+    assert run([str(bounded.driver("driver"))]).split() == _native.levels()
+
+
+def test_threads_stay_within_their_memory(bounded: Core) -> None:
+    """And leave it when a list is over."""
+    assert run([str(bounded.driver("threads")), "1", "10"]).split() == ["lists", *_native.levels()]
+
+
+@pytest.mark.slow
+def test_threads_stay_within_their_memory_for_long(bounded: Core) -> None:
+    assert run([str(bounded.driver("threads")), "2"]).split() == ["lists", *_native.levels()]
+
+
+def test_threads_touch_nothing_in_no_order(ordered: Core) -> None:
+    assert run([str(ordered.driver("threads")), "1", "10"]).split() == ["lists", *_native.levels()]
+
+
+@pytest.mark.slow
+def test_threads_touch_nothing_in_no_order_for_long(ordered: Core) -> None:
+    assert run([str(ordered.driver("threads")), "2", "60"]).split() == ["lists", *_native.levels()]
 
 
 def test_a_seed_gives_other_cases(tmp_path: Path) -> None:
     """Also those of the longest number, and few of them on demand."""
-    driver = driver_or_skip(tmp_path, [], ["scalar"])
-    assert run([str(driver), str(2**64 - 1), "1"]).split() == ["scalar"]
+    core = core_or_skip(tmp_path, [], ["scalar"])
+    assert run([str(core.driver("driver")), str(2**64 - 1), "1"]).split() == ["scalar"]
+    assert run([str(core.driver("threads")), str(2**64 - 1), "1"]).split() == ["lists", "scalar"]
 
 
 @pytest.mark.slow
@@ -39,6 +70,9 @@ def test_valgrind_finds_nothing(tmp_path: Path) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         pytest.skip("valgrind is missing")
-    driver = driver_or_skip(tmp_path, ["-DCASCADE_VALGRIND"], SIMULATED)
-    found = run([valgrind, "--quiet", "--error-exitcode=9", "--leak-check=full", str(driver), "1", "5"])
-    assert found.split() == [level for level in _native.levels() if level in SIMULATED]
+    core = core_or_skip(tmp_path, ["-DCASCADE_VALGRIND"], SIMULATED)
+    # it runs one thread at a time: those that wait awake must give way to the others
+    checked = [valgrind, "--quiet", "--error-exitcode=9", "--leak-check=full", "--fair-sched=try"]
+    levels = [level for level in _native.levels() if level in SIMULATED]
+    assert run([*checked, str(core.driver("driver")), "1", "5"]).split() == levels
+    assert run([*checked, str(core.driver("threads")), "1", "2"]).split() == ["lists", *levels]

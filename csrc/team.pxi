@@ -1,0 +1,170 @@
+# The threads of _native.pyx that work on one call together, and the memory of each.
+
+cdef extern from "pythread.h" nogil:
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock lock)
+    int PyThread_acquire_lock(PyThread_type_lock lock, int wait)
+    void PyThread_release_lock(PyThread_type_lock lock)
+
+cdef extern from "cascade.h" nogil:
+    ctypedef void (*cascade_work)(void *context, size_t item, void *workspace) noexcept nogil
+
+    ctypedef struct cascade_team:
+        pass
+
+    ctypedef struct cascade_helper:
+        void *workspace
+
+    int cascade_team_lead(cascade_team *team)
+    void cascade_team_leave(cascade_team *team)
+    void cascade_team_open(cascade_team *team, cascade_work work, void *context, size_t count)
+    void cascade_team_finish(cascade_team *team, void *workspace)
+    void cascade_team_close(cascade_team *team)
+    int cascade_team_closed(cascade_team *team)
+    int cascade_helper_join(cascade_helper *helper)
+    void cascade_helper_leave(cascade_helper *helper)
+    void cascade_helper_help(cascade_team *team, cascade_helper *helper, int64_t microseconds)
+    int cascade_helper_sleeps(cascade_team *team, cascade_helper *helper)
+    int cascade_helper_wakes(cascade_helper *helper)
+
+cdef enum:
+    MAX_THREADS = 1 << 10
+    # how long a helper waits awake for the next list (microseconds): longer than what Python does between two of them
+    AWAKE = 500
+
+
+cdef class Team:
+    """Threads for one call at a time, and the memory of each; it grows to the largest call and is then reused."""
+    cdef cascade_team team
+    cdef cascade_helper *helpers
+    cdef PyThread_type_lock *bells  # a helper sleeps on its own
+    cdef void **blocks  # what was allocated for each thread, the leader's first
+    cdef size_t size
+    cdef float *windows
+    cdef size_t room  # floats there
+    cdef readonly size_t threads
+
+    def __cinit__(self, threads=1):
+        self.threads = whole("threads", threads, 1, MAX_THREADS)
+        self.helpers = <cascade_helper *>calloc(self.threads, sizeof(cascade_helper))
+        self.bells = <PyThread_type_lock *>calloc(self.threads, sizeof(PyThread_type_lock))
+        self.blocks = <void **>calloc(self.threads, sizeof(void *))
+        if self.helpers == NULL or self.bells == NULL or self.blocks == NULL:
+            raise MemoryError("no memory for a team")
+        for i in range(self.threads - 1):
+            self.bells[<size_t>i] = PyThread_allocate_lock()
+            if self.bells[<size_t>i] == NULL:
+                raise MemoryError("no lock for a team")
+            PyThread_acquire_lock(self.bells[<size_t>i], 1)
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self.threads):
+            if self.blocks != NULL:
+                free(self.blocks[i])
+            if self.bells != NULL and self.bells[i] != NULL:
+                PyThread_free_lock(self.bells[i])
+        free(self.helpers)
+        free(self.bells)
+        free(self.blocks)
+        free(self.windows)
+
+    @property
+    def nbytes(self):
+        return self.size * self.threads + self.room * sizeof(float)
+
+    def help(self, index):
+        """Works along as one of the helpers until the team is closed."""
+        if self.threads == 1:
+            raise ValueError(f"index: expected a helper, got {index!r} of a team of one thread, which has none")
+        cdef size_t i = whole("index", index, 0, self.threads - 2)
+        cdef cascade_helper *helper = &self.helpers[i]
+        if not cascade_helper_join(helper):
+            raise RuntimeError(f"index: another thread is helper {i}")
+        with nogil:
+            while not cascade_team_closed(&self.team):
+                cascade_helper_help(&self.team, helper, AWAKE)
+                if cascade_helper_sleeps(&self.team, helper):
+                    PyThread_acquire_lock(self.bells[i], 1)
+        cascade_helper_leave(helper)
+
+    def close(self):
+        """Ends the helpers; the leader can go on alone."""
+        cascade_team_close(&self.team)
+        self.ring(self.threads - 1)
+
+    def wake(self):
+        """Wakes helpers that sleep, for a list that will come in a moment."""
+        self.ring(self.threads - 1)
+
+    cdef void ring(self, size_t count) noexcept nogil:
+        cdef size_t i
+        for i in range(min(count, self.threads - 1)):
+            if cascade_helper_wakes(&self.helpers[i]):
+                PyThread_release_lock(self.bells[i])
+
+    cdef int reserve(self, size_t size) except -1:
+        """Memory for each thread, zeroed when it is new."""
+        cdef size_t i
+        if self.size >= size:
+            return 0
+        if size > (<size_t>1 << 40):
+            raise MemoryError(f"a workspace of {size} bytes is beyond every sane image")
+        self.size = 0
+        for i in range(self.threads):
+            free(self.blocks[i])
+            self.blocks[i] = cascade_memory(size + 64)
+            if self.blocks[i] == NULL:
+                raise MemoryError(f"no memory for a workspace of {size} bytes")
+            if i:
+                self.helpers[i - 1].workspace = self.memory(i)
+        self.size = size
+        return 0
+
+    cdef void *memory(self, size_t i) noexcept nogil:
+        """The i-th thread's, on a boundary of 64 bytes."""
+        return <void *>((<uintptr_t>self.blocks[i] + 63) & ~<uintptr_t>63)
+
+    cdef float *at_least(self, size_t floats) except NULL:
+        """Room for what is found, as large as ever wanted; not what was in it."""
+        if self.room < floats:
+            free(self.windows)
+            self.room = 0
+            self.windows = <float *>malloc(floats * sizeof(float))
+            if self.windows == NULL:
+                raise MemoryError(f"no memory for {floats} numbers")
+            self.room = floats
+        return self.windows
+
+    cdef int lead(self) except -1:
+        """Takes the team for one call, which must end with ``leave``."""
+        if not cascade_team_lead(&self.team):
+            raise RuntimeError("team: another thread is using it")
+        return 0
+
+    cdef void leave(self) noexcept:
+        cascade_team_leave(&self.team)
+
+    cdef int do(self, cascade_work work, void *context, size_t count, size_t size) except -1:
+        """All items of a list, as ``run`` does, for one call."""
+        self.lead()
+        try:
+            self.run(work, context, count, size)
+        finally:
+            self.leave()
+        return 0
+
+    cdef int run(self, cascade_work work, void *context, size_t count, size_t size) except -1:
+        """All items of a list, with a workspace of ``size`` bytes for each thread, without the GIL."""
+        cdef size_t item
+        self.reserve(size)
+        with nogil:
+            if self.threads == 1 or count < 2:
+                for item in range(count):
+                    work(context, item, self.memory(0))
+            else:
+                cascade_team_open(&self.team, work, context, count)
+                self.ring(count - 1)
+                cascade_team_finish(&self.team, self.memory(0))
+        return 0
