@@ -36,7 +36,7 @@ class Level:
 
     def __init__(self, source: np.ndarray | Level, width: int, height: int, make: Make, kept_rows: int) -> None:
         self.shape = (height, width, 3)
-        self._source, self._make, self._kept_rows = source, make, kept_rows
+        self.source, self._make, self._kept_rows = source, make, kept_rows
         self._top, self._band = 0, np.empty((0, width, 3), np.uint8)
 
     def rows(self, first: int, end: int) -> np.ndarray:
@@ -58,9 +58,9 @@ class Level:
 
     def _fill(self, target: np.ndarray, first: int) -> None:
         if len(target):
-            height = self._source.shape[0]
+            height = self.source.shape[0]
             top, end = _native.rows_read(height, self.shape[0], first, first + len(target))
-            band = self._source.rows(top, end) if isinstance(self._source, Level) else self._source[top:end]
+            band = self.source.rows(top, end) if isinstance(self.source, Level) else self.source[top:end]
             self._make(band, top, height, self.shape, target, first)
 
 
@@ -69,7 +69,7 @@ class KeptLevel(Level):
 
     def __init__(self, source: np.ndarray | Level, width: int, height: int, make: Make) -> None:
         super().__init__(source, width, height, make, 0)
-        self.source, self.pixels, self.made = source, np.empty(self.shape, np.uint8), 0
+        self.pixels, self.made = np.empty(self.shape, np.uint8), 0
 
     def rows(self, first: int, end: int) -> np.ndarray:
         """Rows [first, end), which the caller must not change."""
@@ -88,18 +88,16 @@ def levels_when_wanted(photo: np.ndarray, sizes: list[tuple[int, int]], make: Ma
     Kept are the last levels, as many as have KEPT_PIXELS in all: all of them but for a large photo.
     """
     levels: list[Level] = []
-    for index, (width, height) in enumerate(sizes):
+    left = sum(width * height for width, height in sizes)
+    for width, height in sizes:
         source = levels[-1] if levels else photo
-        if _may_be_kept(sizes[index:]):
+        if left <= KEPT_PIXELS:
             levels.append(KeptLevel(source, width, height, make))
         else:
             count = step_count(sizes[0][1], sizes[0][0])
             levels.append(Level(source, width, height, make, -(-height // count) + SPREAD))
+        left -= width * height
     return levels
-
-
-def _may_be_kept(sizes: list[tuple[int, int]]) -> bool:
-    return sum(width * height for width, height in sizes) <= KEPT_PIXELS
 
 
 def in_bands(image: np.ndarray | Level) -> TypeGuard[Level]:
