@@ -27,8 +27,8 @@ class Team:
     """Threads that do the work of one call together, and the memory of each; it grows to the largest call.
 
     The thread that calls is one of them, the leader. The others have to be brought: each calls `help`. Without them the
-    leader does everything. Every function that takes a team makes one of its own, of one thread, if there is none;
-    results do not depend on it. RuntimeError if two calls use it at a time.
+    leader does everything, as every call does that comes while another has the team. Every function that takes a team
+    makes one of its own, of one thread, if there is none; results do not depend on it.
     """
 
     def __init__(self, threads: int = 1) -> None: ...

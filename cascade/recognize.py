@@ -275,7 +275,7 @@ def centred_by_age(embeddings: FloatArray, logits: FloatArray, means: FloatArray
 
 
 class _Network:
-    """The network in C, and the threads that run it, which are lent to one call at a time."""
+    """The network in C, and the threads that run it."""
 
     def __init__(self, weights: RecognizerWeights, threads: int) -> None:
         graph = weights.graph
@@ -290,8 +290,7 @@ class _Network:
     def run(self, crops: RGBImage) -> tuple[FloatArray, FloatArray]:
         """What it makes of crops (n, 112, 112, 3): embeddings (n, D) of any length, and logits of ages (n, 101)."""
 
-        with self._workers.lend() as team:
-            embeddings, ages = self._graph.run(np.ascontiguousarray(crops), team)
+        embeddings, ages = self._graph.run(np.ascontiguousarray(crops), self._workers.team)
         return embeddings, ages
 
 

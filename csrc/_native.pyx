@@ -264,7 +264,7 @@ def resample(image, box, width, height, Team team=None, level=None, out=None, fi
     cdef cascade_resampling work
     work.kernels = kernels_of(level or default_level())
     work.image, work.box, work.out, work.width, work.height = &source, &edges[0], &target[0, 0, 0], columns, lines
-    # a band too small is not worth a thread's while, and every one plans its axes anew
+    # a band too small is not worth a thread's while: each plans its axes anew
     cdef size_t bands = min(team.threads, 1 + columns * (end - begin) // SMALLEST_BAND)
     work.first, work.end, work.rows = begin, end, max(<size_t>1, (end - begin + bands - 1) // bands)
     team.do(cascade_resampling_work, &work, (end - begin + work.rows - 1) // work.rows, cascade_resample_workspace(

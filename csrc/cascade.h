@@ -208,7 +208,7 @@ size_t cascade_axis_taps(double extent, size_t size);
 /* Bytes of memory behind an axis with `size` outputs of `taps` taps. */
 size_t cascade_axis_bytes(size_t size, size_t taps);
 /* Triangle filter over [start, start + extent) of a source of `source` pixels; memory as cascade_axis_bytes. The weights of
- * a pixel lie side by side, or those of a tap with `by_tap`. */
+ * a pixel lie side by side. */
 void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
                        size_t taps);
 
@@ -412,7 +412,7 @@ typedef struct {
 
 void cascade_cut(const cascade_kernels *kernels, const cascade_places *places, size_t i, uint8_t *out, void *workspace);
 
-/* `count` crops from `first` on, cut and judged in pieces of `piece`, what is left over in pieces of `last`. */
+/* `count` crops from `first` on, cut and judged in so many pieces of `piece`, what is left over in pieces of `last`. */
 typedef struct {
     const cascade_kernels *kernels;
     const cascade_layer *layers;
@@ -421,6 +421,7 @@ typedef struct {
     const cascade_places *places;
     size_t first;
     size_t count;
+    size_t pieces;
     size_t piece;
     size_t last;
     float *out; /* (count, outputs) */
@@ -494,11 +495,8 @@ typedef struct {
 size_t cascade_graph_pitch(size_t channels);
 /* Lays the maps out. Returns 0 if a node does not fit its input or the sizes overflow. */
 int cascade_graph_plan(cascade_graph *graph);
-/* Runs crops (count, size, size, 3); out[i] is (count, side * side * channels) of output i. */
-void cascade_graph_run(const cascade_kernels *kernels, const cascade_graph *graph, const uint8_t *crops, size_t count,
-                       float *const *out, float *workspace);
-
-/* The same as a list of work, an item for each crop. */
+/* Crops (count, size, size, 3) to run as a list of work, an item for each; out[i] is (count, side * side * channels) of output
+ * i. */
 typedef struct {
     const cascade_kernels *kernels;
     const cascade_graph *graph;

@@ -29,13 +29,13 @@ size_t cascade_judging_workspace(const cascade_judging *judging) {
 }
 
 size_t cascade_judging_items(const cascade_judging *judging) {
-    size_t rest = judging->count % judging->piece;
-    return judging->count / judging->piece + (rest + judging->last - 1) / judging->last;
+    size_t rest = judging->count - judging->pieces * judging->piece;
+    return judging->pieces + (rest + judging->last - 1) / judging->last;
 }
 
 void cascade_judging_work(void *context, size_t item, void *workspace) {
     const cascade_judging *judging = context;
-    size_t lanes = judging->kernels->lanes, pieces = judging->count / judging->piece, bytes = crop_bytes(judging);
+    size_t lanes = judging->kernels->lanes, pieces = judging->pieces, bytes = crop_bytes(judging);
     size_t begin = item < pieces ? item * judging->piece : pieces * judging->piece + (item - pieces) * judging->last;
     size_t some, end = begin + (item < pieces ? judging->piece : judging->last);
     uint8_t *crops = (uint8_t *)workspace + maps_bytes(judging);

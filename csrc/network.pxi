@@ -9,6 +9,7 @@ cdef extern from "cascade.h" nogil:
         const cascade_places *places
         size_t first
         size_t count
+        size_t pieces
         size_t piece
         size_t last
         float *out
@@ -204,8 +205,10 @@ cdef class Network:
         work.kernels, work.layers, work.layer_count = self.kernels, self.layers, self.layer_count
         work.outputs, work.places, work.first, work.count = self.outputs, &crops.places, begin, n
         work.piece, work.out = PIECE_CROPS, &target[0, 0]
-        # what no piece takes: an equal share for each thread
-        work.last = max(<size_t>1, (n % PIECE_CROPS + team.threads - 1) // team.threads)
+        # as many for each thread, and then an equal share of what is left over
+        cdef size_t turns = n // (PIECE_CROPS * team.threads)
+        work.pieces = turns * team.threads
+        work.last = max(<size_t>1, (n - work.pieces * PIECE_CROPS + team.threads - 1) // team.threads)
         cdef size_t size = cascade_judging_workspace(&work)
         if size == 0:
             raise ValueError("layers: sizes overflow")

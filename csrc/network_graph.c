@@ -243,30 +243,19 @@ static void run_node(const cascade_kernels *kernels, const cascade_graph *graph,
     finish(graph, node, out, workspace);
 }
 
-static void run_crop(const cascade_kernels *kernels, const cascade_graph *graph, const uint8_t *crops, size_t crop,
-                     float *const *out, float *workspace) {
-    fill_crop(graph->maps, crops + crop * graph->size * graph->size * CASCADE_CHANNELS, workspace);
+void cascade_graph_work(void *context, size_t item, void *workspace) {
+    const cascade_graph_crops *work = context;
+    const cascade_graph *graph = work->graph;
+    fill_crop(graph->maps, work->crops + item * graph->size * graph->size * CASCADE_CHANNELS, workspace);
     for (size_t i = 0; i < graph->node_count; i++) {
-        run_node(kernels, graph, i, workspace);
+        run_node(work->kernels, graph, i, workspace);
     }
     for (size_t o = 0; o < graph->output_count; o++) {
         const cascade_map *map = graph->maps + graph->outputs[o];
         size_t channels = map->channels, area = map->side * map->side;
         for (size_t p = 0; p < area; p++) {
-            memcpy(out[o] + (crop * area + p) * channels,
+            memcpy(work->out[o] + (item * area + p) * channels,
                    at(map, workspace, (ptrdiff_t)(p / map->side), (ptrdiff_t)(p % map->side)), channels * sizeof(float));
         }
     }
-}
-
-void cascade_graph_run(const cascade_kernels *kernels, const cascade_graph *graph, const uint8_t *crops, size_t count,
-                       float *const *out, float *workspace) {
-    for (size_t crop = 0; crop < count; crop++) {
-        run_crop(kernels, graph, crops, crop, out, workspace);
-    }
-}
-
-void cascade_graph_work(void *context, size_t item, void *workspace) {
-    const cascade_graph_crops *crops = context;
-    run_crop(crops->kernels, crops->graph, crops->crops, item, crops->out, workspace);
 }

@@ -144,28 +144,32 @@ cdef class Search:
         return largest
 
     cdef run(self, Team team):
+        cdef Team taken = team.take()
+        try:
+            return self.run_by(taken)
+        finally:
+            team.give(taken)
+
+    cdef run_by(self, Team team):
         cdef cascade_search *search = &self.search
         cdef size_t width = self.network.outputs + 1, size = self.most(), wanted = FIRST_WINDOWS
         self.share_making(team.threads)
-        team.lead()
-        try:
-            while True:
-                search.found = team.at_least(wanted * width)
-                search.room = team.room // width
-                search.made, search.bands_made, search.found_count = search.ready, 0, 0
-                team.run(cascade_search_work, search, cascade_search_items(search), size)
-                if search.found_count <= search.room:
-                    return self.found(width)
-                wanted = search.found_count
-                search.ready, search.together = search.image_count, 0
-        finally:
-            team.leave()
+        while True:
+            search.found = team.at_least(wanted * width)
+            search.room = team.room // width
+            search.made, search.bands_made, search.found_count = search.ready, 0, 0
+            team.run(cascade_search_work, search, cascade_search_items(search), size)
+            if search.found_count <= search.room:
+                return self.gathered(width)
+            wanted = search.found_count
+            search.ready, search.together = search.image_count, 0
 
     cdef share_making(self, size_t threads):
         """All threads make as many images as leave one thread no more than about its share of all their pixels."""
         cdef cascade_search *search = &self.search
         cdef size_t k, left = 0
-        search.bands = BANDS_EACH * threads
+        if search.ready < search.image_count:
+            search.bands = min(BANDS_EACH * threads, bands_of(&self.images[search.ready].image))
         for k in range(search.ready, search.image_count):
             left += self.images[k].image.width * self.images[k].image.height
         cdef double share = 1.5 * left / threads
@@ -175,7 +179,7 @@ cdef class Search:
             left -= self.images[k].image.width * self.images[k].image.height
             search.together += 1
 
-    cdef list found(self, size_t width):
+    cdef list gathered(self, size_t width):
         cdef list arrays = []
         cdef float[:, ::1] target
         cdef size_t k, tile = 0, first, n
@@ -190,6 +194,11 @@ cdef class Search:
                 cascade_search_gather(&self.search, self.tiles + first, tile - first, &target[0, 0])
             arrays.append(array)
         return arrays
+
+
+cdef size_t bands_of(const cascade_image *image) noexcept:
+    """How many bands of an image that is made are worth a thread's while: each plans its axes anew."""
+    return 1 + image.width * image.height // SMALLEST_BAND
 
 
 cdef size_t tile_columns(const cascade_grid *grid) noexcept:

@@ -22,8 +22,6 @@
 
 /* Turns of waiting before a thread lets others have its core; that many are some ten microseconds. */
 #define AWAKE_TURNS 256
-/* Turns between two looks at the clock. */
-#define CLOCK_TURNS 16
 
 static void pause_core(void) {
 #if defined(_MSC_VER)
@@ -43,10 +41,14 @@ void cascade_wait(size_t *turns) {
     }
 }
 
-/* Microseconds of a clock that may be set meanwhile: only good for short waits that may end early or late. */
+/* Microseconds since some time. */
 static int64_t clock_now(void) {
     struct timespec now;
+#if defined(_WIN32)
     timespec_get(&now, TIME_UTC);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
@@ -107,16 +109,14 @@ void cascade_helper_leave(cascade_helper *helper) { atomic_store(&helper->there,
 
 void cascade_helper_help(cascade_team *team, cascade_helper *helper, int64_t microseconds) {
     int64_t started = clock_now();
-    for (size_t turn = 1; !atomic_load(&team->closed); turn++) {
+    for (size_t turns = 0; !atomic_load(&team->closed);) {
         if (help_once(team, helper)) {
             started = clock_now();
-        } else if (turn % CLOCK_TURNS == 0) {
-            int64_t waited = clock_now() - started;
-            if (waited < 0 || waited >= microseconds) {
-                return;
-            }
+            turns = 0;
+        } else if (turns >= AWAKE_TURNS && clock_now() - started >= microseconds) {
+            return;
         }
-        pause_core();
+        cascade_wait(&turns);
     }
 }
 

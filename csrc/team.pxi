@@ -43,10 +43,12 @@ cdef class Team:
     cdef size_t size
     cdef float *windows
     cdef size_t room  # floats there
+    cdef list spares  # teams of one thread, for calls that come while this one is led
     cdef readonly size_t threads
 
     def __cinit__(self, threads=1):
         self.threads = whole("threads", threads, 1, MAX_THREADS)
+        self.spares = []
         self.helpers = <cascade_helper *>calloc(self.threads, sizeof(cascade_helper))
         self.bells = <PyThread_type_lock *>calloc(self.threads, sizeof(PyThread_type_lock))
         self.blocks = <void **>calloc(self.threads, sizeof(void *))
@@ -72,7 +74,7 @@ cdef class Team:
 
     @property
     def nbytes(self):
-        return self.size * self.threads + self.room * sizeof(float)
+        return self.size * self.threads + self.room * sizeof(float) + sum(spare.nbytes for spare in list(self.spares))
 
     def help(self, index):
         """Works along as one of the helpers until the team is closed."""
@@ -137,22 +139,31 @@ cdef class Team:
             self.room = floats
         return self.windows
 
-    cdef int lead(self) except -1:
-        """Takes the team for one call, which must end with ``leave``."""
-        if not cascade_team_lead(&self.team):
-            raise RuntimeError("team: another thread is using it")
+    cdef Team take(self):
+        """This team for one call, or one of one thread while another call has it; to be given back."""
+        cdef Team team = self
+        if not cascade_team_lead(&team.team):
+            try:
+                team = self.spares.pop()
+            except IndexError:
+                team = Team()
+            cascade_team_lead(&team.team)
+        return team
+
+    cdef int give(self, Team team) except -1:
+        cascade_team_leave(&team.team)
+        # more callers than threads leave no more memory behind
+        if team is not self and <size_t>len(self.spares) < self.threads - 1:
+            self.spares.append(team)
         return 0
 
-    cdef void leave(self) noexcept:
-        cascade_team_leave(&self.team)
-
     cdef int do(self, cascade_work work, void *context, size_t count, size_t size) except -1:
-        """All items of a list, as ``run`` does, for one call."""
-        self.lead()
+        """All items of a list, as ``run`` does, by whoever is free."""
+        cdef Team team = self.take()
         try:
-            self.run(work, context, count, size)
+            team.run(work, context, count, size)
         finally:
-            self.leave()
+            self.give(team)
         return 0
 
     cdef int run(self, cascade_work work, void *context, size_t count, size_t size) except -1:

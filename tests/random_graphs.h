@@ -153,7 +153,10 @@ static float *graph_outputs(const cascade_kernels *level, random_graph *made, co
     float *out = exactly(count * (output_size(made, 0) + output_size(made, 1)) * sizeof(float));
     float *targets[GRAPH_OUTPUTS] = {out, out + count * output_size(made, 0)};
     float *workspace = exactly(made->graph.workspace * sizeof(float));
-    cascade_graph_run(level, &made->graph, crops, count, targets, workspace);
+    cascade_graph_crops work = {level, &made->graph, crops, targets};
+    for (size_t crop = 0; crop < count; crop++) {
+        cascade_graph_work(&work, crop, workspace);
+    }
     RELEASE(workspace);
     unpack_graph(made);
     return out;

@@ -118,14 +118,14 @@ def test_nothing_is_kept_but_the_workspaces(random_weights: Folder, threads: int
     try:
         for _ in range(10):
             detector.detect(scene)
-        before, largest = tracemalloc.get_traced_memory()[0], workers.nbytes
+        before, largest = tracemalloc.get_traced_memory()[0], workers.team.nbytes
         for _ in range(30):
             detector.detect(scene)
         # a frame's pyramid alone takes 200 kB, and numbers that Python keeps come and go
         assert tracemalloc.get_traced_memory()[0] - before < 20_000
     finally:
         tracemalloc.stop()
-    assert workers.nbytes == largest > 0
+    assert workers.team.nbytes == largest > 0
 
 
 # Large images

@@ -107,9 +107,7 @@ def in_bands(image: np.ndarray | Level) -> TypeGuard[Level]:
 
 def whole(image: np.ndarray | KeptLevel) -> np.ndarray:
     """All rows of an image that is not in bands."""
-    if not isinstance(image, KeptLevel):
-        return image
-    return image.pixels if image.made == len(image.pixels) else image.rows(0, image.shape[0])
+    return image.rows(0, image.shape[0]) if isinstance(image, KeptLevel) else image
 
 
 def step_count(height: int, width: int) -> int:

@@ -57,7 +57,7 @@ class NativeEngine:
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.Engine.pyramid`."""
-        self.workers.wake()
+        self.workers.team.wake()
         # made when P-Net is slid over them, by all threads
         return with_scales([image, *levels_when_wanted(image, sizes, self._make_rows)])
 
@@ -66,8 +66,8 @@ class NativeEngine:
     ) -> None:
         """See `cascade.engines.bands.Make`."""
         box, (height, width) = (0, 0, image.shape[1], image_height), shape[:2]
-        with self.workers.lend() as team:
-            _native.resample(image, box, width, height, team, self.level, target, first, top, image_height)
+        team = self.workers.team
+        _native.resample(image, box, width, height, team, self.level, target, first, top, image_height)
 
     def slide(self, level: Any, threshold: float) -> np.ndarray:
         """See `cascade.engines.Engine.slide`."""
@@ -85,14 +85,12 @@ class NativeEngine:
     def _slide_whole(self, levels: list[Image], threshold: float) -> list[np.ndarray]:
         """Making levels and searching all of them are one list of work, so that no thread waits for long."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
-        photo, unmade = _unmade(levels)
-        if photo is None:
-            images = [whole(level) for level in levels]
-            with self.workers.lend() as team:
-                return network.slide_all(images, padding, threshold, team)
-        with self.workers.lend() as team:
-            pixels = [level.pixels for level in unmade]
-            found = network.slide_all(pixels, padding, threshold, team, photo, 0)
+        unmade = _unmade(levels)
+        ready = len(levels) - len(unmade)
+        images = [*(whole(level) for level in levels[:ready]), *(level.pixels for level in unmade)]
+        source = unmade[0].source if unmade and not ready else None
+        photo = source if isinstance(source, np.ndarray) else None
+        found = network.slide_all(images, padding, threshold, self.workers.team, photo, ready)
         for level in unmade:
             level.made = len(level.pixels)
         return found
@@ -111,8 +109,7 @@ class NativeEngine:
                     top = max(0, first * stride - padding)
                     band = levels[index].rows(top, min(height, (last - 1) * stride - padding + field))
                     strips[index] = (band, first, last - first, top, height)
-            with self.workers.lend() as team:
-                parts = network.slide_all(list(strips.values()), padding, threshold, team)
+            parts = network.slide_all(list(strips.values()), padding, threshold, self.workers.team)
             for index, part in zip(strips, parts, strict=True):
                 found[index].append(part)
         return [np.concatenate([np.empty((0, network.outputs + 1), np.float32), *parts]) for parts in found]
@@ -131,8 +128,7 @@ class NativeEngine:
         if any(in_bands(image) for image in images):
             return self._judge_bands(network, images, scales, places, step_count(*pyramid.images[1].shape[:2]))
         crops = _native.Crops(images, scales, places, network.input_size)
-        with self.workers.lend() as team:
-            return network.judge(crops, team)
+        return network.judge(crops, self.workers.team)
 
     def _judge_bands(
         self, network: _native.Network, images: list[Any], scales: np.ndarray, places: np.ndarray, count: int
@@ -151,8 +147,7 @@ class NativeEngine:
             k, top, bottom = int(reads[begin, 0]), int(reads[begin:end, 1].min()), int(reads[begin:end, 2].max())
             if bands[k]:
                 crops.give(k, images[k].rows(top, bottom), top)
-            with self.workers.lend() as team:
-                found[order[begin:end]] = network.judge(crops, team, begin, end - begin)
+            found[order[begin:end]] = network.judge(crops, self.workers.team, begin, end - begin)
         return found
 
 
@@ -164,9 +159,14 @@ def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
     return [image if in_bands(image) else whole(image) for image in kept], scales
 
 
-def _unmade(levels: list[Image]) -> tuple[np.ndarray | None, list[KeptLevel]]:
-    """The photo and the levels, if none is there and each is to be made of the one before; otherwise None."""
-    kept = [level for level in levels if isinstance(level, KeptLevel) and not level.made]
-    photo = kept[0].source if kept else None
-    chained = all(level.source is before for before, level in pairwise(kept))
-    return (photo if isinstance(photo, np.ndarray) and chained and len(kept) == len(levels) else None), kept
+def _unmade(levels: list[Image]) -> list[KeptLevel]:
+    """The last levels of which nothing is there, each to be made of the one before, or the very first of a photo."""
+    unmade: list[KeptLevel] = []
+    for index, level in reversed(list(enumerate(levels))):
+        before = levels[index - 1] if index else None
+        if not isinstance(level, KeptLevel) or level.made:
+            break
+        if level.source is not before and not (before is None and isinstance(level.source, np.ndarray)):
+            break
+        unmade.append(level)
+    return unmade[::-1]

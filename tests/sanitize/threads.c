@@ -665,6 +665,7 @@ static void try_judging(group *group, const cascade_kernels *level) {
     judging.first = chance(all + 1);
     judging.count = chance(4) ? all - judging.first : chance(all - judging.first + 1);
     judging.piece = 1 + chance(2 * level->lanes + 3);
+    judging.pieces = chance(judging.count / judging.piece + 1);
     judging.last = 1 + chance(judging.piece + 3);
     judging.out = exactly(judging.count * judging.outputs * sizeof(float));
     float *expected = judged_alone(&judging);
@@ -672,8 +673,8 @@ static void try_judging(group *group, const cascade_kernels *level) {
     CHECK(size, "crops of %zu pixels", network.size);
     do_list(group, cascade_judging_work, &judging, cascade_judging_items(&judging), size);
     CHECK(!memcmp(judging.out, expected, judging.count * judging.outputs * sizeof(float)),
-          "%s at %s: %zu crops in pieces of %zu, then %zu", network.name, level->name, judging.count, judging.piece,
-          judging.last);
+          "%s at %s: %zu crops in %zu pieces of %zu, then %zu", network.name, level->name, judging.count, judging.pieces,
+          judging.piece, judging.last);
     free(judging.out);
     free(expected);
     for (size_t k = 0; k < level_count; k++) {
