@@ -63,9 +63,9 @@ class Detector:
         more faces and more false ones.
     engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), or an engine made before, such as
         ``TorchEngine(load_detector(), "cuda", half=True)``, which brings its own threads, weights and device.
-    threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not depend
-        on it. They wait awake for half a millisecond after a call, and then sleep. While one call has them, calls from
-        other threads each work alone.
+    threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not
+        depend on it. They wait awake for half a millisecond after a call, and then sleep. While one call has them, calls
+        from other threads each work alone.
     weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with safetensors files, or
         what `cascade.weights.load_detector` gave. None: the default set, or those of the engine that is given.
     device : where the torch engine computes, such as "cpu" (None) or "cuda".
@@ -77,9 +77,9 @@ class Detector:
     Memory: beside the photo's own pixels a call takes at most 50 MB for levels of the pyramid that are kept. Where
     there are more, as for photos beyond 23 megapixels at min_face 20, the largest are made and searched in bands, which
     take some 20 MB, or 60 for the widest photos. Results are the same. To that come 6 MB for each thread, and for each
-    of fewer calls than that which come meanwhile; these the Detector keeps. And less than 1 kB for each window that P-Net
-    proposes. So a photo of 100 megapixels with few faces adds about 60 MB on one thread, and one full of faces about
-    100. This is so for the native engine; the torch engine keeps all levels.
+    of fewer calls than that which come meanwhile; these the Detector keeps. And less than 1 kB for each window that
+    P-Net proposes. So a photo of 100 megapixels with few faces adds about 60 MB on one thread, and one full of faces
+    about 100. This is so for the native engine; the torch engine keeps all levels.
 
     A Detector may be used from several threads at once and, with the native engine, after a fork. Raises
     ValueError or TypeError naming the setting that is wrong, and `cascade.weights.WeightsError` for weights that
