@@ -64,8 +64,8 @@ class Detector:
     engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), or an engine made before, such as
         ``TorchEngine(load_detector(), "cuda", half=True)``, which brings its own threads, weights and device.
     threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not
-        depend on it. They wait awake for half a millisecond after a call, and then sleep. While one call has them, calls
-        from other threads each work alone.
+        depend on it. They wait awake for half a millisecond after a call, and then sleep. While one call has them,
+        calls from other threads each work alone.
     weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with safetensors files, or
         what `cascade.weights.load_detector` gave. None: the default set, or those of the engine that is given.
     device : where the torch engine computes, such as "cpu" (None) or "cuda".
