@@ -20,8 +20,9 @@
 #define give_way sched_yield
 #endif
 
-/* Turns of waiting before a thread lets others have its core; that many are some ten microseconds. */
-#define AWAKE_TURNS 256
+/* Turns of waiting before a thread lets others have its core, about a microsecond in all: where there is a hypervisor, it
+ * takes a longer run of pauses for a wait in vain and gives the core to another machine. */
+#define AWAKE_TURNS 16
 
 static void pause_core(void) {
 #if defined(_MSC_VER)

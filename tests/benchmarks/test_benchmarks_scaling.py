@@ -94,7 +94,7 @@ def test_every_point_is_timed_once_a_round(monkeypatch):
     monkeypatch.setattr(Detector, "detect", lambda self, image: log.append(self.min_face) or plain(self, image))
     some = [Point("min_face", 96, 80, min_face=size, faces=1) for size in (20.0, 30.0)]
     found = measure(some, load_detector(), 3, lambda: log.append("|"))
-    assert log == [20, 30, *[20, "|", 30, "|"] * 3]
+    assert log == [20, 30, *[20, 20, "|", 30, 30, "|"] * 3]
     assert [len(each.times) for each in found] == [3, 3] and [each.found for each in found] == [1, 1]
 
 
