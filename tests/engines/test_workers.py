@@ -179,7 +179,7 @@ def at_work(thread: threading.Thread) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_team_serves_one_thread_at_a_time(threads: int) -> None:
     """Nor is its memory touched: the second would want more room for what it finds."""
-    slow, image, answers = network("pnet", "scalar"), noise(700, 900, 3), list[np.ndarray]()
+    slow, image, answers = network("pnet", "scalar"), noise(1400, 1800, 3), list[np.ndarray]()
     expected = slow.slide(image, 5, 3.0)
     channels = np.zeros((500, 3, 1, 1), np.float32)
     wide = {
@@ -394,10 +394,16 @@ def test_a_fork_has_threads_of_its_own(workers: Workers, busy: bool) -> None:
     expected, context, team = slid(), multiprocessing.get_context("fork"), workers.team
     slow, image = network("pnet", "scalar"), noise(700, 900, 3)
     slid(team)
+
+    def keep_on() -> None:
+        while not over.is_set():
+            slow.slide(image, 5, 3.0, team)
+
     for _ in range(3):
+        over = threading.Event()
         here, there = context.Pipe(False)
         child = context.Process(target=_in_child, args=(workers, there))
-        work = threading.Thread(target=lambda: slow.slide(image, 5, 3.0, team))
+        work = threading.Thread(target=keep_on)
         if busy:
             work.start()
             at_work(work)
@@ -408,6 +414,7 @@ def test_a_fork_has_threads_of_its_own(workers: Workers, busy: bool) -> None:
         assert_equal(found, expected)
         child.join(60)
         assert child.exitcode == 0
+        over.set()
         if busy:
             work.join(60)
         assert workers.team is team
