@@ -178,6 +178,9 @@ static inline uint32_t cascade_pixel_word(const uint8_t *pixel) {
     return pixel[0] | (uint32_t)pixel[1] << 8 | (uint32_t)pixel[2] << 16;
 }
 
+/* Bytes in whole cache lines. */
+static inline size_t cascade_whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 /* Zeroed memory for `free`, or NULL. Large pieces come in huge pages where the system has them. */
 void *cascade_memory(size_t size);
 

@@ -10,13 +10,11 @@ void cascade_cut(const cascade_kernels *kernels, const cascade_places *places, s
     }
 }
 
-static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 /* Bytes of the network's maps, then of the crops of one group; 0 if the sizes overflow. */
 static size_t maps_bytes(const cascade_judging *judging) {
     size_t floats = cascade_crops_workspace(judging->layers, judging->layer_count, judging->places->size,
                                             judging->kernels->lanes);
-    return whole_lines(floats * sizeof(float));
+    return cascade_whole_lines(floats * sizeof(float));
 }
 
 static size_t crop_bytes(const cascade_judging *judging) {
@@ -25,7 +23,8 @@ static size_t crop_bytes(const cascade_judging *judging) {
 
 size_t cascade_judging_workspace(const cascade_judging *judging) {
     size_t maps = maps_bytes(judging);
-    return maps ? maps + whole_lines(judging->kernels->lanes * crop_bytes(judging)) + judging->places->workspace : 0;
+    size_t group = cascade_whole_lines(judging->kernels->lanes * crop_bytes(judging));
+    return maps ? maps + group + judging->places->workspace : 0;
 }
 
 size_t cascade_judging_items(const cascade_judging *judging) {
@@ -44,7 +43,7 @@ void cascade_judging_work(void *context, size_t item, void *workspace) {
         some = lanes < end - begin ? lanes : end - begin;
         for (size_t i = 0; i < some; i++) {
             cascade_cut(judging->kernels, judging->places, judging->first + begin + i, crops + i * bytes,
-                        crops + whole_lines(lanes * bytes));
+                        crops + cascade_whole_lines(lanes * bytes));
         }
         cascade_crops_run(judging->kernels, judging->layers, judging->layer_count, crops, some, judging->places->size,
                           judging->out + begin * judging->outputs, workspace);

@@ -12,8 +12,6 @@
 
 #define WEIGHT_ONE (1 << CASCADE_WEIGHT_BITS)
 
-static size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 size_t cascade_axis_taps(double extent, size_t size) {
     double scale = extent / (double)size;
     double support = scale > 1.0 ? scale : 1.0;
@@ -21,7 +19,7 @@ size_t cascade_axis_taps(double extent, size_t size) {
 }
 
 size_t cascade_axis_bytes(size_t size, size_t taps) {
-    return align_up(size * sizeof(int32_t)) * 2 + align_up(size * taps * sizeof(int16_t));
+    return cascade_whole_lines(size * sizeof(int32_t)) * 2 + cascade_whole_lines(size * taps * sizeof(int16_t));
 }
 
 static double share(double centre, double support, int32_t pixel) {
@@ -89,8 +87,8 @@ void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double ex
     axis->taps = taps;
     axis->most = 0;
     axis->first = (int32_t *)bytes;
-    axis->count = (int32_t *)(bytes + align_up(size * sizeof(int32_t)));
-    axis->weights = (int16_t *)(bytes + 2 * align_up(size * sizeof(int32_t)));
+    axis->count = (int32_t *)(bytes + cascade_whole_lines(size * sizeof(int32_t)));
+    axis->weights = (int16_t *)(bytes + 2 * cascade_whole_lines(size * sizeof(int32_t)));
     memset(axis->weights, 0, size * taps * sizeof(int16_t));
 
     double scale = extent / (double)size;
@@ -125,7 +123,7 @@ size_t cascade_resample_workspace(double extent_x, double extent_y, size_t sourc
     size_t row = columns < (double)source_width ? (size_t)columns + 1 : source_width;
     size_t taps = whole_groups(cascade_axis_taps(extent_x, width));
     return cascade_axis_bytes(width, taps) + cascade_axis_bytes(height, cascade_axis_taps(extent_y, height)) +
-           align_up((row + taps) * CASCADE_CHANNELS + CASCADE_TAPS);
+           cascade_whole_lines((row + taps) * CASCADE_CHANNELS + CASCADE_TAPS);
 }
 
 static size_t within(double row, size_t rows) {

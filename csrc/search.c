@@ -78,14 +78,6 @@ size_t cascade_search_workspace(const cascade_search *search, size_t k) {
     return needed;
 }
 
-/* Windows of a tile's row from a column on that are wanted: the next of them, or the end. */
-static size_t next_wanted(const float *line, size_t pitch, size_t column, size_t columns, float threshold) {
-    while (column < columns && !(line[pitch + column] - line[column] >= threshold)) {
-        column++;
-    }
-    return column;
-}
-
 static size_t count_wanted(const float *out, size_t pitch, size_t outputs, const cascade_tile *tile, float threshold) {
     size_t n = 0;
     for (size_t y = 0; y < tile->rows; y++) {
@@ -101,8 +93,10 @@ static void write_wanted(const float *out, size_t pitch, size_t outputs, const c
                          float *found) {
     for (size_t y = 0; y < tile->rows; y++) {
         const float *line = out + y * outputs * pitch;
-        for (size_t x = next_wanted(line, pitch, 0, tile->columns, threshold); x < tile->columns;
-             x = next_wanted(line, pitch, x + 1, tile->columns, threshold)) {
+        for (size_t x = 0; x < tile->columns; x++) {
+            if (!(line[pitch + x] - line[x] >= threshold)) {
+                continue;
+            }
             found[0] = (float)(tile->left + x);
             found[1] = (float)(tile->top + y);
             found[2] = line[pitch + x] - line[x];

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../random_numbers.h"
 #include "cascade.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof(*(array)))
@@ -33,15 +34,6 @@ static size_t cases;
 static float largest; /* difference so far */
 
 /* ---- chance, memory, comparison -------------------------------------------------------------------------- */
-
-static uint64_t state = 88172645463325252u;
-
-static size_t chance(size_t below) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (size_t)(state % below);
-}
 
 /* A number from -size to size. */
 static float around_zero(float size) { return size * (float)((int)chance(1u << 24) - (1 << 23)) / (1 << 23); }
@@ -78,14 +70,6 @@ static void on_fault(int number) {
     ssize_t written = write(2, doing, strlen(doing));
     written += write(2, ": touches memory outside its buffers\n", 37);
     _exit(written > 0 ? 1 : 2);
-}
-
-static uint8_t *pixels(size_t count) {
-    uint8_t *bytes = exactly(count);
-    for (size_t i = 0; i < count; i++) {
-        bytes[i] = (uint8_t)chance(256);
-    }
-    return bytes;
 }
 
 static float *floats(size_t count, float size) {

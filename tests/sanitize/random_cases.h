@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../random_numbers.h"
 #include "cascade.h"
 
 /* Neither driver takes all of it. */
@@ -46,7 +47,6 @@ typedef struct {
 
 /* ---- chance and memory ----------------------------------------------------------------------------------- */
 
-static uint64_t state = 88172645463325252u;
 static size_t percent = 100;
 
 /* The last step of splitmix64: of neighbouring numbers it makes far ones. */
@@ -74,13 +74,6 @@ static void read_arguments(int count, char **arguments) {
     }
 }
 
-static uint64_t chance(uint64_t below) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % below;
-}
-
 static double between(double low, double high) { return low + (high - low) * (double)chance(1u << 30) / (1u << 30); }
 
 /* Exactly that many bytes, each 0xFF: NaN, if read as floats. The core is told how to fill them, or fills them. */
@@ -90,14 +83,6 @@ static void *exactly(size_t bytes) {
     memset(memory, 0xff, bytes);
     VALGRIND_MAKE_MEM_UNDEFINED(memory, bytes);
     return memory;
-}
-
-static uint8_t *pixels(size_t count) {
-    uint8_t *bytes = exactly(count);
-    for (size_t i = 0; i < count; i++) {
-        bytes[i] = (uint8_t)chance(256);
-    }
-    return bytes;
 }
 
 static float *floats(size_t count, double size) {
