@@ -126,17 +126,26 @@ def execute_scaling(args: argparse.Namespace) -> int:
     with maybe_folder(args.out) as folder:
         with tqdm(total=args.runs * len(points), unit="run", disable=None, leave=False, file=sys.stderr) as bar:
             results = scaling.measure(points, weights, args.runs, bar.update)
-        lines = scaling.lines(results)
+        lines, given = scaling.lines(results), scaling.given(results)
         print(scaling.table(results))
         said = [scaling.sentence(changed, line) for changed, line in lines.items()]
-        print("\n".join([*said, scaling.speed_up(results) or ""]).rstrip())
+        speed_up = scaling.speed_up(results)
+        print("\n".join([*said, *([speed_up] if speed_up else []), *scaling.given_sentences(given)]))
         if folder is not None:
             from benchmarks.scaling_plot import draw
 
             write_csv(folder / "scaling.csv", scaling.HEADER, [result.row() for result in results])
             fits = {changed: line.to_dict() for changed, line in lines.items()}
-            times = [{**dict(zip(scaling.HEADER, r.row(), strict=True)), "times_ms": r.times} for r in results]
-            write_json(folder / "scaling.json", {**about, "lines": fits, "points": times})
+            times = [
+                {
+                    **dict(zip(scaling.HEADER, result.row(), strict=True)),
+                    "times_ms": result.times,
+                    "processes_times_ms": result.processes,
+                }
+                for result in results
+            ]
+            cores = [each.to_dict() for each in given]
+            write_json(folder / "scaling.json", {**about, "lines": fits, "cores": cores, "points": times})
             draw(folder / "scaling.png", results, lines)
     return 0
 

@@ -1,18 +1,20 @@
 """Time against pixels, smallest face, number of faces and threads: one changed at a time, on composed scenes.
 
-Every point is timed once a round, so that a machine that slows down slows all of them.
+Every point is timed once a round, so that a machine that slows down slows all of them. Beside each number of threads
+that there are cores for, as many processes of one thread each are timed in the same round: what the cores give.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from benchmarks.capacity import Processes, milliseconds
 from benchmarks.machine import cores
 from benchmarks.scenes import compose, grid
 from benchmarks.timing import ratio
@@ -26,10 +28,13 @@ from eval.report import table as text_table
 __all__ = [
     "AMOUNTS",
     "HEADER",
+    "Given",
     "Line",
     "Point",
     "Result",
     "fit",
+    "given",
+    "given_sentences",
     "lines",
     "measure",
     "points",
@@ -40,7 +45,7 @@ __all__ = [
 
 HEADER = (
     *("changed", "width", "height", "megapixels", "pyramid_megapixels", "min_face", "faces", "faces_found"),
-    *("threads", "median_ms", "ms_per_megapixel"),
+    *("threads", "median_ms", "ms_per_megapixel", "processes_median_ms"),
 )
 
 AMOUNTS = {"pixels": "megapixels", "min_face": "megapixels of the pyramid", "faces": "faces"}
@@ -74,12 +79,17 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A point's times in milliseconds, the faces found, and the pixels in millions that P-Net slides over."""
+    """A point's times in milliseconds, the faces found, and the pixels in millions that P-Net slides over.
+
+    ``processes`` has, round by round, the milliseconds of one detection at the rate of as many processes of one thread
+    each together; it is empty where they were not timed.
+    """
 
     point: Point
     pyramid_megapixels: float
     found: int
     times: list[float] = field(default_factory=list)
+    processes: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
@@ -93,12 +103,18 @@ class Result:
         amounts = {"pixels": point.megapixels, "min_face": self.pyramid_megapixels, "faces": point.faces}
         return float(amounts.get(point.changed, point.threads))
 
+    @property
+    def processes_median(self) -> float | None:
+        """The median of ``processes`` in milliseconds, or None where they were not timed."""
+        return statistics.median(self.processes) if self.processes else None
+
     def row(self) -> tuple[Any, ...]:
         """Cells under `HEADER`."""
         point = self.point
         pixels = (point.width, point.height, point.megapixels, self.pyramid_megapixels)
         counts = (point.min_face, point.faces, self.found, point.threads)
-        return (point.changed, *pixels, *counts, self.median, self.median / point.megapixels)
+        times = (self.median, self.median / point.megapixels, self.processes_median)
+        return (point.changed, *pixels, *counts, *times)
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,23 @@ class Line:
     r_squared: float
 
     def to_dict(self) -> dict[str, float]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What as many processes as ``threads`` reach, one thread each: medians over the rounds.
+
+    ``speed_up`` is how many times as fast as one thread they are together, None where one thread was not timed;
+    ``share`` is the rate of the threads over theirs.
+    """
+
+    threads: int
+    speed_up: float | None
+    share: float
+
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
@@ -144,7 +177,8 @@ def measure(
 ) -> list[Result]:
     """Time every point ``runs`` times, each right after an untimed detection, as in a video: caches are warm.
 
-    ``after_each`` is called after every time.
+    Processes are timed right after the threads that they are compared with. ``after_each`` is called after every point.
+    Raises `benchmarks.capacity.WorkerError` where a process fails.
     """
     scenes = {(p.width, p.height, p.faces, p.cells): p.scene() for p in points}
     ready = []
@@ -153,14 +187,38 @@ def measure(
         image = scenes[point.width, point.height, point.faces, point.cells]
         seen = pyramid_megapixels(point, weights["pnet"].architecture, detector.scale_factor)
         ready.append((detector, image, Result(point, seen, len(detector.detect(image)))))
-    for _ in range(runs):
-        for detector, image, result in ready:
-            detector.detect(image)
-            started = time.perf_counter()
-            detector.detect(image)
-            result.times.append(1e3 * (time.perf_counter() - started))
-            after_each()
+    with ExitStack() as stack:
+        started = {
+            alone: stack.enter_context(Processes(count, image, {"min_face": alone.min_face, "weights": weights}))
+            for alone, count in most_processes(points).items()
+            for image in [scenes[alone.width, alone.height, alone.faces, alone.cells]]
+        }
+        for _ in range(runs):
+            for detector, image, result in ready:
+                result.times.append(milliseconds(detector, image))
+                _time_processes(result, started)
+                after_each()
     return [result for _, _, result in ready]
+
+
+def most_processes(points: Sequence[Point]) -> dict[Point, int]:
+    """Return the most processes needed, by the point on one thread that each of them is to time.
+
+    They are needed for every number of threads from 2 to as many as there are cores.
+    """
+    most: dict[Point, int] = {}
+    for point in points:
+        if point.changed == "threads" and 1 < point.threads <= cores():
+            alone = replace(point, threads=1)
+            most[alone] = max(point.threads, most.get(alone, 0))
+    return most
+
+
+def _time_processes(result: Result, started: Mapping[Point, Processes]) -> None:
+    """Add the time of as many processes as the point has threads, if any were started for it."""
+    processes, count = started.get(replace(result.point, threads=1)), result.point.threads
+    if processes is not None and 1 < count <= processes.count:
+        result.processes.append(processes.time(count))
 
 
 def pyramid_megapixels(point: Point, pnet: Architecture, scale_factor: float) -> float:
@@ -208,12 +266,42 @@ def speed_up(results: Sequence[Result]) -> str | None:
     return f"threads: {times} times as fast as {some[0].point.threads}"
 
 
+def given(results: Sequence[Result]) -> list[Given]:
+    """Return what processes reach, for each number of threads that they were timed beside."""
+    some = [result for result in results if result.point.changed == "threads"]
+    alone = next((result.times for result in some if result.point.threads == 1), None)
+    return [
+        Given(
+            result.point.threads,
+            None if alone is None else ratio(result.processes, alone),
+            ratio(result.times, result.processes),
+        )
+        for result in some
+        if result.processes
+    ]
+
+
+def given_sentences(found: Sequence[Given]) -> list[str]:
+    """Say what the cores give and how much of it the threads reach, in a line each; none where nothing is known."""
+    told = []
+    fast = [each for each in found if each.speed_up is not None]
+    if fast:
+        times = ", ".join(f"{each.threads} are {each.speed_up:.2f}" for each in fast)
+        told.append(f"cores: {times} times as fast as 1".replace("are", "processes of one thread each are", 1))
+    if found:
+        shares = (
+            f"{each.threads} reach {100 * each.share:.0f} % of what {each.threads} processes reach" for each in found
+        )
+        told.append(f"threads: {', '.join(shares)}")
+    return told
+
+
 def table(results: Sequence[Result]) -> str:
     """Return the table for the terminal, a row a point."""
     header = ("changed", "size", "min_face", "faces", "found", "threads", "median ms", "ms/megapixel")
     rows = []
     for result in results:
-        point, cells = result.point, result.row()
+        point = result.point
         row = (point.changed, f"{point.width}x{point.height}", f"{point.min_face:g}", point.faces, result.found)
-        rows.append((*row, point.threads, f"{cells[-2]:.1f}", f"{cells[-1]:.1f}"))
+        rows.append((*row, point.threads, f"{result.median:.1f}", f"{result.median / point.megapixels:.1f}"))
     return text_table(header, rows)

@@ -39,6 +39,9 @@ def _panel(panel: Any, changed: str, results: Sequence[Result], line: Line | Non
         steps = np.linspace(amounts[0], amounts[-1])
         panel.plot(steps, medians[0] * amounts[0] / steps, "--", color=COLOURS[1], label="if nothing were lost")
         panel.set_xticks(amounts)
+        beside = [(result.amount, result.processes_median) for result in results if result.processes]
+        if beside:
+            panel.plot(*zip(*beside, strict=True), "x", color=COLOURS[2], label="as many processes")
     if line is not None:
         ends = np.array([0.0, amounts.max()])
         label = f"{line.intercept:.1f} + {line.slope:.2f} x, R² {line.r_squared:.4f}"
