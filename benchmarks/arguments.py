@@ -53,6 +53,9 @@ def _add_fps(fps: argparse.ArgumentParser) -> None:
     fps.add_argument("--precision", choices=("int8", "float32"), help="(default: what the detector chooses)")
     fps.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
     fps.add_argument("--threads", type=_threads, default=1, help="for ours and peers (default: 1)")
+    fps.add_argument(
+        "--batch", type=_batch, default=1, metavar="N", help="time a photo of so many given together (default: 1)"
+    )
     _add_common(fps, runs=15)
     fps.add_argument("--peers", action="store_true", help="time those that this Python has too")
     _add_peers(fps)
@@ -180,6 +183,10 @@ def _runs(text: str) -> int:
 
 def _faces(text: str) -> int:
     return _whole(text, 0, 500)
+
+
+def _batch(text: str) -> int:
+    return _whole(text, 1, 10_000)
 
 
 def _crops(text: str) -> int:

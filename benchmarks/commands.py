@@ -40,7 +40,7 @@ def execute_fps(args: argparse.Namespace) -> int:
     if reason:
         print(reason)
         return 0
-    settings = Settings(args.device, engine, args.threads, args.min_face, args.runs, args.precision)
+    settings = Settings(args.device, engine, args.threads, args.min_face, args.runs, args.precision, args.batch)
     weights, about = _begin(args)
     detector = settings.detector(weights)  # says what is wrong before anything is timed
     about["precision"] = getattr(detector.engine, "precision", "float32")
@@ -51,7 +51,12 @@ def execute_fps(args: argparse.Namespace) -> int:
         photos, table, failures = _each_photo(args, settings, weights, peers, peak)
         if folder is not None:
             about |= {"device": args.device, "engine": engine, "threads": args.threads}
-            about |= {"min_face": args.min_face, "peak_gflops": peak and peak.gflops, "peak_of": peak and peak.of}
+            about |= {
+                "batch": args.batch,
+                "min_face": args.min_face,
+                "peak_gflops": peak and peak.gflops,
+                "peak_of": peak and peak.of,
+            }
             about |= {"peers": {peer.name: peer.version for peer in peers}, "failures": failures}
             about["seconds"] = round(time.perf_counter() - args.started, 3)
             fps_report.write(folder, about, photos, table)
@@ -84,6 +89,7 @@ def _say_settings(settings: Settings, about: dict[str, Any], peak: Peak | None) 
         f"weights {about['weights']['name']} ({about['weights']['sha256'][:12]}), {settings.engine} engine ({where}), "
         f"{about['precision']}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, "
         f"min_face {settings.min_face:g}, {settings.runs} runs"
+        + (f", {settings.batch} photos at a time" if settings.batch > 1 else "")
     )
     if peak:
         print(f"peak of one core: {peak.gflops:.0f} GFLOP/s float32, measured now with {peak.of}")

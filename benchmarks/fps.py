@@ -32,7 +32,11 @@ SCENE_SIZE = (640, 480)
 
 @dataclass(frozen=True)
 class Settings:
-    """How our detector runs, and how often: see `cascade.detect.Detector`. ``min_face`` is in pixels."""
+    """How our detector runs, and how often: see `cascade.detect.Detector`. ``min_face`` is in pixels.
+
+    With a ``batch`` of more than 1 so many copies of a photo are given to `Detector.detect_batch` together; times stay
+    those of one photo.
+    """
 
     device: str = "cpu"
     engine: str = "native"
@@ -40,6 +44,7 @@ class Settings:
     min_face: float = 20
     runs: int = 15
     precision: Literal["float32", "int8"] | None = None
+    batch: int = 1
 
     def detector(self, weights: DetectorWeights, kind: type[Detector] = Detector) -> Detector:
         """A detector with these settings. torch is held to ``threads`` too, in the whole process."""
@@ -118,16 +123,14 @@ def measure(
     assert isinstance(counting, CountingDetector)
     boxes = counting.detect(image).boxes
     detector = settings.detector(weights)
-    detector.detect(image)
+    milliseconds(detector, image, settings.batch)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo.png")
         ready, failures = _open(peers, file, image, settings.min_face)
         ours = Timing(OURS, [], boxes)
         theirs = {peer: Timing(peer.name, [], np.empty((0, 4), np.float32)) for peer in ready}
         for _ in range(settings.runs):
-            started = time.perf_counter()
-            detector.detect(image)
-            ours.times.append(1e3 * (time.perf_counter() - started))
+            ours.times.append(milliseconds(detector, image, settings.batch))
             for peer in list(theirs):
                 try:
                     spent, found = peer.detect()
@@ -138,6 +141,16 @@ def measure(
             after_each()
     height, width = image.shape[:2]
     return Measured(name, width, height, counting.gflop, [ours, *theirs.values()], failures)
+
+
+def milliseconds(detector: Detector, image: RGBImage, batch: int) -> float:
+    """The time of detecting once, or of one photo of a batch of copies."""
+    started = time.perf_counter()
+    if batch == 1:
+        detector.detect(image)
+    else:
+        detector.detect_batch([image] * batch)
+    return 1e3 * (time.perf_counter() - started) / batch
 
 
 def _open(peers: Sequence[Peer], file: Path, image: RGBImage, min_face: float) -> tuple[list[Peer], list[str]]:

@@ -7,6 +7,7 @@ import importlib
 import json
 import statistics
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -111,6 +112,20 @@ def test_detections_alternate_in_the_same_pixels(monkeypatch):
 
 
 @needs_weights
+def test_times_of_a_batch_are_those_of_one_photo(monkeypatch):
+    seen = []
+
+    def at_once(self, images):
+        seen.append(len(images))
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Detector, "detect_batch", at_once)
+    measured = measure("photo", scene("none", 96, 80).image, Settings(runs=2, batch=20), load_detector())
+    assert seen == [20] * 3  # the first is not timed
+    assert all(5 <= each < 20 for each in measured.timings[0].times)
+
+
+@needs_weights
 def test_work_and_faces_are_those_of_one_detection():
     image = scene("six", 160, 120).image
     measured = measure("photo", image, Settings(runs=2, min_face=16), load_detector())
@@ -164,12 +179,14 @@ def test_all_scenes_by_default(capsys):
 @needs_weights
 def test_files_hold_settings_and_every_time(capsys, tmp_path):
     out = tmp_path / "new" / "out"
-    status, _, _ = run(capsys, *SMALL, "--image", PORTRAIT, "--min-face", 30, "--out", out)
+    status, lines, _ = run(capsys, *SMALL, "--image", PORTRAIT, "--min-face", 30, "--batch", 3, "--out", out)
     assert status == 0 and sorted(path.name for path in out.iterdir()) == ["fps.csv", "fps.json"]
+    assert lines[0].endswith("2 runs, 3 photos at a time")
     written = json.loads((out / "fps.json").read_text())
     weights = load_detector()
     assert written["weights"] == {"name": weights.name, "sha256": weights.sha256}
     expected = {"device": "cpu", "engine": "native", "threads": 1, "min_face": 30, "runs": 2, "peak_gflops": 50}
+    expected["batch"] = 3
     assert {key: written[key] for key in expected} == expected
     assert written["machine"]["level"] and written["failures"] == [] and "--min-face 30" in written["command"]
     assert [photo["photo"] for photo in written["photos"]] == ["one", "astronaut.jpg"]
@@ -274,6 +291,7 @@ def test_torch_engine_finds_the_same(capsys):
         (["--threads", "0"], "--threads"),
         (["--threads", "two"], "--threads"),
         (["--runs", "0"], "--runs"),
+        (["--batch", "0"], "--batch"),
         (["--size", "640"], "--size"),
         (["--size", "0x480"], "--size"),
         (["--size", "640x99999"], "--size"),
