@@ -75,6 +75,17 @@ def rows_read(source: int, height: int, first: int, end: int) -> tuple[int, int]
     """Rows [from, to) of an image of ``source`` rows that `resample` wants for rows [first, end) of the whole image
     at ``height`` rows."""
 
+def triangle_taps(
+    start: npt.ArrayLike, extent: npt.ArrayLike, source: npt.ArrayLike, size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The filters of `resample` for ``size`` output pixels over [start, start + extent) of n axes of ``source`` pixels.
+
+    start: (n,), within 2^20. extent: (n,), above 0 and 2^21 at most. source: whole numbers (n,).
+    Returns the source pixels that an output pixel reads and their weights in 2^-14, int64 (n, size, most), and whether
+    its centre is inside the source, bool (n, size). ``most`` is the largest number of pixels that any of them reads, 1
+    at least; an output pixel that reads fewer weighs the others, all of them pixels of the source, by 0.
+    """
+
 def snap(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Coordinates on the grid of 1/16 pixel that ``cut`` uses, of any shape. Returns float64 of that shape."""
 

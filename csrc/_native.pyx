@@ -4,7 +4,7 @@
 Conventions are those of ``csrc/cascade.h``; shapes and dtypes are in ``_native.pyi``.
 """
 from libc.math cimport INFINITY, fabs, floor, ldexp, rint, sqrt
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uintptr_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 
 import operator
@@ -54,6 +54,18 @@ cdef extern from "cascade.h" nogil:
                                       size_t height)
     void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end,
                            size_t *origin, size_t *to)
+    ctypedef struct cascade_axis:
+        size_t size
+        size_t taps
+        size_t most
+        int32_t *first
+        int32_t *count
+        int16_t *weights
+
+    size_t cascade_axis_taps(double extent, size_t size)
+    size_t cascade_axis_bytes(size_t size, size_t taps)
+    void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
+                           size_t taps)
     ctypedef struct cascade_resampling:
         const cascade_kernels *kernels
         const cascade_image *image
@@ -204,6 +216,16 @@ cdef numbers(values, name, dtype):
         raise ValueError(f"{name}: expected numbers, got {describe(values)}") from None
 
 
+cdef whole_numbers(values, name):
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name}: expected whole numbers, got {describe(values)}") from None
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: expected whole numbers, got {describe(array)}")
+    return array.astype(np.int64, order="C", copy=False)
+
+
 cdef check_boxes(boxes, name, dtype):
     array = numbers(boxes, name, dtype)
     if array.ndim != 2 or array.shape[1] != 4:
@@ -278,6 +300,76 @@ def rows_read(source, height, first, end):
     cdef size_t begin = whole("first", first, 0, last - 1), rows = whole("source", source, 1, MAX_SIDE), origin, to
     cascade_rows_read(0.0, <double>rows, rows, most, begin, last, &origin, &to)
     return origin, to
+
+
+cdef check_axes(start, extent, source):
+    """The axes of `triangle_taps` as arrays (n,) of float64, float64 and int64."""
+    start, extent, source = numbers(start, "start", np.float64), numbers(extent, "extent", np.float64), whole_numbers(
+        source, "source")
+    if start.ndim != 1:
+        raise ValueError(f"start: expected shape (n,), got {start.shape}")
+    for name, array in (("extent", extent), ("source", source)):
+        if array.shape != start.shape:
+            raise ValueError(f"{name}: expected shape {start.shape}, got {array.shape}")
+    cdef const double[::1] starts = start, extents = extent
+    cdef const int64_t[::1] sources = source
+    cdef size_t i
+    for i in range(<size_t>starts.shape[0]):
+        if not fabs(starts[i]) < MAX_SIDE:
+            raise ValueError(f"start: expected numbers within {MAX_SIDE}, got {starts[i]}")
+        if not 0 < extents[i] <= 2 * MAX_SIDE:
+            raise ValueError(f"extent: expected numbers above 0, {2 * MAX_SIDE} at most, got {extents[i]}")
+        if not 1 <= sources[i] <= MAX_SIDE:
+            raise ValueError(f"source: expected 1 to {MAX_SIDE}, got {sources[i]}")
+    return start, extent, source
+
+
+cdef void spread(const cascade_axis *axis, int64_t last, size_t most, int64_t *pixels, int64_t *weights,
+                 uint8_t *inside) noexcept nogil:
+    """A plan in rows of ``most`` taps: those beyond its own weigh nothing, and read no pixel after the ``last``."""
+    cdef size_t i, k, own = min(most, axis.taps)
+    for i in range(axis.size):
+        inside[i] = axis.count[i] > 0
+        for k in range(most):
+            pixels[k] = min(axis.first[i] + <int64_t>k, last)
+        for k in range(own):
+            weights[k] = axis.weights[i * axis.taps + k]
+        for k in range(own, most):
+            weights[k] = 0
+        pixels, weights = pixels + most, weights + most
+
+
+def triangle_taps(start, extent, source, size):
+    """The filters of several axes: pixels and weights (n, size, most), and which output pixels are inside (n, size)."""
+    cdef size_t pixels = whole("size", size, 1, MAX_SIDE), i, taps, n, most = 1, total
+    start, extent, source = check_axes(start, extent, source)
+    cdef const double[::1] starts = start, extents = extent
+    cdef const int64_t[::1] sources = source
+    n = total = starts.shape[0]
+    total *= sizeof(cascade_axis)
+    for i in range(n):
+        total += cascade_axis_bytes(pixels, min(cascade_axis_taps(extents[i], pixels), <size_t>sources[i]))
+    cdef cascade_axis *axes = <cascade_axis *>malloc(max(total, <size_t>1))
+    if axes == NULL:
+        raise MemoryError("no memory for filters")
+    cdef char *memory = <char *>(axes + n)
+    cdef int64_t[:, :, ::1] read, weigh
+    cdef uint8_t[:, ::1] within
+    try:
+        with nogil:
+            for i in range(n):
+                taps = min(cascade_axis_taps(extents[i], pixels), <size_t>sources[i])
+                cascade_axis_plan(&axes[i], memory, starts[i], extents[i], sources[i], pixels, taps)
+                memory += cascade_axis_bytes(pixels, taps)
+                most = max(most, axes[i].most)
+        found = np.empty((n, pixels, most), np.int64), np.empty((n, pixels, most), np.int64), np.empty((n, pixels), bool)
+        read, weigh, within = found[0], found[1], found[2].view(np.uint8)
+        with nogil:
+            for i in range(n):
+                spread(&axes[i], sources[i] - 1, most, &read[i, 0, 0], &weigh[i, 0, 0], &within[i, 0])
+    finally:
+        free(axes)
+    return found
 
 
 include "team.pxi"

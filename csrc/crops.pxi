@@ -14,7 +14,7 @@ cdef extern from "cascade.h" nogil:
                      void *workspace)
 
 
-cdef double on_grid(double coordinate) noexcept:
+cdef double on_grid(double coordinate) noexcept nogil:
     return floor(coordinate * CROP_GRID + 0.5) / CROP_GRID
 
 
@@ -38,13 +38,20 @@ cdef check_scales(scales):
 def choose_levels(scales, boxes, size):
     """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has."""
     scales = check_scales(scales)
-    size = whole("size", size, 1, MAX_SIDE)
-    cdef const double[:, ::1] snapped = snap(check_boxes(boxes, "boxes", np.float64)), factors = scales
-    cdef size_t i
-    return np.array([level_of(&snapped[i, 0], factors, size) for i in range(<size_t>snapped.shape[0])], np.int64)
+    cdef size_t pixels = whole("size", size, 1, MAX_SIDE), i, k
+    cdef const double[:, ::1] given = check_boxes(boxes, "boxes", np.float64), factors = scales
+    out = np.empty(len(given), np.int64)
+    cdef int64_t[::1] chosen = out
+    cdef double[4] snapped
+    with nogil:
+        for i in range(<size_t>given.shape[0]):
+            for k in range(4):
+                snapped[k] = on_grid(given[i, k])
+            chosen[i] = level_of(snapped, factors, pixels)
+    return out
 
 
-cdef size_t level_of(const double *edges, const double[:, ::1] scales, size_t size) noexcept:
+cdef size_t level_of(const double *edges, const double[:, ::1] scales, size_t size) noexcept nogil:
     """The same for one box that is snapped."""
     cdef size_t level
     for level in range(<size_t>scales.shape[0] - 1, 0, -1):

@@ -298,6 +298,32 @@ def test_scales_that_throw_boxes_too_far() -> None:
     assert _native.cut([IMAGE], [(1e-300, 1.0)], BOXES, 24).shape == (1, 24, 24, 3)
 
 
+# Axes
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *[
+            (name, wrong)
+            for name in ("start", "extent")
+            for wrong in (None, "a", ["a"], [NAN], [INF], [-INF], [1 << 40])
+        ],
+        *[(name, wrong) for name in ("extent", "source") for wrong in (3, [], [1, 2], [[5]], [0], [-1])],
+        *[("start", wrong) for wrong in (3, [[5]], [[]], [1 << 20], [-(1 << 20)], [(1,), (1, 2)])],
+        ("extent", [(1 << 21) + 1]),
+        *[
+            ("source", wrong)
+            for wrong in (None, "a", ["a"], [1.5], [NAN], [True], [None], [(1 << 20) + 1], [(1,), (1, 2)])
+        ],
+        *[("source", wrong) for wrong in ([1 << 62], [(1 << 64) - 1], [1 << 64], [-(1 << 70)])],
+    ],
+)
+def test_wrong_axes(name: str, wrong: Any) -> None:
+    axes = {"start": [0.0], "extent": [5.0], "source": [5], name: wrong}
+    refuses(lambda: _native.triangle_taps(**axes, size=5), f"^{name}: expected ")
+
+
 # Numbers
 
 
@@ -307,6 +333,7 @@ def test_wrong_sizes(size: Any) -> None:
     refuses(lambda: _native.resample(IMAGE, BOX, 5, size), "^height: expected ")
     refuses(lambda: _native.cut([IMAGE], SCALES, BOXES, size), "^size: expected ")
     refuses(lambda: _native.choose_levels(SCALES, BOXES, size), "^size: expected ")
+    refuses(lambda: _native.triangle_taps([0.0], [5.0], [5], size), "^size: expected ")
     refuses(lambda: _native.Network([convolution()], size), "^input_size: expected ")
     refuses(lambda: network().grid(size, 5, 0), "^width: expected ")
     refuses(lambda: network().grid(5, size, 0), "^height: expected ")

@@ -279,6 +279,80 @@ def test_boxes_that_differ_in_their_last_bits_cut_the_same_crop() -> None:
     )
 
 
+# Filters by themselves
+
+
+def slow_taps(
+    start: np.ndarray, extent: np.ndarray, source: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `_native.triangle_taps` gives, in numpy."""
+    start, extent, source = (a.astype(np.float64)[:, None] for a in (start, extent, source))
+    scale = extent / size
+    support = np.maximum(scale, 1.0)
+    centre = start + (np.arange(size) + 0.5) * scale
+    inside = (centre >= 0.0) & (centre < source)
+    low = np.where(inside, np.maximum(np.floor(centre - support - 0.5) + 1.0, 0.0), 0.0)
+    high = np.minimum(np.ceil(centre + support - 0.5) - 1.0, source - 1.0)
+    count = np.where(inside, high - low + 1.0, 0.0)
+
+    steps = np.arange(max(1, int(count.max(initial=0.0))))
+    pixels = low[..., None] + steps
+    used = steps < count[..., None]
+    shares = np.where(used, support[..., None] - np.abs(pixels + 0.5 - centre[..., None]), 0.0)
+    totals = np.cumsum(shares, axis=2)[..., -1:]  # added from left to right, as in C
+    weights = np.floor(shares * (ONE / np.where(inside[..., None], totals, 1.0)) + 0.5)
+    # the largest weight, the first of equals, takes up what rounding left
+    largest = weights.argmax(axis=2)[..., None]
+    rest = np.where(inside[..., None], ONE - weights.sum(axis=2, keepdims=True), 0.0)
+    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, 2) + rest, 2)
+    return np.minimum(pixels, source[..., None] - 1.0), weights, inside
+
+
+def assert_taps(axes: list[tuple[float, float, int]], size: int) -> None:
+    start, extent, source = np.array(axes, np.float64).reshape(-1, 3).T
+    found = _native.triangle_taps(start, extent, source.astype(np.int64), size)
+    assert [array.dtype for array in found] == [np.int64, np.int64, np.bool_]
+    for one, expected in zip(found, slow_taps(start, extent, source, size), strict=True):
+        np.testing.assert_array_equal(one, expected)
+    pixels, weights, inside = found
+    assert pixels.shape == weights.shape == (*inside.shape, pixels.shape[2]) and inside.shape == (len(axes), size)
+    assert (pixels >= 0).all() and (pixels < source[:, None, None]).all()
+    np.testing.assert_array_equal(weights.sum(axis=2), ONE * inside)
+
+
+@given(st.data(), st.integers(1, 60))
+def test_filters_of_any_axes_are_the_rule(data: st.DataObject, size: int) -> None:
+    """Shrinking by up to 50 and growing, partly and wholly outside."""
+    starts = st.one_of(st.floats(-200, 200), st.integers(-3200, 3200).map(lambda number: number / 16))
+    extents = st.one_of(st.floats(1e-3, 50 * size), st.integers(1, 50 * size))
+    assert_taps(data.draw(st.lists(st.tuples(starts, extents, st.integers(1, 300)), max_size=6)), size)
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        (0, 1, 1),
+        (-5, 4, 9),  # wholly outside, on either side
+        (9, 4, 9),
+        (-1048575.9, 2097151.8, 1),
+        (-1048575.9, 2097152, 1 << 20),
+        (1048575.9, 2097152, 1 << 20),
+        (3, 5e-324, 9),
+        (-5e-324, 1e-300, 9),
+    ],
+)
+def test_filters_by_cases(axis: tuple[float, float, int]) -> None:
+    assert_taps([axis], 1)
+    assert_taps([axis] * 2, 7)
+
+
+def test_filters_of_no_axis() -> None:
+    assert_taps([], 5)
+
+
+# Places in a pyramid
+
+
 def test_snap_rounds_to_sixteenths() -> None:
     np.testing.assert_array_equal(_native.snap([(0.03, 0.04, -0.03, 1 / 32)]), [(0, 1 / 16, 0, 1 / 16)])
 

@@ -8,9 +8,8 @@ and sends them in, for one image or for many side by side.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -62,15 +61,19 @@ class BatchEngine(ABC):
         """The images (height, width, 3) uint8 in their order, in lists that the engine has the memory for."""
 
     @abstractmethod
-    def pyramids(self, images: list[np.ndarray], sizes: list[list[tuple[int, int]]]) -> list[Pyramid]:
+    def pyramids(self, images: list[np.ndarray], sizes: list[list[tuple[int, int]]]) -> Sequence[Pyramid]:
         """`Engine.pyramid` of each image with its sizes."""
 
     @abstractmethod
     def slide_all(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
-        """`Engine.slide` over each level, those of equal size together."""
+        """`Engine.slide` over each level."""
 
     @abstractmethod
-    def judge_all(self, stage: Stage, pyramids: list[Pyramid], places: list[np.ndarray]) -> list[np.ndarray]:
+    def slide_pyramids(self, pyramids: list[Any], threshold: float) -> list[list[np.ndarray]]:
+        """`Engine.slide` over each level of each pyramid that `pyramids` gave."""
+
+    @abstractmethod
+    def judge_all(self, stage: Stage, pyramids: list[Any], places: list[np.ndarray]) -> list[np.ndarray]:
         """`Engine.judge` or, where places are maps, `Engine.judge_turned` on each pyramid, all crops together."""
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
@@ -133,11 +136,11 @@ def _answers(engine: Engine, asked: list[Slide | Judge]) -> list[Any]:
     if not isinstance(engine, BatchEngine):
         return [_answer(engine, one) for one in asked]
     slides = [one for one in asked if isinstance(one, Slide)]
+    if 0 < len(slides) < len(asked):
+        raise ValueError("several: expected all to ask the same, got questions of both kinds")
     if slides:
         (threshold,) = {one.threshold for one in slides}
-        ends = list(accumulate(len(one.pyramid.images) - 1 for one in slides))
-        found = engine.slide_all([level for one in slides for level in one.pyramid.images[1:]], threshold)
-        return [found[first:end] for first, end in zip([0, *ends], ends, strict=False)]
+        return engine.slide_pyramids([one.pyramid for one in slides], threshold)
     judged = [one for one in asked if isinstance(one, Judge)]
     (stage,) = {one.stage for one in judged}
     return engine.judge_all(stage, [one.pyramid for one in judged], [one.places for one in judged])

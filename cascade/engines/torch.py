@@ -18,14 +18,14 @@ except ImportError as error:
 
 from cascade.architectures import Stage
 from cascade.engines import BatchEngine
-from cascade.engines.torch_networks import PixelNetwork, Runner, compiled, half_precision, run
-from cascade.engines.torch_resample import OUTSIDE, cut, resample, upload, warp
+from cascade.engines.torch_crops import cut, warp
+from cascade.engines.torch_mosaic import StoredPyramid, mosaic_of, stored_pyramids
+from cascade.engines.torch_networks import PixelNetwork, Runner, compiled, full_precision, half_precision, run
 from cascade.networks import from_tensors
-from cascade.pyramid import Pyramid
 from cascade.weights import DetectorWeights, StageWeights
 
-# What bounds the memory: images of one group and their pixels together, pixels of levels in one strip of windows.
-GROUP_IMAGES, GROUP_PIXELS, STRIP_PIXELS = 16, 1 << 23, 1 << 21
+# What bounds the memory: images of one group and their pixels together.
+GROUP_IMAGES, GROUP_PIXELS = 16, 1 << 23
 
 
 class TorchEngine(BatchEngine):
@@ -74,53 +74,27 @@ class TorchEngine(BatchEngine):
             yield group
 
     @torch.inference_mode()
-    def pyramids(self, images: list[np.ndarray], sizes: list[list[tuple[int, int]]]) -> list[Pyramid]:
+    def pyramids(self, images: list[np.ndarray], sizes: list[list[tuple[int, int]]]) -> list[StoredPyramid]:
         """See `cascade.engines.BatchEngine.pyramids`; all images are uint8 tensors (height, width, 3) on the device."""
-        found: dict[int, Pyramid] = {}
-        for alike in _alike([(image.shape, tuple(some)) for image, some in zip(images, sizes, strict=True)]):
-            levels = [torch.stack([upload(images[index], self.device) for index in alike])]
-            for width, height in sizes[alike[0]]:
-                levels.append(resample(levels[-1], width, height))
-            height, width = levels[0].shape[1:3]
-            scales = np.array([(level.shape[2] / width, level.shape[1] / height) for level in levels])
-            for place, index in enumerate(alike):
-                found[index] = Pyramid([level[place] for level in levels], scales)
-        return [found[index] for index in range(len(images))]
+        with full_precision(self.device):
+            return stored_pyramids(images, sizes, self.weights["pnet"].architecture, self.device)
 
     @torch.inference_mode()
     def slide_all(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
-        """See `cascade.engines.BatchEngine.slide_all`."""
-        architecture = self.weights["pnet"].architecture
-        found = [torch.empty(0, 2 + architecture.outputs, device=self.device)]
-        order: list[int] = []
-        for alike in _alike([tuple(level.shape) for level in levels]):
-            height, width = (side + 2 * architecture.padding for side in levels[alike[0]].shape[:2])
-            together = max(1, STRIP_PIXELS // (height * width))
-            for first in range(0, len(alike), together):
-                some = alike[first : first + together]
-                found += self._slide(torch.stack([levels[index] for index in some]), threshold, len(order))
-                order += some
-        windows = torch.cat(found).cpu().numpy()
-        windows = windows[np.argsort(windows[:, 0], kind="stable")]
-        parts = np.split(windows[:, 1:], np.searchsorted(windows[:, 0], np.arange(1, len(order))))
-        return [part for _, part in sorted(zip(order, parts, strict=False), key=lambda pair: pair[0])]
-
-    def _slide(self, levels: torch.Tensor, threshold: float, first_level: int) -> Iterator[torch.Tensor]:
-        """The windows of levels (n, height, width, 3), numbered from ``first_level``, strip by strip."""
-        architecture = self.weights["pnet"].architecture
-        stride, field, margin = architecture.stride, architecture.input_size, architecture.padding
-        padded = torch.nn.functional.pad(levels.permute(0, 3, 1, 2), (margin,) * 4, value=OUTSIDE)
-        rows, columns = ((side - field) // stride + 1 for side in padded.shape[2:])
-        if columns <= 0:
-            return
-        step = max(1, STRIP_PIXELS // (len(padded) * stride * padded.shape[3]))
-        for first in range(0, rows, step):
-            last = min(first + step, rows) - 1
-            strip = padded[:, :, first * stride : last * stride + field, : (columns - 1) * stride + field]
-            yield _windows(run(self._networks["pnet"], strip), threshold, first_level, first)
+        """See `cascade.engines.Engine.slide_all`; for levels wherever they come from."""
+        mosaic = mosaic_of(levels, self.weights["pnet"].architecture)
+        return mosaic.slide(self._networks["pnet"], threshold)[0]
 
     @torch.inference_mode()
-    def judge_all(self, stage: Stage, pyramids: list[Pyramid], places: list[np.ndarray]) -> list[np.ndarray]:
+    def slide_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
+        """See `cascade.engines.BatchEngine.slide_pyramids`."""
+        found: dict[int, list[list[np.ndarray]]] = {}
+        for mosaic in {id(pyramid.mosaic): pyramid.mosaic for pyramid in pyramids}.values():
+            found[id(mosaic)] = mosaic.slide(self._networks["pnet"], threshold)
+        return [found[id(pyramid.mosaic)][pyramid.place] for pyramid in pyramids]
+
+    @torch.inference_mode()
+    def judge_all(self, stage: Stage, pyramids: list[StoredPyramid], places: list[np.ndarray]) -> list[np.ndarray]:
         """See `cascade.engines.BatchEngine.judge_all`."""
         architecture = self.weights[stage].architecture
         crops = cut if places[0].ndim == 2 else warp
@@ -149,22 +123,3 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, NotImplementedError, AssertionError) as error:
         raise ValueError(f"device: torch cannot compute on {name!r} here ({error})") from error
     return device
-
-
-def _alike(keys: list[Any]) -> list[list[int]]:
-    """Indices of equal keys together, the first ones first."""
-    found: dict[Any, list[int]] = {}
-    for index, key in enumerate(keys):
-        found.setdefault(key, []).append(index)
-    return list(found.values())
-
-
-def _windows(output: torch.Tensor, threshold: float, first_level: int, first_row: int) -> torch.Tensor:
-    """Level, column, row, logit and the outputs after the first two, (m, 2 + outputs), of the windows that pass.
-
-    ``output`` is (n, outputs, rows, columns); the firsts are added to the levels and the rows.
-    """
-    logits = output[:, 1] - output[:, 0]
-    levels, rows, columns = torch.nonzero(logits >= threshold, as_tuple=True)
-    places = torch.stack([levels + first_level, columns, rows + first_row], dim=1)
-    return torch.cat([places, logits[levels, rows, columns, None], output[levels, 2:, rows, columns]], dim=1)

@@ -79,19 +79,31 @@ def run(network: Runner, pixels: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Convolutions of float32 in float32 on a GPU too, where torch otherwise rounds their inputs to 10 bits (TF32)."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn: Any = torch.backends.cudnn
-    # the switch has moved: torch 2.9 and later refuse to mix the two
-    switch, name, full = (
-        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
-    )
+    """Convolutions and products of float32 in float32, whatever the program has told torch to round them to.
+
+    On a GPU torch otherwise rounds the inputs of convolutions to 10 bits (TF32).
+    """
     with _precision_lock:
-        before = getattr(switch, name)
-        setattr(switch, name, full)
+        before = [(switch, name, getattr(switch, name), full) for switch, name, full in _switches(device)]
         try:
+            for switch, name, _, full in before:
+                setattr(switch, name, full)
             yield
         finally:
-            setattr(switch, name, before)
+            for switch, name, value, _ in before:
+                setattr(switch, name, value)
+
+
+def _switches(device: torch.device) -> list[tuple[Any, str, Any]]:
+    """Torch's switches for the precision of float32 on a device, and what each says for all of it.
+
+    They have moved: torch 2.9 and later refuse to mix the two kinds.
+    """
+    backends: Any = torch.backends
+    if not hasattr(backends.cudnn, "conv"):
+        old = [(backends.cudnn, "allow_tf32", False), (backends.cuda.matmul, "allow_tf32", False)]
+        return old if device.type == "cuda" else []
+    kinds = (backends.cudnn.conv, backends.cuda.matmul)
+    if device.type == "cpu":
+        kinds = (backends.mkldnn.conv, backends.mkldnn.matmul)
+    return [(kind, "fp32_precision", "ieee") for kind in kinds]

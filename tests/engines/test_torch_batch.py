@@ -23,6 +23,7 @@ torch = pytest.importorskip("torch")
 from torch_cases import for_both_families, noise, on_every_device  # noqa: E402
 
 from cascade.engines import torch as module  # noqa: E402
+from cascade.engines import torch_mosaic  # noqa: E402
 from cascade.engines.torch import TorchEngine  # noqa: E402
 
 Weights = Callable[[str], DetectorWeights]
@@ -87,8 +88,9 @@ def test_the_bounds_of_memory_change_nothing(
 ) -> None:
     detector = Detector(engine="torch", weights=weights("default"))
     expected = detector.detect_batch(photos())
-    for name, bound in zip(("GROUP_IMAGES", "GROUP_PIXELS", "STRIP_PIXELS"), bounds, strict=True):
+    for name, bound in zip(("GROUP_IMAGES", "GROUP_PIXELS"), bounds[:2], strict=True):
         monkeypatch.setattr(module, name, bound)
+    monkeypatch.setitem(torch_mosaic.STRIP_PIXELS, "cpu", bounds[2])
     assert_equal(detector.detect_batch(photos()), expected)
 
 
@@ -110,12 +112,12 @@ def test_an_image_that_cannot_be_used_is_named(weights: Weights) -> None:
 def test_each_network_is_asked_once_for_a_group(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = TorchEngine(weights("default"))
     asked: list[tuple[str, int]] = []
-    slide_all, judge_all, networks = engine.slide_all, engine.judge_all, dict(engine._networks)
+    slide_pyramids, judge_all, networks = engine.slide_pyramids, engine.judge_all, dict(engine._networks)
     inputs: list[int] = []
 
-    def sliding(levels: list[Any], threshold: float) -> list[np.ndarray]:
-        asked.append(("pnet", len(levels)))
-        return slide_all(levels, threshold)
+    def sliding(pyramids: list[Any], threshold: float) -> list[list[np.ndarray]]:
+        asked.append(("pnet", len(pyramids)))
+        return slide_pyramids(pyramids, threshold)
 
     def judging(stage: Any, pyramids: list[Pyramid], places: list[np.ndarray]) -> list[np.ndarray]:
         asked.append((stage, len(pyramids)))
@@ -125,16 +127,14 @@ def test_each_network_is_asked_once_for_a_group(weights: Weights, monkeypatch: p
         inputs.append(len(pixels))
         return networks["pnet"](pixels)
 
-    monkeypatch.setattr(engine, "slide_all", sliding)
+    monkeypatch.setattr(engine, "slide_pyramids", sliding)
     monkeypatch.setattr(engine, "judge_all", judging)
     engine._networks["pnet"] = running
     alike = [portrait()[:200, :300], portrait()[100:300, 150:450], portrait()[200:400, :300]]
     detector = Detector(engine=engine)
     detector.detect_batch(alike)
-    levels = len(detector._sizes(alike[0]))
-    assert asked == [("pnet", 3 * levels), ("rnet", 3), ("onet", 3), ("lnet", 3)]
-    assert set(inputs) == {3}  # levels of equal size together
-    assert len(inputs) <= levels
+    assert asked == [("pnet", 3), ("rnet", 3), ("onet", 3), ("lnet", 3)]
+    assert inputs == [3]  # all levels of photos of equal size together
 
 
 def test_groups_are_bounded_by_images_and_by_pixels(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_generators_that_ask_different_things_are_refused(weights: Weights) -> N
     engine = TorchEngine(weights("default"))
     assert isinstance(engine, BatchEngine)
     for several in ([steps("rnet"), steps("onet")], [steps("rnet"), sliding()]):
-        with pytest.raises(ValueError, match=r"unpack|argument"):
+        with pytest.raises(ValueError, match=r"unpack|both kinds"):
             run(engine, several)
 
 

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from cascade import _native
 from cascade.align import similarity_transforms
 from cascade.detect import landmark_template
 from cascade.engines.native import NativeEngine
-from cascade.pyramid import Pyramid
 from cascade.weights import load_detector
 
 torch = pytest.importorskip("torch")
@@ -30,8 +30,7 @@ from torch_cases import (  # noqa: E402
     photo_pyramids,
 )
 
-from cascade.engines import torch as module  # noqa: E402
-from cascade.engines import torch_resample  # noqa: E402
+from cascade.engines import torch_crops, torch_mosaic  # noqa: E402
 from cascade.engines.torch import TorchEngine  # noqa: E402
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
@@ -72,7 +71,7 @@ def test_strips_of_windows_joined_are_the_whole(engines: Engines, family: str, m
     other, level = engines(family, "cpu")[1], torch.tensor(noise(83, 64))
     whole = other.slide(level, 0.0)
     for pixels in (1, 1000, 3000):
-        monkeypatch.setattr(module, "STRIP_PIXELS", pixels)
+        monkeypatch.setitem(torch_mosaic.STRIP_PIXELS, "cpu", pixels)
         np.testing.assert_allclose(other.slide(level, 0.0), whole, rtol=0, atol=1e-5)
 
 
@@ -114,7 +113,7 @@ def test_chunks_of_crops_joined_are_the_whole(engines: Engines, monkeypatch: pyt
     pyramid = photo_pyramids(native, engine)[1]
     whole = engine.judge("rnet", pyramid, boxes_of_all_kinds())
     for values in (1, 1 << 18):
-        monkeypatch.setattr(torch_resample, "CHUNK_VALUES", values)
+        monkeypatch.setitem(torch_crops.CHUNK_VALUES, "cpu", values)
         np.testing.assert_allclose(engine.judge("rnet", pyramid, boxes_of_all_kinds()), whole, rtol=0, atol=1e-5)
 
 
@@ -125,7 +124,7 @@ def test_both_engines_refuse_the_same_boxes(engines: Engines, box: tuple[float, 
     native, other = engines("default", "cpu")
     one, two = photo_pyramids(native, other)
     for engine, pyramid in ((native, one), (other, two)):
-        pyramid = Pyramid(pyramid.images[:1], pyramid.scales[:1])  # noqa: PLW2901
+        pyramid = replace(pyramid, images=pyramid.images[:1], scales=pyramid.scales[:1])  # noqa: PLW2901
         with pytest.raises(ValueError, match="boxes: expected finite x1 < x2"):
             engine.judge("rnet", pyramid, np.array([(0, 0, 30, 30), box]))
 

@@ -17,10 +17,18 @@ from cascade.pyramid import Pyramid, level_sizes
 
 torch = pytest.importorskip("torch")
 
-from torch_cases import boxes_of_all_kinds, faces_of_all_kinds, noise, on_every_device, photo_pyramids  # noqa: E402
+from torch_cases import (  # noqa: E402
+    boxes_of_all_kinds,
+    faces_of_all_kinds,
+    noise,
+    on_every_device,
+    photo_pyramids,
+    stored,
+)
 
-from cascade.engines import torch_resample  # noqa: E402
+from cascade.engines import torch_crops, torch_resample  # noqa: E402
 from cascade.engines.torch import TorchEngine  # noqa: E402
+from cascade.engines.torch_mosaic import StoredPyramid  # noqa: E402
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
 
@@ -30,6 +38,14 @@ def assert_same_pyramids(one: Pyramid, other: Pyramid) -> None:
     for image, tensor in zip(one.images, other.images, strict=True):
         assert tensor.dtype == torch.uint8
         np.testing.assert_array_equal(image, tensor.cpu().numpy())
+
+
+def resampled(images: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Images (..., h, w, 3) as (..., height, width, 3)."""
+    values = torch_resample.photo_values(torch.tensor(images).reshape(-1, *images.shape[-3:]))
+    found = torch_resample.resample(values, width, height).permute(0, 2, 3, 1)
+    assert (found == found.to(torch.uint8)).all()
+    return found.to(torch.uint8).numpy().reshape(*images.shape[:-3], height, width, 3)
 
 
 # Pyramids
@@ -55,8 +71,9 @@ def test_pyramids_of_any_sizes_are_equal(engines: Engines, device: str) -> None:
 @given(*[st.integers(1, 90)] * 4, st.integers(0, 9))
 def test_any_resampling_is_equal_to_the_byte(height: int, width: int, rows: int, columns: int, seed: int) -> None:
     image = noise(height, width, seed)
-    found = torch_resample.resample(torch.tensor(image), columns, rows)
-    np.testing.assert_array_equal(found, _native.resample(image, (0, 0, width, height), columns, rows))
+    np.testing.assert_array_equal(
+        resampled(image, columns, rows), _native.resample(image, (0, 0, width, height), columns, rows)
+    )
 
 
 def test_the_photo_is_not_touched(engines: Engines) -> None:
@@ -75,7 +92,7 @@ def test_the_photo_is_not_touched(engines: Engines) -> None:
 def test_crops_are_equal_to_the_byte(engines: Engines, device: str, size: int) -> None:
     one, other = photo_pyramids(*engines("default", device))
     expected = _native.cut(*crop_sources(one), boxes_of_all_kinds(), size)
-    found = torch.cat(list(torch_resample.cut([other], [boxes_of_all_kinds()], size)))
+    found = torch.cat(list(torch_crops.cut([other], [boxes_of_all_kinds()], size)))
     assert found.dtype == torch.uint8
     np.testing.assert_array_equal(found.cpu(), expected)
 
@@ -85,7 +102,7 @@ def test_crops_are_equal_to_the_byte(engines: Engines, device: str, size: int) -
 def test_any_crop_is_equal_to_the_byte(rows: list[tuple[float, ...]]) -> None:
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in rows])
     images, scales = [noise(70, 90), noise(49, 63, 1)], np.array([(1.0, 1.0), (0.7, 0.7)])
-    found = torch_resample.cut([Pyramid([torch.tensor(image) for image in images], scales)], [boxes], 12)
+    found = torch_crops.cut([stored(images, scales)], [boxes], 12)
     np.testing.assert_array_equal(torch.cat(list(found)), _native.cut(images, scales, boxes, 12))
 
 
@@ -93,7 +110,7 @@ def test_crops_without_any_smaller_level_are_equal(engines: Engines) -> None:
     """The photo alone, so that large boxes shrink by much in one step."""
     image = noise(400, 500)
     boxes = np.array([(0, 0, 500, 400), (-100, -100, 600, 500), (3, 3, 30, 30.0)])
-    found = torch.cat(list(torch_resample.cut([Pyramid([torch.tensor(image)], np.ones((1, 2)))], [boxes], 24)))
+    found = torch.cat(list(torch_crops.cut([stored([image], np.ones((1, 2)))], [boxes], 24)))
     np.testing.assert_array_equal(found, _native.cut([image], [(1, 1)], boxes, 24))
 
 
@@ -102,7 +119,7 @@ def test_crops_without_any_smaller_level_are_equal(engines: Engines) -> None:
 def test_turned_crops_are_equal_to_the_byte(engines: Engines, device: str, size: int) -> None:
     one, other = photo_pyramids(*engines("default", device))
     maps = similarity_transforms(faces_of_all_kinds(), np.random.default_rng(2).uniform(0, size, (5, 2)))
-    found = torch.cat(list(torch_resample.warp([other], [maps], size)))
+    found = torch.cat(list(torch_crops.warp([other], [maps], size)))
     assert found.dtype == torch.uint8
     np.testing.assert_array_equal(found.cpu(), _native.warp(*crop_sources(one), maps, size))
 
@@ -115,7 +132,7 @@ def test_any_turned_crop_is_equal_to_the_byte(
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     maps = np.array([[[cosine, -sine, shift[0]], [sine, cosine, shift[1]]]])
     images, scales = [noise(70, 90), noise(49, 63, 1), noise(1, 2, 2)], np.array([(1.0, 1.0), (0.7, 0.7), (0.02, 0.01)])
-    found = torch_resample.warp([Pyramid([torch.tensor(image) for image in images], scales)], [maps], size)
+    found = torch_crops.warp([stored(images, scales)], [maps], size)
     np.testing.assert_array_equal(torch.cat(list(found)), _native.warp(images, scales, maps, size))
 
 
@@ -126,7 +143,7 @@ def test_both_refuse_the_same_maps(value: float) -> None:
     image = noise(20, 20)
     for refusing in (
         lambda: _native.warp([image], [(1.0, 1.0)], maps, 9),
-        lambda: list(torch_resample.warp([Pyramid([torch.tensor(image)], np.ones((1, 2)))], [maps], 9)),
+        lambda: list(torch_crops.warp([stored([image], np.ones((1, 2)))], [maps], 9)),
     ):
         with pytest.raises(ValueError, match="matrices: expected maps of a crop to within"):
             refusing()
@@ -137,7 +154,7 @@ def test_both_refuse_the_same_maps(value: float) -> None:
 
 def test_images_of_equal_size_are_resampled_together() -> None:
     images = [noise(30, 50, seed) for seed in range(3)]
-    found = torch_resample.resample(torch.tensor(np.stack(images)), 21, 40)
+    found = resampled(np.stack(images), 21, 40)
     for image, level in zip(images, found, strict=True):
         np.testing.assert_array_equal(level, _native.resample(image, (0, 0, 50, 30), 21, 40))
 
@@ -159,7 +176,7 @@ def test_crops_of_several_pyramids_follow_one_another(engines: Engines, device: 
     boxes = [boxes_of_all_kinds(30), np.empty((0, 4)), boxes_of_all_kinds(50)]
     maps = [similarity_transforms(faces_of_all_kinds(n), np.arange(10.0).reshape(5, 2) ** 1.5) for n in (9, 0, 7)]
     ones, others = [native.pyramid(image, sizes) for image in images], other.pyramids(images, [sizes] * 3)
-    for ours, theirs, places in ((_native.cut, torch_resample.cut, boxes), (_native.warp, torch_resample.warp, maps)):
+    for ours, theirs, places in ((_native.cut, torch_crops.cut, boxes), (_native.warp, torch_crops.warp, maps)):
         expected = [ours(*crop_sources(one), some, 24) for one, some in zip(ones, places, strict=True)]
         found = torch.cat(list(theirs(others, places, 24)))
         np.testing.assert_array_equal(found.cpu(), np.concatenate(expected))
@@ -199,12 +216,15 @@ def test_levels_and_crops_stay_on_the_device() -> None:
     fake = pytest.importorskip("torch._subclasses.fake_tensor")
     maps = np.array([[(1, 0.1, 2), (-0.1, 1, 3.0)]])
     with fake.FakeTensorMode():
-        photos = torch.empty(2, 60, 80, 3, dtype=torch.uint8, device="meta")
-        levels = torch_resample.resample(photos, 40, 30)
+        store = torch.empty(2 * (60 * 80 + 30 * 40), 3, dtype=torch.uint8, device="meta")
+        parts = store.split([60 * 80, 30 * 40] * 2)
+        images = [part.view(*shape, 3) for part, shape in zip(parts, [(60, 80), (30, 40)] * 2, strict=True)]
+        levels = torch_resample.resample(torch_resample.photo_values(torch.stack(images[::2])), 40, 30)
         with pytest.raises(RuntimeError, match="device"):
-            levels + torch.zeros(40, 3)
-        pyramids = [Pyramid([photos[i], levels[i]], np.array([(1, 1), (0.5, 0.5)])) for i in range(2)]
-        crops = [*torch_resample.cut(pyramids, [boxes_of_all_kinds(5)] * 2, 24)]
-        crops += torch_resample.warp(pyramids, [maps, maps], 24)
+            levels + torch.zeros(30, 40)
+        scales, nothing = np.array([(1, 1), (0.5, 0.5)]), stored([noise(1, 1)], np.ones((1, 2))).mosaic
+        pyramids = [StoredPyramid(some, scales, store, nothing, 0) for some in (images[:2], images[2:])]
+        crops = [*torch_crops.cut(pyramids, [boxes_of_all_kinds(5)] * 2, 24)]
+        crops += torch_crops.warp(pyramids, [maps, maps], 24)
     assert {crop.device.type for crop in crops} == {levels.device.type} == {"meta"}
     assert sum(len(crop) for crop in crops) == 12

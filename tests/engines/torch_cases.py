@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from cascade.architectures import DEFAULT
 from cascade.engines.native import NativeEngine
 from cascade.engines.torch import TorchEngine
+from cascade.engines.torch_mosaic import StoredPyramid, mosaic_of
 from cascade.pyramid import Pyramid, level_sizes
 
 FAMILIES = ["default", "paper"]
@@ -26,6 +28,14 @@ def photo_pyramids(native: NativeEngine, other: TorchEngine) -> tuple[Pyramid, P
     image = noise(120, 150)
     sizes = level_sizes(150, 120, 20, None, 12, 0.709)
     return native.pyramid(image, sizes), other.pyramid(image, sizes)
+
+
+def stored(images: list[np.ndarray], scales: np.ndarray) -> StoredPyramid:
+    """A pyramid of any images (height, width, 3) uint8, one after the other in a store."""
+    store = torch.cat([torch.tensor(image).reshape(-1, 3) for image in images])
+    parts = store.split([image.shape[0] * image.shape[1] for image in images])
+    views = [part.view(image.shape) for part, image in zip(parts, images, strict=True)]
+    return StoredPyramid(views, scales, store, mosaic_of([], DEFAULT["pnet"]), 0)
 
 
 def boxes_of_all_kinds(count: int = 60) -> np.ndarray:
