@@ -54,7 +54,7 @@ def _add_fps(fps: argparse.ArgumentParser) -> None:
     fps.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
     fps.add_argument("--threads", type=_threads, default=1, help="for ours and peers (default: 1)")
     fps.add_argument(
-        "--batch", type=_batch, default=1, metavar="N", help="time a photo of so many given together (default: 1)"
+        "--batch", type=_batch, default=1, metavar="N", help="photos given to the detector together (default: 1)"
     )
     _add_common(fps, runs=15)
     fps.add_argument("--peers", action="store_true", help="time those that this Python has too")

@@ -95,7 +95,7 @@ class Processes:
         process = context.Process(target=serve, args=(theirs, core, self.image, self.settings), daemon=True)
         try:
             process.start()
-        except OSError as error:
+        except Exception as error:
             ours.close()
             raise WorkerError(f"{self._name(len(self._workers))} cannot be started: {error}") from error
         finally:

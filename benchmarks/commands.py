@@ -89,7 +89,7 @@ def _say_settings(settings: Settings, about: dict[str, Any], peak: Peak | None) 
         f"weights {about['weights']['name']} ({about['weights']['sha256'][:12]}), {settings.engine} engine ({where}), "
         f"{about['precision']}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, "
         f"min_face {settings.min_face:g}, {settings.runs} runs"
-        + (f", {settings.batch} photos at a time" if settings.batch > 1 else "")
+        + (f", {settings.batch} photos given together" if settings.batch > 1 else "")
     )
     if peak:
         print(f"peak of one core: {peak.gflops:.0f} GFLOP/s float32, measured now with {peak.of}")

@@ -123,14 +123,14 @@ def measure(
     assert isinstance(counting, CountingDetector)
     boxes = counting.detect(image).boxes
     detector = settings.detector(weights)
-    milliseconds(detector, image, settings.batch)
+    milliseconds_each(detector, image, settings.batch)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo.png")
         ready, failures = _open(peers, file, image, settings.min_face)
         ours = Timing(OURS, [], boxes)
         theirs = {peer: Timing(peer.name, [], np.empty((0, 4), np.float32)) for peer in ready}
         for _ in range(settings.runs):
-            ours.times.append(milliseconds(detector, image, settings.batch))
+            ours.times.append(milliseconds_each(detector, image, settings.batch))
             for peer in list(theirs):
                 try:
                     spent, found = peer.detect()
@@ -143,7 +143,7 @@ def measure(
     return Measured(name, width, height, counting.gflop, [ours, *theirs.values()], failures)
 
 
-def milliseconds(detector: Detector, image: RGBImage, batch: int) -> float:
+def milliseconds_each(detector: Detector, image: RGBImage, batch: int) -> float:
     """The time of detecting once, or of one photo of a batch of copies."""
     started = time.perf_counter()
     if batch == 1:

@@ -223,7 +223,7 @@ cdef whole_numbers(values, name):
         raise ValueError(f"{name}: expected whole numbers, got {describe(values)}") from None
     if array.size and array.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected whole numbers, got {describe(array)}")
-    return array.astype(np.int64, order="C", copy=False)
+    return array.astype(np.int64, order="C")
 
 
 cdef check_boxes(boxes, name, dtype):
@@ -303,9 +303,9 @@ def rows_read(source, height, first, end):
 
 
 cdef check_axes(start, extent, source):
-    """The axes of `triangle_taps` as arrays (n,) of float64, float64 and int64."""
-    start, extent, source = numbers(start, "start", np.float64), numbers(extent, "extent", np.float64), whole_numbers(
-        source, "source")
+    """The axes of `triangle_taps` as arrays (n,) of float64, float64 and int64, which nobody else can change."""
+    start, extent = numbers(start, "start", np.float64).copy(), numbers(extent, "extent", np.float64).copy()
+    source = whole_numbers(source, "source")
     if start.ndim != 1:
         raise ValueError(f"start: expected shape (n,), got {start.shape}")
     for name, array in (("extent", extent), ("source", source)):

@@ -19,8 +19,8 @@ except ImportError as error:
 from cascade.architectures import Stage
 from cascade.engines import BatchEngine
 from cascade.engines.torch_crops import cut, warp
-from cascade.engines.torch_mosaic import StoredPyramid, mosaic_of, stored_pyramids
-from cascade.engines.torch_networks import PixelNetwork, Runner, compiled, full_precision, half_precision, run
+from cascade.engines.torch_mosaic import StoredPyramid, alike, mosaic_of, stored_pyramids
+from cascade.engines.torch_networks import PixelNetwork, Runner, compiled, half_precision, no_autocast, run
 from cascade.networks import from_tensors
 from cascade.weights import DetectorWeights, StageWeights
 
@@ -76,22 +76,24 @@ class TorchEngine(BatchEngine):
     @torch.inference_mode()
     def pyramids(self, images: list[np.ndarray], sizes: list[list[tuple[int, int]]]) -> list[StoredPyramid]:
         """See `cascade.engines.BatchEngine.pyramids`; all images are uint8 tensors (height, width, 3) on the device."""
-        with full_precision(self.device):
+        with no_autocast(self.device):
             return stored_pyramids(images, sizes, self.weights["pnet"].architecture, self.device)
 
     @torch.inference_mode()
     def slide_all(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
         """See `cascade.engines.Engine.slide_all`; for levels wherever they come from."""
         mosaic = mosaic_of(levels, self.weights["pnet"].architecture)
-        return mosaic.slide(self._networks["pnet"], threshold)[0]
+        return mosaic.slide(self._networks["pnet"], threshold, [0])[0]
 
     @torch.inference_mode()
     def slide_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
-        """See `cascade.engines.BatchEngine.slide_pyramids`."""
-        found: dict[int, list[list[np.ndarray]]] = {}
-        for mosaic in {id(pyramid.mosaic): pyramid.mosaic for pyramid in pyramids}.values():
-            found[id(mosaic)] = mosaic.slide(self._networks["pnet"], threshold)
-        return [found[id(pyramid.mosaic)][pyramid.place] for pyramid in pyramids]
+        """See `cascade.engines.BatchEngine.slide_pyramids`; photos of one mosaic together."""
+        found: dict[int, list[np.ndarray]] = {}
+        for some in alike([id(pyramid.mosaic) for pyramid in pyramids]):
+            photos = [pyramids[index].place for index in some]
+            windows = pyramids[some[0]].mosaic.slide(self._networks["pnet"], threshold, photos)
+            found.update(zip(some, windows, strict=True))
+        return [found[index] for index in range(len(pyramids))]
 
     @torch.inference_mode()
     def judge_all(self, stage: Stage, pyramids: list[StoredPyramid], places: list[np.ndarray]) -> list[np.ndarray]:

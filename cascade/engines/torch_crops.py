@@ -21,7 +21,7 @@ FARTHEST, MAP_BITS, PART_BITS = 1 << 20, 32, 8
 # What `_native.triangle_taps` gives: source pixels and their weights (n, size, taps), and what is inside (n, size).
 Taps = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-# What bounds the memory: values gathered for one chunk of crops.
+# What bounds the memory: values gathered at a time.
 CHUNK_VALUES = {"cpu": 1 << 22, "cuda": 1 << 25}
 
 
@@ -59,9 +59,9 @@ class _Sources:
         return np.concatenate([first + some for first, some in zip(self.firsts, levels, strict=True)])
 
 
-def _chunk(values: int, device: torch.device) -> int:
-    """How many crops of so many gathered values to cut at a time."""
-    return max(1, CHUNK_VALUES.get(device.type, CHUNK_VALUES["cpu"]) // values)
+def most_values(device: torch.device) -> int:
+    """How many values to gather at a time."""
+    return CHUNK_VALUES.get(device.type, CHUNK_VALUES["cpu"])
 
 
 def cut(pyramids: Sequence[StoredPyramid], boxes: list[np.ndarray], size: int) -> Iterator[torch.Tensor]:
@@ -75,7 +75,7 @@ def cut(pyramids: Sequence[StoredPyramid], boxes: list[np.ndarray], size: int) -
     placed = _place_boxes(np.concatenate(sources.scales)[chosen], np.concatenate(boxes))
     extents = placed[:, 2:] - placed[:, :2]
     taps = int(np.ceil(2 * extents.max(initial=float(size)) / size)) + 1
-    step = _chunk(size * size * 3 * taps * taps, sources.pixels.device)
+    step = max(1, most_values(sources.pixels.device) // (size * size * 3 * taps))
     for first in range(0, len(placed), step):
         some = slice(first, first + step)
         level = chosen[some]
@@ -98,17 +98,21 @@ def _gather(store: torch.Tensor, starts: np.ndarray, pitches: np.ndarray, across
     rows, row_weights, row_inside, columns, column_weights, column_inside = upload_together(
         [lines, *down[1:], *across], store.device
     )
-    # (crop, output row, its taps, output column, its taps, colour)
-    pixels = store[rows[:, :, :, None, None] + columns[:, None, None]]
-    blended = _whole(pixels * row_weights[:, :, :, None, None, None].int(), 2)
-    crops = _whole(blended * column_weights[:, None, :, :, None].int(), 3).to(torch.uint8)
+    row_weights, column_weights = row_weights.int(), column_weights.int()
+    most = max(1, most_values(store.device) // (3 * columns.numel() * rows.shape[1]))
+    sums = torch.zeros((), dtype=torch.int32, device=store.device)
+    for first in range(0, rows.shape[2], most):
+        some = slice(first, first + most)
+        # (crop, output row, some of its taps, output column, its taps, colour)
+        pixels = store[rows[:, :, some, None, None] + columns[:, None, None]]
+        sums = sums + (pixels * row_weights[:, :, some, None, None, None]).sum(2, dtype=torch.int32)
+    crops = _rounded((_rounded(sums) * column_weights[:, None, :, :, None]).sum(3, dtype=torch.int32)).to(torch.uint8)
     inside = row_inside[:, :, None] * column_inside[:, None]
     return crops.masked_fill_(inside[..., None] == 0, OUTSIDE)
 
 
-def _whole(values: torch.Tensor, axis: int) -> torch.Tensor:
-    """Sums of fixed-point values over an axis, int32, rounded to whole numbers."""
-    sums = values.sum(axis, dtype=torch.int32)
+def _rounded(sums: torch.Tensor) -> torch.Tensor:
+    """Fixed-point sums int32, overwritten, as whole numbers."""
     return sums.add_(1 << (WEIGHT_BITS - 1)).bitwise_right_shift_(WEIGHT_BITS)
 
 
@@ -126,7 +130,7 @@ def warp(pyramids: Sequence[StoredPyramid], matrices: list[np.ndarray], size: in
     levels, placed = zip(*(_place_maps(scales, some, size) for scales, some in pairs), strict=True)
     chosen, maps = sources.chosen(levels), np.concatenate(placed)
     shapes = np.stack([sources.widths, sources.heights, sources.starts, sources.pitches], axis=1)[chosen]
-    step = _chunk(size * size * 3 * 4, sources.pixels.device)
+    step = max(1, most_values(sources.pixels.device) // (size * size * 3 * 4))
     for first in range(0, len(maps), step):
         some = slice(first, first + step)
         some_shapes, some_maps = upload_together([shapes[some], maps[some]], sources.pixels.device)

@@ -14,7 +14,7 @@ import torch
 
 from cascade.architectures import Architecture
 from cascade.engines.torch_networks import Runner, run
-from cascade.engines.torch_resample import OUTSIDE, photo_values, resample, staged
+from cascade.engines.torch_resample import OUTSIDE, resample, staged
 from cascade.pyramid import Pyramid
 
 # What bounds the memory: pixels of canvases in one strip of windows.
@@ -29,7 +29,7 @@ class Layout:
 
     ``corners`` (levels, 2): row and column of each level's first pixel; between levels the canvas is grey.
     ``firsts`` (levels, 2): column and row of each level's first window among those of the canvas. ``levels`` int16
-    (rows, columns): the level of each window of the canvas, -1 for one that is not within the surroundings of one.
+    (rows, columns): the level of each window of the canvas, -1 where one is not wholly within a level and its grey.
     """
 
     height: int
@@ -39,12 +39,14 @@ class Layout:
     levels: np.ndarray
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def layout(sizes: tuple[Size, ...], pnet: Architecture) -> Layout:
     """The layout of levels of ``sizes`` (width, height), each within P-Net's padding and on its stride."""
     stride, margin = pnet.stride, pnet.padding
     padded = [(height + 2 * margin, width + 2 * margin) for width, height in sizes]
-    places, height, width = shelves([(_whole(rows, stride), _whole(columns, stride)) for rows, columns in padded])
+    places, height, width = shelves(
+        [(_on_stride(rows, stride), _on_stride(columns, stride)) for rows, columns in padded]
+    )
     levels = np.full([max(0, (side - pnet.input_size) // stride + 1) for side in (height, width)], -1, np.int16)
     for index, ((top, left), (rows, columns)) in enumerate(zip(places, padded, strict=True)):
         if min(rows, columns) >= pnet.input_size:
@@ -74,11 +76,12 @@ def shelves(sides: list[Size]) -> tuple[list[Size], int, int]:
     return places, bottom, width
 
 
-def _whole(side: int, stride: int) -> int:
+def _on_stride(side: int, stride: int) -> int:
+    """The next multiple of the stride."""
     return -(-side // stride) * stride
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _belongs(sizes: tuple[Size, ...], pnet: Architecture, device: torch.device) -> torch.Tensor:
     """Which windows of a canvas belong to a level, bool (rows, columns)."""
     return torch.tensor(layout(sizes, pnet).levels >= 0, device=device)
@@ -96,10 +99,11 @@ class Mosaic:
         (top, left), (width, height) = self.layout.corners[index], self.sizes[index]
         return self.canvas[:, top : top + height, left : left + width]
 
-    def slide(self, network: Runner, threshold: float) -> list[list[np.ndarray]]:
-        """For each photo what `cascade.engines.Engine.slide` gives for each of its levels."""
-        photos, levels = len(self.canvas), len(self.sizes)
-        strips = list(self._strips(network, threshold))
+    def slide(self, network: Runner, threshold: float, photos: list[int]) -> list[list[np.ndarray]]:
+        """For each of some photos what `cascade.engines.Engine.slide` gives for each of its levels."""
+        levels = len(self.sizes)
+        canvas = self.canvas if photos == list(range(len(self.canvas))) else self.canvas[photos]
+        strips = list(self._strips(canvas, network, threshold))
         places = np.concatenate([np.empty((0, 3), np.int64), *(places for places, _ in strips)])
         values = np.concatenate([np.empty((0, self.pnet.outputs), np.float32), *(values for _, values in strips)])
         photo, row, column = places.T
@@ -110,18 +114,20 @@ class Mosaic:
         windows[:, 3:] = values[:, 2:]
         whose = photo * levels + level
         order = np.argsort(whose, kind="stable")
-        ends = np.searchsorted(whose[order], np.arange(1, photos * levels))
+        ends = np.searchsorted(whose[order], np.arange(1, len(photos) * levels))
         parts = np.split(windows[order], ends) if levels else []
-        return [parts[first * levels : (first + 1) * levels] for first in range(photos)]
+        return [parts[first * levels : (first + 1) * levels] for first in range(len(photos))]
 
-    def _strips(self, network: Runner, threshold: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _strips(
+        self, canvas: torch.Tensor, network: Runner, threshold: float
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Photo, row and column (m, 3) and the outputs (m, outputs) of the windows that pass, in that order within
         each of the strips of rows."""
         rows, columns = self.layout.levels.shape
         stride, field = self.pnet.stride, self.pnet.input_size
-        pixels = self.canvas.permute(0, 3, 1, 2)
-        belongs = _belongs(self.sizes, self.pnet, self.canvas.device)
-        most = STRIP_PIXELS.get(self.canvas.device.type, STRIP_PIXELS["cpu"])
+        pixels = canvas.permute(0, 3, 1, 2)
+        belongs = _belongs(self.sizes, self.pnet, canvas.device)
+        most = STRIP_PIXELS.get(canvas.device.type, STRIP_PIXELS["cpu"])
         step = max(1, most // (len(pixels) * stride * max(1, self.layout.width)))
         for first in range(0, rows if columns else 0, step):
             last = min(first + step, rows) - 1
@@ -164,7 +170,7 @@ def stored_pyramids(
         one = layout(some, pnet)
         mosaic = Mosaic(next(parts).view(len(group), one.height, one.width, 3), some, pnet)
         for photo, index in zip(photos, group, strict=True):
-            photo.copy_(staged(images[index], device), non_blocking=True)
+            photo.copy_(staged(images[index], device), non_blocking=device.type == "cuda")
         levels = draw(photos, mosaic)
         scales = np.array([(level.shape[2] / width, level.shape[1] / height) for level in levels])
         for place, index in enumerate(group):
@@ -174,12 +180,12 @@ def stored_pyramids(
 
 def draw(photos: torch.Tensor, mosaic: Mosaic) -> list[torch.Tensor]:
     """Puts the levels of photos (n, height, width, 3) on their canvases; returns the photos and all levels there."""
-    levels, values = [photos], photo_values(photos) if mosaic.sizes else photos
+    found, level = [photos], photos.permute(0, 3, 1, 2)
     for index, (width, height) in enumerate(mosaic.sizes):
-        values = resample(values, width, height)
-        levels.append(mosaic.level(index))
-        levels[-1].copy_(values.permute(0, 2, 3, 1))
-    return levels
+        level = resample(level, width, height)
+        found.append(mosaic.level(index))
+        found[-1].copy_(level.permute(0, 2, 3, 1))
+    return found
 
 
 def mosaic_of(levels: list[torch.Tensor], pnet: Architecture) -> Mosaic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -73,37 +73,30 @@ def compiled(network: PixelNetwork, side: int, device: torch.device) -> Runner:
 
 def run(network: Runner, pixels: torch.Tensor) -> torch.Tensor:
     """Outputs float32 (n, outputs, rows, columns) of a network for uint8 (n, 3, height, width)."""
-    with torch.inference_mode(), full_precision(pixels.device):
+    with torch.inference_mode(), full_precision(pixels.device), no_autocast(pixels.device):
         return network(pixels)
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Convolutions and products of float32 in float32, whatever the program has told torch to round them to.
-
-    On a GPU torch otherwise rounds the inputs of convolutions to 10 bits (TF32).
-    """
+    """Convolutions of float32 in float32 on a GPU too, where torch otherwise rounds their inputs to 10 bits (TF32)."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    # the switch has moved: torch 2.9 and later refuse to mix the two
+    switch, name, full = (
+        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    )
     with _precision_lock:
-        before = [(switch, name, getattr(switch, name), full) for switch, name, full in _switches(device)]
+        before = getattr(switch, name)
+        setattr(switch, name, full)
         try:
-            for switch, name, _, full in before:
-                setattr(switch, name, full)
             yield
         finally:
-            for switch, name, value, _ in before:
-                setattr(switch, name, value)
+            setattr(switch, name, before)
 
 
-def _switches(device: torch.device) -> list[tuple[Any, str, Any]]:
-    """Torch's switches for the precision of float32 on a device, and what each says for all of it.
-
-    They have moved: torch 2.9 and later refuse to mix the two kinds.
-    """
-    backends: Any = torch.backends
-    if not hasattr(backends.cudnn, "conv"):
-        old = [(backends.cudnn, "allow_tf32", False), (backends.cuda.matmul, "allow_tf32", False)]
-        return old if device.type == "cuda" else []
-    kinds = (backends.cudnn.conv, backends.cuda.matmul)
-    if device.type == "cpu":
-        kinds = (backends.mkldnn.conv, backends.mkldnn.matmul)
-    return [(kind, "fp32_precision", "ieee") for kind in kinds]
+def no_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Types as they are written here, also within a caller's `torch.autocast`."""
+    return torch.autocast(device.type, enabled=False) if device.type in ("cpu", "cuda") else nullcontext()

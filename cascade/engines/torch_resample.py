@@ -1,7 +1,8 @@
-"""Filters and pyramid levels in torch, to the byte those of ``csrc/resample.c``.
+"""Pyramid levels in torch, to the byte those of ``csrc/resample.c``.
 
-The native core says where pixels come from, and their weights. Sums are of multiples of 2^-14 below 2^8, all of which
-float32 holds: no order and no device can change them.
+The native core says which pixels a level's pixels read, and their weights. Pixels and the two halves of a weight have 8
+bits at most, which every precision of a matrix product holds, and sums are of multiples of 2^-14 below 2^10, which
+float32 holds: no order, no device and no switch of torch's can change them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from cascade import _native
 
 # As in csrc: what lies outside an image, bits of the fixed-point filter weights.
 OUTSIDE, WEIGHT_BITS = 128, 14
+HALF_BITS = WEIGHT_BITS // 2
 
-# Output pixels of an axis whose filters make one matrix: for all of a long axis it would be nearly nothing but zeros.
-BLOCK_PIXELS = 256
+# Output pixels of an axis whose filters make one matrix, most of which is zeros: few large products on a GPU.
+BLOCK_PIXELS = {"cpu": 32, "cuda": 256}
 
 
 def staged(array: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -30,8 +32,8 @@ def staged(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A copy of an array on the device; nothing waits for it."""
-    return staged(array, device).to(device, non_blocking=True)
+    """A copy of an array on the device; with a GPU nothing waits for it."""
+    return staged(array, device).to(device, non_blocking=device.type == "cuda")
 
 
 def _page_locked(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -39,41 +41,44 @@ def _page_locked(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype, pin_memory=True)
 
 
-# --------------------------------------------------------------------------------------------------
-# Levels
+def resample(images: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """Images (n, 3, h, w), uint8 or float32, as float32 (n, 3, height, width): vertically, then horizontally.
 
-
-def photo_values(photos: torch.Tensor) -> torch.Tensor:
-    """Photos uint8 (n, height, width, 3) as `resample` takes them."""
-    return photos.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-
-
-def resample(values: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """Images (n, 3, h, w), whole numbers in float32, as (n, 3, height, width): vertically, then horizontally.
-
-    To be called within `cascade.engines.torch_networks.full_precision`.
+    To be called without autocast, which would round the sums.
     """
-    down, across = (_blocks(*sides, values.device) for sides in ((values.shape[2], height), (values.shape[3], width)))
-    values = _rounded([weights @ values[:, :, first:end] for first, end, weights in down], 2)
-    return _rounded([values[..., first:end] @ weights.T for first, end, weights in across], 3)
-
-
-def _rounded(parts: list[torch.Tensor], axis: int) -> torch.Tensor:
-    sums = parts[0] if len(parts) == 1 else torch.cat(parts, axis)
-    return sums.add_(0.5).floor_()
+    for axis, size in ((2, height), (3, width)):
+        shape = list(images.shape)
+        shape[axis] = size
+        found, done = torch.empty(shape, dtype=torch.float32, device=images.device), 0
+        for first, end, weights in _blocks(images.shape[axis], size, images.device):
+            read = images.narrow(axis, first, end - first)
+            if read.dtype == torch.uint8:
+                read = read.to(torch.float32, memory_format=torch.contiguous_format)
+            coarse, fine = (weights @ read if axis == 2 else read @ weights.T).chunk(2, axis)
+            outputs = len(weights) // 2
+            torch.floor(torch.add(coarse, fine).add_(0.5), out=found.narrow(axis, done, outputs))
+            done += outputs
+        images = found
+    return images
 
 
 @lru_cache(maxsize=64)
 def _blocks(source: int, size: int, device: torch.device) -> list[tuple[int, int, torch.Tensor]]:
     """The filters of one axis as matrices: for some output pixels each, the source pixels [first, end) that they read
-    and the weights float32 (outputs, end - first). Kept, since frames of a video are all of one size."""
-    (pixels,), (weights,), _ = _native.triangle_taps([0], [source], [source], size)
-    blocks = []
-    for start in range(0, size, BLOCK_PIXELS):
-        some = slice(start, start + BLOCK_PIXELS)
+    and the weights float32 (2 · outputs, end - first), first their upper halves, then the lower ones.
+
+    Kept, since frames of a video are all of one size.
+    """
+    taps = _native.triangle_taps([0], [source], [source], size)
+    pixels, weights = taps[0][0], taps[1][0]
+    most, blocks = BLOCK_PIXELS.get(device.type, BLOCK_PIXELS["cpu"]), []
+    for start in range(0, size, most):
+        some = slice(start, start + most)
         first, end = int(pixels[some].min()), int(pixels[some].max()) + 1
-        matrix = np.zeros((len(pixels[some]), end - first), np.float32)
-        np.add.at(matrix, (np.arange(len(matrix))[:, None], pixels[some] - first), weights[some] / (1 << WEIGHT_BITS))
+        matrix = np.zeros((len(pixels[some]), end - first), np.int64)
+        np.add.at(matrix, (np.arange(len(matrix))[:, None], pixels[some] - first), weights[some])
+        halves = np.concatenate([matrix >> HALF_BITS << HALF_BITS, matrix & ((1 << HALF_BITS) - 1)])
         # not by `upload`: whoever takes them from the cache need not compute on the stream that copied them
-        blocks.append((first, end, torch.tensor(matrix, device=device)))
+        scaled = np.ldexp(halves.astype(np.float32), -WEIGHT_BITS)
+        blocks.append((first, end, torch.tensor(scaled, device=device)))
     return blocks

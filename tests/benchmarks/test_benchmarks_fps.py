@@ -181,7 +181,7 @@ def test_files_hold_settings_and_every_time(capsys, tmp_path):
     out = tmp_path / "new" / "out"
     status, lines, _ = run(capsys, *SMALL, "--image", PORTRAIT, "--min-face", 30, "--batch", 3, "--out", out)
     assert status == 0 and sorted(path.name for path in out.iterdir()) == ["fps.csv", "fps.json"]
-    assert lines[0].endswith("2 runs, 3 photos at a time")
+    assert lines[0].endswith("2 runs, 3 photos given together")
     written = json.loads((out / "fps.json").read_text())
     weights = load_detector()
     assert written["weights"] == {"name": weights.name, "sha256": weights.sha256}

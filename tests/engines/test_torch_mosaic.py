@@ -127,6 +127,21 @@ def test_what_is_between_levels_is_grey(random_weights: Callable[[str], Path]) -
     assert (mosaic_of([torch.zeros(30, 40, 3)], pnet).canvas.numpy()[0] == 0).sum() == 3 * 40 * 30
 
 
+def test_photos_of_a_mosaic_can_be_searched_by_themselves(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engines("default", "cpu")[1]
+    pyramids = list(engine.pyramids([noise(60, 90, seed) for seed in range(3)], [[(40, 30), (20, 15)]] * 3))
+    expected = engine.slide_pyramids(pyramids, 0.0)
+    inputs: list[int] = []
+    network = engine._networks["pnet"]
+    monkeypatch.setitem(engine._networks, "pnet", lambda pixels: inputs.append(len(pixels)) or network(pixels))
+    for some in ([2], [2, 0]):
+        found = engine.slide_pyramids([pyramids[index] for index in some], 0.0)
+        for levels, index in zip(found, some, strict=True):
+            for one, other in zip(levels, expected[index], strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    assert inputs == [1, 2]
+
+
 def test_layouts_are_kept_for_frames_of_one_size() -> None:
     pnet = ARCHITECTURES["default"]["pnet"]
     assert torch_mosaic.layout(((40, 30),), pnet) is torch_mosaic.layout(((40, 30),), pnet)

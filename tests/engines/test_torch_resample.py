@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,8 +44,8 @@ def assert_same_pyramids(one: Pyramid, other: Pyramid) -> None:
 
 def resampled(images: np.ndarray, width: int, height: int) -> np.ndarray:
     """Images (..., h, w, 3) as (..., height, width, 3)."""
-    values = torch_resample.photo_values(torch.tensor(images).reshape(-1, *images.shape[-3:]))
-    found = torch_resample.resample(values, width, height).permute(0, 2, 3, 1)
+    planes = torch.tensor(images).reshape(-1, *images.shape[-3:]).permute(0, 3, 1, 2)
+    found = torch_resample.resample(planes, width, height).permute(0, 2, 3, 1)
     assert (found == found.to(torch.uint8)).all()
     return found.to(torch.uint8).numpy().reshape(*images.shape[:-3], height, width, 3)
 
@@ -82,6 +84,49 @@ def test_the_photo_is_not_touched(engines: Engines) -> None:
     with torch.inference_mode():
         pyramid.images[0].zero_()
     np.testing.assert_array_equal(image, noise(40, 40))
+
+
+def switches_of_products() -> list[contextlib.AbstractContextManager[Any]]:
+    """All that a program can tell torch to make products of float32 faster, as far as this torch knows it."""
+
+    @contextlib.contextmanager
+    def matmul_precision(name: str) -> Iterator[None]:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(name)
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return [matmul_precision("medium"), torch.autocast("cpu", torch.bfloat16)]
+
+
+@pytest.mark.parametrize("switch", [0, 1], ids=["medium", "autocast"])
+def test_no_switch_of_torch_changes_a_level(engines: Engines, switch: int) -> None:
+    native, other = engines("default", "cpu")
+    sizes = level_sizes(512, 512, 12, None, 12, 0.709)
+    with switches_of_products()[switch]:
+        found = other.pyramid(portrait(), sizes)
+        windows = other.slide(found.images[2], 0.0)
+    assert_same_pyramids(native.pyramid(portrait(), sizes), found)
+    if switch:  # convolutions in bfloat16 would be off by hundredths
+        np.testing.assert_allclose(windows, native.slide(np.asarray(found.images[2]), 0.0), rtol=0, atol=1e-4)
+
+
+@given(st.integers(1, 400), st.integers(1, 300))
+def test_halves_of_weights_are_exact_in_eight_bits_and_add_up(source: int, size: int) -> None:
+    taps, whole = _native.triangle_taps([0], [source], [source], size), np.zeros((size, source))
+    np.add.at(whole, (np.arange(size)[:, None], taps[0][0]), taps[1][0])
+    found = np.zeros((size, source))
+    for at, (first, end, weights) in zip(
+        range(0, size, torch_resample.BLOCK_PIXELS["cpu"]),
+        torch_resample._blocks(source, size, torch.device("cpu")),
+        strict=True,
+    ):
+        assert (weights.to(torch.bfloat16).float() == weights).all()
+        coarse, fine = weights.double().chunk(2)
+        found[at : at + len(coarse), first:end] = coarse + fine
+    np.testing.assert_array_equal(found * (1 << torch_resample.WEIGHT_BITS), whole)
 
 
 # Crops
@@ -147,6 +192,37 @@ def test_both_refuse_the_same_maps(value: float) -> None:
     ):
         with pytest.raises(ValueError, match="matrices: expected maps of a crop to within"):
             refusing()
+
+
+def test_crops_are_the_same_in_pieces_of_any_size(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Down to a crop and a row of the filter at a time, also where a crop shrinks by much."""
+    image = noise(400, 500)
+    boxes = np.array([(0, 0, 500, 400), (-100, -100, 600, 500), (3, 3, 30, 30.0)])
+    expected = _native.cut([image], [(1, 1)], boxes, 24)
+    for values in (1, 100_000, 1_000_000):
+        monkeypatch.setitem(torch_crops.CHUNK_VALUES, "cpu", values)
+        found = torch.cat(list(torch_crops.cut([stored([image], np.ones((1, 2)))], [boxes], 24)))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("boxes", [[(0, 0, 2000, 2000)] * 3])
+def test_what_is_gathered_at_a_time_is_bounded(monkeypatch: pytest.MonkeyPatch, boxes: list[tuple[int, ...]]) -> None:
+    """Although a pixel of such a crop reads 167 by 167 pixels."""
+    monkeypatch.setitem(torch_crops.CHUNK_VALUES, "cpu", 1 << 20)
+    largest = 0
+
+    class Watching(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal largest
+            found = function(*args, **(kwargs or {}))
+            if isinstance(found, torch.Tensor) and "view" not in str(function):
+                largest = max(largest, found.numel())
+            return found
+
+    pyramid = stored([noise(2000, 2000)], np.ones((1, 2)))
+    with Watching():
+        list(torch_crops.cut([pyramid], [np.array(boxes, float)], 24))
+    assert largest <= 1 << 20
 
 
 # Several images
@@ -219,7 +295,7 @@ def test_levels_and_crops_stay_on_the_device() -> None:
         store = torch.empty(2 * (60 * 80 + 30 * 40), 3, dtype=torch.uint8, device="meta")
         parts = store.split([60 * 80, 30 * 40] * 2)
         images = [part.view(*shape, 3) for part, shape in zip(parts, [(60, 80), (30, 40)] * 2, strict=True)]
-        levels = torch_resample.resample(torch_resample.photo_values(torch.stack(images[::2])), 40, 30)
+        levels = torch_resample.resample(torch.stack(images[::2]).permute(0, 3, 1, 2), 40, 30)
         with pytest.raises(RuntimeError, match="device"):
             levels + torch.zeros(30, 40)
         scales, nothing = np.array([(1, 1), (0.5, 0.5)]), stored([noise(1, 1)], np.ones((1, 2))).mosaic
