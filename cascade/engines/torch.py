@@ -90,6 +90,8 @@ class TorchEngine(BatchEngine):
         """See `cascade.engines.BatchEngine.slide_pyramids`; photos of one mosaic together."""
         found: dict[int, list[np.ndarray]] = {}
         for some in alike([id(pyramid.mosaic) for pyramid in pyramids]):
+            if any(len(pyramids[index].images) != 1 + len(pyramids[index].mosaic.sizes) for index in some):
+                raise ValueError("pyramids: expected those that this engine made, with all of their levels")
             photos = [pyramids[index].place for index in some]
             windows = pyramids[some[0]].mosaic.slide(self._networks["pnet"], threshold, photos)
             found.update(zip(some, windows, strict=True))
@@ -100,7 +102,7 @@ class TorchEngine(BatchEngine):
         """See `cascade.engines.BatchEngine.judge_all`."""
         architecture = self.weights[stage].architecture
         crops = cut if places[0].ndim == 2 else warp
-        found = [torch.empty(0, architecture.outputs, device=self.device)]
+        found = [torch.empty(0, architecture.outputs, dtype=torch.float32, device=self.device)]
         for some in crops(pyramids, places, architecture.input_size):
             found.append(run(self._networks[stage], some.permute(0, 3, 1, 2))[:, :, 0, 0])
         outputs = torch.cat(found).cpu().numpy()

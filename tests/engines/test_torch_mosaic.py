@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,6 +141,14 @@ def test_photos_of_a_mosaic_can_be_searched_by_themselves(engines: Engines, monk
             for one, other in zip(levels, expected[index], strict=True):
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     assert inputs == [1, 2]
+
+
+def test_a_pyramid_that_has_lost_levels_is_refused(engines: Engines) -> None:
+    engine = engines("default", "cpu")[1]
+    pyramid = engine.pyramid(noise(60, 90), [(40, 30), (20, 15)])
+    less = replace(pyramid, images=pyramid.images[:2], scales=pyramid.scales[:2])
+    with pytest.raises(ValueError, match="^pyramids: expected those that this engine made"):
+        engine.slide_pyramids([less], 0.0)
 
 
 def test_layouts_are_kept_for_frames_of_one_size() -> None:
