@@ -147,7 +147,7 @@ def test_a_pyramid_that_has_lost_levels_is_refused(engines: Engines) -> None:
     engine = engines("default", "cpu")[1]
     pyramid = engine.pyramid(noise(60, 90), [(40, 30), (20, 15)])
     less = replace(pyramid, images=pyramid.images[:2], scales=pyramid.scales[:2])
-    with pytest.raises(ValueError, match="^pyramids: expected those that this engine made"):
+    with pytest.raises(ValueError, match=r"^pyramids: expected those that this engine made"):
         engine.slide_pyramids([less], 0.0)
 
 
