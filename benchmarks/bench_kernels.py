@@ -211,6 +211,12 @@ def test_snap(benchmark: Any) -> None:
     benchmark(_native.snap, boxes(BOXES, 20, 80))
 
 
+@pytest.mark.benchmark(group=f"triangle_taps of {BOXES} axes")
+def test_triangle_taps(benchmark: Any) -> None:
+    start, _, end, _ = boxes(BOXES, 20, 80).T
+    benchmark(_native.triangle_taps, start, end - start, np.full(BOXES, 640), 32)
+
+
 @pytest.mark.benchmark(group=f"choose_levels of {BOXES} boxes")
 def test_choose_levels(benchmark: Any) -> None:
     benchmark(_native.choose_levels, SCALES, boxes(BOXES, 20, 80), 32)

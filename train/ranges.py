@@ -18,6 +18,7 @@ from tqdm import tqdm
 from cascade.architectures import Stage
 from cascade.detect import Detector
 from cascade.engines.torch import TorchEngine
+from cascade.engines.torch_mosaic import StoredPyramid
 from cascade.image_headers import IMAGE_SUFFIXES
 from cascade.images import ImageError
 from cascade.weights import DetectorWeights, range_name, save_stage
@@ -45,6 +46,14 @@ class _Record:
         return np.asarray(np.quantile(values, quantile, axis=1), np.float32)
 
 
+class _LevelByLevel(TorchEngine):
+    """P-Net over each level by itself: on a canvas of all its maps hold what is between the levels, too."""
+
+    def slide_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
+        """See `TorchEngine.slide_pyramids`."""
+        return [[self.slide(level, threshold) for level in pyramid.images[1:]] for pyramid in pyramids]
+
+
 def measure_ranges(
     weights: DetectorWeights, photos: Sequence[Path], quantile: float = 1.0, seed: int = 0
 ) -> dict[Stage, dict[str, np.ndarray]]:
@@ -52,7 +61,7 @@ def measure_ranges(
 
     Photos that cannot be read are left out. ``quantile``: share of a channel's values that its range holds.
     """
-    engine = TorchEngine(weights)
+    engine = _LevelByLevel(weights)
     generator = torch.Generator().manual_seed(seed)
     records: dict[Stage, list[_Record]] = {}
     for stage in weights.stages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ import torch
 from cascade.architectures import ARCHITECTURES
 from cascade.detect import Detector
 from cascade.engines.torch import TorchEngine
+from cascade.images import read_image
 from cascade.networks import export_tensors
+from cascade.pyramid import level_sizes
 from cascade.quantized import has_ranges
 from cascade.weights import DetectorWeights, load_detector, range_name, save_stage
 from train.__main__ import main
@@ -70,7 +73,11 @@ def largest(weights: DetectorWeights, paths: list[Path]) -> dict[str, np.ndarray
     for index in range(len(body)):
         look(index)
     for path in paths:
-        Detector(min_face=20, engine=engine).detect(path)
+        photo = read_image(path)
+        height, width = photo.shape[:2]
+        sizes = level_sizes(width, height, 20, None, weights["pnet"].architecture.window, 0.709)
+        for level in engine.pyramid(photo, sizes).images[1:]:
+            engine.slide(level, math.inf)
     return found
 
 
