@@ -39,6 +39,7 @@ class TorchEngine(BatchEngine):
     compile : run the networks through torch.compile, which takes some minutes unless torch has the results of an
         earlier run, and needs a C++ compiler on a CPU and Triton on a GPU.
 
+    Under `torch.use_deterministic_algorithms` a GPU's products of matrices want CUBLAS_WORKSPACE_CONFIG set.
     Raises ValueError naming the setting for a device that torch does not know or that this machine lacks, and where
     torch.compile does not work.
     """
