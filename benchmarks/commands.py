@@ -50,13 +50,8 @@ def execute_fps(args: argparse.Namespace) -> int:
         _say_settings(settings, about, peak)
         photos, table, failures = _each_photo(args, settings, weights, peers, peak)
         if folder is not None:
-            about |= {"device": args.device, "engine": engine, "threads": args.threads}
-            about |= {
-                "batch": args.batch,
-                "min_face": args.min_face,
-                "peak_gflops": peak and peak.gflops,
-                "peak_of": peak and peak.of,
-            }
+            about |= {"device": args.device, "engine": engine, "threads": args.threads, "batch": args.batch}
+            about |= {"min_face": args.min_face, "peak_gflops": peak and peak.gflops, "peak_of": peak and peak.of}
             about |= {"peers": {peer.name: peer.version for peer in peers}, "failures": failures}
             about["seconds"] = round(time.perf_counter() - args.started, 3)
             fps_report.write(folder, about, photos, table)

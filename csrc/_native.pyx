@@ -324,6 +324,11 @@ cdef check_axes(start, extent, source):
     return start, extent, source
 
 
+cdef size_t taps_of(double extent, size_t source, size_t size) noexcept nogil:
+    """Taps for the filters of an axis: no output pixel reads more pixels than there are."""
+    return min(cascade_axis_taps(extent, size), source)
+
+
 cdef void spread(const cascade_axis *axis, int64_t last, size_t most, int64_t *pixels, int64_t *weights,
                  uint8_t *inside) noexcept nogil:
     """A plan in rows of ``most`` taps: those beyond its own weigh nothing, and read no pixel after the ``last``."""
@@ -348,7 +353,7 @@ def triangle_taps(start, extent, source, size):
     n = total = starts.shape[0]
     total *= sizeof(cascade_axis)
     for i in range(n):
-        total += cascade_axis_bytes(pixels, min(cascade_axis_taps(extents[i], pixels), <size_t>sources[i]))
+        total += cascade_axis_bytes(pixels, taps_of(extents[i], sources[i], pixels))
     cdef cascade_axis *axes = <cascade_axis *>malloc(max(total, <size_t>1))
     if axes == NULL:
         raise MemoryError("no memory for filters")
@@ -358,7 +363,7 @@ def triangle_taps(start, extent, source, size):
     try:
         with nogil:
             for i in range(n):
-                taps = min(cascade_axis_taps(extents[i], pixels), <size_t>sources[i])
+                taps = taps_of(extents[i], sources[i], pixels)
                 cascade_axis_plan(&axes[i], memory, starts[i], extents[i], sources[i], pixels, taps)
                 memory += cascade_axis_bytes(pixels, taps)
                 most = max(most, axes[i].most)

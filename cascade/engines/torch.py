@@ -91,7 +91,7 @@ class TorchEngine(BatchEngine):
         """See `cascade.engines.BatchEngine.slide_pyramids`; photos of one mosaic together."""
         found: dict[int, list[np.ndarray]] = {}
         for some in alike([id(pyramid.mosaic) for pyramid in pyramids]):
-            if any(len(pyramids[index].images) != 1 + len(pyramids[index].mosaic.sizes) for index in some):
+            if any(len(pyramids[index].images) != 1 + len(pyramids[index].mosaic.layout.sizes) for index in some):
                 raise ValueError("pyramids: expected those that this engine made, with all of their levels")
             photos = [pyramids[index].place for index in some]
             windows = pyramids[some[0]].mosaic.slide(self._networks["pnet"], threshold, photos)

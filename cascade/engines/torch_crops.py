@@ -13,7 +13,7 @@ import torch
 from cascade import _native
 from cascade.engines.native import crop_sources
 from cascade.engines.torch_mosaic import StoredPyramid
-from cascade.engines.torch_resample import OUTSIDE, WEIGHT_BITS, upload
+from cascade.engines.torch_resample import OUTSIDE, WEIGHT_BITS, at_most, upload
 
 # As in csrc: the limit of coordinates, bits of the fixed-point maps of turned crops and of their blending weights.
 FARTHEST, MAP_BITS, PART_BITS = 1 << 20, 32, 8
@@ -59,11 +59,6 @@ class _Sources:
         return np.concatenate([first + some for first, some in zip(self.firsts, levels, strict=True)])
 
 
-def most_values(device: torch.device) -> int:
-    """How many values to gather at a time."""
-    return CHUNK_VALUES.get(device.type, CHUNK_VALUES["cpu"])
-
-
 def cut(pyramids: Sequence[StoredPyramid], boxes: list[np.ndarray], size: int) -> Iterator[torch.Tensor]:
     """What `_native.cut` makes of each pyramid's boxes (n, 4) in pixels of its photo, in chunks (m, size, size, 3).
 
@@ -75,7 +70,7 @@ def cut(pyramids: Sequence[StoredPyramid], boxes: list[np.ndarray], size: int) -
     placed = _place_boxes(np.concatenate(sources.scales)[chosen], np.concatenate(boxes))
     extents = placed[:, 2:] - placed[:, :2]
     taps = int(np.ceil(2 * extents.max(initial=float(size)) / size)) + 1
-    step = max(1, most_values(sources.pixels.device) // (size * size * 3 * taps))
+    step = max(1, at_most(CHUNK_VALUES, sources.pixels.device) // (size * size * 3 * taps))
     for first in range(0, len(placed), step):
         some = slice(first, first + step)
         level = chosen[some]
@@ -99,7 +94,7 @@ def _gather(store: torch.Tensor, starts: np.ndarray, pitches: np.ndarray, across
         [lines, *down[1:], *across], store.device
     )
     row_weights, column_weights = row_weights.int(), column_weights.int()
-    most = max(1, most_values(store.device) // (3 * columns.numel() * rows.shape[1]))
+    most = max(1, at_most(CHUNK_VALUES, store.device) // (3 * columns.numel() * rows.shape[1]))
     sums = torch.zeros((), dtype=torch.int32, device=store.device)
     for first in range(0, rows.shape[2], most):
         some = slice(first, first + most)
@@ -130,7 +125,7 @@ def warp(pyramids: Sequence[StoredPyramid], matrices: list[np.ndarray], size: in
     levels, placed = zip(*(_place_maps(scales, some, size) for scales, some in pairs), strict=True)
     chosen, maps = sources.chosen(levels), np.concatenate(placed)
     shapes = np.stack([sources.widths, sources.heights, sources.starts, sources.pitches], axis=1)[chosen]
-    step = max(1, most_values(sources.pixels.device) // (size * size * 3 * 4))
+    step = max(1, at_most(CHUNK_VALUES, sources.pixels.device) // (size * size * 3 * 4))
     for first in range(0, len(maps), step):
         some = slice(first, first + step)
         some_shapes, some_maps = upload_together([shapes[some], maps[some]], sources.pixels.device)

@@ -14,7 +14,7 @@ import torch
 
 from cascade.architectures import Architecture
 from cascade.engines.torch_networks import Runner, run
-from cascade.engines.torch_resample import OUTSIDE, resample, staged
+from cascade.engines.torch_resample import OUTSIDE, at_most, resample, staged
 from cascade.pyramid import Pyramid
 
 # What bounds the memory: pixels of canvases in one strip of windows.
@@ -27,13 +27,15 @@ Size = tuple[int, int]
 class Layout:
     """Where levels lie on a canvas of ``height`` by ``width`` pixels, and whose the windows there are.
 
-    ``corners`` (levels, 2): row and column of each level's first pixel; between levels the canvas is grey.
+    ``sizes`` are the levels' widths and heights, ``corners`` row and column of the first pixel of each; between levels
+    the canvas is grey.
     ``firsts`` (levels, 2): column and row of each level's first window among those of the canvas. ``levels`` int16
     (rows, columns): the level of each window of the canvas, -1 where one is not wholly within a level and its grey.
     """
 
     height: int
     width: int
+    sizes: tuple[Size, ...]
     corners: list[Size]
     firsts: np.ndarray
     levels: np.ndarray
@@ -47,13 +49,11 @@ def layout(sizes: tuple[Size, ...], pnet: Architecture) -> Layout:
     places, height, width = shelves(
         [(_on_stride(rows, stride), _on_stride(columns, stride)) for rows, columns in padded]
     )
-    levels = np.full([max(0, (side - pnet.input_size) // stride + 1) for side in (height, width)], -1, np.int16)
+    levels = np.full([_windows(side, pnet) for side in (height, width)], -1, np.int16)
     for index, ((top, left), (rows, columns)) in enumerate(zip(places, padded, strict=True)):
-        if min(rows, columns) >= pnet.input_size:
-            down, across = ((side - pnet.input_size) // stride + 1 for side in (rows, columns))
-            levels[top // stride :, left // stride :][:down, :across] = index
+        levels[top // stride :, left // stride :][: _windows(rows, pnet), : _windows(columns, pnet)] = index
     firsts = np.array([(left // stride, top // stride) for top, left in places], np.int64).reshape(-1, 2)
-    return Layout(height, width, [(top + margin, left + margin) for top, left in places], firsts, levels)
+    return Layout(height, width, sizes, [(top + margin, left + margin) for top, left in places], firsts, levels)
 
 
 def shelves(sides: list[Size]) -> tuple[list[Size], int, int]:
@@ -76,32 +76,36 @@ def shelves(sides: list[Size]) -> tuple[list[Size], int, int]:
     return places, bottom, width
 
 
+def _windows(side: int, pnet: Architecture) -> int:
+    """How many windows of P-Net lie along a side."""
+    return max(0, (side - pnet.input_size) // pnet.stride + 1)
+
+
 def _on_stride(side: int, stride: int) -> int:
     """The next multiple of the stride."""
     return -(-side // stride) * stride
 
 
 @lru_cache(maxsize=4)
-def _belongs(sizes: tuple[Size, ...], pnet: Architecture, device: torch.device) -> torch.Tensor:
+def _belongs(layout: Layout, device: torch.device) -> torch.Tensor:
     """Which windows of a canvas belong to a level, bool (rows, columns)."""
-    return torch.tensor(layout(sizes, pnet).levels >= 0, device=device)
+    return torch.tensor(layout.levels >= 0, device=device)
 
 
 class Mosaic:
     """The canvases of photos of one size: uint8 (photos, height, width, 3) on a device, grey until levels are put."""
 
-    def __init__(self, canvas: torch.Tensor, sizes: tuple[Size, ...], pnet: Architecture) -> None:
-        self.canvas, self.pnet, self.sizes = canvas, pnet, sizes
-        self.layout = layout(sizes, pnet)
+    def __init__(self, canvas: torch.Tensor, layout: Layout, pnet: Architecture) -> None:
+        self.canvas, self.layout, self.pnet = canvas, layout, pnet
 
     def level(self, index: int) -> torch.Tensor:
         """A level of all photos, (photos, height, width, 3): a view."""
-        (top, left), (width, height) = self.layout.corners[index], self.sizes[index]
+        (top, left), (width, height) = self.layout.corners[index], self.layout.sizes[index]
         return self.canvas[:, top : top + height, left : left + width]
 
     def slide(self, network: Runner, threshold: float, photos: list[int]) -> list[list[np.ndarray]]:
         """For each of some photos what `cascade.engines.Engine.slide` gives for each of its levels."""
-        levels = len(self.sizes)
+        levels = len(self.layout.sizes)
         canvas = self.canvas if photos == list(range(len(self.canvas))) else self.canvas[photos]
         strips = list(self._strips(canvas, network, threshold))
         places = np.concatenate([np.empty((0, 3), np.int64), *(places for places, _ in strips)])
@@ -126,8 +130,8 @@ class Mosaic:
         rows, columns = self.layout.levels.shape
         stride, field = self.pnet.stride, self.pnet.input_size
         pixels = canvas.permute(0, 3, 1, 2)
-        belongs = _belongs(self.sizes, self.pnet, canvas.device)
-        most = STRIP_PIXELS.get(canvas.device.type, STRIP_PIXELS["cpu"])
+        belongs = _belongs(self.layout, canvas.device)
+        most = at_most(STRIP_PIXELS, canvas.device)
         step = max(1, most // (len(pixels) * stride * max(1, self.layout.width)))
         for first in range(0, rows if columns else 0, step):
             last = min(first + step, rows) - 1
@@ -156,19 +160,18 @@ def stored_pyramids(
 ) -> list[StoredPyramid]:
     """The pyramids of photos (height, width, 3) uint8 with levels of ``sizes`` (width, height), all in one store."""
     groups = alike([(image.shape[:2], tuple(some)) for image, some in zip(images, sizes, strict=True)])
-    drawn = [(group, images[group[0]].shape[:2], tuple(sizes[group[0]])) for group in groups]
+    drawn = [(group, images[group[0]].shape[:2], layout(tuple(sizes[group[0]]), pnet)) for group in groups]
     counts = [
-        (len(group) * height * width, len(group) * one.height * one.width)
-        for group, (height, width), some in drawn
-        for one in [layout(some, pnet)]
+        len(group) * side * other
+        for group, (height, width), one in drawn
+        for side, other in ((height, width), (one.height, one.width))
     ]
-    store = torch.full((sum(map(sum, counts)), 3), OUTSIDE, dtype=torch.uint8, device=device)
-    parts = iter(torch.split(store, [count for pair in counts for count in pair]))
+    store = torch.full((sum(counts), 3), OUTSIDE, dtype=torch.uint8, device=device)
+    parts = iter(torch.split(store, counts))
     found: dict[int, StoredPyramid] = {}
-    for group, (height, width), some in drawn:
+    for group, (height, width), one in drawn:
         photos = next(parts).view(len(group), height, width, 3)
-        one = layout(some, pnet)
-        mosaic = Mosaic(next(parts).view(len(group), one.height, one.width, 3), some, pnet)
+        mosaic = Mosaic(next(parts).view(len(group), one.height, one.width, 3), one, pnet)
         for photo, index in zip(photos, group, strict=True):
             photo.copy_(staged(images[index], device), non_blocking=device.type == "cuda")
         levels = draw(photos, mosaic)
@@ -181,7 +184,7 @@ def stored_pyramids(
 def draw(photos: torch.Tensor, mosaic: Mosaic) -> list[torch.Tensor]:
     """Puts the levels of photos (n, height, width, 3) on their canvases; returns the photos and all levels there."""
     found, level = [photos], photos.permute(0, 3, 1, 2)
-    for index, (width, height) in enumerate(mosaic.sizes):
+    for index, (width, height) in enumerate(mosaic.layout.sizes):
         level = resample(level, width, height)
         found.append(mosaic.level(index))
         found[-1].copy_(level.permute(0, 2, 3, 1))
@@ -194,7 +197,7 @@ def mosaic_of(levels: list[torch.Tensor], pnet: Architecture) -> Mosaic:
     one = layout(sizes, pnet)
     device = levels[0].device if levels else torch.device("cpu")
     canvas = torch.full((1, one.height, one.width, 3), OUTSIDE, dtype=torch.uint8, device=device)
-    mosaic = Mosaic(canvas, sizes, pnet)
+    mosaic = Mosaic(canvas, one, pnet)
     for index, level in enumerate(levels):
         mosaic.level(index)[0] = level
     return mosaic

@@ -22,6 +22,11 @@ HALF_BITS = WEIGHT_BITS // 2
 BLOCK_PIXELS = {"cpu": 32, "cuda": 256}
 
 
+def at_most(limits: dict[str, int], device: torch.device) -> int:
+    """The limit for a device; those of which nothing is known have a CPU's."""
+    return limits.get(device.type, limits["cpu"])
+
+
 def staged(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """A copy of an array in the CPU's memory; for a GPU page-locked, so that it may be copied there at any time."""
     if device.type != "cuda":
@@ -71,7 +76,7 @@ def _blocks(source: int, size: int, device: torch.device) -> list[tuple[int, int
     """
     taps = _native.triangle_taps([0], [source], [source], size)
     pixels, weights = taps[0][0], taps[1][0]
-    most, blocks = BLOCK_PIXELS.get(device.type, BLOCK_PIXELS["cpu"]), []
+    most, blocks = at_most(BLOCK_PIXELS, device), []
     for start in range(0, size, most):
         some = slice(start, start + most)
         first, end = int(pixels[some].min()), int(pixels[some].max()) + 1
