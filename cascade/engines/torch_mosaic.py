@@ -28,9 +28,9 @@ class Layout:
     """Where levels lie on a canvas of ``height`` by ``width`` pixels, and whose the windows there are.
 
     ``sizes`` are the levels' widths and heights, ``corners`` row and column of the first pixel of each; between levels
-    the canvas is grey.
-    ``firsts`` (levels, 2): column and row of each level's first window among those of the canvas. ``levels`` int16
-    (rows, columns): the level of each window of the canvas, -1 where one is not wholly within a level and its grey.
+    the canvas is grey. ``firsts`` (levels, 2): column and row of each level's first window among those of the canvas.
+    ``levels`` int16 (rows, columns): the level of each window of the canvas, -1 where one is not wholly within a level
+    and its grey.
     """
 
     height: int
