@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.peers import PEERS
+from benchmarks.baselines import PEERS
 from benchmarks.scenes import LARGEST_SIDE, SCENES
-from cascade.architectures import ARCHITECTURES
 from cascade.detect import THRESHOLDS
-from eval.testsets import SELECTION_SET, SETS
+from cascade.nn.architectures import ARCHITECTURES
+from eval.detection.test_sets import SELECTION_SET, SETS
 
 __all__ = ["parser", "peer", "size", "weight_set"]
 

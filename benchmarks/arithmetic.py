@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.random_layers import random_layers
-from cascade.architectures import ARCHITECTURES, Architecture
 from cascade.detect import PNET_NMS, RNET_NMS, Candidates
-from cascade.images import RGBImage
-from cascade.pyramid import Pyramid
-from cascade.weights import DetectorWeights, StageWeights
-from eval.work import CountingDetector
+from cascade.imaging.pyramid import Pyramid
+from cascade.imaging.reading import RGBImage
+from cascade.models.detector import DetectorWeights, StageWeights
+from cascade.nn.architectures import ARCHITECTURES, Architecture
+from eval.detection.operations import CountingDetector
 
 __all__ = ["Arithmetic", "HeldDetector", "measure", "random_weights"]
 
@@ -79,7 +79,7 @@ def windows(count: int, width: int, height: int) -> Candidates:
 
 
 def random_weights(family: str) -> DetectorWeights:
-    """The networks of a family of `cascade.architectures.ARCHITECTURES` with random weights."""
+    """The networks of a family of `cascade.nn.architectures.ARCHITECTURES` with random weights."""
     stages = {network.stage: _stage(network) for network in ARCHITECTURES[family].values()}
     return DetectorWeights(f"{family}, random", stages)
 

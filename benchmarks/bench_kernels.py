@@ -14,11 +14,11 @@ import pytest
 from benchmarks.random_graph import light_graph, random_tensors
 from benchmarks.random_layers import random_layers
 from cascade import _native
-from cascade.align import ARCFACE_TEMPLATE
-from cascade.architectures import ARCHITECTURES, Architecture
-from cascade.graphs import native_nodes
+from cascade.imaging.alignment import ARCFACE_TEMPLATE
+from cascade.nn.architectures import ARCHITECTURES, Architecture
+from cascade.nn.graphs import native_nodes
 
-LEVELS = _native.levels()
+LEVELS = _native.simd_levels()
 RANDOM = np.random.default_rng(1)
 PHOTO = RANDOM.integers(0, 256, (480, 640, 3), np.uint8)
 
@@ -62,16 +62,16 @@ def crop_maps(count: int, size: int) -> np.ndarray:
 @pytest.mark.parametrize(("width", "height"), [(384, 288), (453, 340), (1280, 960)])
 def test_resample(benchmark: Any, width: int, height: int, level: str) -> None:
     benchmark.group = f"resample 640x480 to {width}x{height}"
-    team = _native.Team()
-    benchmark(_native.resample, PHOTO, (0, 0, 640, 480), width, height, team, level)
+    pool = _native.ThreadPool()
+    benchmark(_native.resample, PHOTO, (0, 0, 640, 480), width, height, pool, level)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("size", [32, 56])
 def test_cut(benchmark: Any, size: int, level: str) -> None:
     benchmark.group = f"cut {CROPS} crops of {size} pixels"
-    places, team = boxes(CROPS, 30, 120), _native.Team()
-    benchmark(_native.cut, PYRAMID, SCALES, places, size, team, level)
+    places, pool = boxes(CROPS, 30, 120), _native.ThreadPool()
+    benchmark(_native.cut, PYRAMID, SCALES, places, size, pool, level)
 
 
 @pytest.mark.benchmark(group=f"warp {CROPS} crops of 56 pixels")
@@ -91,17 +91,17 @@ def test_crops(benchmark: Any, kind: str) -> None:
 def test_slide(benchmark: Any, family: str, level: str) -> None:
     benchmark.group = f"slide {family} pnet over 384x288"
     architecture = ARCHITECTURES[family]["pnet"]
-    image, team = PHOTO[:288, :384].copy(), _native.Team()
-    benchmark(network(architecture, level).slide, image, architecture.padding, 1e9, team)
+    image, pool = PHOTO[:288, :384].copy(), _native.ThreadPool()
+    benchmark(network(architecture, level).dense_scan, image, architecture.padding, 1e9, pool)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 def test_slide_all(benchmark: Any, family: str, level: str) -> None:
     benchmark.group = f"make a pyramid of 640x480 and slide {family} pnet over it"
-    architecture, team = ARCHITECTURES[family]["pnet"], _native.Team()
+    architecture, pool = ARCHITECTURES[family]["pnet"], _native.ThreadPool()
     levels = [np.empty((288 >> k, 384 >> k, 3), np.uint8) for k in range(4)]
-    benchmark(network(architecture, level).slide_all, levels, architecture.padding, 1e9, team, PHOTO, 0)
+    benchmark(network(architecture, level).dense_scan_levels, levels, architecture.padding, 1e9, pool, PHOTO, 0)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -109,9 +109,9 @@ def test_slide_all(benchmark: Any, family: str, level: str) -> None:
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 def test_forward(benchmark: Any, family: str, stage: str, level: str) -> None:
     benchmark.group = f"forward {family} {stage}, {CROPS} crops"
-    runner, team = network(ARCHITECTURES[family][stage], level), _native.Team()
+    runner, pool = network(ARCHITECTURES[family][stage], level), _native.ThreadPool()
     crops = RANDOM.integers(0, 256, (CROPS, runner.input_size, runner.input_size, 3), np.uint8)
-    benchmark(runner.forward, crops, team)
+    benchmark(runner.forward, crops, pool)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -119,9 +119,9 @@ def test_forward(benchmark: Any, family: str, stage: str, level: str) -> None:
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 def test_judge(benchmark: Any, family: str, stage: str, level: str) -> None:
     benchmark.group = f"judge {family} {stage}, {CROPS} crops of a pyramid"
-    runner, team = network(ARCHITECTURES[family][stage], level), _native.Team()
+    runner, pool = network(ARCHITECTURES[family][stage], level), _native.ThreadPool()
     crops = _native.Crops(PYRAMID, SCALES, boxes(CROPS, 30, 120), runner.input_size)
-    benchmark(runner.judge, crops, team)
+    benchmark(runner.classify_crops, crops, pool)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -143,11 +143,11 @@ def test_graph(benchmark: Any, level: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_run(benchmark: Any, level: str) -> None:
     benchmark.group = "run a light recognition network over a crop"
-    graph, team = light_graph(), _native.Team()
+    graph, pool = light_graph(), _native.ThreadPool()
     nodes, outputs = native_nodes(graph, random_tensors(graph)), list(graph.outputs.values())
     runner = _native.Graph(nodes, graph.input_size, outputs, level)
     crops = RANDOM.integers(0, 256, (1, graph.input_size, graph.input_size, 3), np.uint8)
-    benchmark(runner.run, crops, team)
+    benchmark(runner.run, crops, pool)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -182,13 +182,13 @@ def test_window_boxes(benchmark: Any) -> None:
 @pytest.mark.benchmark(group=f"log_odds of {BOXES} windows")
 def test_log_odds(benchmark: Any) -> None:
     outputs = RANDOM.normal(0, 2, (BOXES, 16)).astype(np.float32)
-    benchmark(_native.log_odds, outputs, RANDOM.normal(0, 2, BOXES).astype(np.float32), 0.5)
+    benchmark(_native.fuse_logits, outputs, RANDOM.normal(0, 2, BOXES).astype(np.float32), 0.5)
 
 
 @pytest.mark.benchmark(group=f"calibrate {BOXES} boxes")
 def test_calibrate(benchmark: Any) -> None:
     offsets = RANDOM.normal(0, 0.1, (BOXES, 4)).astype(np.float32)
-    benchmark(_native.calibrate, boxes(BOXES, 20, 80), offsets)
+    benchmark(_native.apply_box_deltas, boxes(BOXES, 20, 80), offsets)
 
 
 @pytest.mark.benchmark(group=f"square {BOXES} boxes")
@@ -198,7 +198,7 @@ def test_square(benchmark: Any) -> None:
 
 @pytest.mark.benchmark(group=f"widen {BOXES} boxes")
 def test_widen(benchmark: Any) -> None:
-    benchmark(_native.widen, boxes(BOXES, 20, 80), 1.5)
+    benchmark(_native.expand, boxes(BOXES, 20, 80), 1.5)
 
 
 @pytest.mark.benchmark(group=f"clip {BOXES} boxes")
@@ -224,7 +224,7 @@ def test_choose_levels(benchmark: Any) -> None:
 
 @pytest.mark.benchmark(group=f"points_of_windows of {CROPS} faces")
 def test_points_of_windows(benchmark: Any) -> None:
-    benchmark(_native.points_of_windows, boxes(CROPS, 30, 120), RANDOM.random((CROPS, 5, 2), np.float32))
+    benchmark(_native.window_points, boxes(CROPS, 30, 120), RANDOM.random((CROPS, 5, 2), np.float32))
 
 
 @pytest.mark.benchmark(group=f"similarity_transforms of {CROPS} faces")
@@ -234,12 +234,12 @@ def test_similarity_transforms(benchmark: Any) -> None:
 
 @pytest.mark.benchmark(group=f"turnable of {CROPS} faces")
 def test_turnable(benchmark: Any) -> None:
-    benchmark(_native.turnable, faces(CROPS), crop_maps(CROPS, 56), 56)
+    benchmark(_native.can_align, faces(CROPS), crop_maps(CROPS, 56), 56)
 
 
 @pytest.mark.benchmark(group=f"turn_back of {CROPS} faces")
 def test_turn_back(benchmark: Any) -> None:
-    benchmark(_native.turn_back, faces(CROPS), crop_maps(CROPS, 56))
+    benchmark(_native.inverse_transform, faces(CROPS), crop_maps(CROPS, 56))
 
 
 @pytest.mark.benchmark(group="grid")

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from cascade.detect import Detector
-from cascade.images import RGBImage
+from cascade.imaging.reading import RGBImage
 
 __all__ = ["DETECTIONS", "Processes", "WorkerError", "milliseconds"]
 

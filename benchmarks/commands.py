@@ -16,17 +16,17 @@ import cv2
 from tqdm import tqdm
 
 from benchmarks import arithmetic, fps_report, machine, pareto, scaling
+from benchmarks.baselines import Peer, PeerError, installed
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
-from benchmarks.peers import Peer, PeerError, installed
 from benchmarks.scenes import SCENES
 from benchmarks.timing import Timing
 from benchmarks.writing import failed, maybe_folder, say, write_json
 from cascade.detect import Detector
-from cascade.images import ImageError, RGBImage
-from cascade.weights import DetectorWeights, load_detector
-from eval.report import write_csv
-from eval.testsets import TestSet, read_set
+from cascade.imaging.reading import ImageError, RGBImage
+from cascade.models.detector import DetectorWeights, load_detector
+from eval.detection.test_sets import TestSet, read_set
+from eval.report.files import write_csv
 
 __all__ = ["execute_arithmetic", "execute_fps", "execute_pareto", "execute_scaling"]
 
@@ -201,7 +201,7 @@ def execute_pareto(args: argparse.Namespace) -> int:
     print(pareto.table(results))
     best = pareto.front(results)
     told = [pareto.sentence(each, best) for each in results if each.setting and each.setting.default]
-    told += [f"{each.name}: no AP, eval/peers.py does not run it" for each in results if each.ap is None]
+    told += [f"{each.name}: no AP, eval/baselines/accuracy.py does not run it" for each in results if each.ap is None]
     print("\n".join(told))
     return 0
 

@@ -16,13 +16,13 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from benchmarks.peers import Peer, PeerError
+from benchmarks.baselines import Peer, PeerError
 from benchmarks.scenes import letterbox, scene
 from benchmarks.timing import Timing
 from cascade.detect import Detector
-from cascade.images import RGBImage, read_image
-from cascade.weights import DetectorWeights
-from eval.work import CountingDetector
+from cascade.imaging.reading import RGBImage, read_image
+from cascade.models.detector import DetectorWeights
+from eval.detection.operations import CountingDetector
 
 __all__ = ["OURS", "SCENE_SIZE", "Measured", "Settings", "load", "measure", "missing_device"]
 
@@ -99,7 +99,7 @@ def load(source: str | Path, size: tuple[int, int] | None) -> tuple[str, RGBImag
     """Name and pixels of a scene (a `str` of `benchmarks.scenes.SCENES`) or a photo's file (a `Path`).
 
     With a ``size`` (width, height) in pixels a scene is composed at it and a photo letterboxed to it; without, a
-    scene has 640 × 480 and a photo its own. Raises `cascade.images.ImageError` for a file that is no photo.
+    scene has 640 × 480 and a photo its own. Raises `cascade.imaging.reading.ImageError` for a file that is no photo.
     """
     if isinstance(source, str):
         return source, scene(source, *(size or SCENE_SIZE)).image

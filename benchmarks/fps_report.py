@@ -10,7 +10,7 @@ from benchmarks.fps import Measured
 from benchmarks.peak import Peak
 from benchmarks.timing import Timing, ratio, shared_faces
 from benchmarks.writing import write_json
-from eval.report import write_csv
+from eval.report.files import write_csv
 
 __all__ = ["HEADER", "record", "rows", "table_header", "table_rows", "write"]
 

@@ -36,7 +36,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": cores(),
-        "level": _native.default_level(),
+        "level": _native.default_simd_level(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -23,14 +23,16 @@ import numpy as np
 from benchmarks.timing import Timing
 from cascade.datasets import DatasetError
 from cascade.detect import THRESHOLDS, Detector
-from cascade.images import RGBImage
-from eval import detection, peers, running
+from cascade.imaging.reading import RGBImage
+from eval.baselines import accuracy as peers
+from eval.commands.baselines import run_peers
 from eval.commands.common import progress
-from eval.commands.others import run_peers
 from eval.commands.sets import judge_file
-from eval.predictions import read_predictions
-from eval.report import table as text_table
-from eval.testsets import TestSet
+from eval.detection import precision_recall as detection
+from eval.detection import running
+from eval.detection.predictions import read_predictions
+from eval.detection.test_sets import TestSet
+from eval.report.files import table as text_table
 
 __all__ = [
     "HEADER",
@@ -58,7 +60,7 @@ HEADER = (
 )
 
 EVALUATED_AS = {"facenet-pytorch": "facenet"}
-"""What `eval/peers.py` calls a peer, where that is not its name here."""
+"""What `eval/baselines/accuracy.py` calls a peer, where that is not its name here."""
 
 Detect = Callable[[], tuple[float, np.ndarray]]
 """One detection in the photo: its milliseconds and boxes (n, 4)."""
@@ -84,7 +86,7 @@ class Setting:
         return "/".join(f"{threshold:g}" for threshold in self.thresholds[:stages])
 
     def detector(self, min_face: float) -> Detector:
-        """The detector to time, on one thread. Raises ValueError or `cascade.weights.WeightsError`."""
+        """The detector to time, on one thread. Raises ValueError or `cascade.models.detector.WeightsError`."""
         return Detector(
             min_face=min_face,
             scale_factor=self.scale_factor,
@@ -187,7 +189,7 @@ def average_precision(setting: Setting, test_set: TestSet, label: str) -> float:
 def peer_precisions(
     pythons: Sequence[tuple[str, str]], yunet_model: str | None, data: Path, test_set: TestSet, folder: Path
 ) -> dict[str, float]:
-    """Return the AP of each peer (name, interpreter) that `eval/peers.py` runs; the others are left out.
+    """Return the AP of each peer (name, interpreter) that `eval/baselines/accuracy.py` runs; the others are left out.
 
     What they find is kept in a folder below ``folder`` for this set and smallest face, and taken from there the next
     time. Raises ValueError where one fails.

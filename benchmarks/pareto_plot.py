@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from benchmarks.pareto import Result, front
-from eval.figures import COLOURS, finish, save
+from eval.report.detection_figures import COLOURS, finish, save
 
 __all__ = ["draw"]
 

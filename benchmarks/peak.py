@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.random_layers import random_layers
 from cascade import _native
-from cascade.architectures import Architecture, Layer
+from cascade.nn.architectures import Architecture, Layer
 
 __all__ = ["Peak", "convolution", "matrix_product", "one_core", "with_threads"]
 
@@ -52,14 +52,14 @@ def convolution(seconds: float) -> Peak:
     """The rate of the native engine's convolution, at the level in use, on maps that stay in the cache."""
     layers = (Layer("conv", 3, 1, CHANNELS),) * DEPTH + (Layer("conv", SIDE - 2 * DEPTH, 1, 16),)
     work = Architecture("peak", "onet", SIDE, SIDE, layers)
-    network = _native.Network(random_layers(work), SIDE, _native.default_level())
+    network = _native.Network(random_layers(work), SIDE, _native.default_simd_level())
     random = np.random.default_rng(0)
-    crops, team = random.integers(0, 256, (CROPS, SIDE, SIDE, 3), np.uint8), _native.Team()
-    network.forward(crops, team)
+    crops, pool = random.integers(0, 256, (CROPS, SIDE, SIDE, 3), np.uint8), _native.ThreadPool()
+    network.forward(crops, pool)
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
         started = time.perf_counter()
-        network.forward(crops, team)
+        network.forward(crops, pool)
         times.append(time.perf_counter() - started)
     return Peak(2e-9 * CROPS * work.multiply_adds() / min(times), f"our 3×3 convolution of {CHANNELS} channels")
 

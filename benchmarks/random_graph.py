@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cascade.graphs import Activation, Graph, GraphBuilder
+from cascade.nn.graphs import Activation, Graph, GraphBuilder
 
 __all__ = ["light_graph", "random_tensors"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade.architectures import Architecture
+from cascade.nn.architectures import Architecture
 
 __all__ = ["random_layers"]
 

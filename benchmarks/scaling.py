@@ -18,12 +18,12 @@ from benchmarks.capacity import Processes, milliseconds
 from benchmarks.machine import cores
 from benchmarks.scenes import compose, grid
 from benchmarks.timing import ratio
-from cascade.architectures import Architecture
 from cascade.detect import Detector
-from cascade.images import RGBImage
-from cascade.pyramid import level_sizes
-from cascade.weights import DetectorWeights
-from eval.report import table as text_table
+from cascade.imaging.pyramid import level_sizes
+from cascade.imaging.reading import RGBImage
+from cascade.models.detector import DetectorWeights
+from cascade.nn.architectures import Architecture
+from eval.report.files import table as text_table
 
 __all__ = [
     "AMOUNTS",

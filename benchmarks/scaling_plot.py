@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.scaling import AMOUNTS, Line, Result
-from eval.figures import COLOURS, finish, save
+from eval.report.detection_figures import COLOURS, finish, save
 
 __all__ = ["draw"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade import _native
-from cascade.images import RGBImage, read_image
+from cascade.imaging.reading import RGBImage, read_image
 
 __all__ = ["LARGEST_SIDE", "SCENES", "Scene", "compose", "grid", "letterbox", "scene"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eval.report import output_folder, plain
+from eval.report.files import output_folder, plain
 
 __all__ = ["failed", "maybe_folder", "say", "write_json"]
 

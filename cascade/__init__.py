@@ -10,12 +10,12 @@ And who they are: `Recognizer` makes embeddings of faces, and a `Gallery` of peo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cascade.align import AlignError
 from cascade.detect import Detector
 from cascade.faces import Face, Faces
-from cascade.images import ImageError, read_image
+from cascade.imaging.alignment import AlignError
+from cascade.imaging.reading import ImageError, read_image
+from cascade.models.detector import WeightsError
 from cascade.version import __version__
-from cascade.weights import WeightsError
 
 if TYPE_CHECKING:
     from cascade.gallery import Gallery, GalleryError

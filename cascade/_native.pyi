@@ -11,23 +11,23 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-def levels() -> list[str]:
+def simd_levels() -> list[str]:
     """Names of the instruction levels that this machine can run, best first; "scalar" is always the last.
 
     The others are "avx512vnni", "avx512" and "avx2" on x86-64 and "neon" on ARM.
     """
 
-def default_level() -> str:
+def default_simd_level() -> str:
     """The level in use: the environment variable CASCADE_SIMD, or the best this machine can run.
 
     Raises ValueError if the variable names a level that this machine cannot run.
     """
 
-class Team:
+class ThreadPool:
     """Threads that do the work of one call together, and the memory of each; it grows to the largest call.
 
     The thread that calls is one of them, the leader. The others have to be brought: each calls `help`. Without them the
-    leader does everything, as every call does that comes while another has the team. Every function that takes a team
+    leader does everything, as every call does that comes while another has the pool. Every function that takes a pool
     makes one of its own, of one thread, if there is none; results do not depend on it.
     """
 
@@ -53,7 +53,7 @@ def resample(
     box: Sequence[float] | npt.NDArray[Any],
     width: int,
     height: int,
-    team: Team | None = None,
+    pool: ThreadPool | None = None,
     level: str | None = None,
     out: npt.NDArray[np.uint8] | None = None,
     first: int = 0,
@@ -101,7 +101,7 @@ def cut(
     scales: npt.ArrayLike,
     boxes: npt.ArrayLike,
     size: int,
-    team: Team | None = None,
+    pool: ThreadPool | None = None,
     level: str | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Crops of ``size`` by ``size`` pixels, each from the level that ``choose_levels`` gives.
@@ -129,7 +129,7 @@ def warp(
     """
 
 class Crops:
-    """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; `Network.judge` cuts them.
+    """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; `Network.classify_crops` cuts them.
 
     images, scales: as for ``cut``; an image may be its (height, width) instead, and is then given row by row. places:
     boxes (n, 4) as for ``cut``, or maps (n, 2, 3) as for ``warp``.
@@ -162,7 +162,7 @@ class Network:
     partial window of a pool counts.
 
     Or all of them are {"kind": "bytes", "stride": int, "weight": int8 (out, words, k, k, 4), "bias": int32 (out,),
-    "factor": float32 (out,)}, see `cascade.quantized`: in whole numbers, four channels in a word, a pixel being one
+    "factor": float32 (out,)}, see `cascade.nn.quantization`: in whole numbers, four channels in a word, a pixel being one
     word. A sum times its factor is cut off to a byte, or is the output of the last layer; the outputs of the others are
     a multiple of four.
     """
@@ -177,10 +177,10 @@ class Network:
     @property
     def level(self) -> str:
         """Name of the instruction level it runs at."""
-    def forward(self, crops: npt.NDArray[np.uint8], team: Team | None = None) -> npt.NDArray[np.float32]:
+    def forward(self, crops: npt.NDArray[np.uint8], pool: ThreadPool | None = None) -> npt.NDArray[np.float32]:
         """Outputs float32 (n, outputs) of crops uint8 (n, input_size, input_size, 3)."""
-    def judge(
-        self, crops: Crops, team: Team | None = None, first: int = 0, count: int | None = None
+    def classify_crops(
+        self, crops: Crops, pool: ThreadPool | None = None, first: int = 0, count: int | None = None
     ) -> npt.NDArray[np.float32]:
         """Outputs float32 (count, outputs) of crops ``first`` and on; the same as ``forward`` of what ``cut`` gives."""
     def grid(self, width: int, height: int, padding: int) -> tuple[int, int, int, int]:
@@ -189,12 +189,12 @@ class Network:
         Rows or columns are 0 if no window fits. Window (row, column) covers the field pixels from
         row * stride - padding down and from column * stride - padding across.
         """
-    def slide(
+    def dense_scan(
         self,
         image: npt.NDArray[np.uint8],
         padding: int,
         threshold: float,
-        team: Team | None = None,
+        pool: ThreadPool | None = None,
         first: int = 0,
         rows: int | None = None,
         top: int = 0,
@@ -207,12 +207,12 @@ class Network:
         ``height`` rows, if all are there that these windows cover. Returns float32 (n, 1 + outputs), in order of
         row, then column: column, row, logit difference, then the outputs after the first two.
         """
-    def slide_all(
+    def dense_scan_levels(
         self,
         images: Sequence[npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], int, int | None, int, int | None]],
         padding: int,
         threshold: float,
-        team: Team | None = None,
+        pool: ThreadPool | None = None,
         source: npt.NDArray[np.uint8] | None = None,
         ready: int | None = None,
     ) -> list[npt.NDArray[np.float32]]:
@@ -225,7 +225,7 @@ class Network:
 class Graph:
     """A network of convolutions, residual sums and attention gates, ready to run. Never changes.
 
-    nodes: a list of mappings, what `cascade.graphs.native_nodes` gives: the fields of `cascade.graphs.Node`, which says
+    nodes: a list of mappings, what `cascade.nn.graphs.native_nodes` gives: the fields of `cascade.nn.graphs.Node`, which says
     what each kind computes, with the arrays in place of the channels and kernels. "kind" and "input" are always there;
     "conv" has "weight" float32 (out, in, k, k), "depthwise" (channels, k, k), "spatial_gate" (2, k, k) with odd k;
     all three "bias" (out,), "activation" ("none" if left out) and for "prelu" "slope" (out,); the first two may
@@ -246,7 +246,7 @@ class Graph:
     @property
     def level(self) -> str:
         """Name of the instruction level it runs at."""
-    def run(self, crops: npt.NDArray[np.uint8], team: Team | None = None) -> list[npt.NDArray[np.float32]]:
+    def run(self, crops: npt.NDArray[np.uint8], pool: ThreadPool | None = None) -> list[npt.NDArray[np.float32]]:
         """Each output float32 (n, features), a map as row, column, channel.
 
         crops: uint8 (n, input_size, input_size, 3).
@@ -262,7 +262,7 @@ def window_boxes(
     ``window`` pixels. Returns float32 (n in all, 4).
     """
 
-def calibrate(boxes: npt.ArrayLike, offsets: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def apply_box_deltas(boxes: npt.ArrayLike, offsets: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Boxes moved by offsets, fractions of their width and height, edge by edge.
 
     boxes, offsets: (n, 4). Returns float32 (n, 4).
@@ -271,13 +271,13 @@ def calibrate(boxes: npt.ArrayLike, offsets: npt.ArrayLike) -> npt.NDArray[np.fl
 def square(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Boxes (n, 4) grown to squares of the longer side about the same centres. Returns float32 (n, 4)."""
 
-def widen(boxes: npt.ArrayLike, context: float) -> npt.NDArray[np.float64]:
+def expand(boxes: npt.ArrayLike, context: float) -> npt.NDArray[np.float64]:
     """Boxes (n, 4) scaled by ``context`` about their centres. Returns float64 (n, 4)."""
 
 def clip(boxes: npt.ArrayLike, width: float, height: float) -> npt.NDArray[np.float32]:
     """Boxes (n, 4) clipped to an image of ``width`` by ``height`` pixels. Returns float32 (n, 4)."""
 
-def log_odds(outputs: npt.ArrayLike, before: npt.ArrayLike, share: float) -> npt.NDArray[np.float32]:
+def fuse_logits(outputs: npt.ArrayLike, before: npt.ArrayLike, share: float) -> npt.NDArray[np.float32]:
     """What a network says of windows, as log-odds, with what was said before.
 
     outputs: (n, 2) or wider, the logits of background and face first. before: (n,) log-odds, which weigh ``share``
@@ -328,7 +328,7 @@ def soft_nms(
     Returns int64 (kept,) and float32 (kept,).
     """
 
-def points_of_windows(windows: npt.ArrayLike, shares: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def window_points(windows: npt.ArrayLike, shares: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Points that are given as shares of their windows' sides, in pixels of the photo.
 
     windows: (n, 4). shares: (n, k, 2), 0 the left or upper edge and 1 the other. Returns float32 (n, k, 2).
@@ -341,13 +341,13 @@ def similarity_transforms(points: npt.ArrayLike, template: npt.ArrayLike, roundi
     for a share ``rounding`` of their coordinates, or that no rotation fits. Returns float64 (n, 2, 3).
     """
 
-def turnable(points: npt.ArrayLike, matrices: npt.ArrayLike, size: float) -> npt.NDArray[np.bool_]:
+def can_align(points: npt.ArrayLike, matrices: npt.ArrayLike, size: float) -> npt.NDArray[np.bool_]:
     """Which faces (n, k, 2) matrices (n, 2, 3) turn to crops of ``size`` pixels, for one to 2^18 of the photo's.
 
     Points more than 2^18 pixels away are of no face. Returns bool (n,).
     """
 
-def turn_back(points: npt.ArrayLike, matrices: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def inverse_transform(points: npt.ArrayLike, matrices: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Points (n, k, 2) of turned crops in pixels of the photo, the inverse of ``similarity_transforms``.
 
     matrices: (n, 2, 3), from the photo to the crop. Returns float64 (n, k, 2).

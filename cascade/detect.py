@@ -17,14 +17,14 @@ from typing import Any, Literal
 import numpy as np
 
 from cascade import _native
-from cascade.align import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
-from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
-from cascade.engines import BatchEngine, Engine, Judge, Slide, Steps, run
+from cascade.engines.base import BatchEngine, ClassifyCrops, DenseScan, Engine, Steps, run
+from cascade.engines.factory import make_engine, number, thread_count, three_probabilities
 from cascade.faces import Faces, falling
-from cascade.images import ImageInput, read_image
-from cascade.pyramid import Pyramid, level_sizes
-from cascade.settings import make_engine, number, thread_count, three_probabilities
-from cascade.weights import DetectorWeights
+from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
+from cascade.imaging.pyramid import Pyramid, level_sizes
+from cascade.imaging.reading import ImageInput, read_image
+from cascade.models.detector import DetectorWeights
+from cascade.nn.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
 
 Overlaps = tuple[tuple[float, Literal["union", "min"]], ...]
 
@@ -37,7 +37,7 @@ ONET_NMS: Overlaps = ((0.4, "union"), (0.7, "min"))
 
 # Weight of what the stages before said, as log-odds, beside the 1 of a stage itself. They see other surroundings
 # than it does; averaging them in raised the AP on validation photos by 0.01 to 0.02.
-CARRIED = 0.5
+SCORE_FUSION_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Detector:
     threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not
         depend on it. They wait awake for half a millisecond after a call, and then sleep. While one call has them,
         calls from other threads each work alone.
-    weights : name of a shipped set (`cascade.weights.shipped()`) or a folder with safetensors files, or
-        what `cascade.weights.load_detector` gave. None: the default set, or those of the engine that is given.
+    weights : name of a shipped set (`cascade.models.detector.shipped()`) or a folder with safetensors files, or
+        what `cascade.models.detector.load_detector` gave. None: the default set, or those of the engine that is given.
     device : where the torch engine computes, such as "cpu" (None) or "cuda".
     precision : "int8", the native engine's networks in whole numbers of 8 bits, exactly the same on every processor and
         fastest with AVX-512 VNNI; or "float32". None: int8 where the weights have the ranges that it needs, as the
-        default set has, and the processor has AVX2 or better (`cascade.quantized`); float32 elsewhere, as in the torch
+        default set has, and the processor has AVX2 or better (`cascade.nn.quantization`); float32 elsewhere, as in the torch
         engine.
 
     Memory: beside the photo's own pixels a call takes at most 50 MB for levels of the pyramid that are kept. Where
@@ -82,7 +82,7 @@ class Detector:
     about 100. This is so for the native engine; the torch engine keeps all levels, and adds some 1.7 GB there.
 
     A Detector may be used from several threads at once and, with the native engine, after a fork. Raises
-    ValueError or TypeError naming the setting that is wrong, and `cascade.weights.WeightsError` for weights that
+    ValueError or TypeError naming the setting that is wrong, and `cascade.models.detector.WeightsError` for weights that
     cannot be used.
     """
 
@@ -115,9 +115,9 @@ class Detector:
     def detect(self, image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
         """Faces of one image, best first.
 
-        ``image`` is whatever `cascade.images.read_image` takes: a path, encoded bytes, a file, a PIL image or an
+        ``image`` is whatever `cascade.imaging.reading.read_image` takes: a path, encoded bytes, a file, a PIL image or an
         array. Boxes and landmarks are in pixels of the image as displayed, x right, y down; boxes are clipped to it.
-        No face gives an empty `Faces`. Raises `cascade.images.ImageError` if the image cannot be used.
+        No face gives an empty `Faces`. Raises `cascade.imaging.reading.ImageError` if the image cannot be used.
         """
         pixels = read_image(image, color=color)
         height, width = pixels.shape[:2]
@@ -151,30 +151,30 @@ class Detector:
         """O-Net: the faces, with final boxes and landmarks."""
         boxes, logits, landmarks = run(self.engine, [self._output(pyramid, candidates)])[0]
         if LANDMARK_STAGE in self.weights.stages:
-            landmarks = self.sharpen(pyramid, landmarks)
+            landmarks = self.refine_landmarks(pyramid, landmarks)
         return _faces(boxes, logits, landmarks, width, height)
 
-    def sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
+    def refine_landmarks(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
         """L-Net: the landmarks (n, 5, 2) again, from crops that O-Net's turn upright; those stay where it cannot."""
-        return run(self.engine, [self._sharpen(pyramid, landmarks)])[0]
+        return run(self.engine, [self._refine_landmarks(pyramid, landmarks)])[0]
 
     def _sizes(self, photo: np.ndarray) -> list[tuple[int, int]]:
         height, width = photo.shape[:2]
         window = self.weights["pnet"].architecture.window
         return level_sizes(width, height, self.min_face, self.max_face, window, self.scale_factor)
 
-    # Each stage once, as steps that ask the engine: see `cascade.engines.run`
+    # Each stage once, as steps that ask the engine: see `cascade.engines.base.run`
 
     def _detect(self, pyramid: Pyramid, photo: np.ndarray) -> Steps[Faces]:
         candidates = yield from self._propose(pyramid, PNET_NMS)
         candidates = yield from self._refine(pyramid, candidates, RNET_NMS)
         boxes, logits, landmarks = yield from self._output(pyramid, candidates)
         if LANDMARK_STAGE in self.weights.stages:
-            landmarks = yield from self._sharpen(pyramid, landmarks)
+            landmarks = yield from self._refine_landmarks(pyramid, landmarks)
         return _faces(boxes, logits, landmarks, photo.shape[1], photo.shape[0])
 
     def _propose(self, pyramid: Pyramid, nms: float) -> Steps[Candidates]:
-        levels = yield Slide(pyramid, _logit(self.thresholds[0]))
+        levels = yield DenseScan(pyramid, _logit(self.thresholds[0]))
         if not levels:
             return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
         windows = window_boxes(levels, self.weights["pnet"].architecture, pyramid.scales[1:])
@@ -194,17 +194,17 @@ class Detector:
         threshold = _logit(self.thresholds[2])
         kept, boxes, logits = _native.candidates(windows, outputs[:, BOX_OUTPUTS], logits, threshold, ONET_NMS)
         shares = outputs[kept, LANDMARK_OUTPUTS].reshape(-1, 5, 2)
-        return boxes, logits, _native.points_of_windows(windows[kept], shares)
+        return boxes, logits, _native.window_points(windows[kept], shares)
 
-    def _sharpen(self, pyramid: Pyramid, landmarks: np.ndarray) -> Steps[np.ndarray]:
+    def _refine_landmarks(self, pyramid: Pyramid, landmarks: np.ndarray) -> Steps[np.ndarray]:
         architecture = self.weights[LANDMARK_STAGE].architecture
         # snapped as crop boxes are, so that engines whose landmarks differ in the last bits turn the same crops
         matrices = similarity_transforms(_native.snap(landmarks), landmark_template(architecture))
-        some = _native.turnable(landmarks, matrices, architecture.input_size)
-        outputs = yield Judge(LANDMARK_STAGE, pyramid, matrices[some])
+        some = _native.can_align(landmarks, matrices, architecture.input_size)
+        outputs = yield ClassifyCrops(LANDMARK_STAGE, pyramid, matrices[some])
         margin = (architecture.input_size - architecture.window) / 2
         points = outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window + margin
-        found = _native.turn_back(points, matrices[some])
+        found = _native.inverse_transform(points, matrices[some])
         sharper = landmarks.copy()
         sharper[some] = np.where(np.isfinite(found).all(axis=(1, 2), keepdims=True), found, landmarks[some])
         return sharper
@@ -214,8 +214,8 @@ class Detector:
     ) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """The square windows of the candidates, a network's outputs on them, and log-odds with those carried over."""
         windows = square(candidates.boxes)
-        outputs = yield Judge(stage, pyramid, widen(windows, self.weights[stage].architecture.context))
-        return windows, outputs, _native.log_odds(outputs, candidates.logits, CARRIED)
+        outputs = yield ClassifyCrops(stage, pyramid, widen(windows, self.weights[stage].architecture.context))
+        return windows, outputs, _native.fuse_logits(outputs, candidates.logits, SCORE_FUSION_WEIGHT)
 
 
 def detect(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb", **settings: Any) -> Faces:
@@ -256,7 +256,7 @@ def square(boxes: np.ndarray) -> np.ndarray:
 
 def widen(boxes: np.ndarray, context: float) -> np.ndarray:
     """Boxes (n, 4) scaled by ``context`` about their centres, so that a network sees around the window; float64."""
-    return _native.widen(boxes, context)
+    return _native.expand(boxes, context)
 
 
 def _logit(probability: float) -> float:

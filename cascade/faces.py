@@ -11,9 +11,9 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from cascade.align import align as align_points
-from cascade.drawing import DEFAULT_COLOR, draw_faces
-from cascade.images import MAX_PIXELS, ImageInput, RGBImage, read_image
+from cascade.imaging.alignment import align as align_points
+from cascade.imaging.drawing import DEFAULT_COLOR, draw_faces
+from cascade.imaging.reading import MAX_PIXELS, ImageInput, RGBImage, read_image
 
 __all__ = ["LANDMARK_NAMES", "Face", "Faces"]
 
@@ -213,7 +213,7 @@ class Faces:
         Parameters
         ----------
         image
-            Anything that `cascade.images.read_image` takes; it is not changed.
+            Anything that `cascade.imaging.reading.read_image` takes; it is not changed.
         color
             Red, green and blue of the boxes, 0..255 each.
         width
@@ -264,7 +264,7 @@ class Faces:
         """Return the faces turned upright and scaled, ready for recognition: (N, size, size, 3) uint8 RGB.
 
         `template` says where the five points go in a crop of 112×112 pixels; without it, where ArcFace has
-        them. See `cascade.align.align` for both and for the errors raised.
+        them. See `cascade.imaging.alignment.align` for both and for the errors raised.
         """
         return align_points(image, self.landmarks, size, template)
 

@@ -1,6 +1,6 @@
 """Who is it, and how old: embeddings and ages of faces, and whether two photos show one person.
 
-A face is cut out upright, 112×112 pixels (`cascade.align`), and a network makes an embedding of it: a point on the unit
+A face is cut out upright, 112×112 pixels (`cascade.imaging.alignment`), and a network makes an embedding of it: a point on the unit
 sphere, near those of other photos of the person, whatever the age. The cosine of two embeddings is their similarity.
 
 >>> from cascade.recognize import Recognizer
@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade import _native
-from cascade.align import TEMPLATE_SIZE, align
 from cascade.detect import Detector
-from cascade.engines.workers import Workers
+from cascade.engines.factory import number, thread_count
+from cascade.engines.threads import Threads
 from cascade.faces import Faces, FloatArray
-from cascade.images import ImageInput, RGBImage, read_image
-from cascade.recognition_weights import OUTPUTS, RecognizerWeights, load_recognizer
-from cascade.settings import number, thread_count
-from cascade.weights import WeightsError
+from cascade.imaging.alignment import TEMPLATE_SIZE, align
+from cascade.imaging.reading import ImageInput, RGBImage, read_image
+from cascade.models.detector import WeightsError
+from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
 
 __all__ = ["Analysis", "FaceCountError", "OperatingPoint", "Recognizer", "Verification", "only_face"]
 
@@ -87,7 +87,7 @@ class Recognizer:
 
     Parameters
     ----------
-    weights : name of shipped weights (`cascade.recognition_weights.shipped_recognizers`), a safetensors file, or what
+    weights : name of shipped weights (`cascade.models.recognizer.shipped_recognizers`), a safetensors file, or what
         `load_recognizer` gave. None: the "light" network that comes with the package.
     threads : worker threads for one call; None takes one per available core, at most 4. Results do not depend on it.
     detector : finds the faces where none are given. None: a `Detector` with its default settings, made when it is
@@ -96,7 +96,7 @@ class Recognizer:
         twice the time. Such embeddings can be compared with those made without.
 
     A Recognizer may be used from several threads at once and after a fork. Raises ValueError or TypeError naming the
-    setting that is wrong, and `cascade.weights.WeightsError` for weights that cannot be used.
+    setting that is wrong, and `cascade.models.detector.WeightsError` for weights that cannot be used.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Recognizer:
     ) -> FloatArray:
         """Embeddings of the faces of one image: (N, D) float32, rows of length 1, in the order of the faces.
 
-        ``image`` is whatever `cascade.images.read_image` takes. ``faces`` are `Faces`, or their landmarks (N, 5, 2) in
+        ``image`` is whatever `cascade.imaging.reading.read_image` takes. ``faces`` are `Faces`, or their landmarks (N, 5, 2) in
         pixels of the image as displayed; without them, the ``detector`` looks for them. No face gives (0, D).
 
         Raises `ImageError` if the image cannot be used, and `AlignError` naming the face whose landmarks are not
@@ -174,7 +174,7 @@ class Recognizer:
         return Analysis(self._unit_rows(embeddings, ages, crops), expected_ages(ages))
 
     def embed_crops(self, crops: RGBImage) -> FloatArray:
-        """Embeddings (n, D) float32 of aligned crops (n, 112, 112, 3) uint8 RGB, as `cascade.align.align` cuts them.
+        """Embeddings (n, D) float32 of aligned crops (n, 112, 112, 3) uint8 RGB, as `cascade.imaging.alignment.align` cuts them.
 
         Raises ValueError or TypeError for another shape or type.
         """
@@ -285,12 +285,12 @@ class _Network:
         self.dimension, ages = self._graph.outputs
         if ages != AGES:
             raise WeightsError(f"weights: {weights.path} has {ages} ages, expected {AGES}, one a year from 0 to 100")
-        self._workers = Workers(threads)
+        self._workers = Threads(threads)
 
     def run(self, crops: RGBImage) -> tuple[FloatArray, FloatArray]:
         """What it makes of crops (n, 112, 112, 3): embeddings (n, D) of any length, and logits of ages (n, 101)."""
 
-        embeddings, ages = self._graph.run(np.ascontiguousarray(crops), self._workers.team)
+        embeddings, ages = self._graph.run(np.ascontiguousarray(crops), self._workers.pool)
         return embeddings, ages
 
 

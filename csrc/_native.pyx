@@ -152,7 +152,7 @@ cdef usable_levels():
 cdef dict USABLE = usable_levels()
 
 
-def levels():
+def simd_levels():
     """Names of the instruction levels that this machine can run, best first."""
     return list(USABLE)
 
@@ -164,7 +164,7 @@ cdef const cascade_kernels *kernels_of(name) except NULL:
     return cascade_levels()[<size_t>place]
 
 
-def default_level():
+def default_simd_level():
     """The level in use: the environment variable CASCADE_SIMD, or the best this machine can run."""
     wanted = os.environ.get("CASCADE_SIMD")
     if not wanted:
@@ -261,7 +261,7 @@ cdef bint box_placeable(const double *edges) noexcept:
     return -most < x1 < x2 < most and -most < y1 < y2 < most
 
 
-def resample(image, box, width, height, Team team=None, level=None, out=None, first=0, top=0, image_height=None):
+def resample(image, box, width, height, ThreadPool pool=None, level=None, out=None, first=0, top=0, image_height=None):
     """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels, or some rows of it into ``out``."""
     image = check_image(image)
     cdef size_t columns = whole("width", width, 1, MAX_SIDE), lines = whole("height", height, 1, MAX_SIDE)
@@ -269,7 +269,7 @@ def resample(image, box, width, height, Team team=None, level=None, out=None, fi
     cdef const double[::1] edges = corners.reshape(-1)
     if corners.shape != (4,) or not box_placeable(&edges[0]):
         raise ValueError(f"box: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels, got {box!r}")
-    team = team or Team()
+    pool = pool or ThreadPool()
     cdef size_t begin = whole("first", first, 0, lines)
     if out is None:
         out = np.empty((lines - begin, columns, 3), np.uint8)
@@ -284,12 +284,12 @@ def resample(image, box, width, height, Team team=None, level=None, out=None, fi
     check_rows(&source, origin, to)
     cdef uint8_t[:, :, ::1] target = out
     cdef cascade_resampling work
-    work.kernels = kernels_of(level or default_level())
+    work.kernels = kernels_of(level or default_simd_level())
     work.image, work.box, work.out, work.width, work.height = &source, &edges[0], &target[0, 0, 0], columns, lines
     # a band too small is not worth a thread's while: each plans its axes anew
-    cdef size_t bands = min(team.threads, 1 + columns * (end - begin) // SMALLEST_BAND)
+    cdef size_t bands = min(pool.threads, 1 + columns * (end - begin) // SMALLEST_BAND)
     work.first, work.end, work.rows = begin, end, max(<size_t>1, (end - begin + bands - 1) // bands)
-    team.do(cascade_resampling_work, &work, (end - begin + work.rows - 1) // work.rows, cascade_resample_workspace(
+    pool.do(cascade_resampling_work, &work, (end - begin + work.rows - 1) // work.rows, cascade_resample_workspace(
         edges[2] - edges[0], edges[3] - edges[1], source.width, columns, lines))
     return out
 

@@ -27,7 +27,7 @@ def window_boxes(found, scales, stride, margin, window):
     return boxes
 
 
-def calibrate(boxes, offsets):
+def apply_box_deltas(boxes, offsets):
     """Boxes moved by offsets, fractions of their width and height, edge by edge."""
     out = np.array(check_boxes(boxes, "boxes", np.float32))
     offsets = check_boxes(offsets, "offsets", np.float32)
@@ -49,7 +49,7 @@ def square(boxes):
     return out
 
 
-def widen(boxes, context):
+def expand(boxes, context):
     """Boxes scaled about their centres."""
     boxes = check_boxes(boxes, "boxes", np.float32)
     out = np.empty((len(boxes), 4))
@@ -71,7 +71,7 @@ def clip(boxes, width, height):
     return out
 
 
-def log_odds(outputs, before, share):
+def fuse_logits(outputs, before, share):
     """What a network says of windows, with ``share`` of what was said before, as log-odds."""
     outputs = numbers(outputs, "outputs", np.float32)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
@@ -130,7 +130,7 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None):
     except (TypeError, ValueError):
         raise ValueError(f"overlaps: expected pairs of a threshold and a mode, got {overlaps!r}") from None
     overlaps = [(real("overlaps: a threshold", overlap), mode_of(mode)) for overlap, mode in overlaps]
-    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+    cdef const cascade_kernels *kernels = kernels_of(level or default_simd_level())
     cdef float least = real("threshold", threshold)
     kept, boxes = np.empty(len(windows), np.int64), np.empty(windows.shape, np.float32)
     cdef const float[:, ::1] window_view = windows, offset_view = offsets
@@ -155,7 +155,7 @@ def nms(boxes, scores, threshold, mode="union", level=None):
     overlap = mode_of(mode)
     if np.isnan(boxes).any() or np.isnan(scores).any():
         raise ValueError("boxes, scores: expected numbers, got NaN")
-    cdef const cascade_kernels *kernels = kernels_of(level or default_level())
+    cdef const cascade_kernels *kernels = kernels_of(level or default_simd_level())
     return survivors(kernels, boxes, scores, len(boxes), [(real("threshold", threshold), overlap)])
 
 

@@ -231,16 +231,16 @@ cdef class Crops:
     def __len__(self):
         return self.order.shape[0]
 
-    cdef all(self, Team team, level):
+    cdef all(self, ThreadPool pool, level):
         out = np.empty((len(self), self.size, self.size, 3), np.uint8)
         if len(self) == 0:
             return out
         self.check(0, len(self))
         cdef cutting work
         cdef uint8_t[:, :, :, ::1] target = out
-        work.kernels, work.places, work.out = kernels_of(level or default_level()), &self.places, &target[0, 0, 0, 0]
-        team = team or Team()
-        team.do(cut_one, &work, len(self), self.places.workspace)
+        work.kernels, work.places, work.out = kernels_of(level or default_simd_level()), &self.places, &target[0, 0, 0, 0]
+        pool = pool or ThreadPool()
+        pool.do(cut_one, &work, len(self), self.places.workspace)
         return out
 
 
@@ -256,9 +256,9 @@ cdef void cut_one(void *context, size_t i, void *workspace) noexcept nogil:
     cascade_cut(work.kernels, work.places, i, work.out + i * work.places.size * work.places.size * 3, workspace)
 
 
-def cut(images, scales, boxes, size, Team team=None, level=None):
+def cut(images, scales, boxes, size, ThreadPool pool=None, level=None):
     """Crops of ``size`` by ``size`` pixels, each from the smallest level that is large enough."""
-    return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(team, level)
+    return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(pool, level)
 
 
 def warp(images, scales, matrices, size, outside=CASCADE_OUTSIDE):

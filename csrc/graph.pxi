@@ -105,7 +105,7 @@ cdef class Graph:
     def __cinit__(self, nodes, input_size, outputs, level=None):
         if not isinstance(nodes, (list, tuple)) or not 0 < len(nodes) <= MAX_NODES:
             raise ValueError(f"nodes: expected a list of 1 to {MAX_NODES} nodes, got {describe(nodes)}")
-        self.kernels = kernels_of(level or default_level())
+        self.kernels = kernels_of(level or default_simd_level())
         self.input_size = whole("input_size", input_size, 1, 1024)
         self.buffers = []
         self.shapes = [(self.input_size, 3)]
@@ -265,7 +265,7 @@ cdef class Graph:
                 raise ValueError(f"nodes: {name} of node {index} is a map of {self.shapes[number]} (side, channels), "
                                  f"expected {expected}")
 
-    def run(self, crops, Team team=None):
+    def run(self, crops, ThreadPool pool=None):
         """Each output as (n, features) of crops (n, input_size, input_size, 3) uint8."""
         side = self.input_size
         if (not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.ndim != 4
@@ -282,6 +282,6 @@ cdef class Graph:
             targets[i] = &target[0, 0]
         cdef cascade_graph_crops work
         work.kernels, work.graph, work.crops, work.out = self.kernels, &self.graph, &pixels[0, 0, 0, 0], targets
-        team = team or Team()
-        team.do(cascade_graph_work, &work, len(crops), self.graph.workspace * sizeof(float))
+        pool = pool or ThreadPool()
+        pool.do(cascade_graph_work, &work, len(crops), self.graph.workspace * sizeof(float))
         return found

@@ -8,7 +8,7 @@ cdef check_points(points, name, dtype):
     return array
 
 
-def points_of_windows(windows, shares):
+def window_points(windows, shares):
     """Points that are given as shares of their windows' sides, in pixels of the photo."""
     windows, shares = check_boxes(windows, "windows", np.float32), check_points(shares, "shares", np.float32)
     if len(windows) != len(shares):
@@ -46,7 +46,7 @@ cdef check_matrices(matrices):
     return matrices
 
 
-def turnable(points, matrices, size):
+def can_align(points, matrices, size):
     """Which faces can be turned to crops of ``size`` pixels by these matrices."""
     points, matrices = check_points(points, "points", np.float32), check_matrices(matrices)
     if len(points) != len(matrices):
@@ -62,7 +62,7 @@ def turnable(points, matrices, size):
     return out
 
 
-def turn_back(points, matrices):
+def inverse_transform(points, matrices):
     """Points of turned crops in pixels of the photo."""
     points, matrices = check_points(points, "points", np.float32), check_matrices(matrices)
     if len(points) != len(matrices):

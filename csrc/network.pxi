@@ -32,7 +32,7 @@ cdef class Network:
     def __cinit__(self, layers, input_size, level=None):
         if not isinstance(layers, (list, tuple)) or not 0 < len(layers) <= MAX_LAYERS:
             raise ValueError(f"layers: expected a list of 1 to {MAX_LAYERS} layers, got {describe(layers)}")
-        self.kernels = kernels_of(level or default_level())
+        self.kernels = kernels_of(level or default_simd_level())
         self.buffers = []
         self.layer_count = 0
         self.input_size = whole("input_size", input_size, 1, 1024)
@@ -163,7 +163,7 @@ cdef class Network:
             layer.few_weights = <const float *>&packed[0]
             self.buffers.append(np.asarray(packed))
 
-    def forward(self, crops, Team team=None):
+    def forward(self, crops, ThreadPool pool=None):
         """Outputs (n, outputs) of crops (n, input_size, input_size, 3) uint8."""
         side = self.input_size
         if (not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.ndim != 4
@@ -183,11 +183,11 @@ cdef class Network:
         work.crops, work.count, work.size = &pixels[0, 0, 0, 0], pixels.shape[0], self.input_size
         work.outputs, work.out = self.outputs, &target[0, 0]
         cdef size_t pieces = (work.count + PIECE_CROPS - 1) // PIECE_CROPS
-        team = team or Team()
-        team.do(forward_piece, &work, pieces, floats * sizeof(float))
+        pool = pool or ThreadPool()
+        pool.do(forward_piece, &work, pieces, floats * sizeof(float))
         return out
 
-    def judge(self, Crops crops not None, Team team=None, first=0, count=None):
+    def classify_crops(self, Crops crops not None, ThreadPool pool=None, first=0, count=None):
         """Outputs (count, outputs) of crops ``first`` and on, each cut just before it is judged."""
         if crops.size != self.input_size:
             raise ValueError(f"crops: expected a size of {self.input_size}, got {crops.size}")
@@ -199,20 +199,20 @@ cdef class Network:
         if n == 0:
             return out
         crops.check(begin, n)
-        team = team or Team()
+        pool = pool or ThreadPool()
         cdef float[:, ::1] target = out
         cdef cascade_judging work
         work.kernels, work.layers, work.layer_count = self.kernels, self.layers, self.layer_count
         work.outputs, work.places, work.first, work.count = self.outputs, &crops.places, begin, n
         work.piece, work.out = PIECE_CROPS, &target[0, 0]
         # as many for each thread, and then an equal share of what is left over
-        cdef size_t turns = n // (PIECE_CROPS * team.threads)
-        work.pieces = turns * team.threads
-        work.last = max(<size_t>1, (n - work.pieces * PIECE_CROPS + team.threads - 1) // team.threads)
+        cdef size_t turns = n // (PIECE_CROPS * pool.threads)
+        work.pieces = turns * pool.threads
+        work.last = max(<size_t>1, (n - work.pieces * PIECE_CROPS + pool.threads - 1) // pool.threads)
         cdef size_t size = cascade_judging_workspace(&work)
         if size == 0:
             raise ValueError("layers: sizes overflow")
-        team.do(cascade_judging_work, &work, cascade_judging_items(&work), size)
+        pool.do(cascade_judging_work, &work, cascade_judging_items(&work), size)
         return out
 
     def grid(self, width, height, padding):
@@ -230,19 +230,19 @@ cdef class Network:
             raise ValueError(f"layers: the receptive field is {grid.field} pixels, expected {self.input_size}")
         return 0
 
-    def slide(self, image, padding, threshold, Team team=None, first=0, rows=None, top=0, height=None):
+    def dense_scan(self, image, padding, threshold, ThreadPool pool=None, first=0, rows=None, top=0, height=None):
         """Windows of an image whose face logit minus background logit is at least ``threshold``.
 
         Returns float32 (n, 1 + outputs - 2 + 2): column, row, logit difference, then the outputs after the first two.
         ``first`` and ``rows`` limit it to some rows of the grid.
         """
         cdef Search search = Search(self, [(image, first, rows, top, height)], padding, threshold, None, None, "image")
-        return search.run(team or Team())[0]
+        return search.run(pool or ThreadPool())[0]
 
-    def slide_all(self, images, padding, threshold, Team team=None, source=None, ready=None):
+    def dense_scan_levels(self, images, padding, threshold, ThreadPool pool=None, source=None, ready=None):
         """The same over several images, of which those from ``ready`` on are made first, each of the one before."""
         cdef Search search = Search(self, images, padding, threshold, source, ready, "images")
-        return search.run(team or Team())
+        return search.run(pool or ThreadPool())
 
 
 # Some crops as a list of work.

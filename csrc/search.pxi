@@ -143,22 +143,22 @@ cdef class Search:
             largest = max(largest, size)
         return largest
 
-    cdef run(self, Team team):
-        cdef Team taken = team.take()
+    cdef run(self, ThreadPool pool):
+        cdef ThreadPool taken = pool.take()
         try:
             return self.run_by(taken)
         finally:
-            team.give(taken)
+            pool.give(taken)
 
-    cdef run_by(self, Team team):
+    cdef run_by(self, ThreadPool pool):
         cdef cascade_search *search = &self.search
         cdef size_t width = self.network.outputs + 1, size = self.most(), wanted = FIRST_WINDOWS
-        self.share_making(team.threads)
+        self.share_making(pool.threads)
         while True:
-            search.found = team.at_least(wanted * width)
-            search.room = team.room // width
+            search.found = pool.at_least(wanted * width)
+            search.room = pool.room // width
             search.made, search.bands_made, search.found_count = search.ready, 0, 0
-            team.run(cascade_search_work, search, cascade_search_items(search), size)
+            pool.run(cascade_search_work, search, cascade_search_items(search), size)
             if search.found_count <= search.room:
                 return self.gathered(width)
             wanted = search.found_count

@@ -16,16 +16,16 @@ cdef extern from "cascade.h" nogil:
     ctypedef struct cascade_helper:
         void *workspace
 
-    int cascade_team_lead(cascade_team *team)
-    void cascade_team_leave(cascade_team *team)
-    void cascade_team_open(cascade_team *team, cascade_work work, void *context, size_t count)
-    void cascade_team_finish(cascade_team *team, void *workspace)
-    void cascade_team_close(cascade_team *team)
-    int cascade_team_closed(cascade_team *team)
+    int cascade_team_lead(cascade_team *pool)
+    void cascade_team_leave(cascade_team *pool)
+    void cascade_team_open(cascade_team *pool, cascade_work work, void *context, size_t count)
+    void cascade_team_finish(cascade_team *pool, void *workspace)
+    void cascade_team_close(cascade_team *pool)
+    int cascade_team_closed(cascade_team *pool)
     int cascade_helper_join(cascade_helper *helper)
     void cascade_helper_leave(cascade_helper *helper)
-    void cascade_helper_help(cascade_team *team, cascade_helper *helper, int64_t microseconds)
-    int cascade_helper_sleeps(cascade_team *team, cascade_helper *helper)
+    void cascade_helper_help(cascade_team *pool, cascade_helper *helper, int64_t microseconds)
+    int cascade_helper_sleeps(cascade_team *pool, cascade_helper *helper)
     int cascade_helper_wakes(cascade_helper *helper)
 
 cdef enum:
@@ -34,16 +34,16 @@ cdef enum:
     AWAKE = 500
 
 
-cdef class Team:
+cdef class ThreadPool:
     """Threads for one call at a time, and the memory of each; it grows to the largest call and is then reused."""
-    cdef cascade_team team
+    cdef cascade_team pool
     cdef cascade_helper *helpers
     cdef PyThread_type_lock *bells  # a helper sleeps on its own
     cdef void **blocks  # what was allocated for each thread, the leader's first
     cdef size_t size
     cdef float *windows
     cdef size_t room  # floats there
-    cdef list spares  # teams of one thread, for calls that come while this one is led
+    cdef list spares  # pools of one thread, for calls that come while this one is led
     cdef readonly size_t threads
 
     def __cinit__(self, threads=1):
@@ -53,11 +53,11 @@ cdef class Team:
         self.bells = <PyThread_type_lock *>calloc(self.threads, sizeof(PyThread_type_lock))
         self.blocks = <void **>calloc(self.threads, sizeof(void *))
         if self.helpers == NULL or self.bells == NULL or self.blocks == NULL:
-            raise MemoryError("no memory for a team")
+            raise MemoryError("no memory for a pool")
         for i in range(self.threads - 1):
             self.bells[<size_t>i] = PyThread_allocate_lock()
             if self.bells[<size_t>i] == NULL:
-                raise MemoryError("no lock for a team")
+                raise MemoryError("no lock for a pool")
             PyThread_acquire_lock(self.bells[<size_t>i], 1)
 
     def __dealloc__(self):
@@ -77,23 +77,23 @@ cdef class Team:
         return self.size * self.threads + self.room * sizeof(float) + sum(spare.nbytes for spare in list(self.spares))
 
     def help(self, index):
-        """Works along as one of the helpers until the team is closed."""
+        """Works along as one of the helpers until the pool is closed."""
         if self.threads == 1:
-            raise ValueError(f"index: expected a helper, got {index!r} of a team of one thread, which has none")
+            raise ValueError(f"index: expected a helper, got {index!r} of a pool of one thread, which has none")
         cdef size_t i = whole("index", index, 0, self.threads - 2)
         cdef cascade_helper *helper = &self.helpers[i]
         if not cascade_helper_join(helper):
             raise RuntimeError(f"index: another thread is helper {i}")
         with nogil:
-            while not cascade_team_closed(&self.team):
-                cascade_helper_help(&self.team, helper, AWAKE)
-                if cascade_helper_sleeps(&self.team, helper):
+            while not cascade_team_closed(&self.pool):
+                cascade_helper_help(&self.pool, helper, AWAKE)
+                if cascade_helper_sleeps(&self.pool, helper):
                     PyThread_acquire_lock(self.bells[i], 1)
         cascade_helper_leave(helper)
 
     def close(self):
         """Ends the helpers; the leader can go on alone."""
-        cascade_team_close(&self.team)
+        cascade_team_close(&self.pool)
         self.ring(self.threads - 1)
 
     def wake(self):
@@ -139,31 +139,31 @@ cdef class Team:
             self.room = floats
         return self.windows
 
-    cdef Team take(self):
-        """This team for one call, or one of one thread while another call has it; to be given back."""
-        cdef Team team = self
-        if not cascade_team_lead(&team.team):
+    cdef ThreadPool take(self):
+        """This pool for one call, or one of one thread while another call has it; to be given back."""
+        cdef ThreadPool pool = self
+        if not cascade_team_lead(&pool.pool):
             try:
-                team = self.spares.pop()
+                pool = self.spares.pop()
             except IndexError:
-                team = Team()
-            cascade_team_lead(&team.team)
-        return team
+                pool = ThreadPool()
+            cascade_team_lead(&pool.pool)
+        return pool
 
-    cdef int give(self, Team team) except -1:
-        cascade_team_leave(&team.team)
+    cdef int give(self, ThreadPool pool) except -1:
+        cascade_team_leave(&pool.pool)
         # more callers than threads leave no more memory behind
-        if team is not self and <size_t>len(self.spares) < self.threads - 1:
-            self.spares.append(team)
+        if pool is not self and <size_t>len(self.spares) < self.threads - 1:
+            self.spares.append(pool)
         return 0
 
     cdef int do(self, cascade_work work, void *context, size_t count, size_t size) except -1:
         """All items of a list, as ``run`` does, by whoever is free."""
-        cdef Team team = self.take()
+        cdef ThreadPool pool = self.take()
         try:
-            team.run(work, context, count, size)
+            pool.run(work, context, count, size)
         finally:
-            self.give(team)
+            self.give(pool)
         return 0
 
     cdef int run(self, cascade_work work, void *context, size_t count, size_t size) except -1:
@@ -175,7 +175,7 @@ cdef class Team:
                 for item in range(count):
                     work(context, item, self.memory(0))
             else:
-                cascade_team_open(&self.team, work, context, count)
+                cascade_team_open(&self.pool, work, context, count)
                 self.ring(count - 1)
-                cascade_team_finish(&self.team, self.memory(0))
+                cascade_team_finish(&self.pool, self.memory(0))
         return 0

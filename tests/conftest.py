@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from random_networks import save_random_weights
+
+from tests.random_networks import save_random_weights
 
 # before anything imports torch
 os.environ.setdefault("OMP_NUM_THREADS", "1")

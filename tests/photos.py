@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-import cascade.images
+import cascade.faces
+import cascade.imaging.reading
 from cascade.faces import Faces
 
-PORTRAIT = Path(cascade.images.__file__).parent / "data" / "astronaut.jpg"
+PORTRAIT = Path(cascade.faces.__file__).parent / "data" / "astronaut.jpg"
 
 FACE_BOX = (182.0, 74.0, 270.0, 178.0)
 """x1, y1, x2, y2 of the face, forehead to chin."""
@@ -25,7 +26,7 @@ FACE_LANDMARKS = ((204.2, 101.2), (246.3, 103.3), (226.3, 126.7), (204.7, 140.8)
 @cache
 def portrait() -> np.ndarray:
     """Return the portrait as (512, 512, 3) uint8 RGB. It is shared and read-only: copy it to change it."""
-    image = cascade.images.read_image(PORTRAIT)
+    image = cascade.imaging.reading.read_image(PORTRAIT)
     image.flags.writeable = False
     return image
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cascade import _native
-from cascade.architectures import ARCHITECTURES, Architecture, Layer
-from cascade.weights import save_stage
+from cascade.models.detector import save_stage
+from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
 
 if TYPE_CHECKING:
-    from cascade.networks import CascadeNetwork
+    from cascade.nn.torch_network import CascadeNetwork
 
 # Share of windows of a photo that each stage of the random weights lets through at a probability of 0.5.
 PASSING = {"pnet": 0.03, "rnet": 0.7, "onet": 0.98, "lnet": 0.98}
@@ -34,9 +34,9 @@ def random_network(architecture: Architecture, seed: int = 0) -> CascadeNetwork:
     """A network with batch normalisation and random weights, its last layer scaled so that it behaves like a
     trained one on `portrait`: a share of PASSING windows passes, and boxes and landmarks move by little."""
     import torch
-    from photos import portrait
 
-    from cascade.networks import CascadeNetwork
+    from cascade.nn.torch_network import CascadeNetwork
+    from tests.photos import portrait
 
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
@@ -74,7 +74,7 @@ def _windows(photo: np.ndarray, size: int) -> np.ndarray:
 
 def save_random_weights(family: str, folder: Path, seed: int = 0) -> Path:
     """Writes the random networks of a family of `ARCHITECTURES` to a folder and returns it."""
-    from cascade.networks import export_tensors
+    from cascade.nn.torch_network import export_tensors
 
     for number, (stage, architecture) in enumerate(ARCHITECTURES[family].items()):
         tensors = export_tensors(random_network(architecture, seed + number))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cascade.graphs import Graph, GraphBuilder
-from cascade.recognition_weights import save_recognizer
+from cascade.models.recognizer import save_recognizer
+from cascade.nn.graphs import Graph, GraphBuilder
 
 DIMENSION = 24
 

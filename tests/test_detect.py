@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait
 
 import cascade
 from cascade import detect as detection
-from cascade.align import similarity_transforms
-from cascade.architectures import ARCHITECTURES
 from cascade.detect import Detector, landmark_template
 from cascade.faces import Faces
-from cascade.images import ImageError
-from cascade.pyramid import level_sizes
-from cascade.weights import DetectorWeights, load_detector, shipped
+from cascade.imaging.alignment import similarity_transforms
+from cascade.imaging.pyramid import level_sizes
+from cascade.imaging.reading import ImageError
+from cascade.models.detector import DetectorWeights, load_detector, shipped
+from cascade.nn.architectures import ARCHITECTURES
+from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait
 
 FAMILIES = list(ARCHITECTURES)
 Weights = Callable[[str], DetectorWeights]
@@ -69,11 +69,11 @@ def test_lnet_moves_the_landmarks_in_the_frame_of_the_turned_crop(weights: Weigh
     photo = portrait()
     pyramid = detector.engine.pyramid(photo, level_sizes(photo.shape[1], photo.shape[0], 20, None, 12, 0.709))
     faces = np.stack([FACE_LANDMARKS, np.array(FACE_LANDMARKS) @ [[0.8, 0.6], [-0.6, 0.8]]]).astype(np.float32)
-    found = detector.sharpen(pyramid, faces)
+    found = detector.refine_landmarks(pyramid, faces)
     architecture = detector.weights["lnet"].architecture
     for before, after in zip(faces, found, strict=True):
         matrix = similarity_transforms(detection._native.snap(before)[None], landmark_template(architecture))
-        outputs = detector.engine.judge_turned("lnet", pyramid, matrix)[0, 6:].reshape(5, 2) * architecture.window
+        outputs = detector.engine.classify_aligned_crops("lnet", pyramid, matrix)[0, 6:].reshape(5, 2) * architecture.window
         np.testing.assert_allclose(after @ matrix[0, :, :2].T + matrix[0, :, 2], outputs, atol=1e-3)
 
 
@@ -84,11 +84,11 @@ def test_landmarks_that_no_crop_fits_stay_as_they_are(weights: Weights) -> None:
     good = np.asarray(FACE_LANDMARKS, np.float32)
     wild = [np.full((5, 2), 7.0), good * 1e7, np.full((5, 2), np.inf), good / 500, good]
     faces = np.stack(wild).astype(np.float32)
-    found = detector.sharpen(pyramid, faces)
+    found = detector.refine_landmarks(pyramid, faces)
     np.testing.assert_array_equal(found[:4], faces[:4])
     assert np.isfinite(found[4]).all()
     assert not np.array_equal(found[4], faces[4])
-    assert detector.sharpen(pyramid, faces[:0]).shape == (0, 5, 2)
+    assert detector.refine_landmarks(pyramid, faces[:0]).shape == (0, 5, 2)
 
 
 # Results
@@ -128,7 +128,7 @@ def test_higher_thresholds_let_less_through(weights: Weights) -> None:
     for threshold in (0.0, 0.3, 0.5, 0.6, 1.0):
         detector = Detector(min_face=40, thresholds=(threshold,) * 3, weights=weights("default"))
         pyramid = detector.engine.pyramid(portrait(), level_sizes(512, 512, 40, None, 12, 0.709))
-        counts.append(sum(len(detector.engine.slide(level, _logit(threshold))) for level in pyramid.images[1:]))
+        counts.append(sum(len(detector.engine.dense_scan(level, _logit(threshold))) for level in pyramid.images[1:]))
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[1] > counts[3] > counts[4] == 0
     assert_empty(Detector(thresholds=(1, 1, 1), weights=weights("default")).detect(portrait()))
@@ -290,7 +290,7 @@ def test_the_engines_agree(weights: Weights, family: str) -> None:
 
 def test_levels_agree(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = Detector(weights=weights("default")).detect(portrait())
-    for level in detection._native.levels():
+    for level in detection._native.simd_levels():
         monkeypatch.setenv("CASCADE_SIMD", level)
         found = Detector(weights=weights("default")).detect(portrait())
         assert len(found) == len(expected)

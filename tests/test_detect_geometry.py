@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.architectures import ARCHITECTURES, Architecture, Layer
 from cascade.detect import square, widen, window_boxes
-from cascade.pyramid import level_sizes
+from cascade.imaging.pyramid import level_sizes
+from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
 
 
 def test_windows_lie_where_the_network_looked() -> None:

@@ -17,10 +17,10 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
-from photos import portrait
 
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
+from tests.photos import portrait
 
 Result = TypeVar("Result")
 Folder = Callable[[str], Path]

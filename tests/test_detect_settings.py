@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from photos import portrait
 
 from cascade import detect as detection
 from cascade.detect import Detector
-from cascade.weights import DetectorWeights, WeightsError, load_detector
+from cascade.models.detector import DetectorWeights, WeightsError, load_detector
+from tests.photos import portrait
 
 Weights = Callable[[str], DetectorWeights]
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait, portrait_faces
 
 from cascade.faces import LANDMARK_NAMES, Face, Faces
-from cascade.images import ImageError
+from cascade.imaging.reading import ImageError
+from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait, portrait_faces
 
 
 def some_faces(count: int, seed: int = 0) -> Faces:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cascade
 import cascade.detect
-from cascade.weights import SHIPPED, load_detector, shipped
+from cascade.models.detector import DETECTION, SHIPPED, load_detector, shipped
 
 LARGEST_WEIGHTS = 12 * 2**20
 
@@ -40,7 +40,7 @@ def test_default_weights_are_shipped_and_small() -> None:
 def test_every_weight_file_has_a_card_with_its_hash_and_licence() -> None:
     for name in shipped():
         for stage, weights in load_detector(name).stages.items():
-            card = Path(SHIPPED / name / f"{stage}.md").read_text()
+            card = Path(DETECTION / name / f"{stage}.md").read_text()
             assert weights.sha256 in card
             assert weights.metadata["licence"] in card
             assert weights.metadata["data"] in card

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from photos import FACE_LANDMARKS, PORTRAIT, portrait, portrait_faces
 from PIL import Image
-from random_recognizer import DIMENSION, FIGURES, save_random_recognizer, small_graph
 
 import cascade
 import cascade.recognize
 from cascade import AlignError, Detector, Faces, ImageError, WeightsError
-from cascade.align import align
-from cascade.recognition_weights import load_recognizer, shipped_recognizers
+from cascade.imaging.alignment import align
+from cascade.models.recognizer import load_recognizer, shipped_recognizers
 from cascade.recognize import FaceCountError, OperatingPoint, Recognizer, centred_by_age, expected_ages, only_face
+from tests.photos import FACE_LANDMARKS, PORTRAIT, portrait, portrait_faces
+from tests.random_recognizer import DIMENSION, FIGURES, save_random_recognizer, small_graph
 
 needs_weights = pytest.mark.skipif(not shipped_recognizers(), reason="no recognition weights are shipped yet")
 
@@ -65,7 +65,7 @@ def test_names_of_the_package():
 def test_detecting_does_not_import_recognition():
     code = (
         "import sys, cascade, cascade.detect;"
-        "assert not {'cascade.recognize', 'cascade.gallery', 'cascade.graphs'} & set(sys.modules);"
+        "assert not {'cascade.recognize', 'cascade.gallery', 'cascade.nn.graphs'} & set(sys.modules);"
         "from cascade import Gallery, Recognizer; import cascade.recognize;"
         "assert cascade.recognize.Recognizer is Recognizer; assert 'torch' not in sys.modules"
     )

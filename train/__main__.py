@@ -19,19 +19,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cascade.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
-from train.chain import Chain
-from train.checkpoints import TrainingError
-from train.curves import plot_losses
+from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
+from train.common.checkpoints import TrainingError
+from train.common.curves import plot_losses
+from train.detection.export import export
+from train.detection.packed import load_samples
+from train.detection.pipeline import Chain
+from train.detection.presets import DEFAULT, StagePreset, paper
+from train.detection.samples import make_samples
+from train.detection.settings import TrainSettings, save_settings, with_changes
+from train.detection.sources import Source, SourceError, describe, read_sources
+from train.detection.trainer import check_resumable, chosen_device, train
 from train.experiments.command import add_experiment
-from train.export import export
-from train.loop import check_resumable, chosen_device, train
-from train.packed import load_samples
-from train.presets import DEFAULT, StagePreset, paper
 from train.recognition.command import add_recognition
-from train.samples import make_samples
-from train.settings import TrainSettings, save_settings, with_changes
-from train.sources import Source, SourceError, describe, read_sources
 
 RUN_HELP = "folder of the run; the same command resumes it"
 
@@ -121,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_data(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--data", type=Path, required=True, help="TOML list of annotated sets, see train/sources.py")
+    to.add_argument("--data", type=Path, required=True, help="TOML list of annotated sets, see train/detection/sources.py")
     to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
     to.add_argument("--teacher", type=Path, default=Path(), help="folder of the teacher's files")
     to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that cut samples")
@@ -214,15 +214,15 @@ def run_stage(arguments: argparse.Namespace, command: str) -> None:
 
 def run_teacher(arguments: argparse.Namespace, command: str) -> None:
     """python -m train teacher"""
-    from train.teacher import teach  # OpenCV's detector is needed here only
+    from train.detection.pseudo_labels import teach  # OpenCV's detector is needed here only
 
     teach(arguments.model, arguments.photos, arguments.out)
 
 
 def run_ranges(arguments: argparse.Namespace, command: str) -> None:
     """python -m train ranges"""
-    from cascade.weights import load_detector
-    from train.ranges import find_photos, measure_ranges, write_ranges
+    from cascade.models.detector import load_detector
+    from train.detection.calibration import find_photos, measure_ranges, write_ranges
 
     weights = load_detector(arguments.weights)
     photos = find_photos(arguments.photos, arguments.limit)

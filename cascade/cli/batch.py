@@ -74,8 +74,8 @@ def wants_bar(photos: int, to_terminal: bool) -> bool:
 
 def reason(photo: str, error: Exception) -> str:
     """Why a photo failed, in the words of the command line and without its name, which stands before it."""
-    from cascade.align import AlignError
-    from cascade.images import ImageError
+    from cascade.imaging.alignment import AlignError
+    from cascade.imaging.reading import ImageError
     from cascade.recognize import FaceCountError
 
     if isinstance(error, ImageError):

@@ -21,7 +21,7 @@ PICTURE = "cascade-demo.jpg"
 
 def run_demo(args: argparse.Namespace) -> int:
     """Finds the face of the portrait, draws it and tells about it. Raises `CommandError`."""
-    from cascade.images import read_image
+    from cascade.imaging.reading import read_image
 
     picture = writable_folder("." if args.out is None else args.out) / PICTURE
     detector = make_detector(args)

@@ -15,7 +15,7 @@ from cascade.cli.results import FORMATS, Writer, interrupts_wait, open_results, 
 if TYPE_CHECKING:
     from cascade.detect import Detector
     from cascade.faces import Faces
-    from cascade.images import RGBImage
+    from cascade.imaging.reading import RGBImage
 
 SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads", "precision")
 """Options that are handed to the Detector as they are, if given."""
@@ -158,7 +158,7 @@ def _check_combination(args: argparse.Namespace) -> None:
 def make_detector(args: argparse.Namespace) -> Detector:
     """The Detector that the options describe. Raises `CommandError` in the words of the command line."""
     from cascade.detect import Detector
-    from cascade.weights import WeightsError
+    from cascade.models.detector import WeightsError
 
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     try:
@@ -193,7 +193,7 @@ class Pictures:
 
 def _detect_one(photo: str, detector: Detector, writer: Writer, pictures: Pictures | None, tally: Tally) -> None:
     """Finds the faces of a photo and writes what was asked for."""
-    from cascade.images import read_image
+    from cascade.imaging.reading import read_image
 
     image = read_image(photo)
     faces = detector.detect(image)

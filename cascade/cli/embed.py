@@ -18,7 +18,7 @@ from cascade.cli.results import interrupts_wait, replacing
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
-    from cascade.images import RGBImage
+    from cascade.imaging.reading import RGBImage
     from cascade.recognize import Analysis, Recognizer
 
 DECIMALS = 8
@@ -95,7 +95,7 @@ def _embed_all(
 ) -> Tally:
     """Goes through the photos and hands what was found in each to ``keep``."""
 
-    from cascade.images import read_image
+    from cascade.imaging.reading import read_image
     from cascade.recognize import only_face
 
     def embed(photo: str, tally: Tally) -> None:

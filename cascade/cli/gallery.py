@@ -240,7 +240,7 @@ def _refused(name: str, gallery: Gallery, extend: bool) -> str | None:
 
 def _embed_one(photo: str, recognizer: Recognizer, largest: bool) -> np.ndarray:
     """The embedding (D,) of the one face of a photo, or of the largest. Raises `FaceCountError`."""
-    from cascade.images import read_image
+    from cascade.imaging.reading import read_image
     from cascade.recognize import only_face
 
     image = read_image(photo)
@@ -267,7 +267,7 @@ def run_identify(args: argparse.Namespace) -> int:
         pictures = name_results(found.photos, found.base, _draw_folder(args.draw))
 
     def identify(photo: str, tally: Tally) -> None:
-        from cascade.images import read_image
+        from cascade.imaging.reading import read_image
 
         image = read_image(photo)
         faces = recognizer.detector.detect(image)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cascade.cli.console import SOME_FAILED
 
 if TYPE_CHECKING:
-    from cascade.recognition_weights import RecognizerWeights
-    from cascade.weights import DetectorWeights
+    from cascade.models.detector import DetectorWeights
+    from cascade.models.recognizer import RecognizerWeights
 
 DESCRIPTION = """\
 Lists the trained networks that come with this installation: their sizes, their work for one window (million
@@ -37,14 +37,14 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table and returns the exit status: 1 if a set is damaged."""
-    from cascade.weights import SHIPPED, WeightsError, load_detector, shipped
+    from cascade.models.detector import DETECTION, WeightsError, load_detector, shipped
 
     status = 0
     if not shipped():
         print("No weights come with this installation. Give a folder of your own: cascade detect --weights DIR")
     for number, name in enumerate(shipped()):
         default = " (used unless --weights names another)" if name == "default" else ""
-        print(f"{chr(10) if number else ''}{name}{default}: {SHIPPED / name}")
+        print(f"{chr(10) if number else ''}{name}{default}: {DETECTION / name}")
         try:
             lines = describe(load_detector(name))
         except WeightsError as error:
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _list_recognizers() -> int:
     """Prints the networks that recognise faces and returns the exit status."""
-    from cascade.recognition_weights import DEFAULT, load_recognizer, shipped_recognizers
-    from cascade.weights import SHIPPED, WeightsError
+    from cascade.models.detector import SHIPPED, WeightsError
+    from cascade.models.recognizer import DEFAULT, load_recognizer, shipped_recognizers
 
     status = 0
     for name in shipped_recognizers():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
-    from cascade.images import RGBImage
+    from cascade.imaging.reading import RGBImage
 
 KNOWN, UNKNOWN = (70, 235, 140), (170, 170, 170)
 """Colours of the boxes of faces with a name and of others."""

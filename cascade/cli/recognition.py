@@ -52,8 +52,8 @@ def add_largest(parser: argparse.ArgumentParser) -> None:
 
 def make_recognizer(args: argparse.Namespace) -> Recognizer:
     """The Recognizer that the options describe. Raises `CommandError`."""
+    from cascade.models.detector import WeightsError
     from cascade.recognize import Recognizer
-    from cascade.weights import WeightsError
 
     detector = make_detector(args)
     try:

@@ -19,7 +19,7 @@ from cascade.cli.console import BAD_USAGE, CommandError, writing
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
-    from cascade.images import RGBImage
+    from cascade.imaging.reading import RGBImage
 
 FORMATS = ("jsonl", "json", "csv")
 JPEG_QUALITY = 95

@@ -17,7 +17,7 @@ from cascade.cli.recognition import (
 )
 
 if TYPE_CHECKING:
-    from cascade.images import RGBImage
+    from cascade.imaging.reading import RGBImage
     from cascade.recognize import Recognizer, Verification
 
 SAME, DIFFERENT = 0, 1
@@ -101,7 +101,7 @@ def _verify(args: argparse.Namespace, recognizer: Recognizer) -> Verification:
 
 
 def _read(path: str) -> RGBImage:
-    from cascade.images import ImageError, read_image
+    from cascade.imaging.reading import ImageError, read_image
 
     try:
         return read_image(path)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from cascade.datasets import People, read_fgnet, read_utkface
-from eval import report
-from eval.age_figures import CURVE, draw_ages
-from eval.ages import WITHIN, AgeErrors, AgeResult, evaluate, read_ages
 from eval.commands import recognition
-from eval.embedding import our_age_estimator
-from eval.groups import GENDERS, by_label
-from eval.similarity import FloatArray
+from eval.recognition.ages import WITHIN, AgeErrors, AgeResult, evaluate, read_ages
+from eval.recognition.embedding import our_age_estimator
+from eval.recognition.groups import GENDERS, by_label
+from eval.recognition.similarity import FloatArray
+from eval.report import files as report
+from eval.report.age_figures import CURVE, draw_ages
 
 SETS: dict[str, Callable[[Path], People]] = {"utkface": read_utkface, "fgnet": read_fgnet}
 KINDS = ("age", "gender", "race")

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from cascade.version import __version__
-from eval import figures, report
 from eval.commands import common
-from eval.commands.others import add_peers, run_peers
+from eval.commands.baselines import add_peers, run_peers
 from eval.commands.sets import Judged, add_data, judge_file, run_ours
-from eval.predictions import Predictions, to_json
-from eval.testsets import SETS, TEST_SETS, SetFigures, TestSet, read_set
+from eval.detection.predictions import Predictions, to_json
+from eval.detection.test_sets import SETS, TEST_SETS, SetFigures, TestSet, read_set
+from eval.report import detection_figures as figures
+from eval.report import files as report
 
 FACES_HEADER = ("detector", "score", "recall", "precision", "false_positives")
 COLUMNS = {

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from cascade.datasets import Photo
 from cascade.version import __version__
-from eval.predictions import Found, Matched, Predictions, default_score, match_names, read_predictions
-from eval.report import subset_note
-from eval.running import OurDetector, Run, Settings, run
+from eval.detection.predictions import Found, Matched, Predictions, default_score, match_names, read_predictions
+from eval.detection.running import OurDetector, Run, Settings, run
+from eval.report.files import subset_note
 
 __all__ = [
     "Entry",

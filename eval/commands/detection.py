@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cascade.datasets import Dataset, read_coco, read_folder, read_photo_list, read_wider
-from eval import figures, report
 from eval.commands import common
-from eval.detection import OVERLAPS, DetectionResult, SizeResult, evaluate
-from eval.predictions import to_json
+from eval.detection.precision_recall import OVERLAPS, DetectionResult, SizeResult, evaluate
+from eval.detection.predictions import to_json
+from eval.report import detection_figures as figures
+from eval.report import files as report
 
 HEADER = (
     *("detector", "score", "recall", "precision"),

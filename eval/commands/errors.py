@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cascade.version import __version__
-from eval import report
 from eval.commands import common
 from eval.commands.sets import Judged, OnSet, add_data, judge_file, run_ours
-from eval.error_page import HEADER, Page, csv_rows, write_page
-from eval.errors import Kind, find_mistakes
-from eval.predictions import read_predictions, to_json
-from eval.testsets import SETS, read_set
+from eval.detection.error_page import HEADER, Page, csv_rows, write_page
+from eval.detection.errors import Kind, find_mistakes
+from eval.detection.predictions import read_predictions, to_json
+from eval.detection.test_sets import SETS, read_set
+from eval.report import files as report
 
 
 def add_parsers(verbs: Any) -> None:

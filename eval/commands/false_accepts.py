@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from cascade.datasets import People, read_utkface
-from eval import report
 from eval.commands import common, recognition
-from eval.embedding import our_embedder
-from eval.false_accepts import NEAR_DUPLICATE, FalseAccepts, evaluate
-from eval.groups import by_label, combined
-from eval.recognition_figures import draw_false_accepts
+from eval.recognition.embedding import our_embedder
+from eval.recognition.false_accepts import NEAR_DUPLICATE, FalseAccepts, evaluate
+from eval.recognition.groups import by_label, combined
+from eval.report import files as report
+from eval.report.recognition_figures import draw_false_accepts
 
 AT_LEAST = 50
 """Photos with a face that a combination of groups needs to be told of."""

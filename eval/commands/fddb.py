@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from cascade.datasets import read_fddb, write_fddb_detections
-from eval import figures, report
 from eval.commands import common
-from eval.fddb import FALSE_POSITIVES, LONGEST_SIDE, MATCH, FddbResult, evaluate
-from eval.predictions import to_json
-from eval.running import run
+from eval.detection.fddb import FALSE_POSITIVES, LONGEST_SIDE, MATCH, FddbResult, evaluate
+from eval.detection.predictions import to_json
+from eval.detection.running import run
+from eval.report import detection_figures as figures
+from eval.report import files as report
 
 HEADER = ("detector", "score", "false_positives", "discrete", "continuous", "photos")
 

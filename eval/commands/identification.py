@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.datasets import People, PersonPhoto, Problem, read_fgnet, read_folder, read_identities
-from eval import report
 from eval.commands import common, recognition
-from eval.groups import PROBE_BANDS, in_bands
-from eval.identification import Ranks, gallery_probe, leave_one_out, megaface
-from eval.recognition_figures import draw_cmc, draw_roc, roc_label
-from eval.similarity import FloatArray, pair_scores, unit_rows
-from eval.verification import VerificationResult, evaluate
+from eval.recognition.groups import PROBE_BANDS, in_bands
+from eval.recognition.identification import Ranks, gallery_probe, leave_one_out, megaface
+from eval.recognition.similarity import FloatArray, pair_scores, unit_rows
+from eval.recognition.verification import VerificationResult, evaluate
+from eval.report import files as report
+from eval.report.recognition_figures import draw_cmc, draw_roc, roc_label
 
 FGNET, GALLERY_PROBE = "fgnet-loo", "gallery-probe"
 DEEPEST = 20

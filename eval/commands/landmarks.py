@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eval import figures, report
 from eval.commands import common
-from eval.landmark_sets import read_landmark_set
-from eval.landmarks import FAILURE, MATCH, LandmarkResult, evaluate
-from eval.predictions import to_json
+from eval.detection.landmark_sets import read_landmark_set
+from eval.detection.landmarks import FAILURE, MATCH, LandmarkResult, evaluate
+from eval.detection.predictions import to_json
+from eval.report import detection_figures as figures
+from eval.report import files as report
 
 HEADER = ("detector", "normaliser", "error", "share_of_all_faces", "photos")
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from cascade.datasets import PersonPhoto, Problem
 from cascade.version import __version__
-from eval import report
 from eval.commands import common
-from eval.embedding import (
+from eval.recognition.embedding import (
     DetectedPoints,
     Embedder,
     Embeddings,
@@ -31,7 +30,8 @@ from eval.embedding import (
     read_embeddings,
     write_embeddings,
 )
-from eval.verification import VerificationResult
+from eval.recognition.verification import VerificationResult
+from eval.report import files as report
 
 __all__ = [
     "Judged",

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from eval.commands import common
-from eval.predictions import Found, Predictions, match_names
-from eval.running import OurDetector, Settings, run
-from eval.testsets import SetFigures, TestSet, judge
+from eval.detection.predictions import Found, Predictions, match_names
+from eval.detection.running import OurDetector, Settings, run
+from eval.detection.test_sets import SetFigures, TestSet, judge
 
 __all__ = ["Judged", "OnSet", "add_data", "judge_file", "run_ours"]
 

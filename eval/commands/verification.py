@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from cascade.datasets import Pairs, read_agedb_pairs, read_cacd_pairs, read_calfw_pairs, read_lfw_pairs
-from eval import report
 from eval.commands import recognition
-from eval.recognition_figures import draw_roc, roc_label
-from eval.similarity import FloatArray, pair_scores, unit_rows
-from eval.verification import FoldAccuracy, VerificationResult, evaluate
+from eval.recognition.similarity import FloatArray, pair_scores, unit_rows
+from eval.recognition.verification import FoldAccuracy, VerificationResult, evaluate
+from eval.report import files as report
+from eval.report.recognition_figures import draw_roc, roc_label
 
 LISTS = {"lfw": read_lfw_pairs, "calfw": read_calfw_pairs, "agedb30": read_agedb_pairs}
 NUMBERED = "cacd-vs"

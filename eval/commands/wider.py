@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cascade.datasets import read_wider, read_wider_subsets, write_wider_predictions
-from eval import figures, report
 from eval.commands import common
-from eval.predictions import to_json
-from eval.wider import LEVELS, MATCH, STEPS, WiderResult, evaluate
+from eval.detection.predictions import to_json
+from eval.detection.wider import LEVELS, MATCH, STEPS, WiderResult, evaluate
+from eval.report import detection_figures as figures
+from eval.report import files as report
 
 HEADER = ("detector", "level", "threshold", "recall", "precision", "photos")
 

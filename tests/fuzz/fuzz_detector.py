@@ -21,17 +21,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fuzz_inputs import CHANGES, SIZES, TAME, UNCHANGED, Generator, changed, random_image, random_settings
 
 from cascade import _native
-from cascade.align import similarity_transforms
-from cascade.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, STAGES, Architecture
 from cascade.detect import Detector, landmark_template
 from cascade.engines.native import NativeEngine
 from cascade.faces import Faces
-from cascade.pyramid import Pyramid, level_sizes
-from cascade.quantized import has_ranges
-from cascade.weights import DetectorWeights
+from cascade.imaging.alignment import similarity_transforms
+from cascade.imaging.pyramid import Pyramid, level_sizes
+from cascade.models.detector import DetectorWeights
+from cascade.nn.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, STAGES, Architecture
+from cascade.nn.quantization import has_ranges
+from tests.fuzz.fuzz_inputs import CHANGES, SIZES, TAME, UNCHANGED, Generator, changed, random_image, random_settings
 
 SCORE, PIXELS = 1e-5, 1e-3
 # Sums may be less exact after a change of weights: windows of more pixels than this may differ in proportion to them.
@@ -62,7 +62,7 @@ def make_case(rng: Generator, sets: Mapping[str, DetectorWeights]) -> Case:
     (content, image), (_, other) = random_image(rng, size), random_image(rng, "any size")
     weights = changed(rng, sets[name], change)
     settings = random_settings(rng, [image, other], weights["pnet"].architecture)
-    level, threads = str(rng.choice(_native.levels())), int(rng.integers(2, 5))
+    level, threads = str(rng.choice(_native.simd_levels())), int(rng.integers(2, 5))
     precision = str(rng.choice(["float32", "int8"])) if has_ranges(weights) else "float32"
     labels = (f"weights {name}", f"weights {change}", f"image {size}", f"image {content}", f"level {level}", precision)
     return Case(labels, (image, other), weights, settings, threads, level, change, precision)
@@ -136,7 +136,7 @@ def _examine_levels(case: Case, rng: Generator) -> None:
     boxes, faces = _random_boxes(rng, image, count), _random_landmarks(rng, image, count)
     engines = [
         NativeEngine(case.weights, level=level, precision=case.precision)  # type: ignore[arg-type]
-        for level in _native.levels()
+        for level in _native.simd_levels()
     ]
     *others, scalar = engines
     assert scalar.level == "scalar"
@@ -189,7 +189,7 @@ def _assert_windows(engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid
     """All windows of all levels: none is left out, so rows match."""
     window = engine.weights["pnet"].architecture.window
     for level, scale in zip(pyramid.images[1:], pyramid.scales[1:], strict=True):
-        found, expected = engine.slide(level, -math.inf), scalar.slide(level, -math.inf)
+        found, expected = engine.dense_scan(level, -math.inf), scalar.dense_scan(level, -math.inf)
         assert np.array_equal(found[:, :2], expected[:, :2]), f"{engine.level}: other windows"
         what = f"{engine.level}: pnet on {level.shape[1]} by {level.shape[0]}"
         _assert_scores(found[:, 2], expected[:, 2], what)
@@ -199,10 +199,10 @@ def _assert_windows(engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid
 def _assert_equal(engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid, boxes: np.ndarray) -> None:
     """All windows of all levels, and crops: to the bit."""
     for level in pyramid.images[1:]:
-        same = np.array_equal(engine.slide(level, -math.inf), scalar.slide(level, -math.inf), equal_nan=True)
+        same = np.array_equal(engine.dense_scan(level, -math.inf), scalar.dense_scan(level, -math.inf), equal_nan=True)
         assert same, f"{engine.level}: other pnet outputs in int8 on {level.shape[1]} by {level.shape[0]}"
     for stage in STAGES[1:]:
-        found, expected = engine.judge(stage, pyramid, boxes), scalar.judge(stage, pyramid, boxes)
+        found, expected = engine.classify_crops(stage, pyramid, boxes), scalar.classify_crops(stage, pyramid, boxes)
         assert np.array_equal(found, expected, equal_nan=True), f"{engine.level}: other {stage} outputs in int8"
 
 
@@ -210,8 +210,8 @@ def _assert_crops_apart(engine: NativeEngine, pyramid: Pyramid, boxes: np.ndarra
     """NaN is as good as another: what it is made of may differ."""
     for stage in STAGES[1:]:
         some = len(boxes) // 3
-        apart = [engine.judge(stage, pyramid, part) for part in (boxes[:some], boxes[some:])]
-        same = np.array_equal(engine.judge(stage, pyramid, boxes), np.concatenate(apart), equal_nan=True)
+        apart = [engine.classify_crops(stage, pyramid, part) for part in (boxes[:some], boxes[some:])]
+        same = np.array_equal(engine.classify_crops(stage, pyramid, boxes), np.concatenate(apart), equal_nan=True)
         assert same, f"{engine.level}: {stage} gives other outputs for {some} of {len(boxes)} crops alone"
 
 
@@ -219,7 +219,7 @@ def _assert_crops(
     engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid, boxes: np.ndarray, large: float
 ) -> None:
     for stage in STAGES[1:]:
-        found, expected = engine.judge(stage, pyramid, boxes), scalar.judge(stage, pyramid, boxes)
+        found, expected = engine.classify_crops(stage, pyramid, boxes), scalar.classify_crops(stage, pyramid, boxes)
         what, sides = f"{engine.level}: {stage}", boxes[:, 2] - boxes[:, 0]
         _assert_scores(found[:, 1] - found[:, 0], expected[:, 1] - expected[:, 0], what)
         sides = np.minimum(sides / engine.weights[stage].architecture.context, large)
@@ -234,8 +234,8 @@ def _assert_turned_crops(
     architecture = engine.weights[LANDMARK_STAGE].architecture
     matrices = similarity_transforms(faces, landmark_template(architecture))
     zoom = np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])
-    found = engine.judge_turned(LANDMARK_STAGE, pyramid, matrices)
-    expected = scalar.judge_turned(LANDMARK_STAGE, pyramid, matrices)
+    found = engine.classify_aligned_crops(LANDMARK_STAGE, pyramid, matrices)
+    expected = scalar.classify_aligned_crops(LANDMARK_STAGE, pyramid, matrices)
     sides = np.minimum(architecture.window / zoom, large)
     outputs = (found[:, LANDMARK_OUTPUTS], expected[:, LANDMARK_OUTPUTS])
     _assert_pixels(*outputs, sides, f"{engine.level}: {LANDMARK_STAGE}")

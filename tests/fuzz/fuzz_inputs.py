@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from photos import portrait
-from random_networks import save_random_weights
 
 from cascade import _native
-from cascade.architectures import ARCHITECTURES, Architecture
 from cascade.detect import THRESHOLDS
-from cascade.pyramid import level_sizes
-from cascade.weights import DetectorWeights, load_detector, shipped
+from cascade.imaging.pyramid import level_sizes
+from cascade.models.detector import DetectorWeights, load_detector, shipped
+from cascade.nn.architectures import ARCHITECTURES, Architecture
+from tests.photos import portrait
+from tests.random_networks import save_random_weights
 
 # Most windows that P-Net may judge in one image: where all of them pass, O-Net has as many crops to judge.
 MOST_WINDOWS = 900

@@ -14,10 +14,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
-from build_driver import SANITIZE, build, run
-from fuzz_detector import examine, make_case
-from fuzz_inputs import generator, weight_sets
 from tqdm import tqdm
+
+from tests.fuzz.fuzz_detector import examine, make_case
+from tests.fuzz.fuzz_inputs import generator, weight_sets
+from tests.sanitize.build_driver import SANITIZE, build, run
 
 # A case that takes longer than this hangs.
 LONGEST = 600.0

@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS.parent), str(TESTS), str(TESTS / "sanitize"), str(TESTS / "fuzz")]
 
-from build_driver import ToolMissingError  # noqa: E402
-from fuzz_loop import DetectorFuzzer, DriverFuzzer, Fuzzer, fuzz  # noqa: E402
+from tests.fuzz.fuzz_loop import DetectorFuzzer, DriverFuzzer, Fuzzer, fuzz  # noqa: E402
+from tests.sanitize.build_driver import ToolMissingError  # noqa: E402
 
 KINDS = ("driver", "detector")
 

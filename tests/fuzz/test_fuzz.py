@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from photos import portrait
+
+from tests.photos import portrait
 
 SCRIPT = Path(__file__).with_name("run.py")
 sys.path.insert(0, str(SCRIPT.parents[1] / "sanitize"))
-
-import fuzz_detector  # noqa: E402
-from fuzz_detector import Case, examine  # noqa: E402
-from fuzz_inputs import UNCHANGED, generator  # noqa: E402
-from fuzz_loop import DetectorFuzzer, FoundError, Labels, fuzz  # noqa: E402
 
 from cascade import _native  # noqa: E402
 from cascade.detect import Detector  # noqa: E402
 from cascade.engines.native import NativeEngine  # noqa: E402
 from cascade.faces import Faces  # noqa: E402
-from cascade.pyramid import Pyramid  # noqa: E402
-from cascade.weights import load_detector  # noqa: E402
+from cascade.imaging.pyramid import Pyramid  # noqa: E402
+from cascade.models.detector import load_detector  # noqa: E402
+from tests.fuzz import fuzz_detector  # noqa: E402
+from tests.fuzz.fuzz_detector import Case, examine  # noqa: E402
+from tests.fuzz.fuzz_inputs import UNCHANGED, generator  # noqa: E402
+from tests.fuzz.fuzz_loop import DetectorFuzzer, FoundError, Labels, fuzz  # noqa: E402
 
 
 def test_two_seconds_find_nothing() -> None:
@@ -54,7 +54,7 @@ def case(random_weights: Callable[[str], Path]) -> Case:
     settings = {"min_face": 60, "max_face": None, "scale_factor": 0.709, "thresholds": (0.3, 0.3, 0.3)}
     images = (portrait(), portrait()[40:200, 160:300])
     weights = load_detector(random_weights("default"))
-    return Case(("planted",), images, weights, settings, 2, _native.levels()[0], UNCHANGED)
+    return Case(("planted",), images, weights, settings, 2, _native.simd_levels()[0], UNCHANGED)
 
 
 class OtherWithThreads(Detector):
@@ -105,17 +105,17 @@ class LessExact(NativeEngine):
 
     shift = np.zeros(16)
 
-    def judge(self, stage: Any, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
-        outputs = super().judge(stage, pyramid, boxes)
+    def classify_crops(self, stage: Any, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
+        outputs = super().classify_crops(stage, pyramid, boxes)
         return outputs + self.shift if self.level != "scalar" and stage == "onet" else outputs
 
 
 class OtherInGroups(NativeEngine):
-    def judge(self, stage: Any, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
-        return super().judge(stage, pyramid, boxes) * (1 + 1e-7 * len(boxes))
+    def classify_crops(self, stage: Any, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
+        return super().classify_crops(stage, pyramid, boxes) * (1 + 1e-7 * len(boxes))
 
 
-@pytest.mark.skipif(len(_native.levels()) == 1, reason="this machine has one level")
+@pytest.mark.skipif(len(_native.simd_levels()) == 1, reason="this machine has one level")
 @pytest.mark.parametrize(("output", "message"), [(1, "scores differ"), (3, "boxes or"), (15, "or landmarks")])
 def test_levels_that_disagree_are_found(case: Case, output: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz_detector, "NativeEngine", LessExact)

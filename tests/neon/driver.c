@@ -411,7 +411,7 @@ typedef struct {
 
 enum { C = CASCADE_CONV, P = CASCADE_POOL };
 
-/* Strides, pools and channel counts such as cascade/architectures.py has; the last is wider than any tile. */
+/* Strides, pools and channel counts such as cascade/nn/architectures.py has; the last is wider than any tile. */
 static const network_shape networks[] = {
     {"strided P-Net", 23, 5, 5, {{C, 3, 2, 12}, {C, 3, 2, 24}, {C, 3, 1, 24}, {C, 3, 1, 32}, {C, 1, 1, 16}}},
     {"pooled P-Net", 12, 0, 5, {{C, 3, 1, 10}, {P, 2, 2, 0}, {C, 3, 1, 16}, {C, 3, 1, 32}, {C, 1, 1, 6}}},

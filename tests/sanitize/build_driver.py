@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade.architectures import ARCHITECTURES, Architecture
+from cascade.nn.architectures import ARCHITECTURES, Architecture
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "csrc"

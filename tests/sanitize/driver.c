@@ -8,7 +8,7 @@
  */
 #include "random_cases.h"
 
-#include "networks.h" /* static const network_shape networks[], from cascade/architectures.py */
+#include "networks.h" /* static const network_shape networks[], from cascade/nn/architectures.py */
 
 /* ---- resampling ------------------------------------------------------------------------------------------ */
 

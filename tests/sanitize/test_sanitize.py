@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from build_driver import LEVELS, SANITIZE, SANITIZE_THREADS, Core, ToolMissingError, build_core, run
 
 from cascade import _native
+from tests.sanitize.build_driver import LEVELS, SANITIZE, SANITIZE_THREADS, Core, ToolMissingError, build_core, run
 
 # What valgrind can run: it knows no AVX-512.
 SIMULATED = [level for level in LEVELS if not level.startswith("avx512")]
@@ -35,26 +35,26 @@ def ordered(tmp_path_factory: pytest.TempPathFactory) -> Core:
 
 
 def test_the_core_stays_within_its_memory_and_the_language(bounded: Core) -> None:
-    assert run([str(bounded.driver("driver"))]).split() == _native.levels()
+    assert run([str(bounded.driver("driver"))]).split() == _native.simd_levels()
 
 
 def test_threads_stay_within_their_memory(bounded: Core) -> None:
     """And leave it when a list is over."""
-    assert run([str(bounded.driver("threads")), "1", "10"]).split() == ["lists", *_native.levels()]
+    assert run([str(bounded.driver("threads")), "1", "10"]).split() == ["lists", *_native.simd_levels()]
 
 
 @pytest.mark.slow
 def test_threads_stay_within_their_memory_for_long(bounded: Core) -> None:
-    assert run([str(bounded.driver("threads")), "2"]).split() == ["lists", *_native.levels()]
+    assert run([str(bounded.driver("threads")), "2"]).split() == ["lists", *_native.simd_levels()]
 
 
 def test_threads_touch_nothing_in_no_order(ordered: Core) -> None:
-    assert run([str(ordered.driver("threads")), "1", "10"]).split() == ["lists", *_native.levels()]
+    assert run([str(ordered.driver("threads")), "1", "10"]).split() == ["lists", *_native.simd_levels()]
 
 
 @pytest.mark.slow
 def test_threads_touch_nothing_in_no_order_for_long(ordered: Core) -> None:
-    assert run([str(ordered.driver("threads")), "2", "60"]).split() == ["lists", *_native.levels()]
+    assert run([str(ordered.driver("threads")), "2", "60"]).split() == ["lists", *_native.simd_levels()]
 
 
 def test_a_seed_gives_other_cases(tmp_path: Path) -> None:
@@ -73,6 +73,6 @@ def test_valgrind_finds_nothing(tmp_path: Path) -> None:
     core = core_or_skip(tmp_path, ["-DCASCADE_VALGRIND"], SIMULATED)
     # it runs one thread at a time: those that wait awake must give way to the others
     checked = [valgrind, "--quiet", "--error-exitcode=9", "--leak-check=full", "--fair-sched=try"]
-    levels = [level for level in _native.levels() if level in SIMULATED]
+    levels = [level for level in _native.simd_levels() if level in SIMULATED]
     assert run([*checked, str(core.driver("driver")), "1", "5"]).split() == levels
     assert run([*checked, str(core.driver("threads")), "1", "2"]).split() == ["lists", *levels]

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from cascade.graphs import IMAGE, GraphBuilder
+from cascade.nn.graphs import IMAGE, GraphBuilder
 from train.recognition.age import AGES
+from train.recognition.architectures import DESIGNS, Design
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.decomposition import decompose
-from train.recognition.designs import DESIGNS, Design
 from train.recognition.settings import RecognitionSettings
 from train.recognition.teacher import Teacher
 

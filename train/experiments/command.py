@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cascade.architectures import Stage
+from cascade.nn.architectures import Stage
 
 NAMES = {
     "mining": "O-Net with and without online hard sample mining (figure 6a)",
@@ -53,7 +53,7 @@ def add_experiment(commands: Any) -> None:
 def run_experiment(arguments: argparse.Namespace, command: str) -> None:
     """python -m train experiment"""
     from train.experiments import onet, table_one  # with them comes the evaluation, which training does without
-    from train.experiments.designs import DESIGNS
+    from train.experiments.definitions import DESIGNS
 
     _check(arguments)
     if arguments.name == "architectures":
@@ -69,7 +69,7 @@ def run_experiment(arguments: argparse.Namespace, command: str) -> None:
     protocol = _protocol(arguments, command, "onet", arguments.samples)
     cascade = None
     if arguments.weights is not None:
-        from train.experiments.whole_cascade import open_cascade
+        from train.experiments.full_cascade import open_cascade
 
         cascade = open_cascade(arguments.weights, arguments.data, arguments.photos)
     print(onet.results(design, onet.run_design(design, protocol, arguments.seeds, cascade)))

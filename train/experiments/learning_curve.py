@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cascade.architectures import Stage
-from train.experiments.designs import Arm
+from cascade.nn.architectures import Stage
+from train.detection.packed import Samples
+from train.detection.presets import DEFAULT
+from train.detection.settings import TrainSettings
+from train.detection.trainer import split
+from train.experiments.definitions import Arm
 from train.experiments.runs import POINTS, Protocol
-from train.loop import split
-from train.packed import Samples
-from train.presets import DEFAULT
-from train.settings import TrainSettings
 
 STAGE: Stage = "onet"
 FAMILY = "default"

@@ -9,12 +9,12 @@ import torch
 from scipy.stats import rankdata
 from torch.nn import functional as F
 
-from cascade.architectures import BOX_OUTPUTS, FACE_OUTPUTS, LANDMARK_OUTPUTS
-from cascade.networks import CascadeNetwork
-from eval.average_precision import average_precision
-from train.loop import prepare
-from train.losses import box_loss, paired_iou
-from train.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
+from cascade.nn.architectures import BOX_OUTPUTS, FACE_OUTPUTS, LANDMARK_OUTPUTS
+from cascade.nn.torch_network import CascadeNetwork
+from eval.detection.average_precision import average_precision
+from train.detection.losses import box_loss, paired_iou
+from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
+from train.detection.trainer import prepare
 
 Figures = dict[str, float | None]
 
@@ -41,7 +41,7 @@ FIGURES = {
     "cascade_recall_0.1": Meaning("recall at 0.1 FP/photo"),
     "cascade_recall_1": Meaning("recall at 1 FP/photo"),
 }
-"""Figures by name. Those of samples are from `judge`, those of the cascade from `train.experiments.whole_cascade`;
+"""Figures by name. Those of samples are from `judge`, those of the cascade from `train.experiments.full_cascade`;
 late_cross_entropy is the mean over the last third of a validation curve, steadier than its last point."""
 
 

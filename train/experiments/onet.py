@@ -9,14 +9,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from eval.report import plain, table, write_csv
+from eval.report.files import plain, table, write_csv
+from train.detection.settings import revision
 from train.experiments.comparison import compare
-from train.experiments.designs import CASCADE_FIGURES, HEADLINES, Design
+from train.experiments.definitions import CASCADE_FIGURES, HEADLINES, Design
+from train.experiments.full_cascade import Cascade
 from train.experiments.measures import FIGURES
 from train.experiments.plots import draw, panels_of
 from train.experiments.runs import Protocol, Run, save_json
-from train.experiments.whole_cascade import Cascade
-from train.settings import revision
 
 
 def run_design(design: Design, protocol: Protocol, seeds: Sequence[int], cascade: Cascade | None) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.figures import COLOURS, LINES, figure, finish, save
+from eval.report.detection_figures import COLOURS, LINES, figure, finish, save
 from train.experiments.comparison import by_arm
-from train.experiments.designs import Design
+from train.experiments.definitions import Design
 from train.experiments.measures import FIGURES
 from train.experiments.runs import Run
 

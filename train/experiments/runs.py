@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cascade.architectures import Stage
-from cascade.networks import CascadeNetwork
-from train.checkpoints import TrainingError, checkpoint_file
-from train.experiments.designs import Arm
+from cascade.nn.architectures import Stage
+from cascade.nn.torch_network import CascadeNetwork
+from train.common.checkpoints import TrainingError, checkpoint_file
+from train.detection.packed import Samples, load_samples
+from train.detection.settings import TrainSettings, save_settings
+from train.detection.trainer import check_resumable, split, train
+from train.experiments.baseline_networks import FAMILIES
+from train.experiments.definitions import Arm
 from train.experiments.measures import Figures, judge
-from train.experiments.older_cascade import FAMILIES
-from train.loop import check_resumable, split, train
-from train.packed import Samples, load_samples
-from train.settings import TrainSettings, save_settings
 
 FAMILY = "paper"
 BATCH = 128

@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cascade.architectures import Stage
-from cascade.networks import CascadeNetwork
-from eval.report import plain, table, write_csv
-from train.experiments.comparison import compare
-from train.experiments.designs import FACES_ALONE, Arm
-from train.experiments.older_cascade import (
+from cascade.nn.architectures import Stage
+from cascade.nn.torch_network import CascadeNetwork
+from eval.report.files import plain, table, write_csv
+from train.detection.settings import revision
+from train.experiments.baseline_networks import (
     FAMILIES,
     OLDER_FAMILY,
     PAPER_FAMILY,
     PUBLISHED,
     labels_only,
 )
+from train.experiments.comparison import compare
+from train.experiments.definitions import FACES_ALONE, Arm
 from train.experiments.onet import spread
 from train.experiments.plots import curve_panel, draw
 from train.experiments.runs import Protocol, Run, save_json
 from train.experiments.timing import PASSES, forward_seconds
-from train.settings import revision
 
 CURVE = ("validation", "accuracy")
 LARGE_BATCH, LARGE_PASSES = 64, 10

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cascade.networks import CascadeNetwork
+from cascade.nn.torch_network import CascadeNetwork
 
 PASSES = 300  # as in Table 1 of the paper
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.augment import normalise
-from train.checkpoints import TrainingError
-from train.progress import PoolOrder
+from train.common.checkpoints import TrainingError
+from train.common.progress import PoolOrder
+from train.detection.augment import normalise
 from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops
 from train.recognition.settings import RecognitionSettings

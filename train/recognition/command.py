@@ -142,7 +142,7 @@ def run_embeddings(arguments: argparse.Namespace, command: str) -> None:
 
 def run_blocks(arguments: argparse.Namespace, command: str) -> None:
     """python -m train blocks"""
-    from train.recognition.blocks import fit_blocks
+    from train.recognition.block_fitting import fit_blocks
     from train.recognition.crops import load_crops
 
     names = ("views", "stages", "steps", "batch", "learning_rate", "compiled")
@@ -172,7 +172,7 @@ def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
 
 def run_ablation(arguments: argparse.Namespace, command: str) -> None:
     """python -m train ablation"""
-    from train.recognition.ablation import LABELS, run_arms  # with it comes the evaluation
+    from train.experiments.recognition_ablation import LABELS, run_arms  # with it comes the evaluation
     from train.recognition.crops import load_crops
 
     preset = PRESETS[arguments.config]
@@ -201,8 +201,8 @@ def run_recognition(arguments: argparse.Namespace, command: str) -> None:
     from train.recognition.crops import load_crops
     from train.recognition.curves import plot_recognition
     from train.recognition.export import export_recognizer
-    from train.recognition.loop import train_recognition
     from train.recognition.processes import Processes
+    from train.recognition.trainer import train_recognition
 
     settings = settings_of(arguments)
     faces = load_crops(arguments.faces)

@@ -1,7 +1,7 @@
 """Packed faces: aligned crops as one memory-mapped uint8 array, and what is known of each.
 
 A folder holds
-    crops.npy       (n, 112, 112, 3) uint8 RGB, aligned as `cascade.align.align` does
+    crops.npy       (n, 112, 112, 3) uint8 RGB, aligned as `cascade.imaging.alignment.align` does
     persons.npy     (n,) int32, the number of the person; -1 where unknown
     ages.npy        (n,) float32, years; NaN where unknown
     sources.npy     (n,) uint8, number of the source

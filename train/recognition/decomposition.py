@@ -8,7 +8,7 @@ for the first).
 
 from __future__ import annotations
 
-from cascade.graphs import GraphBuilder
+from cascade.nn.graphs import GraphBuilder
 
 BINS = (1, 2, 3)
 SQUEEZE = 16  # channels over those between the two layers of the channel gate

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.graph_networks import export_tensors
-from cascade.recognition_weights import AGE_MEANS, save_recognizer
+from cascade.models.recognizer import AGE_MEANS, save_recognizer
+from cascade.nn.torch_graph import export_tensors
 from cascade.recognize import centred_by_age
 from cascade.version import __version__
-from train.export import LICENCE
+from train.detection.export import LICENCE
+from train.detection.settings import revision
+from train.recognition.age_means import model_age_means
 from train.recognition.batches import split
-from train.recognition.centring import model_age_means
 from train.recognition.crops import FaceCrops
 from train.recognition.measures import measure, operating_point, outputs
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import RecognitionSettings
-from train.settings import revision
 
 FALSE_ACCEPT_RATE = 1e-3  # at the threshold that the file recommends
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from train.augment import normalise
+from train.detection.augment import normalise
 from train.recognition.age import AGES, expected_age
 from train.recognition.crops import FaceCrops
 from train.recognition.model import RecognitionModel

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from cascade.graph_networks import GraphNetwork
-from cascade.graphs import IMAGE
+from cascade.nn.graphs import IMAGE
+from cascade.nn.torch_graph import GraphNetwork
 from train.recognition.age import AgeHead, AgeLoss
+from train.recognition.architectures import Design
 from train.recognition.cosface import CosFace
-from train.recognition.designs import Design
 from train.recognition.reversal import reverse_gradient
 
 

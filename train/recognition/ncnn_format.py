@@ -1,4 +1,4 @@
-"""Reads a network in ncnn's format into a `cascade.graphs.Graph`, as far as graphs go: convolutions, PReLU and sums.
+"""Reads a network in ncnn's format into a `cascade.nn.graphs.Graph`, as far as graphs go: convolutions, PReLU and sums.
 
 A ``.param`` file lists layers, one a line: kind, name, numbers of inputs and outputs, their names, and parameters as
 ``key=value``. The ``.bin`` file beside it holds the weights in the order of the layers, in float32. Batch normalisation
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade.graphs import IMAGE, Graph, Node
+from cascade.nn.graphs import IMAGE, Graph, Node
 
 MAGIC = "7767517"
 INPUT_SIDE = 112

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade.align import AlignError
 from cascade.datasets import PersonPhoto
 from cascade.detect import Detector
 from cascade.faces import Faces
-from cascade.images import ImageError, read_image
+from cascade.imaging.alignment import AlignError
+from cascade.imaging.reading import ImageError, read_image
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.sources import LABELLED, FaceSource, source_photos
 

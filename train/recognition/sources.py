@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade.datasets import DatasetError, PersonPhoto, read_folder, read_identities, read_lfw_pairs, read_utkface
-from train.sources import SourceError
+from train.detection.sources import SourceError
 
 KINDS = ("lfw", "identities", "utkface", "csv", "photos")
 LABELLED = ("lfw", "identities", "utkface", "csv")

@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from cascade.graph_networks import from_tensors
-from cascade.graphs import Graph, Shape
-from train.augment import normalise
+from cascade.nn.graphs import Graph, Shape
+from cascade.nn.torch_graph import from_tensors
+from train.detection.augment import normalise
 from train.recognition.batches import Answer
 from train.recognition.crops import load_crops
 from train.recognition.ncnn_format import NcnnError, read_ncnn

@@ -7,9 +7,9 @@ from pickle import UnpicklingError
 
 import torch
 
-from cascade.graph_networks import GraphNetwork
-from train.checkpoints import TrainingError, read_checkpoint
-from train.recognition.designs import DESIGNS, Design
+from cascade.nn.torch_graph import GraphNetwork
+from train.common.checkpoints import TrainingError, read_checkpoint
+from train.recognition.architectures import DESIGNS, Design
 from train.recognition.model import RecognitionModel
 
 

@@ -1,0 +1,1 @@
+"""Images: reading them, the pyramid, aligned crops, drawing."""

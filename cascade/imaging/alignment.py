@@ -1,0 +1,197 @@
+"""Aligned face crops: five points, the similarity transform that fits them best, one antialiased warp."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade import _native
+from cascade.imaging.reading import ImageInput, RGBImage, read_image
+
+__all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "AlignError", "align", "similarity_transform", "similarity_transforms"]
+
+TEMPLATE_SIZE = 112  # side, in pixels, of the crop that templates are written for
+MAX_SIZE = 2048  # crops are drawn at twice their size, and the core's limit is 4096
+
+ROUNDING = 1e-6  # shares of a coordinate below this are noise of float32
+
+ARCFACE_TEMPLATE: npt.NDArray[np.float64] = 0.5 + np.array(
+    [
+        [38.2946, 51.6963],  # left eye
+        [73.5318, 51.5014],  # right eye
+        [56.0252, 71.7366],  # nose
+        [41.5493, 92.3655],  # left mouth corner
+        [70.7299, 92.2041],  # right mouth corner
+    ]
+)
+"""Where ArcFace and most face recognition networks since expect the five points in a crop of 112×112 pixels.
+
+The published numbers count pixel centres from 0. In this package the centre of the first pixel is at 0.5
+everywhere, hence the 0.5 added to each; the crops are the ones that the published numbers mean.
+"""
+ARCFACE_TEMPLATE.flags.writeable = False
+
+
+class AlignError(ValueError):
+    """Points that no similarity transform can be fitted to. The message names the argument and what came."""
+
+
+def similarity_transform(points: npt.ArrayLike, template: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the rotation, scale and shift that take `points` nearest to `template`.
+
+    Nearest means the least sum of squared distances (Umeyama's problem without reflections). In the plane
+    rotation and scale together are one complex factor, so the answer is a linear regression in closed form.
+
+    Parameters
+    ----------
+    points, template
+        (K, 2) points x, y each, K ≥ 2, in any frame.
+
+    Returns
+    -------
+    (2, 3) float64 matrix M with ``template ≈ points @ M[:, :2].T + M[:, 2]``, in the same frames.
+
+    Raises
+    ------
+    AlignError
+        For wrong shapes, NaN or infinity, points that (nearly) coincide, and points that no rotation fits,
+        as when a template is symmetric both ways and the points are its mirror image.
+    """
+    source = _finite_points(points, "points")
+    target = _finite_points(template, "template")
+    if source.shape != target.shape:
+        raise AlignError(f"points: expected as many as in template, {len(target)}, got {len(source)}")
+    matrix: npt.NDArray[np.float64] = similarity_transforms(source[None], target)[0]
+    if np.isfinite(matrix).all():
+        return matrix
+    # Landmarks are float32: what lies below a millionth of the coordinates is rounding, not shape.
+    if np.square(source - source.mean(0)).sum() <= (ROUNDING * float(np.abs(source).max())) ** 2:
+        raise AlignError(f"points: expected points apart from each other, got {source.tolist()}")
+    raise AlignError("points: no rotation and scale takes them to template; are they mirrored?")
+
+
+def similarity_transforms(points: npt.NDArray[Any], template: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """`similarity_transform` of many faces at once: (n, K, 2) points and one template (K, 2) → (n, 2, 3) float64.
+
+    A face that has none (NaN, points that coincide, or that no rotation fits) gets NaN; nothing is raised.
+    """
+    return _native.similarity_transforms(points, template, ROUNDING)
+
+
+def align(
+    image: ImageInput,
+    landmarks: npt.ArrayLike,
+    size: int = TEMPLATE_SIZE,
+    template: npt.ArrayLike | None = None,
+) -> RGBImage:
+    """Return one upright crop per face, with its five points brought to where `template` has them.
+
+    Parameters
+    ----------
+    image
+        Anything that `cascade.imaging.reading.read_image` takes.
+    landmarks
+        (N, 5, 2) points x, y in pixels of the image, which spans [0, W]×[0, H] with pixel centres at 0.5.
+    size
+        Side of the crops in pixels, 1 to 2048.
+    template
+        (5, 2) places of the points in a crop of 112×112 pixels, pixel centres at 0.5 here too; scaled to
+        `size`. Without it, `ARCFACE_TEMPLATE`.
+
+    Returns
+    -------
+    (N, size, size, 3) uint8 RGB. What lies outside the image is black. Faces larger than the crop are
+    averaged down, not sampled, so that fine detail does not turn into noise.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read.
+    AlignError
+        For wrong shapes or sizes, NaN, and points that coincide; it says which face.
+    """
+    pixels = read_image(image)
+    side = _checked_size(size)
+    faces = _numbers(landmarks, "landmarks")
+    if faces.ndim != 3 or faces.shape[1:] != (5, 2):
+        hint = "; for one face pass landmarks[None]" if faces.shape == (5, 2) else ""
+        raise AlignError(f"landmarks: expected shape (N, 5, 2), got {faces.shape}{hint}")
+    target = ARCFACE_TEMPLATE if template is None else _finite_points(template, "template")
+    if target.shape != (5, 2):
+        raise AlignError(f"template: expected shape (5, 2), got {target.shape}")
+    crops = np.zeros((len(faces), side, side, 3), np.uint8)
+    for index, points in enumerate(faces):
+        try:
+            matrix = similarity_transform(points, target * (side / TEMPLATE_SIZE))
+        except AlignError as error:
+            raise AlignError(f"landmarks[{index}]: {error}") from None
+        crops[index] = _warp(pixels, matrix, side)
+    return crops
+
+
+def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBImage:
+    """Cut the size×size crop that `matrix` (image to crop, pixel centres at 0.5) shows, without aliasing.
+
+    A face larger than the crop is drawn at twice the crop's size and averaged down. If even that would skip
+    pixels of the image, they are first shrunk by a filter as wide as that asks for.
+    """
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    left, top, right, bottom = _needed(image, matrix, size, margin=2 * max(1, math.ceil(1 / scale)))
+    if left >= right or top >= bottom:
+        return np.zeros((size, size, 3), np.uint8)
+    patch = image[top:bottom, left:right]
+    linear, shift = matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ (left, top)
+    if scale >= 1 - ROUNDING:
+        whole: RGBImage = _native.warp([patch], [(1, 1)], np.column_stack([linear, shift])[None], size, outside=0)[0]
+        return whole
+    if scale < 0.5:
+        sides = np.array(patch.shape[1::-1])
+        columns, rows = np.maximum(1, np.rint(2 * scale * sides)).astype(int)
+        patch = _native.resample(patch, (0, 0, *sides), columns, rows)
+        linear = linear * sides / (columns, rows)
+    twice = _native.warp([patch], [(1, 1)], 2 * np.column_stack([linear, shift])[None], 2 * size, outside=0)[0]
+    rows = np.add(twice[::2], twice[1::2], dtype=np.uint16).reshape(size, size, 2, 3)
+    means: RGBImage = ((rows[:, :, 0] + rows[:, :, 1] + 2) >> 2).astype(np.uint8)
+    return means
+
+
+def _needed(
+    image: RGBImage, matrix: npt.NDArray[np.float64], size: int, margin: int
+) -> tuple[np.intp, np.intp, np.intp, np.intp]:
+    """The part of the image that a crop shows, and `margin` pixels around it: left, top, right, bottom."""
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - matrix[:, 2]
+    needed = corners @ np.linalg.inv(matrix[:, :2]).T
+    bounds = (image.shape[1], image.shape[0])
+    left, top = np.clip(np.floor(needed.min(0)) - margin, 0, bounds).astype(np.intp)
+    right, bottom = np.clip(np.ceil(needed.max(0)) + margin, 0, bounds).astype(np.intp)
+    return left, top, right, bottom
+
+
+def _finite_points(points: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    array = _numbers(points, name)
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) < 2:
+        raise AlignError(f"{name}: expected shape (K, 2) with K ≥ 2, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise AlignError(f"{name}: expected finite numbers, got {array.tolist()}")
+    return array
+
+
+def _numbers(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AlignError(f"{name}: expected an array of numbers: {error}") from error
+
+
+def _checked_size(size: int) -> int:
+    try:
+        side = operator.index(size)
+    except TypeError:
+        raise AlignError(f"size: expected a whole number of pixels, got {size!r}") from None
+    if not 1 <= side <= MAX_SIZE:
+        raise AlignError(f"size: expected 1 to {MAX_SIZE} pixels, got {side}")
+    return side

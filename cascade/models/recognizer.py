@@ -1,0 +1,119 @@
+"""Finding, checking and describing the weights of recognition networks.
+
+One safetensors file holds one network: its graph, licence and training data as JSON in the metadata, and its arrays by
+the names of `cascade.nn.graphs.Graph.tensor_shapes`. Beside them there may be ``age_means`` (101, D): the mean embedding
+of each age, which is taken out of embeddings. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cascade.models.detector import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.nn.graphs import Graph, native_nodes
+
+FORMAT = "cascade-recognizer-1"
+# Identity, as one vector, and the logits of the ages.
+OUTPUTS = ("embedding", "age")
+DEFAULT = "light"
+AGE_MEANS = "age_means"
+
+
+@dataclass(frozen=True)
+class RecognizerWeights:
+    """One network's weights: float32 arrays by name (``0.weight`` …) and what its file says of it."""
+
+    path: Path
+    name: str
+    graph: Graph
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    sha256: str
+
+    @property
+    def age_means(self) -> np.ndarray | None:
+        """The mean embedding (101, D) float32 of each age from 0 to 100; None for a network that goes without."""
+        return self.tensors.get(AGE_MEANS)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes as the native engine takes them."""
+        return native_nodes(self.graph, self.tensors)
+
+
+def shipped_recognizers() -> list[str]:
+    """Names of the networks that come with the package, the default one first."""
+    names = sorted(path.stem for path in _folder().glob("*.safetensors"))
+    return sorted(names, key=lambda name: name != DEFAULT)
+
+
+def _folder() -> Path:
+    return SHIPPED / "recognition"
+
+
+def load_recognizer(weights: str | Path | None = None) -> RecognizerWeights:
+    """Loads a shipped network by name, the default one for None, or a file.
+
+    Raises `WeightsError` naming the file that is missing or wrong.
+    """
+    if weights is not None and not isinstance(weights, (str, Path)):
+        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
+    path = Path(DEFAULT if weights is None else weights)
+    if weights is None or (isinstance(weights, str) and weights in shipped_recognizers()):
+        path = _folder() / f"{path}.safetensors"
+    elif not path.exists():
+        known = ", ".join(shipped_recognizers()) or "no shipped network"
+        raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {str(weights)!r}")
+    return _load(path)
+
+
+def _load(path: Path) -> RecognizerWeights:
+    tensors, metadata, sha256 = read_tensors(path, FORMAT)
+    try:
+        graph = Graph.from_dict(metadata["graph"])
+        _check_outputs(graph)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"weights: {path} describes no graph that makes sense ({error})") from error
+    check_tensors(path, _expected(graph, tensors), tensors)
+    return RecognizerWeights(path, path.stem, graph, tensors, metadata, sha256)
+
+
+def _expected(graph: Graph, tensors: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """The shapes of all arrays, with those of ``age_means`` if there are any."""
+    expected = graph.tensor_shapes()
+    if AGE_MEANS in tensors:
+        shapes = graph.output_shapes()
+        expected[AGE_MEANS] = (shapes["age"][1], shapes["embedding"][1])
+    return expected
+
+
+def _check_outputs(graph: Graph) -> None:
+    """Raises ValueError unless the graph gives an embedding and ages, each at one position."""
+    shapes = graph.output_shapes()
+    for name in OUTPUTS:
+        if name not in shapes:
+            raise ValueError(f"no output {name!r}, but {', '.join(shapes)}")
+        if shapes[name][0] != 1:
+            raise ValueError(f"output {name!r} is a map of side {shapes[name][0]}, expected 1")
+
+
+def save_recognizer(
+    path: str | Path, graph: Graph, tensors: dict[str, np.ndarray], metadata: dict[str, Any], half: bool = True
+) -> str:
+    """Writes one network atomically, in half precision unless told otherwise, and returns the file's SHA-256.
+
+    Raises `WeightsError` for what `load_recognizer` would not load again.
+    """
+    path = Path(path)
+    kind = np.float16 if half else np.float32
+    with np.errstate(over="ignore"):  # what half precision cannot hold becomes infinite, and is refused
+        stored = {name: np.asarray(tensor).astype(kind) for name, tensor in tensors.items()}
+    try:
+        _check_outputs(graph)
+    except ValueError as error:
+        raise WeightsError(f"weights: {path}: {error}") from error
+    check_tensors(path, _expected(graph, stored), stored)
+    return write_tensors(path, stored, {**metadata, "format": FORMAT, "graph": graph.to_dict()})

@@ -1,0 +1,1 @@
+"""Networks as data: layers, graphs, quantization, and their torch twins."""

@@ -1,0 +1,222 @@
+"""The networks as lists of layers: what they compute, without any framework.
+
+Both the torch modules (`cascade.nn.torch_network`) and the native engine are built from these lists, and a weight file
+carries its own list, so a new network needs no new code at run time.
+
+Every list ends in one layer whose outputs are, in this order: background and face logit (2), offsets of the four
+box edges over the window's size (4), and the five landmarks as x1, y1 … x5, y5 over the window's size (10).
+P-Net and R-Net may leave out the landmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+Stage = Literal["pnet", "rnet", "onet", "lnet"]
+# What every detector has; the landmarks may be O-Net's own, or those of an L-Net that looks at the final boxes only.
+STAGES: tuple[Stage, ...] = ("pnet", "rnet", "onet")
+LANDMARK_STAGE: Stage = "lnet"
+
+FACE_OUTPUTS = slice(0, 2)
+BOX_OUTPUTS = slice(2, 6)
+LANDMARK_OUTPUTS = slice(6, 16)
+
+# What the engines have room for.
+LARGEST_KERNEL, LARGEST_CHANNELS, LARGEST_INPUT = 16, 1 << 14, 1024
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer without padding. A fully connected layer is a conv whose kernel covers its whole input."""
+
+    kind: Literal["conv", "pool"]
+    kernel: int
+    stride: int = 1
+    channels: int = 0  # outputs of a conv; 0 for a pool
+    activation: Literal["relu", "prelu", "none"] = "none"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a layer that no engine can run."""
+        if self.kind not in ("conv", "pool") or self.activation not in ("relu", "prelu", "none"):
+            raise ValueError(f"a layer of kind {self.kind!r} with activation {self.activation!r}")
+        for name, value, low, high in (
+            ("kernel", self.kernel, 1, LARGEST_KERNEL),
+            ("stride", self.stride, 1, LARGEST_KERNEL),
+            ("channels", self.channels, int(self.kind == "conv"), LARGEST_CHANNELS),
+        ):
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"a layer with {name} {value!r}, expected {low} to {high}")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A stage's network and how its input lies around the window that it judges.
+
+    ``input_size`` is the side of its input in pixels and ``window`` the side of the judged window in its middle, so
+    ``input_size / window`` is the context the network sees around a face.
+    """
+
+    name: str
+    stage: Stage
+    input_size: int
+    window: float
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a network that no detector can use."""
+        if self.stage not in (*STAGES, LANDMARK_STAGE):
+            raise ValueError(f"stage {self.stage!r}, expected one of {', '.join((*STAGES, LANDMARK_STAGE))}")
+        if not 0 < self.input_size <= LARGEST_INPUT or not 0 < self.window <= self.input_size:
+            raise ValueError(f"an input of {self.input_size} pixels around a window of {self.window}")
+
+    def check_outputs(self) -> None:
+        """Raises ValueError unless the last layer gives what a detector asks of the stage, at one position."""
+        outputs = (16,) if self.stage in ("onet", LANDMARK_STAGE) else (6, 16)
+        if not self.layers or self.layers[-1].kind != "conv" or self.outputs not in outputs:
+            raise ValueError(f"{self.stage} must end on a layer of {' or '.join(map(str, outputs))} outputs")
+        if self._sides()[-1] != 1:
+            raise ValueError(f"an input of {self.input_size} pixels ends on a map of {self._sides()[-1]}, expected 1")
+
+    def _sides(self) -> list[int]:
+        """Side of the map after each layer."""
+        sides = [self.input_size]
+        for layer in self.layers:
+            partial = layer.stride - 1 if layer.kind == "pool" else 0
+            sides.append((sides[-1] - layer.kernel + partial) // layer.stride + 1)
+        return sides[1:]
+
+    @property
+    def context(self) -> float:
+        """Side of the input over the side of the window."""
+        return self.input_size / self.window
+
+    @property
+    def stride(self) -> int:
+        """Pixels between neighbouring windows when the network slides over an image."""
+        stride = 1
+        for layer in self.layers:
+            stride *= layer.stride
+        return stride
+
+    @property
+    def padding(self) -> int:
+        """Grey pixels around an image so that windows in its corners are seen too."""
+        return int((self.input_size - self.window) // 2)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the last layer: 16, or 6 without landmarks."""
+        return self.layers[-1].channels
+
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one input, without padding, biases and activations."""
+        return sum(side * side * weights for side, weights in self._convolutions())
+
+    def weights(self) -> int:
+        """Weights of the convolutions, biases and PReLU slopes."""
+        biases = sum(
+            layer.channels * (2 if layer.activation == "prelu" else 1) for layer in self.layers if layer.kind == "conv"
+        )
+        return biases + sum(weights for _, weights in self._convolutions())
+
+    def _convolutions(self) -> list[tuple[int, int]]:
+        channels, found = 3, []
+        for layer, side in zip(self.layers, self._sides(), strict=True):
+            if layer.kind == "conv":
+                found.append((side, layer.kernel**2 * channels * layer.channels))
+                channels = layer.channels
+        return found
+
+    def without_landmarks(self) -> Architecture:
+        """The same network with an output layer of 6."""
+        return replace(self, layers=(*self.layers[:-1], replace(self.layers[-1], channels=6)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """The architecture that `to_dict` wrote. Raises KeyError or TypeError for anything else."""
+        layers = tuple(Layer(**layer) for layer in values["layers"])
+        return cls(values["name"], values["stage"], int(values["input_size"]), float(values["window"]), layers)
+
+
+def _conv(channels: int, kernel: int, stride: int = 1, activation: Literal["relu", "prelu"] = "relu") -> Layer:
+    return Layer("conv", kernel, stride, channels, activation)
+
+
+def _prelu(channels: int, kernel: int) -> Layer:
+    return _conv(channels, kernel, activation="prelu")
+
+
+def _heads(channels: int = 16) -> Layer:
+    return Layer("conv", kernel=1, channels=channels)
+
+
+# Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks" (2016), figure 2.
+PAPER = {
+    "pnet": Architecture(
+        "paper", "pnet", 12, 12, (_prelu(10, 3), Layer("pool", 2, 2), _prelu(16, 3), _prelu(32, 3), _heads())
+    ),
+    "rnet": Architecture(
+        "paper",
+        "rnet",
+        24,
+        24,
+        (
+            _prelu(28, 3),
+            Layer("pool", 3, 2),
+            _prelu(48, 3),
+            Layer("pool", 3, 2),
+            _prelu(64, 2),
+            _prelu(128, 3),
+            _heads(),
+        ),
+    ),
+    "onet": Architecture(
+        "paper",
+        "onet",
+        48,
+        48,
+        (
+            _prelu(32, 3),
+            Layer("pool", 3, 2),
+            _prelu(64, 3),
+            Layer("pool", 3, 2),
+            _prelu(64, 3),
+            Layer("pool", 2, 2),
+            _prelu(128, 2),
+            _prelu(256, 3),
+            _heads(),
+        ),
+    ),
+}
+
+
+def _convolutions(channels: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Layer, ...]:
+    """3×3 convolutions with ReLU, and the output layer."""
+    return (*(_conv(count, 3, stride) for count, stride in zip(channels, strides, strict=True)), _heads())
+
+
+def _strided(name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tuple[int, ...]) -> dict[str, Architecture]:
+    """A set of four networks of these channels, L-Net's being O-Net's."""
+    deepest = _convolutions(onet, (2, 2, 1, 2, 1, 1))
+    return {
+        "pnet": Architecture(name, "pnet", 23, 12, _convolutions(pnet, (2, 2, 1, 1))),
+        "rnet": Architecture(name, "rnet", 32, 18, _convolutions(rnet, (2, 2, 1, 1, 1))),
+        "onet": Architecture(name, "onet", 56, 32, deepest),
+        # O-Net's layers over the face turned upright, as recognition sees it: its window is ArcFace's square
+        "lnet": Architecture(name, "lnet", 56, 56, deepest),
+    }
+
+
+# The default set: strided convolutions in place of pooling, multiples of 4 channels, ReLU, and context around
+# every window. P-Net moves by 4 pixels, not 2, so it judges a quarter of the windows and can afford more depth.
+DEFAULT = _strided("default", (12, 24, 24, 32), (16, 32, 48, 64, 96), (16, 32, 64, 64, 128, 192))
+
+# The same with fewer channels, for slow processors: about half of the multiply-adds of every stage.
+SMALL = _strided("small", (8, 16, 24, 24), (8, 24, 32, 48, 64), (16, 24, 40, 40, 80, 128))
+
+ARCHITECTURES: dict[str, dict[str, Architecture]] = {"default": DEFAULT, "small": SMALL, "paper": PAPER}

@@ -1,0 +1,1 @@
+"""Adapters for the detectors that ours is compared with."""

@@ -1,0 +1,1 @@
+"""Protocols for detectors: WIDER FACE, FDDB, precision and recall, landmarks."""

@@ -1,0 +1,1 @@
+"""Protocols for recognition: verification, identification, ages, false accepts."""

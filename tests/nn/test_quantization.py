@@ -1,0 +1,402 @@
+"""Networks in whole numbers: the C of every level against numpy to the bit, and how near they are to floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cascade import _native
+from cascade.detect import Detector
+from cascade.engines.native import NativeEngine
+from cascade.models.detector import DetectorWeights, StageWeights, WeightsError, load_detector, range_name, shipped
+from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
+from cascade.nn.quantization import FAST_LEVELS, WORD, has_ranges, quantized_layers
+from tests.photos import portrait
+from tests.random_networks import receptive
+
+LEVELS = _native.simd_levels()
+STAGES = ("pnet", "rnet", "onet", "lnet")
+needs_shipped = pytest.mark.skipif(not shipped(), reason="no weights are shipped")
+
+Layers = list[dict[str, Any]]
+
+
+def random_stage(architecture: Architecture, seed: int = 0) -> StageWeights:
+    """Random weights and ranges: of each hidden layer some channels are cut off at 255, and some are never above 0."""
+    rng = np.random.default_rng(seed)
+    tensors, inputs = {}, 3
+    for index, layer in enumerate(architecture.layers):
+        if layer.kind == "pool":
+            continue
+        taps = inputs * layer.kernel**2
+        tensors[f"{index}.weight"] = rng.normal(
+            0, math.sqrt(2 / taps), (layer.channels, inputs, layer.kernel, layer.kernel)
+        )
+        tensors[f"{index}.bias"] = rng.choice([0.0, 0.3, -0.3, -9.0], layer.channels, p=[0.3, 0.3, 0.3, 0.1])
+        tensors[range_name(index)] = rng.choice([0.0, 0.1, 1.0, 3.0], layer.channels, p=[0.05, 0.15, 0.3, 0.5])
+        inputs = layer.channels
+    del tensors[range_name(len(architecture.layers) - 1)]
+    return StageWeights(Path("random"), architecture, {k: v.astype(np.float32) for k, v in tensors.items()}, {}, "")
+
+
+def convolved(layers: Layers, image: np.ndarray) -> list[np.ndarray]:
+    """What each layer makes of an image (height, width, 3), (rows, columns, channels): all by the rule, in numpy."""
+    maps, made = [], np.pad(image, ((0, 0), (0, 0), (0, 1))).astype(np.float64)
+    for number, layer in enumerate(layers):
+        weight = layer["weight"].astype(np.float64)
+        side, stride = weight.shape[2], layer["stride"]
+        windows = np.lib.stride_tricks.sliding_window_view(made, (side, side), (0, 1))[::stride, ::stride]
+        rows, columns = windows.shape[:2]
+        # whole numbers below 2**53: sums of floats of 64 bits are exact in any order
+        filters = weight.transpose(0, 1, 4, 2, 3).reshape(len(weight), -1)
+        sums = windows.reshape(rows * columns, -1) @ filters.T + layer["bias"]
+        assert np.abs(sums).max(initial=0) < 2**31
+        values = sums.astype(np.int64).astype(np.float32) * layer["factor"]
+        if number < len(layers) - 1:
+            values = np.floor(np.clip(values, 0, 255))
+        made = values.reshape(rows, columns, -1).astype(np.float64)
+        maps.append(made)
+    return maps
+
+
+def judged(layers: Layers, crops: np.ndarray) -> np.ndarray:
+    return np.array([convolved(layers, crop)[-1][0, 0] for crop in crops], np.float32)
+
+
+def slid(layers: Layers, image: np.ndarray, padding: int, architecture: Architecture) -> np.ndarray:
+    """Numpy's answer to `Network.dense_scan` at a threshold of minus infinity."""
+    field, stride = architecture.input_size, architecture.stride
+    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), constant_values=128)
+    rows, columns = ((side - field) // stride + 1 for side in padded.shape[:2])
+    if rows < 1 or columns < 1:
+        return np.empty((0, architecture.outputs + 1), np.float32)
+    exact = padded[: (rows - 1) * stride + field, : (columns - 1) * stride + field]
+    output = convolved(layers, exact)[-1].astype(np.float32).reshape(rows * columns, -1)
+    y, x = np.divmod(np.arange(rows * columns), columns)
+    return np.column_stack([x, y, output[:, 1] - output[:, 0], output[:, 2:]]).astype(np.float32)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+@cache
+def shipped_set() -> DetectorWeights:
+    return load_detector()
+
+
+@cache
+def shipped_layers(stage: Any) -> Layers:
+    return quantized_layers(shipped_set()[stage])
+
+
+def native(layers: Layers, architecture: Architecture, level: str) -> _native.Network:
+    return _native.Network(layers, architecture.input_size, level)
+
+
+# Against numpy
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    """Up to four convolutions of any kernel and stride, whose window is exactly the receptive field."""
+    layers = [
+        Layer("conv", draw(st.integers(1, 4)), draw(st.integers(1, 4)), WORD * draw(st.integers(1, 10)), "relu")
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    return receptive([*layers, Layer("conv", draw(st.integers(1, 3)), 1, draw(st.integers(1, 16)))])
+
+
+@given(
+    architectures(),
+    st.sampled_from(LEVELS),
+    st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    st.integers(0, 9),
+    st.integers(0, 1000),
+)
+@settings(max_examples=80)
+def test_any_layers_slide_and_judge_as_in_numpy(
+    architecture: Architecture, level: str, shape: tuple[int, int], padding: int, seed: int
+) -> None:
+    layers = quantized_layers(random_stage(architecture, seed))
+    network = native(layers, architecture, level)
+    crops = noise(1 + seed % 37, architecture.input_size, architecture.input_size, 3, seed=seed)
+    np.testing.assert_array_equal(network.forward(crops), judged(layers, crops))
+    if architecture.outputs > 1:
+        image = noise(*shape, 3, seed=seed)
+        np.testing.assert_array_equal(
+            network.dense_scan(image, padding, -np.inf), slid(layers, image, padding, architecture)
+        )
+
+
+@needs_shipped
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_forward_is_numpys_for_the_shipped_weights(stage: str, level: str) -> None:
+    layers, architecture = shipped_layers(stage), shipped_set()[stage].architecture  # type: ignore[index]
+    network, side = native(layers, architecture, level), architecture.input_size
+    crops = np.concatenate([noise(15, side, side, 3), portrait()[80 : 80 + side, 190 : 190 + side][None]])
+    crops = np.concatenate([crops, np.zeros_like(crops[:1]), np.full_like(crops[:1], 255)])
+    expected = judged(layers, crops)
+    assert expected.std() > 0.1
+    for count in (0, 1, 2, 15, 16, 17, 18):
+        found = network.forward(crops[:count])
+        assert (found.dtype, found.shape) == (np.float32, (count, network.outputs))
+        np.testing.assert_array_equal(found, expected[:count])
+    np.testing.assert_array_equal(np.concatenate([network.forward(crop[None]) for crop in crops]), expected)
+
+
+@needs_shipped
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (12, 12), (13, 40), (23, 23), (24, 57), (100, 3), (3, 100), (97, 131), (9, 900)]
+)
+def test_slide_is_numpys_for_the_shipped_weights(level: str, shape: tuple[int, int]) -> None:
+    layers, architecture = shipped_layers("pnet"), shipped_set()["pnet"].architecture
+    assert architecture.stride == 4
+    network, image = native(layers, architecture, level), noise(*shape, 3)
+    for padding in {0, architecture.padding, 7, 40}:
+        expected = slid(layers, image, padding, architecture)
+        np.testing.assert_array_equal(network.dense_scan(image, padding, -np.inf), expected)
+
+
+@needs_shipped
+@pytest.mark.parametrize("level", LEVELS)
+def test_parts_of_a_slide_joined_are_the_whole(level: str) -> None:
+    network, image = native(shipped_layers("pnet"), shipped_set()["pnet"].architecture, level), noise(150, 70, 3)
+    whole, rows = network.dense_scan(image, 4, -np.inf), network.grid(70, 150, 4)[0]
+    for step in (1, 5, rows - 1):
+        strips = [network.dense_scan(image, 4, -np.inf, None, first, step) for first in range(0, rows, step)]
+        np.testing.assert_array_equal(np.concatenate(strips), whole)
+
+
+@needs_shipped
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_judge_is_forward_of_the_crops(stage: str, level: str) -> None:
+    layers, architecture = shipped_layers(stage), shipped_set()[stage].architecture  # type: ignore[index]
+    network, side = native(layers, architecture, level), architecture.input_size
+    corners = np.random.default_rng(0).uniform(-30, 480, (21, 2))
+    boxes = np.hstack([corners, corners + np.linspace(9, 120, 21)[:, None]])
+    places = [portrait()], [(1.0, 1.0)], boxes, side
+    crops, expected = _native.Crops(*places), network.forward(_native.cut(*places))
+    np.testing.assert_array_equal(network.classify_crops(crops), expected)
+    np.testing.assert_array_equal(network.classify_crops(crops, _native.ThreadPool(), 3, 7), expected[3:10])
+
+
+# Rounding and limits
+
+
+def one_layer(weight: np.ndarray, bias: np.ndarray, factor: np.ndarray, last: np.ndarray | None = None) -> Layers:
+    """A layer of one pixel, and one that hands its channels on as they are."""
+    channels = len(weight)
+    last = np.eye(channels, dtype=np.int8) if last is None else last
+    last = last.reshape(len(last), channels // WORD, 1, 1, WORD)
+    ones = {"bias": np.zeros(len(last), np.int32), "factor": np.ones(len(last), np.float32)}
+    first = {"weight": weight.reshape(channels, 1, 1, 1, WORD).astype(np.int8), "bias": bias.astype(np.int32)}
+    return [
+        {"kind": "bytes", "stride": 1, **first, "factor": factor.astype(np.float32)},
+        {"kind": "bytes", "stride": 1, "weight": last, **ones},
+    ]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_bytes_are_cut_off_at_both_ends(level: str) -> None:
+    """Sums of -2, 0.5, 254.9, 255, 256 and far beyond, of any sign."""
+    sums = np.array([-2, -(2**30), 1, 5098, 5100, 5120, 2**30, 0])
+    factor = np.array([1, 1, 0.5, 0.05, 0.05, 0.05, 3e38, 1])
+    layers = one_layer(np.zeros((8, WORD)), sums, factor)
+    found = _native.Network(layers, 1, level).forward(np.zeros((1, 1, 1, 3), np.uint8))
+    np.testing.assert_array_equal(found[0], [0, 0, 0, 254, 255, 255, 255, 0])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_each_colour_has_its_weight(level: str) -> None:
+    weight = np.array([[1, 0, 0, 99], [0, 1, 0, 99], [0, 0, 1, 99], [-128, 0, 127, -128]])
+    layers = one_layer(weight, np.zeros(4), np.ones(4))
+    for red, green, blue in ((1, 2, 3), (255, 0, 255), (0, 255, 1)):
+        found = _native.Network(layers, 1, level).forward(np.array([red, green, blue], np.uint8).reshape(1, 1, 1, 3))
+        expected = [red, green, blue, min(max(127 * blue - 128 * red, 0), 255)]
+        np.testing.assert_array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize("outputs", range(1, 17))
+def test_a_last_layer_has_any_number_of_outputs(outputs: int) -> None:
+    last = noise(outputs, 8).view(np.int8)
+    layers = one_layer(noise(8, WORD).view(np.int8), np.zeros(8), np.full(8, 0.01), last)
+    crops = noise(19, 1, 1, 3)
+    for level in LEVELS:
+        np.testing.assert_array_equal(_native.Network(layers, 1, level).forward(crops), judged(layers, crops))
+
+
+# Wrong layers
+
+
+def good() -> Layers:
+    return one_layer(np.ones((4, WORD)), np.zeros(4), np.ones(4))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"weight": np.ones((4, 1, 1, 1, 4), np.float32)},
+        {"weight": np.ones((4, 1, 1, 1, 4), np.uint8)},
+        {"weight": np.ones((4, 1, 1, 1, 3), np.int8)},
+        {"weight": np.ones((4, 2, 1, 1, 4), np.int8)},
+        {"weight": np.ones((4, 1, 1, 2, 4), np.int8)},
+        {"weight": np.ones((4, 1, 1, 1), np.int8)},
+        {"weight": np.ones((0, 1, 1, 1, 4), np.int8)},
+        {"weight": np.ones((4, 1, 17, 17, 4), np.int8)},
+        {"weight": np.ones((6, 1, 1, 1, 4), np.int8), "bias": np.zeros(6, np.int32), "factor": np.ones(6, np.float32)},
+        {"weight": None},
+        {"weight": [[1]]},
+        {"bias": np.zeros(4, np.int64)},
+        {"bias": np.zeros(4, np.float32)},
+        {"bias": np.zeros(3, np.int32)},
+        {"bias": np.full(4, 2**31 - 1, np.int32)},
+        {"bias": np.full(4, -(2**31), np.int32)},
+        {"factor": np.ones(4)},
+        {"factor": np.ones((4, 1), np.float32)},
+        {"factor": np.full(4, np.inf, np.float32)},
+        {"factor": np.full(4, np.nan, np.float32)},
+        {"stride": 0},
+        {"stride": 17},
+        {"kind": "conv"},
+        {"kind": "pool", "kernel": 1},
+    ],
+)
+def test_wrong_layers_are_named(wrong: dict[str, Any]) -> None:
+    first, last = good()
+    _native.Network([first, last], 1)
+    with pytest.raises(ValueError, match=r"^layers: "):
+        _native.Network([{**first, **wrong}, last], 1)
+
+
+@pytest.mark.parametrize("missing", ["weight", "bias", "factor", "stride"])
+def test_missing_entries_are_named(missing: str) -> None:
+    first, last = good()
+    del first[missing]
+    with pytest.raises(ValueError, match=f"^layers: layer 0 cannot be read.*{missing}"):
+        _native.Network([first, last], 1)
+
+
+def test_sums_beyond_32_bits_are_refused() -> None:
+    """There is nothing that a level could agree on."""
+    channels, side = 2100, 4
+    wide = {"kind": "bytes", "stride": 1, "weight": np.full((4, channels // WORD, side, side, WORD), 127, np.int8)}
+    first = {"kind": "bytes", "stride": 1, "weight": np.ones((channels, 1, 1, 1, WORD), np.int8)}
+    layers = [
+        {**layer, "bias": np.full(count, bias, np.int32), "factor": np.ones(count, np.float32)}
+        for layer, count, bias in ((first, channels, 0), (wide, 4, 2**30))
+    ]
+    with pytest.raises(ValueError, match=r"^layers: sums of layer 1 .* too large for 32 bits"):
+        _native.Network(layers, side)
+
+
+def test_a_huge_bias_is_cut_off_so_that_no_sum_overflows() -> None:
+    architecture = Architecture("any", "rnet", 3, 3, (Layer("conv", 3, 1, 8, "relu"), Layer("conv", 1, 1, 6)))
+    stage = random_stage(architecture)
+    for huge in (3e38, -3e38):
+        stage.tensors["0.bias"][:] = stage.tensors["1.bias"][:] = huge
+        layers, crops = quantized_layers(stage), noise(5, 3, 3, 3)
+        for level in LEVELS:
+            np.testing.assert_array_equal(native(layers, architecture, level).forward(crops), judged(layers, crops))
+    stage.tensors["0.weight"][:] = 3e38
+    _native.Network(quantized_layers(stage), 3)
+
+
+@pytest.mark.parametrize(
+    ("layers", "number"),
+    [
+        ((Layer("conv", 1, 1, 8, "prelu"), Layer("conv", 1, 1, 6)), 0),
+        ((Layer("conv", 1, 1, 8, "none"), Layer("conv", 1, 1, 6)), 0),
+        ((Layer("conv", 1, 1, 8, "relu"), Layer("pool", 1, 1), Layer("conv", 1, 1, 6)), 1),
+        ((Layer("conv", 1, 1, 8, "relu"), Layer("conv", 1, 1, 10, "relu"), Layer("conv", 1, 1, 6)), 1),
+        ((Layer("conv", 1, 1, 8, "relu"), Layer("conv", 1, 1, 6, "relu")), 1),
+    ],
+)
+def test_networks_that_int8_is_not_for_are_named(layers: tuple[Layer, ...], number: int) -> None:
+    architecture = Architecture("any", "pnet", 1, 1, layers)
+    with pytest.raises(WeightsError, match=f"int8 is for convolutions with ReLU .* layer {number} is not"):
+        quantized_layers(random_stage(replace(architecture, layers=layers)))
+
+
+def test_weights_without_ranges_are_named() -> None:
+    stage = random_stage(ARCHITECTURES["default"]["pnet"])
+    del stage.tensors[range_name(1)]
+    with pytest.raises(WeightsError, match=r"has no ranges, which int8 needs; `python -m train ranges`"):
+        quantized_layers(stage)
+
+
+# Detectors
+
+
+@needs_shipped
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_default_set_is_for_int8_and_so_is_its_detector(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that is faster: elsewhere it is for those who ask."""
+    monkeypatch.setenv("CASCADE_SIMD", level)
+    assert has_ranges(shipped_set())
+    usual = "int8" if level in FAST_LEVELS else "float32"
+    for precision, expected in ((None, usual), ("int8", "int8"), ("float32", "float32")):
+        engine = Detector(precision=precision, threads=1).engine  # type: ignore[arg-type]
+        assert isinstance(engine, NativeEngine)
+        assert (engine.precision, engine.level) == (expected, level)
+
+
+def test_a_set_without_ranges_computes_in_float32(random_weights: Callable[[str], Path]) -> None:
+    for family in ("default", "paper"):
+        weights = load_detector(random_weights(family))
+        assert not has_ranges(weights)
+        engine = Detector(weights=weights, threads=1).engine
+        assert isinstance(engine, NativeEngine)
+        assert engine.precision == "float32"
+        with pytest.raises(WeightsError, match=r"int8"):
+            Detector(weights=weights, precision="int8")
+
+
+@needs_shipped
+def test_a_wrong_precision_is_named() -> None:
+    for wrong in ("float16", "", 8):
+        with pytest.raises(ValueError, match=r"^precision: expected 'float32' or 'int8'"):
+            Detector(precision=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^precision: the engine that is given has its own"):
+        Detector(engine=NativeEngine(shipped_set()), precision="int8")
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"^precision: the torch engine computes in float32"):
+        Detector(engine="torch", precision="int8")
+    Detector(engine="torch", precision="float32")
+
+
+@needs_shipped
+def test_threads_and_levels_give_the_same_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = np.tile(portrait()[:280, :400], (2, 2, 1))
+    expected = Detector(precision="int8", threads=1).detect(photo)
+    assert len(expected) == 4
+    for level in LEVELS:
+        monkeypatch.setenv("CASCADE_SIMD", level)
+        for threads in (1, 2):
+            found = Detector(precision="int8", threads=threads).detect(photo)
+            for name in ("boxes", "scores", "landmarks"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@needs_shipped
+@pytest.mark.parametrize("zoom", [1, 2, 4])
+def test_int8_is_near_float32(zoom: int) -> None:
+    """Boxes and landmarks within a pixel of a face of 90, and its score within 0.03."""
+    photo = portrait()[::zoom, ::zoom]
+    found, expected = (Detector(precision=name, threads=1).detect(photo) for name in ("int8", "float32"))  # type: ignore[arg-type]
+    assert len(found) == len(expected) == 1
+    np.testing.assert_allclose(found.boxes, expected.boxes, rtol=0, atol=1)
+    np.testing.assert_allclose(found.landmarks, expected.landmarks, rtol=0, atol=1)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=0.03)

@@ -1,0 +1,400 @@
+"""python -m train from end to end: from a folder of drawn photos to weights that find the faces in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import train.__main__ as command_line
+from cascade import _native
+from cascade.detect import Detector
+from cascade.models.detector import load_detector
+from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
+from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
+from tests.train.drawn_faces import iou, save_empty, save_set
+from train.detection.packed import load_samples
+from train.detection.pipeline import Chain
+from train.detection.presets import DEFAULT
+from train.detection.samples import SampleSettings
+from train.detection.trainer import prepare
+
+REPOSITORY = Path(command_line.__file__).parents[1]
+
+EVERY = (*STAGES, LANDMARK_STAGE)
+
+DATA = """
+[[source]]
+kind = "coco"
+annotations = "faces/annotations.json"
+images = "faces"
+exclude = "kept.txt"
+
+[[source]]
+kind = "folder"
+images = "none"
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """40 photos with faces, 4 of them kept out, and 8 without."""
+    root = tmp_path_factory.mktemp("data")
+    save_set(root / "faces", 40, seed=1)
+    save_empty(root / "none", 8, seed=2)
+    (root / "kept.txt").write_text("".join(f"{number:03}.png\n" for number in range(36, 40)))
+    (root / "data.toml").write_text(DATA)
+    return root
+
+
+def of_data(root: Path, workers: int = 1) -> list[str]:
+    return ["--data", str(root / "data.toml"), "--root", str(root), "--workers", str(workers)]
+
+
+def cascade(root: Path, out: Path, *options: str) -> list[str]:
+    return ["cascade", *of_data(root), "--out", str(out), "--batch", "112", *options]
+
+
+@pytest.fixture(scope="module")
+def short(request):
+    """The presets, but with a row of metrics every 10 steps and fewer windows of each photo."""
+    patch = pytest.MonkeyPatch()
+    for stage, preset in DEFAULT.items():
+        samples = replace(preset.samples, negatives_per_photo=40)
+        training = replace(preset.training, log_every=10, checkpoint_every=20, average=0.95)
+        patch.setitem(command_line.DEFAULT, stage, replace(preset, samples=samples, training=training))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def run(data, short, tmp_path_factory) -> Path:
+    """The folder of a whole run of the chain."""
+    out = tmp_path_factory.mktemp("run") / "deep" / "run"
+    assert command_line.main(cascade(data, out, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
+    return out
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_chain_leaves_weights_curves_and_records(run, data):
+    assert {path.name for path in run.iterdir()} == {
+        "weights",
+        *EVERY,
+        *(f"{stage}-samples" for stage in EVERY),
+    }
+    assert {path.name for path in (run / "weights").iterdir()} == {
+        f"{s}.{e}" for s in EVERY for e in ("md", "safetensors")
+    }
+    for stage in EVERY:
+        assert {path.name for path in (run / stage).iterdir()} == {
+            "settings.json",
+            "checkpoint.pt",
+            "metrics.jsonl",
+            "losses.png",
+        }
+        height, width, _ = cv2.imread(str(run / stage / "losses.png")).shape
+        assert min(height, width) > 200
+        record = json.loads((run / stage / "settings.json").read_text())
+        assert record["settings"]["stage"] == stage
+        assert record["settings"]["batch"] == 112
+        assert record["command"].startswith("python -m train cascade --data ")
+        photos = 36 if stage == "lnet" else 44  # L-Net needs faces with landmarks
+        assert record["samples"]["photos"] == photos, "the photos of the exclude list take no part"
+        assert record["samples"]["data"] == "coco faces; folder none"
+        assert len(record["samples"]["annotations_sha256"]) == 64
+        assert (record["samples"]["weights"] is None) == (stage in ("pnet", "lnet"))
+
+
+def test_the_losses_fall(run):
+    for stage, steps in zip(EVERY, (100, 60, 60, 60), strict=True):
+        found = metrics(run / stage)
+        assert [row["step"] for row in found] == list(range(10, steps + 1, 10))
+        for name in ("total", "landmark") if stage == "lnet" else ("total", "face", "box", "landmark"):
+            assert found[-1][name] < 0.8 * found[0][name], (stage, name)
+        assert [row["step"] for row in found if "validation" in row] == list(range(20, steps + 1, 20))
+
+
+def test_the_cards_tell_what_the_weights_are(run):
+    for stage, weights in load_detector(run / "weights").stages.items():
+        card = (run / "weights" / f"{stage}.md").read_text()
+        samples = load_samples(run / f"{stage}-samples")
+        for fact in (
+            weights.sha256,
+            "coco faces; folder none",
+            "non-commercial research",
+            "python -m train cascade",
+            "**Seed**: 1",
+            f"{samples.counts()['negative']:,} negative",
+        ):
+            assert fact in card, (stage, fact)
+        assert weights.metadata["annotations_sha256"] == samples.meta["annotations_sha256"]
+        assert weights.metadata["stage"] == stage
+        assert weights.metadata["seed"] == "1"
+        assert weights.architecture.outputs == (16 if stage in ("onet", "lnet") else 6)
+
+
+def test_the_detector_finds_faces_it_has_not_seen(run, data):
+    """60 steps are no training, but the eyes and skin of drawn faces are easy."""
+    listing = json.loads((data / "faces/annotations.json").read_text())
+    detector = Detector(weights=run / "weights", thresholds=(0.3, 0.3, 0.5), min_face=16, threads=1)
+    found = total = 0
+    distances = []
+    for entry in listing["images"][36:]:
+        faces = detector.detect(data / "faces" / entry["file_name"])
+        truth = [a for a in listing["annotations"] if a["image_id"] == entry["id"]]
+        for annotation in truth:
+            x, y, wide, high = annotation["bbox"]
+            total += 1
+            overlap = [iou(box, (x, y, x + wide, y + high)) for box in faces.boxes.astype(float)]
+            if overlap and max(overlap) > 0.4:
+                found += 1
+                marks = faces.landmarks[int(np.argmax(overlap))]
+                distances.append(np.abs(marks - np.reshape(annotation["keypoints"], (5, 3))[:, :2]).mean() / wide)
+    assert total >= 4
+    assert found >= 0.7 * total
+    assert np.median(distances) < 0.12
+    torch_engine = Detector(weights=run / "weights", engine="torch", thresholds=(0.3, 0.3, 0.5), min_face=16)
+    path = data / "faces" / "036.png"
+    native, reference = Detector.detect(detector, path), torch_engine.detect(path)
+    np.testing.assert_allclose(native.boxes, reference.boxes, atol=1e-2)
+    np.testing.assert_allclose(native.scores, reference.scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("stage", EVERY)
+def test_export_equals_the_network_that_learned(run, stage):
+    """Checkpoint with batch normalisation → folded file → native engine, and the same in torch."""
+    architecture = ARCHITECTURES["default"][stage]
+    learned = CascadeNetwork(architecture, batch_norm=True).eval()
+    learned.load_state_dict(torch.load(run / stage / "checkpoint.pt", weights_only=True)["averaged"])
+    samples = load_samples(run / f"{stage}-samples")
+    margin = (samples.crops.shape[1] - architecture.input_size) // 2
+    crops = samples.crops[:200, margin : margin + architecture.input_size, margin : margin + architecture.input_size]
+    inputs, _ = prepare(torch.from_numpy(np.array(samples.crops[:200])), torch.zeros(200, 14), architecture, None)
+    weights = load_detector(run / "weights")[stage]
+    outputs = weights.architecture.outputs
+    with torch.no_grad():
+        expected = learned(inputs).flatten(1)[:, :outputs].numpy()
+        folded = fold(learned)(inputs).flatten(1)[:, :outputs].numpy()
+        tensors = {name: torch.from_numpy(values) for name, values in weights.tensors.items()}
+        loaded = from_tensors(weights.architecture, tensors)(inputs).flatten(1).numpy()
+    native = _native.Network(weights.layers(), architecture.input_size).forward(np.ascontiguousarray(crops))
+    assert np.ptp(expected, axis=0).max() > 0.4, "a network that says the same of all crops proves nothing"
+    for found in (folded, loaded, native):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_same_command_again_changes_nothing(run, data, short, capsys):
+    before = contents(run)
+    times = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
+    assert contents(run) == before
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == times
+    assert capsys.readouterr().out == f"weights: {run / 'weights'}\n"
+
+
+def test_a_lost_weight_file_is_made_again_from_the_checkpoint(run, data, short):
+    lost = run / "weights" / "onet.safetensors"
+    kept = load_detector(run / "weights")["onet"].tensors
+    checkpoint = contents(run / "onet")["checkpoint.pt"]
+    lost.unlink()
+    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
+    for name, values in load_detector(run / "weights")["onet"].tensors.items():
+        np.testing.assert_array_equal(values, kept[name])
+    assert contents(run / "onet")["checkpoint.pt"] == checkpoint
+
+
+def test_other_settings_in_the_same_folder_are_refused(run, data, short, capsys):
+    """And leave the record of the run that is there as it was."""
+    (run / "weights" / "onet.safetensors").rename(run / "onet.aside")
+    try:
+        before = contents(run)
+        options = ("--stage-steps", "100", "60", "60", "60", "60", "--learning-rate", "0.1")
+        assert command_line.main(cascade(data, run, *options)) == 1
+        assert "other settings" in capsys.readouterr().err
+        assert contents(run) == before
+    finally:
+        (run / "onet.aside").rename(run / "weights" / "onet.safetensors")
+
+
+def one_stage(run: Path, out: Path, stage: str, *options: str) -> list[str]:
+    folder = str(run / f"{stage}-samples")
+    return [stage, "--samples", folder, "--out", str(out), "--steps", "12", "--batch", "70", *options]
+
+
+def test_one_stage_with_its_ablations(run, short, tmp_path, capsys):
+    rows = {}
+    for name, options in {
+        "plain": (),
+        "no mining": ("--mining-ratio", "1.0"),
+        "no landmarks": ("--no-landmarks",),
+        "wing": ("--landmark-loss", "wing"),
+        "weights": ("--task-weights", "2", "1", "0.25"),
+    }.items():
+        assert command_line.main(one_stage(run, tmp_path / name, "rnet", *options)) == 0
+        rows[name] = metrics(tmp_path / name)[0]
+        weights = load_detector(tmp_path / name, ("rnet",))
+        assert weights["rnet"].sha256 in capsys.readouterr().out
+        assert weights["rnet"].metadata["data"] == "coco faces; folder none"
+    settings = {name: json.loads((tmp_path / name / "settings.json").read_text())["settings"] for name in rows}
+    assert settings["plain"]["mining_ratio"] == 0.7
+    assert settings["no mining"]["mining_ratio"] == 1.0
+    assert settings["no landmarks"]["landmarks"] is False
+    assert settings["weights"]["task_weights"] == [2.0, 1.0, 0.25]
+    assert rows["no mining"]["face"] < rows["plain"]["face"], "the mean of the hardest is above the mean of all"
+    assert rows["no landmarks"]["landmark"] == 0 < rows["plain"]["landmark"]
+    expected = sum(a * rows["weights"][name] for a, name in ((2, "face"), (1, "box"), (0.25, "landmark")))
+    assert rows["weights"]["total"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_papers_preset(data, tmp_path):
+    """Its networks, its overlaps and its recipe; --passes and --seed hold for its samples, too."""
+    out = tmp_path / "paper"
+    options = ("--preset", "paper", "--stage-steps", "60", "30", "15", "--seed", "3", "--passes", "2")
+    assert command_line.main(["cascade", *of_data(data), "--out", str(out), "--limit", "5", *options]) == 0
+    weights = load_detector(out / "weights")
+    for stage in STAGES:
+        assert weights[stage].architecture.name == "paper"
+        made = load_samples(out / f"{stage}-samples").meta["settings"]
+        assert (made["family"], made["passes"], made["seed"]) == ("paper", 2, 3)
+        assert (made["positive_iou"], made["negative_iou"], made["part_iou"]) == (0.65, 0.3, 0.4)
+        settings = json.loads((out / stage / "settings.json").read_text())["settings"]
+        assert (settings["batch"], settings["learning_rate"], settings["schedule"]) == (32, 1e-3, "constant")
+        assert (settings["seed"], settings["batch_norm"], settings["augment"]) == (3, False, False)
+    faces = Detector(weights=out / "weights", threads=1).detect(np.zeros((60, 80, 3), np.uint8))
+    assert faces.landmarks.shape[1:] == (5, 2)
+
+
+def test_samples_of_one_stage_by_themselves(run, data, short, tmp_path, capsys):
+    out = tmp_path / "s"
+    weights = ["--weights", str(run / "weights")]
+    arguments = ["samples", *of_data(data), "--stage", "rnet", "--limit", "6", "--passes", "1", "--out", str(out)]
+    assert command_line.main([*arguments, *weights]) == 0
+    samples = load_samples(out)
+    assert f"{samples.counts()['negative']:,} negative" in capsys.readouterr().out
+    assert samples.meta["photos"] == 6
+    assert command_line.main([*arguments[:-1], str(tmp_path / "t")]) == 1
+    assert "need the weights" in capsys.readouterr().err
+    assert command_line.main([*arguments[:-1], str(tmp_path / "u"), *weights, "--family", "small"]) == 0
+    settings = load_samples(tmp_path / "u").meta["settings"]
+    assert settings == samples.meta["settings"] | {"family": "small"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pnet", "--samples", "nowhere", "--out", "x"], "nowhere"),
+        (["cascade", "--data", "nowhere.toml", "--root", ".", "--out", "x"], "nowhere.toml"),
+        (["cascade", "--data", "bad.toml", "--root", ".", "--out", "x"], "bad.toml: expected"),
+        (
+            ["samples", "--stage", "lnet", "--family", "paper", "--data", "bad.toml", "--root", ".", "--out", "x"],
+            "stage: expected pnet, rnet, onet, the networks of the paper, got 'lnet'",
+        ),
+    ],
+)
+def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_text("x = 1")
+    assert command_line.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "trained"),
+    [
+        (("--stages", "lnet"), ["lnet"]),
+        (("--stages", "rnet", "pnet"), ["pnet", "rnet"]),
+        (("--no-landmarks",), ["pnet", "rnet", "onet"]),  # an L-Net would have nothing to learn
+        (("--family", "paper"), ["pnet", "rnet", "onet"]),
+        (("--family", "small"), ["pnet", "rnet", "onet", "lnet"]),
+    ],
+)
+def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, trained):
+    stages = []
+    monkeypatch.setattr(Chain, "stage", lambda self, preset: stages.append(preset.training.stage))
+    assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
+    assert stages == trained
+
+
+@pytest.mark.parametrize("family", ["paper", "small"])
+def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
+    """Only the networks differ; without an L-Net, landmarks are O-Net's own."""
+    out = tmp_path / family
+    options = ("--family", family, "--limit", "8", "--passes", "1", "--stage-steps", "40", "30", "20", "20")
+    assert command_line.main(cascade(data, out, *options)) == 0
+    weights = load_detector(out / "weights")
+    assert list(weights.stages) == list(ARCHITECTURES[family])
+    for stage, part in weights.stages.items():
+        outputs = ARCHITECTURES[family][stage]
+        assert part.architecture == (outputs if stage in ("onet", "lnet") else outputs.without_landmarks())
+        assert part.metadata["family"] == family
+        made = load_samples(out / f"{stage}-samples").meta["settings"]
+        assert made == json.loads(json.dumps(asdict(samples_of(stage, family=family, passes=1))))
+        settings = json.loads((out / stage / "settings.json").read_text())["settings"]
+        assert (settings["family"], settings["batch_norm"]) == (family, True)
+    faces = Detector(weights=out / "weights", threads=1, min_face=16).detect(data / "faces/000.png")
+    assert faces.landmarks.shape[1:] == (5, 2)
+    assert np.isfinite(faces.landmarks).all()
+
+
+def samples_of(stage: str, **changes) -> SampleSettings:
+    return replace(command_line.DEFAULT[stage].samples, **changes)
+
+
+def test_a_gpu_that_is_not_there(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command_line.main(cascade(data, tmp_path / "x", "--device", "cuda")) == 1
+    assert capsys.readouterr().err == "error: device: torch finds no GPU here, so cuda cannot be had\n"
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):
+    assert command_line.main(one_stage(run, tmp_path / "x", "pnet", "--mining-ratio", "0")) == 1
+    assert "mining_ratio" in capsys.readouterr().err
+
+
+def test_in_a_process_of_its_own_with_two_workers(data, tmp_path):
+    """Stopped after P-Net and gone on with by the same command."""
+    command = [sys.executable, "-m", "train", *cascade(data, tmp_path / "run"), "--limit", "16", "--passes", "1"]
+    command[command.index("--workers") + 1] = "2"
+    command += ["--stage-steps", "60", "30", "30", "20"]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == f"weights: {tmp_path / 'run/weights'}\n"
+    for stage in EVERY:
+        assert f"{stage} samples: 100%" in done.stderr
+        assert f"train {stage}: 100%" in done.stderr
+    assert "Warning" not in done.stderr
+    faces = Detector(weights=tmp_path / "run/weights", threads=1).detect(data / "faces/000.png")
+    assert faces.boxes.shape[1:] == (4,)
+
+
+def test_help_needs_nothing(capsys):
+    for arguments in (["--help"], ["cascade", "--help"], ["samples", "--help"], ["onet", "--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main(arguments)
+        assert stopped.value.code == 0
+        assert "usage: python -m train" in capsys.readouterr().out

@@ -1,0 +1,202 @@
+"""The TOML list of training sets, and the photos that come of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.drawn_faces import Face, blank, save_coco, save_photo
+from train.detection.sources import Source, SourceError, describe, fingerprint, photos, read_sources
+
+FACES = {
+    "a.png": [Face((10, 10, 30, 40)), Face((50, 10, 70, 30), ignored=True)],
+    "sub/b.v2.png": [Face((5, 5, 45, 55), marked=False)],
+    "c d.png": [],
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with a COCO set in it, photos and annotation."""
+    rng = np.random.default_rng(0)
+    for name in FACES:
+        save_photo(tmp_path / "coco" / name, blank(80, 60, rng))
+    save_coco(tmp_path / "coco", FACES)
+    return tmp_path
+
+
+COCO = """
+[[source]]
+kind = "coco"
+annotations = "coco/annotations.json"
+images = "coco"
+"""
+
+
+def write(root: Path, text: str) -> Path:
+    file = root / "data.toml"
+    file.write_text(text)
+    return file
+
+
+def read(root: Path, text: str) -> tuple[Source, ...]:
+    return read_sources(write(root, text), root, root / "teacher")
+
+
+def test_reading(root):
+    text = COCO + 'fully_labelled = false\nbox_rule = [0, 0.5, -1, 2]\nteacher = "t.json"\nexclude = "x.txt"\n'
+    first, second = read(root, text + '[[source]]\nkind = "folder"\nimages = "coco/sub"\n')
+    assert first == Source(
+        "coco",
+        images=root / "coco",
+        annotations=root / "coco/annotations.json",
+        exclude=root / "x.txt",
+        fully_labelled=False,
+        box_rule=(0.0, 0.5, -1.0, 2.0),
+        teacher=root / "teacher/t.json",
+    )
+    assert (second.kind, second.images, second.fully_labelled) == ("folder", root / "coco/sub", True)
+    assert describe((first, second)) == "coco coco; folder sub"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('[[source]]\nkind = "folder"', "source 2: .*images"),
+        ('[[source]]\nimages = "coco"', "source 2: .*kind"),
+        ('[[source]]\nkind = "voc"\nimages = "coco"', "source 2: kind: expected wider, coco or folder, got 'voc'"),
+        ('[[source]]\nkind = "coco"\nimages = "coco"', "source 2: annotations are missing"),
+        ('[[source]]\nkind = "folder"\nimages = 3', "source 2: images: expected a path, got 3"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nimgaes = "x"', "source 2: .*imgaes"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = [0, 1]', "source 2: box_rule: expected four"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = ["a", 0, 0, 0]', "source 2: box_rule"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = 1', "source 2: box_rule"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nfully_labelled = "no"', "source 2: fully_labelled"),
+    ],
+)
+def test_errors_name_the_entry(root, entry, message):
+    with pytest.raises(SourceError, match=rf"data\.toml: {message}"):
+        read(root, COCO + entry)
+
+
+@pytest.mark.parametrize("text", ["[[source]\n", "", "[source]\nkind = 1", "source = 3", "source = ['a']", "[[set]]"])
+def test_a_file_without_entries_is_refused(root, text):
+    with pytest.raises(SourceError, match=r"data\.toml: expected \[\[source\]\] entries"):
+        read(root, text)
+
+
+def test_a_file_that_is_not_text_or_not_there(root):
+    (root / "data.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SourceError, match=r"data\.toml"):
+        read_sources(root / "data.toml", root, root)
+    with pytest.raises(FileNotFoundError, match=r"none\.toml"):
+        read_sources(root / "none.toml", root, root)
+
+
+def source(root: Path, **fields) -> Source:
+    return Source("coco", root / "coco", root / "coco/annotations.json", **fields)
+
+
+def names(of: Source) -> list[str]:
+    return [photo.name for photo in photos(of)]
+
+
+@pytest.mark.parametrize(
+    ("listed", "left"),
+    [
+        ("a.png\n", ["sub/b.v2.png", "c d.png"]),
+        ("a\n\n", ["sub/b.v2.png", "c d.png"]),
+        ("a.jpg\r\n", ["sub/b.v2.png", "c d.png"]),  # recompressed since the list was written
+        ("sub/b.v2\n", ["a.png", "c d.png"]),
+        ("sub/b.v2.png", ["a.png", "c d.png"]),
+        ("sub/b\nsub/b.v3.png\n", ["a.png", "sub/b.v2.png", "c d.png"]),
+        ("c d.png\n", ["a.png", "sub/b.v2.png"]),
+        (" \n", ["a.png", "sub/b.v2.png", "c d.png"]),
+    ],
+)
+def test_exclude(root, listed, left):
+    (root / "out.txt").write_text(listed)
+    assert names(source(root, exclude=root / "out.txt")) == left
+
+
+def test_exclude_in_a_wider_set(tmp_path):
+    """Its photos are named by event and stem, the list by file."""
+    rows = "10 10 20 20 0 0 0 0 0 0\n"
+    listing = "".join(f"0--Parade/{stem}.jpg\n1\n{rows}" for stem in ("0_Parade_1", "0_Parade_2"))
+    (tmp_path / "bbx_gt.txt").write_text(listing)
+    for stem in ("0_Parade_1", "0_Parade_2"):
+        save_photo(tmp_path / "images/0--Parade" / f"{stem}.png", np.zeros((50, 50, 3), np.uint8))
+    (tmp_path / "out.txt").write_text("0--Parade/0_Parade_1.webp\n")
+    wider = Source("wider", tmp_path / "images", tmp_path / "bbx_gt.txt", exclude=tmp_path / "out.txt")
+    assert names(wider) == ["0--Parade/0_Parade_2"]
+    # a set that is said not to be fully labelled is not
+    half = Source("wider", tmp_path / "images", tmp_path / "bbx_gt.txt", fully_labelled=False)
+    assert not any(photo.fully_labelled for photo in photos(half))
+
+
+def test_the_box_rule_moves_the_edges_by_shares_of_width_and_height(root):
+    rule = (-0.1, 0.2, 0.3, -0.05)
+    for before, after in zip(photos(source(root)), photos(source(root, box_rule=rule)), strict=True):
+        wide = before.boxes[:, 2] - before.boxes[:, 0]
+        high = before.boxes[:, 3] - before.boxes[:, 1]
+        moves = np.stack([-0.1 * wide, 0.2 * high, 0.3 * wide, -0.05 * high], axis=1)
+        np.testing.assert_allclose(after.boxes, before.boxes + moves, rtol=1e-6)
+        np.testing.assert_array_equal(after.landmarks, before.landmarks)
+        np.testing.assert_array_equal(after.ignored, before.ignored)
+    first = next(iter(photos(source(root, box_rule=rule))))
+    np.testing.assert_allclose(first.boxes[0], (10 - 2, 10 + 6, 30 + 6, 40 - 1.5))
+
+
+def row(*box: float) -> list[float]:
+    return [*box, 0.9, *range(10)]
+
+
+def test_the_faces_that_only_the_teacher_sees_are_ignored(root):
+    seen = {"a.png": [row(11, 11, 31, 41), row(60, 40, 75, 55)], "sub/b.v2.png": [row(6, 6, 44, 54)], "z.png": []}
+    (root / "t.json").write_text(json.dumps(seen))
+    taught = {photo.name: photo for photo in photos(source(root, teacher=root / "t.json"))}
+    plain = {photo.name: photo for photo in photos(source(root))}
+    a = taught["a.png"]
+    # the first one is labelled already, under a box that overlaps it
+    np.testing.assert_allclose(a.boxes, [*plain["a.png"].boxes, (60, 40, 75, 55)])
+    assert a.ignored.tolist() == [False, True, True]
+    assert np.isnan(a.landmarks[2]).all()
+    assert len(taught["sub/b.v2.png"]) == 1
+    assert len(taught["c d.png"]) == 0
+
+
+def test_the_teachers_boxes_are_compared_with_the_moved_ones(root):
+    (root / "t.json").write_text(json.dumps({"a.png": [row(10, 10, 30, 40)]}))
+    moved = next(iter(photos(source(root, teacher=root / "t.json", box_rule=(2, 0, 2, 0)))))
+    np.testing.assert_allclose(moved.boxes[0], (50, 10, 70, 40))
+    np.testing.assert_allclose(moved.boxes[2], (10, 10, 30, 40))
+    assert moved.ignored[2]
+
+
+def test_fully_labelled(root):
+    assert all(photo.fully_labelled for photo in photos(source(root)))
+    assert not any(photo.fully_labelled for photo in photos(source(root, fully_labelled=False)))
+    # what the file itself says is not overruled
+    save_coco(root / "coco", FACES, fully_labelled=False)
+    assert not any(photo.fully_labelled for photo in photos(source(root)))
+    folder = Source("folder", root / "coco")
+    assert [len(photo) for photo in photos(folder)] == [0, 0, 0]
+    assert all(photo.fully_labelled for photo in photos(folder))
+    unknown = Source("folder", root / "coco", fully_labelled=False)
+    assert not any(photo.fully_labelled for photo in photos(unknown))
+
+
+def test_what_a_reader_leaves_out_is_told(root, capsys):
+    save_coco(root / "coco", {**FACES, "gone.png": []})
+    assert len(names(source(root))) == 3
+    assert "gone.png" in capsys.readouterr().err
+
+
+def test_the_fingerprint_follows_the_annotations(root):
+    before = fingerprint((source(root),))
+    assert before == fingerprint((source(root),))
+    save_coco(root / "coco", {"a.png": []})
+    assert fingerprint((source(root),)) != before

@@ -1,0 +1,104 @@
+"""Measures what the layers of a detector make on photos, which int8 needs to know, and writes it into the weight files.
+
+    python -m train ranges --weights runs/mine/weights --photos DATA/net7876 DATA/wider/WIDER_train --out runs/mine/int8
+
+Weights and biases stay as they are; each hidden layer gets one more array, the range of every channel, which
+`cascade.nn.quantization` makes the steps of its bytes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from cascade.detect import Detector
+from cascade.engines.torch.canvas import StoredPyramid
+from cascade.engines.torch.engine import TorchEngine
+from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.reading import ImageError
+from cascade.models.detector import DetectorWeights, range_name, save_stage
+from cascade.nn.architectures import Stage
+
+SAMPLE = 4096  # positions of a map that count, at random
+MIN_FACE = 20
+
+
+class _Record:
+    """What one layer's channels make: a sample of every map that goes by."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self.parts: list[torch.Tensor] = []
+
+    def __call__(self, module: torch.nn.Module, inputs: object, made: torch.Tensor) -> None:
+        values = made.detach().transpose(0, 1).flatten(1)
+        if values.shape[1] > SAMPLE:
+            values = values[:, torch.randint(values.shape[1], (SAMPLE,), generator=self.generator)]
+        self.parts.append(values.half())
+
+    def ranges(self, quantile: float) -> np.ndarray:
+        """The quantile of each channel's values (channels,) float32."""
+        values = torch.cat(self.parts, 1).float().numpy()
+        return np.asarray(np.quantile(values, quantile, axis=1), np.float32)
+
+
+class _LevelByLevel(TorchEngine):
+    """P-Net over each level by itself: on a canvas of all its maps hold what is between the levels, too."""
+
+    def dense_scan_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
+        """See `TorchEngine.dense_scan_pyramids`."""
+        return [[self.dense_scan(level, threshold) for level in pyramid.images[1:]] for pyramid in pyramids]
+
+
+def measure_ranges(
+    weights: DetectorWeights, photos: Sequence[Path], quantile: float = 1.0, seed: int = 0
+) -> dict[Stage, dict[str, np.ndarray]]:
+    """The ranges of each stage's hidden layers by the names of their arrays, over the detections in these photos.
+
+    Photos that cannot be read are left out. ``quantile``: share of a channel's values that its range holds.
+    """
+    engine = _LevelByLevel(weights)
+    generator = torch.Generator().manual_seed(seed)
+    records: dict[Stage, list[_Record]] = {}
+    for stage in weights.stages:
+        records[stage] = []
+        for block in engine.network(stage).body:
+            records[stage].append(_Record(generator))
+            block.register_forward_hook(records[stage][-1])
+    detector = Detector(min_face=MIN_FACE, engine=engine)
+    for photo in tqdm(photos, desc="ranges", unit="photo"):
+        try:
+            detector.detect(photo)
+        except ImageError as error:
+            tqdm.write(f"left out: {error}")
+    return {
+        stage: {range_name(index): record.ranges(quantile) for index, record in enumerate(some)}
+        for stage, some in records.items()
+    }
+
+
+def write_ranges(weights: DetectorWeights, ranges: dict[Stage, dict[str, np.ndarray]], out: Path) -> dict[Stage, str]:
+    """Writes the set with its ranges, and its cards, to a folder; returns the files' SHA-256."""
+    out.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for stage, stored in weights.stages.items():
+        target = out / f"{stage}.safetensors"
+        tensors = stored.tensors | ranges[stage]
+        found[stage] = save_stage(target, stored.architecture, tensors, stored.metadata)
+        card = stored.path.with_suffix(".md")
+        if card.exists():
+            text = card.read_text().replace(stored.sha256, found[stage])
+            target.with_suffix(".md").write_text(text)
+    return found
+
+
+def find_photos(folders: Sequence[Path], limit: int | None, seed: int = 0) -> list[Path]:
+    """Photos below the folders; with a limit as many of them, at random."""
+    found = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if limit is None or limit >= len(found):
+        return found
+    return [found[index] for index in np.sort(np.random.default_rng(seed).permutation(len(found))[:limit])]
