@@ -48,6 +48,16 @@ def expand(boxes, context):
     return out
 
 
+def clip(boxes, width, height):
+    """Boxes clipped to an image of ``width`` by ``height`` pixels."""
+    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    cdef float right = real("width", width, 0), bottom = real("height", height, 0)
+    cdef float[:, ::1] target = out
+    if len(out):
+        cascade_clip(&target[0, 0], target.shape[0], right, bottom)
+    return out
+
+
 def fuse_logits(outputs, before, share):
     """The weighted mean of a network's logits and those of the earlier stages, which weigh ``share``."""
     outputs = numbers(outputs, "outputs", np.float32)

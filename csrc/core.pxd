@@ -197,6 +197,7 @@ cdef extern from "detect.h" nogil:
                               const double *scale, float *boxes)
     void cascade_square(float *boxes, size_t n)
     void cascade_expand(const float *boxes, size_t n, double context, double *expanded)
+    void cascade_clip(float *boxes, size_t n, float width, float height)
     size_t cascade_candidates(const float *windows, const float *deltas, const float *logits, size_t n, float threshold,
                               float *boxes, int64_t *kept)
     void cascade_fuse_logits(const float *outputs, size_t pitch, size_t n, float share, float *logits)

@@ -48,6 +48,17 @@ void cascade_expand(const float *boxes, size_t n, double context, double *expand
     }
 }
 
+static float clamp(float value, float high) { return value < 0.0f ? 0.0f : value > high ? high : value; }
+
+void cascade_clip(float *boxes, size_t n, float width, float height) {
+    for (size_t i = 0; i < n; i++, boxes += 4) {
+        boxes[0] = clamp(boxes[0], width);
+        boxes[1] = clamp(boxes[1], height);
+        boxes[2] = clamp(boxes[2], width);
+        boxes[3] = clamp(boxes[3], height);
+    }
+}
+
 void cascade_fuse_logits(const float *outputs, size_t pitch, size_t n, float share, float *logits) {
     for (size_t i = 0; i < n; i++, outputs += pitch) {
         logits[i] = (outputs[1] - outputs[0] + share * logits[i]) / (1.0f + share);

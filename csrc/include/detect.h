@@ -29,6 +29,8 @@ void cascade_apply_box_deltas(float *boxes, const float *deltas, size_t n);
 void cascade_square(float *boxes, size_t n);
 /* Scales n boxes by `context` about their centres. */
 void cascade_expand(const float *boxes, size_t n, double context, double *expanded);
+/* Clips n boxes to [0, width] * [0, height], in place. */
+void cascade_clip(float *boxes, size_t n, float width, float height);
 /* Applies the deltas to the windows with a logit of at least `threshold`. Writes the valid boxes and the indices of their
  * windows, with room for n of both, and returns their number. */
 size_t cascade_candidates(const float *windows, const float *deltas, const float *logits, size_t n, float threshold,
