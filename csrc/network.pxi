@@ -52,7 +52,8 @@ cdef class Network:
         elif layer["kind"] == "pool" and self.dtype == CASCADE_F32:
             self.add_pool(integer(f"layers: kernel of layer {index}", layer["kernel"], 1, 16), stride)
         else:
-            raise ValueError(f"layers: layer {index} is {layer['kind']!r}, expected 'conv', or 'pool' in float32 networks")
+            raise ValueError(f"layers: layer {index} is {layer['kind']!r}, expected 'conv' or 'pool', "
+                             "in int8 networks 'conv'")
 
     cdef cascade_layer *next_layer(self, int op, size_t kernel, size_t stride) noexcept:
         """The entry of the next layer, filled but for its channels and weights."""
@@ -245,10 +246,10 @@ cdef exactly(values, name, dtype):
 
 
 cdef int dtype_of(layers) except -1:
-    """The dtype of a network: that of its first layer, which all others must share."""
-    found = {layer.get("dtype", "float32") if isinstance(layer, dict) else "float32" for layer in layers}
-    if found == {"int8"}:
+    """The dtype of a network, which all layers must share."""
+    dtypes = [layer.get("dtype", "float32") if isinstance(layer, dict) else "float32" for layer in layers]
+    if all(dtype == "int8" for dtype in dtypes):
         return CASCADE_INT8
-    if found != {"float32"}:
-        raise ValueError(f"layers: expected all to be 'float32' or all 'int8', got {', '.join(map(repr, found))}")
+    if not all(dtype == "float32" for dtype in dtypes):
+        raise ValueError(f"layers: expected the dtype 'float32' or 'int8' of all of them, got {dtypes}")
     return CASCADE_F32
