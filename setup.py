@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "csrc"))
-import build_config as core  # noqa: E402
+import build_config as core
 
 LEVELS = core.levels_of()
 FLAGS = core.MSVC_FLAGS if core.MSVC else core.RELEASE_FLAGS

@@ -1,11 +1,11 @@
 """Types and shapes of the native core (``csrc/_native.pyx``).
 
-Images are uint8 RGB, (height, width, 3). Boxes are x1, y1, x2, y2 in pixels: the image spans [0, width] × [0, height] and
-the pixel in column j covers [j, j + 1). Outside an image all pixels are 128. A wrong argument raises ValueError or TypeError
-that begins with its name. The GIL is released while C computes.
+Images are uint8 RGB, (height, width, 3). Boxes are x1, y1, x2, y2 in pixels: the image spans [0, width] × [0, height]
+and the pixel in column j covers [j, j + 1). Outside an image all pixels are 128. A wrong argument raises ValueError or
+TypeError that begins with its name. The GIL is released while C computes.
 
-``level`` is the name of a SIMD level where it is a string; None is `default_simd_level`. Other levels are those of an image
-pyramid.
+``level`` is the name of a SIMD level where it is a string; None is `default_simd_level`. Other levels are those of an
+image pyramid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,9 @@ def int8_is_fast(level: str) -> bool:
 class ThreadPool:
     """A pool of threads for one call at a time, and the memory of each; it grows to the largest call.
 
-    The calling thread is one of them. The others are workers and must be brought: each calls `work`. Without workers the
-    calling thread does everything, as every call does that comes while another uses the pool. Functions without a pool use
-    one thread; results do not depend on it.
+    The calling thread is one of them. The others are workers and must be brought: each calls `work`. Without workers
+    the calling thread does everything, as every call does that comes while another uses the pool. Functions without a
+    pool use one thread; results do not depend on it.
     """
 
     def __init__(self, threads: int = 1) -> None: ...
@@ -68,27 +68,27 @@ def resample(
 ) -> npt.NDArray[np.uint8]:
     """Resamples the rectangle ``box`` of ``image`` to ``width`` by ``height`` pixels.
 
-    A triangle filter in fixed point, wider when shrinking: every SIMD level gives the same bytes. An output pixel whose centre
-    is outside the image is 128.
+    A triangle filter in fixed point, wider when shrinking: every SIMD level gives the same bytes. An output pixel whose
+    centre is outside the image is 128.
 
-    image: uint8 (height, width, 3). box: (4,), x1 < x2 and y1 < y2, any part may lie outside.
-    Returns the rows from ``first`` on, uint8 (rows, width, 3): all of them, or as many as ``out`` has, which they are written
-    to. ``image`` may be a strip, the rows from ``top`` on of an image of ``image_height`` rows, if it has the rows that
-    `rows_read` names.
+    image: uint8 (height, width, 3). box: (4,), x1 < x2 and y1 < y2, any part may lie outside. Returns the rows from
+    ``first`` on, uint8 (rows, width, 3): all of them, or as many as ``out`` has, which they are written to. ``image``
+    may be a strip, the rows from ``top`` on of an image of ``image_height`` rows, if it has the rows that `rows_read`
+    names.
     """
 
 def rows_read(source: int, height: int, first: int, end: int) -> tuple[int, int]:
-    """Rows [from, to) of an image of ``source`` rows that rows [first, end) of it at ``height`` rows are computed from."""
+    """Rows [from, to) of an image of ``source`` rows that `resample` reads for rows [first, end) of ``height`` rows."""
 
 def triangle_taps(
     start: npt.ArrayLike, extent: npt.ArrayLike, source: npt.ArrayLike, size: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """The filters of `resample` for ``size`` output pixels over [start, start + extent) of n axes of ``source`` pixels.
 
-    start: (n,), within 2^20. extent: (n,), above 0 and 2^21 at most. source: integers (n,).
-    Returns the source pixels that each output pixel reads and their weights in 2^-14, int64 (n, size, most), and whether its
-    centre is inside the source, bool (n, size). ``most`` is the largest number of pixels that any of them reads, at least 1.
-    Where an output pixel reads fewer, the others are pixels of the source with the weight 0.
+    start: (n,), within 2^20. extent: (n,), above 0 and 2^21 at most. source: integers (n,). Returns the source pixels
+    that each output pixel reads and their weights in 2^-14, int64 (n, size, most), and whether its centre is inside the
+    source, bool (n, size). ``most`` is the largest number of pixels that any of them reads, at least 1. Where an output
+    pixel reads fewer, the others are pixels of the source with the weight 0.
     """
 
 def snap(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -125,19 +125,19 @@ def warp(
 ) -> npt.NDArray[np.uint8]:
     """Aligned crops of ``size`` by ``size`` pixels, each from the smallest level with a pixel for each of the crop's.
 
-    Bilinear interpolation in fixed point: every machine gives the same bytes. A pixel whose centre is outside the image is
-    ``outside``.
+    Bilinear interpolation in fixed point: every machine gives the same bytes. A pixel whose centre is outside the image
+    is ``outside``.
 
-    images, scales: as for ``cut``. matrices: (n, 2, 3), affine transforms from pixels of the photo to pixels of the crop,
-    pixel centres at 0.5 in both. Returns uint8 (n, size, size, 3). Raises ValueError for a transform without an inverse, or
-    one that reaches too far.
+    images, scales: as for ``cut``. matrices: (n, 2, 3), affine transforms from pixels of the photo to pixels of the
+    crop, pixel centres at 0.5 in both. Returns uint8 (n, size, size, 3). Raises ValueError for a transform without an
+    inverse, or one that reaches too far.
     """
 
 class Crops:
     """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; `Network.classify_crops` cuts them.
 
-    images, scales: as for ``cut``; instead of an image, its (height, width), if its rows are streamed with `give`. places:
-    boxes (n, 4) as for ``cut``, or affine transforms (n, 2, 3) as for ``warp``.
+    images, scales: as for ``cut``; instead of an image, its (height, width), if its rows are streamed with `give`.
+    places: boxes (n, 4) as for ``cut``, or affine transforms (n, 2, 3) as for ``warp``.
     """
 
     def __init__(
@@ -161,14 +161,14 @@ class Network:
     """A network ready to run: its layers, and its weights packed for one SIMD level. Never changes.
 
     layers: a list, each of {"kind": "conv", "stride": int, "weight": float32 (out, in, k, k), "bias": float32 (out,),
-    "slope": float32 (out,)} or {"kind": "pool", "kernel": int, "stride": int}. There is no padding; kernels and strides are 1
-    to 16. The slope is that of negative values: 0 is ReLU, 1 no activation. The first layer takes 3 channels, and a crop of
-    ``input_size`` pixels must end on one position. A last, partial window of a pool counts.
+    "slope": float32 (out,)} or {"kind": "pool", "kernel": int, "stride": int}. There is no padding; kernels and strides
+    are 1 to 16. The slope is that of negative values: 0 is ReLU, 1 no activation. The first layer takes 3 channels, and
+    a crop of ``input_size`` pixels must end on one position. A last, partial window of a pool counts.
 
     In an int8 network, see `cascade.nn.quantization`, all layers are {"kind": "conv", "dtype": "int8", "stride": int,
-    "weight": int8 (out, in / 4, k, k, 4), "bias": int32 (out,), "factor": float32 (out,)}. Its channels are packed in fours;
-    the first layer takes the three channels of a pixel and a 0. A sum times its factor is truncated to 0 .. 255, or is an
-    output of the last layer. The outputs of all other layers are a multiple of four.
+    "weight": int8 (out, in / 4, k, k, 4), "bias": int32 (out,), "factor": float32 (out,)}. Its channels are packed in
+    fours; the first layer takes the three channels of a pixel and a 0. A sum times its factor is truncated to 0 .. 255,
+    or is an output of the last layer. The outputs of all other layers are a multiple of four.
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]], input_size: int, level: str | None = None) -> None: ...
@@ -188,7 +188,7 @@ class Network:
     ) -> npt.NDArray[np.float32]:
         """Outputs float32 (count, outputs) of crops ``first`` and on; the same as ``forward`` of what ``cut`` gives."""
     def grid(self, width: int, height: int, padding: int) -> tuple[int, int, int, int]:
-        """Rows, columns, stride and receptive field of the windows over an image with ``padding`` grey pixels around it.
+        """Rows, columns, stride and receptive field of the windows over an image with ``padding`` grey pixels around.
 
         Rows or columns are 0 if no window fits. Window (row, column) covers as many pixels as the receptive field from
         row * stride - padding down and from column * stride - padding across.
@@ -206,10 +206,10 @@ class Network:
     ) -> npt.NDArray[np.float32]:
         """Windows of an image whose face logit less background logit is at least ``threshold``.
 
-        image: uint8 (height, width, 3), or a strip: the rows from ``top`` on of an image of ``height`` rows, if it has all
-        rows that the windows cover. ``first`` and ``rows`` limit the scan to some rows of the grid; the results of consecutive
-        limits, joined, equal those of all rows. Returns float32 (n, 1 + outputs), in order of row, then column: column, row,
-        logit difference, then the outputs after the first two.
+        image: uint8 (height, width, 3), or a strip: the rows from ``top`` on of an image of ``height`` rows, if it has
+        all rows that the windows cover. ``first`` and ``rows`` limit the scan to some rows of the grid; the results of
+        consecutive limits, joined, equal those of all rows. Returns float32 (n, 1 + outputs), in order of row, then
+        column: column, row, logit difference, then the outputs after the first two.
         """
     def dense_scan_levels(
         self,
@@ -229,13 +229,13 @@ class Network:
 class Graph:
     """A network of convolutions, residual sums and attention gates, ready to run. Never changes.
 
-    nodes: a list of mappings, what `cascade.nn.graphs.native_nodes` gives: the fields of `cascade.nn.graphs.Node`, which says
-    what each kind computes, with the arrays in place of the channels and kernels. "kind" and "input" are always there;
-    "conv" has "weight" float32 (out, in, k, k), "depthwise" (channels, k, k), "spatial_gate" (2, k, k) with odd k;
-    all three "bias" (out,), "activation" ("none" if left out) and for "prelu" "slope" (out,); the first two may
-    have "stride", "padding" and "add"; "pyramid_pool" has "bins"; "gate" has "channel_gate" and "spatial_gate", and may
-    have "rest". Kernels, strides and bins are 1 to 16, a padding is less than its kernel.
-    outputs: indices of the nodes whose feature maps `run` returns.
+    nodes: a list of mappings, what `cascade.nn.graphs.native_nodes` gives: the fields of `cascade.nn.graphs.Node`,
+    which says what each kind computes, with the arrays in place of the channels and kernels. "kind" and "input" are
+    always there; "conv" has "weight" float32 (out, in, k, k), "depthwise" (channels, k, k), "spatial_gate" (2, k, k)
+    with odd k; all three "bias" (out,), "activation" ("none" if left out) and for "prelu" "slope" (out,); the first two
+    may have "stride", "padding" and "add"; "pyramid_pool" has "bins"; "gate" has "channel_gate" and "spatial_gate", and
+    may have "rest". Kernels, strides and bins are 1 to 16, a padding is less than its kernel. outputs: indices of the
+    nodes whose feature maps `run` returns.
     """
 
     def __init__(
@@ -278,8 +278,8 @@ def clip(boxes: npt.ArrayLike, width: float, height: float) -> npt.NDArray[np.fl
 def fuse_logits(outputs: npt.ArrayLike, before: npt.ArrayLike, share: float) -> npt.NDArray[np.float32]:
     """The weighted mean of a network's logits and those of the earlier stages, as log-odds.
 
-    outputs: (n, 2) or wider, the logits of background and face first; they weigh 1. before: (n,) log-odds of the earlier
-    stages, which weigh ``share``. Returns float32 (n,).
+    outputs: (n, 2) or wider, the logits of background and face first; they weigh 1. before: (n,) log-odds of the
+    earlier stages, which weigh ``share``. Returns float32 (n,).
     """
 
 def candidates(
@@ -292,11 +292,12 @@ def candidates(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The windows that reach a threshold, after box deltas and non-maximum suppression, best first.
 
-    windows: (n, 4). offsets: (n, 4), the box deltas as fractions of the window's width and height, edge by edge. logits:
-    (n,); NaN reaches no threshold. Boxes with a side of less than a pixel or an edge more than 2^18 pixels away are left out.
-    overlaps: the thresholds and modes of greedy suppressions, one after the other. A box goes if its overlap with a better one
-    that stays is above the threshold: intersection over union, or with mode "min" over the smaller area. Of equal logits the
-    earlier window is the better one. Returns indices int64 (kept,), boxes float32 (kept, 4) and logits float32 (kept,).
+    windows: (n, 4). offsets: (n, 4), the box deltas as fractions of the window's width and height, edge by edge.
+    logits: (n,); NaN reaches no threshold. Boxes with a side of less than a pixel or an edge more than 2^18 pixels away
+    are left out. overlaps: the thresholds and modes of greedy suppressions, one after the other. A box goes if its
+    overlap with a better one that stays is above the threshold: intersection over union, or with mode "min" over the
+    smaller area. Of equal logits the earlier window is the better one. Returns indices int64 (kept,), boxes float32
+    (kept, 4) and logits float32 (kept,).
     """
 
 def window_points(windows: npt.ArrayLike, shares: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -308,8 +309,8 @@ def window_points(windows: npt.ArrayLike, shares: npt.ArrayLike) -> npt.NDArray[
 def similarity_transforms(points: npt.ArrayLike, template: npt.ArrayLike, rounding: float) -> npt.NDArray[np.float64]:
     """The rotation, scale and translation that map each face's points to a template with the least squared error.
 
-    points: (n, k, 2). template: (k, 2). A face that has none gets NaN: for NaN or infinity, points that coincide within the
-    relative tolerance ``rounding``, or that no rotation fits. Returns float64 (n, 2, 3).
+    points: (n, k, 2). template: (k, 2). A face that has none gets NaN: for NaN or infinity, points that coincide within
+    the relative tolerance ``rounding``, or that no rotation fits. Returns float64 (n, 2, 3).
     """
 
 def can_align(points: npt.ArrayLike, matrices: npt.ArrayLike, size: float) -> npt.NDArray[np.bool_]:

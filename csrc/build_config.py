@@ -1,7 +1,8 @@
 """How the native core is compiled: its sources, the compiler flags and the SIMD levels.
 
-setup.py, the sanitizer tests and the NEON tests all read this file. A new SIMD level is one entry in `LEVELS`, and a CPU check
-in runtime/cpu_features.c if none fits. Run as a script it answers a shell: ``python build_config.py WHAT [ARGUMENT]``.
+setup.py, the sanitizer tests and the NEON tests all read this file. A new SIMD level is one entry in `LEVELS`, and a
+CPU check in runtime/cpu_features.c if none fits. Run as a script it answers a shell: ``python build_config.py WHAT
+[ARGUMENT]``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ AVX512_FLAGS = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", 
 class Level:
     """A SIMD level: kernels/kernels.c compiled with flags of its own.
 
-    No other file gets these flags, so that no instruction of a level can leak into code that runs before the level is chosen.
+    No other file gets these flags, so that no instruction of a level can leak into code that runs before the level is
+    chosen.
     """
 
     name: str
@@ -82,7 +84,8 @@ def levels_of(machine: str | None = None) -> list[Level]:
     """The SIMD levels for a machine, best first; without one, for that which this interpreter runs on."""
     if machine is None:
         machine = platform.machine().lower()
-        if MSVC or (machine in ARM64 and struct.calcsize("P") != 8):  # no vector types; a 32-bit system on such a kernel
+        is_32_bit = struct.calcsize("P") != 8  # perhaps on a 64-bit kernel
+        if MSVC or (machine in ARM64 and is_32_bit):  # no vector types, or another instruction set
             machine = ""
     return [level for level in LEVELS if level.machines == ANY or machine in level.machines]
 

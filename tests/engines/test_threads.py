@@ -87,7 +87,9 @@ def results(pool: _native.ThreadPool | None = None) -> Answer:
     photo = noise(230, 310, 3)
     levels = [np.empty((height, width, 3), np.uint8) for height, width in ((200, 270), (101, 140), (30, 45))]
     found = network("pnet").dense_scan_levels(levels, 5, 0.0, pool, photo, 0)
-    classified = network("onet").classify_crops(_native.Crops([photo], [(1, 1)], boxes(37), network("onet").input_size), pool)
+    classified = network("onet").classify_crops(
+        _native.Crops([photo], [(1, 1)], boxes(37), network("onet").input_size), pool
+    )
     answers = network("rnet").forward(noise(50, network("rnet").input_size, network("rnet").input_size, 3), pool)
     resampled = _native.resample(photo, (0, 0, 310, 230), 400, 300, pool)
     crops = _native.cut([photo], [(1, 1)], boxes(9), 24, pool)

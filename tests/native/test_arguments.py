@@ -248,9 +248,7 @@ def test_faces_of_another_number() -> None:
     matrices = r"^matrices: expected shape \(2, 2, 3\), got \(1, 2, 3\)"
     refuses(lambda: _native.can_align(POINTS * 2, MATRICES, 32), matrices)
     refuses(lambda: _native.inverse_transform(POINTS * 2, MATRICES), matrices)
-    refuses(
-        lambda: _native.window_points(BOXES * 2, POINTS), r"^shares: expected shape \(2, k, 2\), got \(1, 5, 2\)"
-    )
+    refuses(lambda: _native.window_points(BOXES * 2, POINTS), r"^shares: expected shape \(2, k, 2\), got \(1, 5, 2\)")
 
 
 # Places in a pyramid
@@ -415,7 +413,10 @@ WRONG_LAYERS: dict[str, tuple[Any, str]] = {
         "^layers: layer 0 is 'norm', expected 'conv' or 'pool'",
     ),
     "another dtype": ([{**convolution(), "dtype": "int16"}], "^layers: expected the dtype 'float32' or 'int8' of all"),
-    "a dtype of a list": ([{**convolution(), "dtype": ["int8"]}], "^layers: expected the dtype 'float32' or 'int8' of all"),
+    "a dtype of a list": (
+        [{**convolution(), "dtype": ["int8"]}],
+        "^layers: expected the dtype 'float32' or 'int8' of all",
+    ),
     "two dtypes": (
         [convolution(kernel=2), {**convolution(), "dtype": "int8"}],
         "^layers: expected the dtype 'float32' or 'int8' of all",
@@ -502,7 +503,9 @@ def test_a_dense_scan_needs_two_outputs() -> None:
 
 def test_a_dense_scan_needs_a_bounded_stride() -> None:
     layers = [pool(1, 16), pool(1, 16), convolution(2, 3, 1)]
-    refuses(lambda: _native.Network(layers, 1).dense_scan(IMAGE, 0, 0.0), "^layers: this network cannot run over an image")
+    refuses(
+        lambda: _native.Network(layers, 1).dense_scan(IMAGE, 0, 0.0), "^layers: this network cannot run over an image"
+    )
 
 
 # Anything at all

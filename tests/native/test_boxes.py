@@ -192,7 +192,9 @@ def slow_windows(
 
 
 @given(grids(), st.integers(1, 8), quarters, st.integers(1, 48))
-def test_window_boxes_follow_the_rule_level_after_level(levels: Levels, stride: int, margin: float, window: int) -> None:
+def test_window_boxes_follow_the_rule_level_after_level(
+    levels: Levels, stride: int, margin: float, window: int
+) -> None:
     boxes = _native.window_boxes(*levels, stride, margin, window)
     assert boxes.dtype == np.float32
     np.testing.assert_array_equal(boxes, slow_windows(*levels, stride, margin, window))
