@@ -74,10 +74,12 @@ static size_t add_pool(random_graph *made, size_t input, size_t bins) {
 /* Both gates of a feature map, and what they let through or leave. */
 static void add_gates(random_graph *made, size_t input) {
     size_t channels = made->maps[input].channels;
-    cascade_node channel = {.kind = CASCADE_NODE_CONV, .add = CASCADE_NO_MAP, .kernel = 1, .stride = 1, .channels = channels};
+    cascade_node channel = {
+        .kind = CASCADE_NODE_CONV, .add = CASCADE_NO_MAP, .kernel = 1, .stride = 1, .channels = channels};
     channel.input = add_pool(made, input, 1);
     channel.sigmoid = 1;
-    cascade_node spatial = {.kind = CASCADE_NODE_SPATIAL_GATE, .input = input, .add = CASCADE_NO_MAP, .stride = 1, .sigmoid = 1};
+    cascade_node spatial = {
+        .kind = CASCADE_NODE_SPATIAL_GATE, .input = input, .add = CASCADE_NO_MAP, .stride = 1, .sigmoid = 1};
     spatial.kernel = 1 + 2 * chance(4);
     cascade_node gate = {.kind = CASCADE_NODE_GATE, .input = input, .add = CASCADE_NO_MAP, .kernel = 1, .stride = 1};
     gate.channel_gate = add_node(made, channel);
@@ -173,8 +175,9 @@ static void compare_outputs(const random_graph *made, const float *found, const 
         }
         for (size_t i = 0; i < values; i++) {
             NOTE(fabsf(found[i] - expected[i]) / most);
-            CHECK(fabsf(found[i] - expected[i]) <= 1e-5f * most, "output %zu of a graph of %zu nodes: %zu is %g, not %g",
-                  o, made->graph.node_count, i, (double)found[i], (double)expected[i]);
+            CHECK(fabsf(found[i] - expected[i]) <= 1e-5f * most,
+                  "output %zu of a graph of %zu nodes: %zu is %g, not %g", o, made->graph.node_count, i,
+                  (double)found[i], (double)expected[i]);
         }
         found += values;
         expected += values;
@@ -191,8 +194,8 @@ static void try_graph(const cascade_kernels *level, const cascade_kernels *right
     float *expected = graph_outputs(right, &made, crops, GRAPH_CROPS);
     float *alone = graph_outputs(level, &made, crops + (GRAPH_CROPS - 1) * bytes, 1);
     compare_outputs(&made, found, expected, GRAPH_CROPS);
-    CHECK(!memcmp(alone, found + (GRAPH_CROPS - 1) * first, first * sizeof(float)), "the last crop of a graph of %zu nodes",
-          made.graph.node_count);
+    CHECK(!memcmp(alone, found + (GRAPH_CROPS - 1) * first, first * sizeof(float)),
+          "the last crop of a graph of %zu nodes", made.graph.node_count);
     RELEASE(crops);
     RELEASE(found);
     RELEASE(expected);
@@ -201,7 +204,8 @@ static void try_graph(const cascade_kernels *level, const cascade_kernels *right
 }
 
 /* One filter per channel: any taps, positions any distance apart. */
-static void try_depthwise(const cascade_kernels *level, const cascade_kernels *right, size_t vectors, size_t tap_count) {
+static void try_depthwise(const cascade_kernels *level, const cascade_kernels *right, size_t vectors,
+                          size_t tap_count) {
     size_t groups = 1 + chance(3), channels = groups * level->lanes, in_step = channels * (1 + chance(3)), reach = 40;
     size_t out_step = channels * (1 + chance(2)), count = (vectors - 1) * out_step + channels;
     ptrdiff_t *taps = exactly(tap_count * sizeof(ptrdiff_t));
@@ -218,7 +222,8 @@ static void try_depthwise(const cascade_kernels *level, const cascade_kernels *r
         size_t at = i / channels * out_step + i % channels;
         NOTE(fabsf(found[at] - expected[at]) / (1 + fabsf(expected[at])));
         CHECK(fabsf(found[at] - expected[at]) <= 1e-5f * (1 + fabsf(expected[at])),
-              "depthwise: %zu positions of %zu: %g, not %g", vectors, channels, (double)found[at], (double)expected[at]);
+              "depthwise: %zu positions of %zu: %g, not %g", vectors, channels, (double)found[at],
+              (double)expected[at]);
     }
     RELEASE(taps);
     RELEASE(in);

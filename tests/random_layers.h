@@ -29,7 +29,8 @@ static int fits_small_batch(const network_shape *network, size_t lanes) {
 
 /* Packs weights of four bytes per output channel and tap in one of both orders; frees nothing. */
 static void *packed_weights(const void *weights, const cascade_layer *layer, size_t lanes) {
-    void *packed = exactly(layer->channels * layer->in_elements * layer->kernel * layer->kernel * sizeof(cascade_element));
+    void *packed =
+        exactly(layer->channels * layer->in_elements * layer->kernel * layer->kernel * sizeof(cascade_element));
     if (lanes) {
         cascade_pack_small_batch(weights, layer->channels, layer->in_elements, layer->kernel, lanes, packed);
     } else {
@@ -102,10 +103,11 @@ static int make_int8(network_shape *network) {
 }
 
 /* A span of neighbouring columns; the scalar level takes it lane by lane. */
-static void try_conv_int8(const cascade_kernels *level, const cascade_kernels *scalar, size_t channels, size_t tap_count,
-                          size_t vectors, int dequantize) {
+static void try_conv_int8(const cascade_kernels *level, const cascade_kernels *scalar, size_t channels,
+                          size_t tap_count, size_t vectors, int dequantize) {
     enum { REACH_OF_TAPS = 50 };
-    size_t lanes = level->lanes, columns = vectors * lanes, elements = dequantize ? channels : channels / CASCADE_PACKED;
+    size_t lanes = level->lanes, columns = vectors * lanes,
+           elements = dequantize ? channels : channels / CASCADE_PACKED;
     size_t pitch = columns + (size_t)chance(6), count = (elements - 1) * pitch + columns;
     ptrdiff_t *taps = exactly(tap_count * sizeof(ptrdiff_t));
     for (size_t k = 0; k < tap_count; k++) {
@@ -116,8 +118,12 @@ static void try_conv_int8(const cascade_kernels *level, const cascade_kernels *s
     uint8_t *bytes = pixels((REACH_OF_TAPS - 1 + columns) * sizeof(cascade_int8x4));
     const cascade_int8x4 *in = (const cascade_int8x4 *)bytes;
     cascade_element *found = exactly(count * sizeof *found), *expected = exactly(count * sizeof *expected);
-    cascade_span span = {.in_step = (ptrdiff_t)lanes, .taps = taps, .tap_count = tap_count, .out_step = (ptrdiff_t)lanes,
-                         .out_channel_step = (ptrdiff_t)pitch, .vectors = vectors};
+    cascade_span span = {.in_step = (ptrdiff_t)lanes,
+                         .taps = taps,
+                         .tap_count = tap_count,
+                         .out_step = (ptrdiff_t)lanes,
+                         .out_channel_step = (ptrdiff_t)pitch,
+                         .vectors = vectors};
     const cascade_int8_weights *w = &layer.int8;
     level->conv_int8(in, found, &span, channels, w->weights, w->bias, w->factor, dequantize);
     for (size_t lane = 0; lane < lanes; lane++) {

@@ -1,7 +1,8 @@
 /* Crops of the levels of a pyramid, each cut just before a network classifies it. */
 #include "detect.h"
 
-void cascade_cut_crop(const cascade_kernels *kernels, const cascade_crop_set *set, size_t i, uint8_t *out, void *workspace) {
+void cascade_cut_crop(const cascade_kernels *kernels, const cascade_crop_set *set, size_t i, uint8_t *out,
+                      void *workspace) {
     const cascade_image *level = set->levels + set->level_of[i];
     if (set->transforms != NULL) {
         cascade_warp(kernels, level, set->transforms + 6 * i, set->padding_value, out, set->size);
@@ -16,7 +17,9 @@ static size_t network_bytes(const cascade_classification *job) {
         cascade_batch_workspace(job->layers, job->layer_count, job->set->size, job->kernels->lanes));
 }
 
-static size_t crop_bytes(const cascade_classification *job) { return job->set->size * job->set->size * CASCADE_CHANNELS; }
+static size_t crop_bytes(const cascade_classification *job) {
+    return job->set->size * job->set->size * CASCADE_CHANNELS;
+}
 
 static size_t group_bytes(const cascade_classification *job) {
     return cascade_cache_lines(job->kernels->lanes * crop_bytes(job));

@@ -84,7 +84,8 @@ size_t cascade_dense_scan_workspace(const cascade_dense_scan *scan, size_t k) {
 }
 
 /* `out` is (rows, outputs, pitch); the logits of background and face come first. */
-static size_t count_detections(const float *out, size_t pitch, size_t outputs, const cascade_tile *tile, float threshold) {
+static size_t count_detections(const float *out, size_t pitch, size_t outputs, const cascade_tile *tile,
+                               float threshold) {
     size_t n = 0;
     for (size_t y = 0; y < tile->rows; y++) {
         const float *line = out + y * outputs * pitch;
@@ -118,8 +119,8 @@ static void scan_tile(cascade_dense_scan *scan, cascade_scan_tile *tile, void *w
     const cascade_scan_level *level = scan->levels + tile->level;
     size_t pitch = 0, outputs = level->grid.outputs;
     wait_for_levels(scan, tile->level + 1);
-    const float *out = cascade_image_forward(scan->kernels, &level->grid, scan->layers, scan->layer_count, &level->image,
-                                             &tile->tile, workspace, &pitch);
+    const float *out = cascade_image_forward(scan->kernels, &level->grid, scan->layers, scan->layer_count,
+                                             &level->image, &tile->tile, workspace, &pitch);
     tile->count = count_detections(out, pitch, outputs, &tile->tile, scan->threshold);
     tile->first = atomic_fetch_add(&scan->found_count, tile->count);
     if (tile->count <= scan->room && tile->first <= scan->room - tile->count) {
@@ -150,7 +151,8 @@ void cascade_dense_scan_item(void *context, size_t item, void *workspace) {
 }
 
 /* The next detection of a tile, if it lies in that row of the grid; else NULL. */
-static const float *next_in_row(const cascade_dense_scan *scan, const cascade_scan_tile *tile, size_t width, size_t row) {
+static const float *next_in_row(const cascade_dense_scan *scan, const cascade_scan_tile *tile, size_t width,
+                                size_t row) {
     const float *detection = scan->found + (tile->first + tile->gathered) * width;
     return tile->gathered < tile->count && detection[1] == (float)row ? detection : NULL;
 }
@@ -164,7 +166,8 @@ size_t cascade_dense_scan_gather(const cascade_dense_scan *scan, cascade_scan_ti
             last++;
         }
         if (last == first + 1) {
-            memcpy(out + n * width, scan->found + tiles[first].first * width, tiles[first].count * width * sizeof(float));
+            memcpy(out + n * width, scan->found + tiles[first].first * width,
+                   tiles[first].count * width * sizeof(float));
             n += tiles[first].count;
             continue;
         }

@@ -39,7 +39,8 @@ static void quantize_weights(double centre, double support, int32_t first, int32
     int32_t sum = 0, most = 0;
     int16_t *largest = weights;
     for (int32_t k = 0; k < count; k++, weights++) {
-        volatile double weight = triangle(centre, support, first + k) * scale; /* rounded here, as in cascade_axis_plan */
+        volatile double weight =
+            triangle(centre, support, first + k) * scale; /* rounded here, as in cascade_axis_plan */
         int16_t rounded = (int16_t)(weight + 0.5);
         *weights = rounded;
         sum += rounded;
@@ -135,8 +136,8 @@ static size_t clamp_row(double row, size_t rows) {
     return row <= 0.0 ? 0 : row >= (double)rows ? rows : (size_t)row;
 }
 
-void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end, size_t *from,
-                       size_t *to) {
+void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end,
+                       size_t *from, size_t *to) {
     double scale = extent / (double)height, support = scale > 1.0 ? scale : 1.0;
     /* one pixel more on both sides than the filter reaches, so that the rounding of the plan does not matter */
     *from = clamp_row(floor(start + ((double)first + 0.5) * scale - support - 1.5), source);

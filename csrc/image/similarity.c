@@ -23,7 +23,8 @@ int cascade_similarity(const double *points, const double *template, size_t coun
     mean_of(points, count, from);
     mean_of(template, count, to);
     for (size_t k = 0; k < 2 * count; k += 2) {
-        double x = points[k] - from[0], y = points[k + 1] - from[1], u = template[k] - to[0], v = template[k + 1] - to[1];
+        double x = points[k] - from[0], y = points[k + 1] - from[1], u = template[k] - to[0],
+               v = template[k + 1] - to[1];
         spread += x * x + y * y;
         extent += u * u + v * v;
         cosine += x * u + y * v;

@@ -43,7 +43,8 @@ static int interior(const cascade_image *image, int64_t x, int64_t y) {
 
 void cascade_warp(const cascade_kernels *kernels, const cascade_image *image, const int64_t transform[6],
                   uint8_t padding_value, uint8_t *out, size_t size) {
-    int64_t right = (int64_t)image->width << CASCADE_TRANSFORM_BITS, bottom = (int64_t)image->height << CASCADE_TRANSFORM_BITS;
+    int64_t right = (int64_t)image->width << CASCADE_TRANSFORM_BITS,
+            bottom = (int64_t)image->height << CASCADE_TRANSFORM_BITS;
     for (size_t row = 0; row < size; row++) {
         int64_t x = transform[2] + transform[1] * (int64_t)row, y = transform[5] + transform[4] * (int64_t)row;
         for (size_t column = 0; column < size;) {

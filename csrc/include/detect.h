@@ -64,7 +64,8 @@ typedef struct {
     uint8_t padding_value;
 } cascade_crop_set;
 
-void cascade_cut_crop(const cascade_kernels *kernels, const cascade_crop_set *set, size_t i, uint8_t *out, void *workspace);
+void cascade_cut_crop(const cascade_kernels *kernels, const cascade_crop_set *set, size_t i, uint8_t *out,
+                      void *workspace);
 
 /* Crop classification by several threads: `count` crops from `first` on in `chunks` chunks of `chunk` crops; those left over
  * come in chunks of `last_chunk`. */

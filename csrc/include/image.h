@@ -59,8 +59,8 @@ void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double ex
 size_t cascade_resample_workspace(double extent_x, double extent_y, size_t source_width, size_t width, size_t height);
 /* Computes rows [*from, *to) of a source of `source` rows that hold all that rows [first, end) of `height` output rows read
  * of [start, start + extent). A few of these rows may not be read. */
-void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end, size_t *from,
-                       size_t *to);
+void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end,
+                       size_t *from, size_t *to);
 /* Resamples a box of an image, any part of which may lie outside, to width * height. Writes rows [first, end) of the result,
  * the first of them to `out`. The image must have the rows that cascade_rows_read names. */
 void cascade_resample(const cascade_kernels *kernels, const cascade_image *image, const double box[4], uint8_t *out,

@@ -75,17 +75,20 @@ struct cascade_kernels {
     void (*conv_int8)(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span, size_t channels,
                       const int8_t *weights, const int32_t *bias, const float *factor, int dequantize);
     /* As conv_f32_small_batch, over packed int8x4. */
-    void (*conv_int8_small_batch)(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span, size_t channels,
-                                  const int8_t *weights, const int32_t *bias, const float *factor, int dequantize);
+    void (*conv_int8_small_batch)(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span,
+                                  size_t channels, const int8_t *weights, const int32_t *bias, const float *factor,
+                                  int dequantize);
     /* One filter per channel, with lanes of channels as in conv_f32_small_batch: weights[k * channels + c] is that of tap k.
      * The channels of a tap lie side by side. */
     void (*depthwise_f32)(const float *in, float *out, const cascade_span *span, size_t channels, const float *weights,
                           const float *bias, const float *slope);
     /* The maximum over the taps, for channels that are in_channel_step apart. */
-    void (*max_pool_f32)(const float *in, float *out, const cascade_span *span, size_t channels, ptrdiff_t in_channel_step);
+    void (*max_pool_f32)(const float *in, float *out, const cascade_span *span, size_t channels,
+                         ptrdiff_t in_channel_step);
 
     /* out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
-    void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out, size_t n);
+    void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
+                       size_t n);
     /* Output pixel i is the rounded sum of `taps` pixels of `row` from pixel first[i] on, where tap k has the weight
      * weights[i * step + k]. It is CASCADE_PADDING_VALUE where all weights are 0. `taps` is a multiple of CASCADE_TAP_GROUP.
      * CASCADE_TAP_GROUP bytes after the last pixel must be readable. */
@@ -93,7 +96,8 @@ struct cascade_kernels {
                           uint8_t *out, size_t n);
     /* n pixels of a warped crop from (x, y) on in fixed point, (transform[0], transform[3]) apart. All neighbours of all
      * pixels lie in the image, with two readable bytes after them. */
-    void (*warp_row)(const cascade_image *image, const int64_t transform[6], int64_t x, int64_t y, uint8_t *out, size_t n);
+    void (*warp_row)(const cascade_image *image, const int64_t transform[6], int64_t x, int64_t y, uint8_t *out,
+                     size_t n);
 
     /* `count` crops of `values` bytes to [value][lane], normalised. Lanes from `count` on repeat the last crop. */
     void (*interleave_f32)(const uint8_t *crops, size_t count, size_t values, float *out);

@@ -106,8 +106,8 @@ typedef struct {
 
 /* Fills the grid for an image of width * height; rows or columns are 0 if no window fits. Returns 0 if the layers cannot run
  * over an image: they do not fit each other, or a kernel or stride is too large. */
-int cascade_feature_grid_plan(cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
-                              size_t width, size_t height);
+int cascade_feature_grid_plan(cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count,
+                              size_t padding, size_t width, size_t height);
 /* Bytes of workspace for a tile of rows * columns positions; 0 if the sizes overflow. */
 size_t cascade_image_workspace(const cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count,
                                size_t rows, size_t columns, size_t lanes);

@@ -48,9 +48,9 @@ ALWAYS_INLINE vec_i32 dot_shared_weights(vec_i32 sums, vec_u32 activations, cons
 }
 
 /* As conv_f32_tile, over int8x4. */
-ALWAYS_INLINE void conv_int8_tile(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span, size_t start,
-                                  size_t channels, size_t vectors, size_t weight_step, const int8_t *weights,
-                                  const int32_t *bias, const float *factor, int dequantize) {
+ALWAYS_INLINE void conv_int8_tile(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span,
+                                  size_t start, size_t channels, size_t vectors, size_t weight_step,
+                                  const int8_t *weights, const int32_t *bias, const float *factor, int dequantize) {
     vec_i32 sums[TILE_CHANNELS][TILE_VECTORS];
     in += (ptrdiff_t)start * span->in_step;
     for (size_t c = 0; c < channels; c++) {
@@ -144,11 +144,13 @@ ALWAYS_INLINE vec_i32 dot_shared_activations(vec_i32 sums, vec_u32 activations, 
 #if defined(__AVX512VNNI__)
     return (vec_i32)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)activations, (__m512i)weights);
 #elif defined(__AVX2__) && CASCADE_LANES == 16
-    __m512i even = _mm512_srai_epi16(_mm512_slli_epi16((__m512i)weights, 8), 8), odd = _mm512_srai_epi16((__m512i)weights, 8);
+    __m512i even = _mm512_srai_epi16(_mm512_slli_epi16((__m512i)weights, 8), 8),
+            odd = _mm512_srai_epi16((__m512i)weights, 8);
     sums += (vec_i32)_mm512_madd_epi16((__m512i)(activations & 0xff00ff), even);
     return sums + (vec_i32)_mm512_madd_epi16((__m512i)(activations >> 8 & 0xff00ff), odd);
 #elif defined(__AVX2__)
-    __m256i even = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)weights, 8), 8), odd = _mm256_srai_epi16((__m256i)weights, 8);
+    __m256i even = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)weights, 8), 8),
+            odd = _mm256_srai_epi16((__m256i)weights, 8);
     sums += (vec_i32)_mm256_madd_epi16((__m256i)(activations & 0xff00ff), even);
     return sums + (vec_i32)_mm256_madd_epi16((__m256i)(activations >> 8 & 0xff00ff), odd);
 #else
@@ -209,8 +211,8 @@ ALWAYS_INLINE void small_batch_int8_tile(const cascade_int8x4 *in, cascade_eleme
 }
 
 ALWAYS_INLINE void small_batch_int8_block(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span,
-                                          size_t vectors, const int8_t *weights, const int32_t *bias, const float *factor,
-                                          int dequantize) {
+                                          size_t vectors, const int8_t *weights, const int32_t *bias,
+                                          const float *factor, int dequantize) {
     size_t tiles = (span->vectors + SMALL_BATCH_POSITIONS - 1) / SMALL_BATCH_POSITIONS;
     for (size_t tile = 0, start = 0, end; tile < tiles; tile++, start = end) {
         end = span->vectors * (tile + 1) / tiles;

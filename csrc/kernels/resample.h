@@ -27,12 +27,18 @@ ALWAYS_INLINE void blend_run(const uint8_t *rows, size_t stride, const int16_t *
 #if CASCADE_LANES == 16
 typedef __m512i shorts;
 #define JOIN_SHORTS(name) _mm512_##name
-ALWAYS_INLINE shorts load_shorts(const uint8_t *from) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)from)); }
-ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi16_epi8(value)); }
+ALWAYS_INLINE shorts load_shorts(const uint8_t *from) {
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)from));
+}
+ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi16_epi8(value));
+}
 #else
 typedef __m256i shorts;
 #define JOIN_SHORTS(name) _mm256_##name
-ALWAYS_INLINE shorts load_shorts(const uint8_t *from) { return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from)); }
+ALWAYS_INLINE shorts load_shorts(const uint8_t *from) {
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from));
+}
 ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
     __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(value, value), 0x08);
     _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(bytes));
@@ -41,7 +47,8 @@ ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
 enum { SHORTS = 2 * CASCADE_LANES };
 
 /* One vector of sums, two rows at a time. */
-ALWAYS_INLINE void blend_shorts(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out) {
+ALWAYS_INLINE void blend_shorts(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count,
+                                uint8_t *out) {
     shorts low = JOIN_SHORTS(set1_epi32)(1 << (CASCADE_WEIGHT_BITS - 1)), high = low;
     for (size_t k = 0; k < count; k += 2, rows += 2 * stride) {
         int both = k + 1 < count;
@@ -114,7 +121,8 @@ ALWAYS_INLINE __m256i two_weights(const int16_t *first, const int16_t *second) {
     __m128i low = _mm_set1_epi64x(0), high = low;
     memcpy(&low, first, CASCADE_TAP_GROUP * sizeof *first);
     memcpy(&high, second, CASCADE_TAP_GROUP * sizeof *second);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(low, low)), _mm_unpacklo_epi64(high, high), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(low, low)), _mm_unpacklo_epi64(high, high),
+                                   1);
 }
 
 /* Two output pixels, four taps at a time. Each half of a vector holds the products of red and green, then those of blue, in
@@ -136,7 +144,8 @@ ALWAYS_INLINE void blend_two(const uint8_t *row, const int32_t *first, const int
     }
     /* adds the pairs: red, green, blue and nothing */
     __m256 x = _mm256_castsi256_ps(sums[0]), y = _mm256_castsi256_ps(sums[1]);
-    __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)), odd = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd));
+    __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
+            odd = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd));
     __m256i half = _mm256_set1_epi32(1 << (CASCADE_WEIGHT_BITS - 1));
     __m256i found = _mm256_srai_epi32(_mm256_add_epi32(_mm256_add_epi32(even, odd), half), CASCADE_WEIGHT_BITS);
     __m256i none = _mm256_cmpeq_epi32(_mm256_or_si256(any, _mm256_shuffle_epi32(any, 0xb1)), _mm256_setzero_si256());
@@ -164,8 +173,8 @@ enum { RED = 0, GREEN = 8, BLUE = 16 };
 
 /* A vector of output pixels from pixel i on. Each is read as a word: three channels and a byte of the next pixel. The words
  * written overlap as well, so of the last pixel only three bytes are written. */
-ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
-                                size_t i, uint8_t *out) {
+ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step,
+                                size_t taps, size_t i, uint8_t *out) {
     vec_i32 half = (vec_i32){0} + (1 << (CASCADE_WEIGHT_BITS - 1)), red = half, green = half, blue = half, any = {0};
     for (size_t k = 0; k < taps; k++, row += CASCADE_CHANNELS) {
         uint32_t read[CASCADE_LANES];
@@ -182,8 +191,10 @@ ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const 
         blue += weight * (pixel >> BLUE & 255);
         any |= weight;
     }
-    vec_i32 padded = any == 0, padding = (vec_i32){0} + (CASCADE_PADDING_VALUE << RED | CASCADE_PADDING_VALUE << GREEN | CASCADE_PADDING_VALUE << BLUE);
-    vec_i32 sums = red >> CASCADE_WEIGHT_BITS << RED | green >> CASCADE_WEIGHT_BITS << GREEN | blue >> CASCADE_WEIGHT_BITS << BLUE;
+    vec_i32 padded = any == 0, padding = (vec_i32){0} + (CASCADE_PADDING_VALUE << RED | CASCADE_PADDING_VALUE << GREEN |
+                                                         CASCADE_PADDING_VALUE << BLUE);
+    vec_i32 sums =
+        red >> CASCADE_WEIGHT_BITS << RED | green >> CASCADE_WEIGHT_BITS << GREEN | blue >> CASCADE_WEIGHT_BITS << BLUE;
     uint32_t written[CASCADE_LANES];
     sums = (sums & ~padded) | (padding & padded);
     memcpy(written, &sums, sizeof written);

@@ -17,7 +17,8 @@ typedef struct {
 
 ALWAYS_INLINE sample sample_at(const cascade_image *image, int64_t x, int64_t y) {
     const int64_t half = (int64_t)1 << (CASCADE_TRANSFORM_BITS - 1); /* pixel 0 has its centre at a half */
-    size_t column = (size_t)((x - half) >> CASCADE_TRANSFORM_BITS), row = (size_t)((y - half) >> CASCADE_TRANSFORM_BITS);
+    size_t column = (size_t)((x - half) >> CASCADE_TRANSFORM_BITS),
+           row = (size_t)((y - half) >> CASCADE_TRANSFORM_BITS);
     sample at;
     at.upper = image->pixels + ((row - image->top) * image->width + column) * CASCADE_CHANNELS;
     at.across = (int32_t)((x - half) >> (CASCADE_TRANSFORM_BITS - CASCADE_BILINEAR_BITS)) & (ONE - 1);
@@ -75,7 +76,8 @@ ALWAYS_INLINE void warp_one(const sample *at, size_t pitch, uint8_t *out) {
     pixel above = load_pixel(upper) * (ONE - right) + load_pixel(upper + CASCADE_CHANNELS) * right;
     pixel below = load_pixel(lower) * (ONE - right) + load_pixel(lower + CASCADE_CHANNELS) * right;
     pixel mixed = above * (ONE - down) + below * down + (float)HALF;
-    pixel_bytes bytes = __builtin_convertvector(__builtin_convertvector(mixed, pixel_sums) >> 2 * CASCADE_BILINEAR_BITS, pixel_bytes);
+    pixel_bytes bytes =
+        __builtin_convertvector(__builtin_convertvector(mixed, pixel_sums) >> 2 * CASCADE_BILINEAR_BITS, pixel_bytes);
     memcpy(out, &bytes, CASCADE_CHANNELS);
 }
 #else
@@ -92,7 +94,8 @@ ALWAYS_INLINE void warp_one(const sample *at, size_t pitch, uint8_t *out) {
 #undef ONE
 #undef HALF
 
-static void warp_row(const cascade_image *image, const int64_t transform[6], int64_t x, int64_t y, uint8_t *out, size_t n) {
+static void warp_row(const cascade_image *image, const int64_t transform[6], int64_t x, int64_t y, uint8_t *out,
+                     size_t n) {
     size_t pitch = image->width * CASCADE_CHANNELS;
 #if defined(__AVX2__)
     for (; n >= 2; n -= 2, x += 2 * transform[0], y += 2 * transform[3], out += 2 * CASCADE_CHANNELS) {

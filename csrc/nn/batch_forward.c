@@ -130,8 +130,9 @@ static void run_pool(const cascade_kernels *kernels, const cascade_layer *layer,
 }
 
 /* Runs a convolution and the pool after it. Only the rows that the pool needs next are stored, in `ring`. */
-static void run_pooled(const cascade_kernels *kernels, const cascade_layer *layer, const cascade_layer *pool, size_t side,
-                       const cascade_element *in, cascade_element *out, cascade_element *ring, ptrdiff_t *taps) {
+static void run_pooled(const cascade_kernels *kernels, const cascade_layer *layer, const cascade_layer *pool,
+                       size_t side, const cascade_element *in, cascade_element *out, cascade_element *ring,
+                       ptrdiff_t *taps) {
     size_t lanes = kernels->lanes, middle = cascade_layer_output(layer, side), done = 0;
     size_t outputs = cascade_layer_output(pool, middle), row = middle * layer->out_elements * lanes;
     for (size_t y = 0; y < outputs; y++) {
@@ -141,7 +142,8 @@ static void run_pooled(const cascade_kernels *kernels, const cascade_layer *laye
             cascade_convolve(kernels, layer, in + done * layer->stride * side * layer->in_elements * lanes,
                              ring + done % pool->kernel * row, &span);
         }
-        pool_row(kernels, pool, middle, top, rows, pool->kernel, ring, out + y * outputs * pool->in_elements * lanes, taps);
+        pool_row(kernels, pool, middle, top, rows, pool->kernel, ring, out + y * outputs * pool->in_elements * lanes,
+                 taps);
     }
 }
 

@@ -20,7 +20,8 @@ static size_t row_step(const cascade_feature_map *map) { return (map->side + 2 *
 /* Position (row, column), which may lie in the border. */
 static float *at(const cascade_feature_map *map, float *workspace, ptrdiff_t row, ptrdiff_t column) {
     ptrdiff_t border = (ptrdiff_t)map->border;
-    return workspace + map->offset + (row + border) * (ptrdiff_t)row_step(map) + (column + border) * (ptrdiff_t)map->pitch;
+    return workspace + map->offset + (row + border) * (ptrdiff_t)row_step(map) +
+           (column + border) * (ptrdiff_t)map->pitch;
 }
 
 static void clear_border(const cascade_feature_map *map, float *workspace) {
@@ -109,8 +110,8 @@ static void convolve(const cascade_kernels *kernels, const cascade_node *node, c
 }
 
 /* Computes means and maxima of the channels over rows [y, end_y) and columns [x, end_x). */
-static void pool_window(const cascade_feature_map *in, size_t y, size_t end_y, size_t x, size_t end_x, float *restrict means,
-                        float *restrict maxima, float *workspace) {
+static void pool_window(const cascade_feature_map *in, size_t y, size_t end_y, size_t x, size_t end_x,
+                        float *restrict means, float *restrict maxima, float *workspace) {
     size_t channels = in->channels;
     float weight = 1.0f / (float)((end_y - y) * (end_x - x));
     const float *first = at(in, workspace, (ptrdiff_t)y, (ptrdiff_t)x);
@@ -132,7 +133,8 @@ static void pool_window(const cascade_feature_map *in, size_t y, size_t end_y, s
     }
 }
 
-static void pyramid_pool(const cascade_node *node, const cascade_feature_map *in, const cascade_feature_map *out, float *workspace) {
+static void pyramid_pool(const cascade_node *node, const cascade_feature_map *in, const cascade_feature_map *out,
+                         float *workspace) {
     size_t side = in->side, half = out->channels / 2;
     float *means = at(out, workspace, 0, 0);
     memset(means + out->channels, 0, (out->pitch - out->channels) * sizeof(float));
@@ -173,7 +175,8 @@ static void reduce_channels(const float *from, size_t channels, float pair[2]) {
 
 static void spatial_gate(const cascade_kernels *kernels, const cascade_graph *graph, const cascade_node *node,
                          const cascade_feature_map *in, const cascade_feature_map *out, float *workspace) {
-    cascade_feature_map pairs = {.side = in->side, .channels = 2, .pitch = 2, .border = node->kernel / 2, .offset = graph->scratch};
+    cascade_feature_map pairs = {
+        .side = in->side, .channels = 2, .pitch = 2, .border = node->kernel / 2, .offset = graph->scratch};
     cascade_node convolution = *node;
     convolution.padding = node->kernel / 2;
     convolution.stride = 1;
@@ -187,8 +190,8 @@ static void spatial_gate(const cascade_kernels *kernels, const cascade_graph *gr
     convolve(kernels, &convolution, &pairs, out, (ptrdiff_t *)(workspace + graph->taps), workspace);
 }
 
-static void gate(const cascade_graph *graph, const cascade_node *node, const cascade_feature_map *in, const cascade_feature_map *out,
-                 float *workspace) {
+static void gate(const cascade_graph *graph, const cascade_node *node, const cascade_feature_map *in,
+                 const cascade_feature_map *out, float *workspace) {
     const float *channel_gate = at(graph->maps + node->channel_gate, workspace, 0, 0);
     float scale = node->rest ? -0.5f : 0.5f, offset = node->rest ? 1.0f : 0.0f;
     for (size_t y = 0; y < in->side; y++) {
@@ -205,7 +208,8 @@ static void gate(const cascade_graph *graph, const cascade_node *node, const cas
 }
 
 /* Applies what comes after bias and slope: the sigmoid, and the sum with another feature map. */
-static void finish(const cascade_graph *graph, const cascade_node *node, const cascade_feature_map *out, float *workspace) {
+static void finish(const cascade_graph *graph, const cascade_node *node, const cascade_feature_map *out,
+                   float *workspace) {
     size_t count = out->side * out->pitch;
     for (size_t y = 0; y < out->side; y++) {
         float *restrict row = at(out, workspace, (ptrdiff_t)y, 0);
@@ -255,7 +259,8 @@ void cascade_graph_forward(void *context, size_t crop, void *workspace) {
         size_t channels = map->channels, area = map->side * map->side;
         for (size_t p = 0; p < area; p++) {
             memcpy(job->out[o] + (crop * area + p) * channels,
-                   at(map, workspace, (ptrdiff_t)(p / map->side), (ptrdiff_t)(p % map->side)), channels * sizeof(float));
+                   at(map, workspace, (ptrdiff_t)(p / map->side), (ptrdiff_t)(p % map->side)),
+                   channels * sizeof(float));
         }
     }
 }

@@ -21,8 +21,8 @@ static size_t needed_before(const cascade_layer *layer, size_t phases_in, size_t
     return (inputs + phases_in - 1) / phases_in;
 }
 
-int cascade_feature_grid_plan(cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count, size_t padding,
-                              size_t width, size_t height) {
+int cascade_feature_grid_plan(cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count,
+                              size_t padding, size_t width, size_t height) {
     size_t stride = 1, field = 1, elements = cascade_input_elements(layers);
     for (size_t i = 0; i < layer_count; i++) {
         if (layers[i].in_elements != elements || layers[i].kernel == 0 || layers[i].stride == 0 ||
@@ -108,7 +108,8 @@ static void split_phase(const uint8_t *row, size_t padding, size_t stride, size_
 
 /* What each plane holds outside the image. */
 static cascade_element padding_element(size_t elements) {
-    static const uint8_t pixel[CASCADE_CHANNELS] = {CASCADE_PADDING_VALUE, CASCADE_PADDING_VALUE, CASCADE_PADDING_VALUE};
+    static const uint8_t pixel[CASCADE_CHANNELS] = {CASCADE_PADDING_VALUE, CASCADE_PADDING_VALUE,
+                                                    CASCADE_PADDING_VALUE};
     cascade_element padding;
     if (elements == 1) {
         padding.int8x4 = cascade_pack_pixel(pixel);

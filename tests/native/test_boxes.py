@@ -1,4 +1,4 @@
-"""Windows, calibration, squares, widening, clipping and suppression in C against slow and obvious Python."""
+"""Window boxes, box deltas, squares, expansion, clipping and suppression in C against slow and obvious Python."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_nms_is_the_greedy_one_on_every_level(
 @pytest.mark.parametrize("level", _native.simd_levels())
 @pytest.mark.parametrize("mode", ["union", "min"])
 def test_nms_of_many_boxes(level: str, mode: str) -> None:
-    """More than a few vectors, each with an end that is not whole."""
+    """Several vectors and a rest that does not fill one."""
     rng = np.random.default_rng(0)
     corners = rng.integers(0, 200, (150, 2))
     boxes = np.hstack([corners, corners + rng.integers(1, 60, (150, 2))])

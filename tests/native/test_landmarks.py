@@ -244,7 +244,7 @@ def test_can_align_follows_the_rule(rows: list[tuple[float, ...]], size: float) 
     for matrix, (zoom, (cosine, sine), *_) in zip(matrices, rows, strict=True):
         with np.errstate(invalid="ignore"):
             matrix[:, :2] = np.multiply(zoom * size, [(cosine, -sine), (sine, cosine)])
-    # turned by three, four and five the lengths are a last bit off the limits, more or less
+    # rotated by a 3-4-5 triangle the lengths may be off the limits by their last bit
     assume(all(zoom not in (2.0**-18, 1.0) or 0 in turn for zoom, turn, *_ in rows))
     found = _native.can_align(points, matrices, size)
     assert (found.dtype, found.shape) == (np.bool_, (len(rows),))

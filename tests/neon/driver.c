@@ -104,8 +104,8 @@ enum { REACH = 50 }; /* taps lie in this many floats, on no particular boundary 
 
 /* A span for the fast level, and its input: planes of channels in_channel_step floats apart, or one plane. `image`: neighbouring
  * columns of an image; else crops side by side, whose channels lie next to each other. Returns the floats of the output. */
-static size_t random_span(cascade_span *span, const float **in, size_t channels, size_t tap_count, size_t vectors, int image,
-                          size_t in_channel_step) {
+static size_t random_span(cascade_span *span, const float **in, size_t channels, size_t tap_count, size_t vectors,
+                          int image, size_t in_channel_step) {
     size_t lanes = fast->lanes, out_step = image ? lanes : channels * lanes;
     size_t out_channel_step = image ? vectors * lanes + chance(6) : lanes;
     ptrdiff_t *taps = exactly(tap_count * sizeof(ptrdiff_t));
@@ -146,7 +146,8 @@ static void try_convolve(size_t channels, size_t tap_count, size_t vectors, int 
 static void try_pool(size_t channels, size_t tap_count, size_t vectors, int image) {
     cascade_span span;
     const float *in;
-    CASE("max_pool_f32, %zu channels, %zu taps, %zu vectors, %s", channels, tap_count, vectors, image ? "image" : "crops");
+    CASE("max_pool_f32, %zu channels, %zu taps, %zu vectors, %s", channels, tap_count, vectors,
+         image ? "image" : "crops");
     size_t in_channel_step = 1 + chance(80);
     size_t count = random_span(&span, &in, channels, tap_count, vectors, image, in_channel_step);
     float *found = exactly(count * sizeof(float)), *expected = exactly(count * sizeof(float));
@@ -184,7 +185,8 @@ static void try_blend_rows(size_t n, size_t count) {
 static void try_blend_columns(size_t n, size_t taps) {
     CASE("blend_columns, %zu pixels of at most %zu", n, taps);
     size_t width = taps + chance(40), bytes = n * CASCADE_CHANNELS;
-    uint8_t *row = pixels(width * CASCADE_CHANNELS + CASCADE_TAP_GROUP), *found = exactly(bytes), *expected = exactly(bytes);
+    uint8_t *row = pixels(width * CASCADE_CHANNELS + CASCADE_TAP_GROUP), *found = exactly(bytes),
+            *expected = exactly(bytes);
     int32_t *first = exactly(n * sizeof(int32_t));
     int16_t *weights = exactly(n * taps * sizeof(int16_t)), *some = exactly(taps * sizeof(int16_t));
     for (size_t i = 0; i < n; i++) {
@@ -397,10 +399,25 @@ static void try_warping(uint64_t *sum) {
 enum { C = CASCADE_CONV, P = CASCADE_MAX_POOL };
 
 static const network_shape networks[] = {
-    {"strided P-Net", 23, 5, 5, {{C, 3, 2, 12}, {C, 3, 2, 24}, {C, 3, 1, 24}, {C, 3, 1, 32}, {C, 1, 1, 16}}, CASCADE_F32},
+    {"strided P-Net",
+     23,
+     5,
+     5,
+     {{C, 3, 2, 12}, {C, 3, 2, 24}, {C, 3, 1, 24}, {C, 3, 1, 32}, {C, 1, 1, 16}},
+     CASCADE_F32},
     {"pooled P-Net", 12, 0, 5, {{C, 3, 1, 10}, {P, 2, 2, 0}, {C, 3, 1, 16}, {C, 3, 1, 32}, {C, 1, 1, 6}}, CASCADE_F32},
-    {"strided R-Net", 32, 0, 5, {{C, 3, 2, 16}, {C, 3, 2, 32}, {C, 3, 1, 48}, {C, 5, 1, 96}, {C, 1, 1, 16}}, CASCADE_F32},
-    {"pooled R-Net", 24, 0, 6, {{C, 3, 1, 28}, {P, 3, 2, 0}, {C, 3, 1, 48}, {P, 3, 2, 0}, {C, 4, 1, 64}, {C, 1, 1, 6}}, CASCADE_F32},
+    {"strided R-Net",
+     32,
+     0,
+     5,
+     {{C, 3, 2, 16}, {C, 3, 2, 32}, {C, 3, 1, 48}, {C, 5, 1, 96}, {C, 1, 1, 16}},
+     CASCADE_F32},
+    {"pooled R-Net",
+     24,
+     0,
+     6,
+     {{C, 3, 1, 28}, {P, 3, 2, 0}, {C, 3, 1, 48}, {P, 3, 2, 0}, {C, 4, 1, 64}, {C, 1, 1, 6}},
+     CASCADE_F32},
     {"odd channels", 15, 2, 4, {{C, 4, 1, 7}, {P, 3, 3, 0}, {C, 2, 1, 37}, {C, 3, 1, 5}}, CASCADE_F32},
 };
 
@@ -419,14 +436,14 @@ static void try_crops(const network_shape *network, size_t count) {
     CASE("%s over %zu crops", network->name, count);
     build(layers, network, fast->lanes);
     uint8_t *crops = pixels(count * network->size * network->size * CASCADE_CHANNELS);
-    same_floats(batch_outputs(fast, network, layers, crops, count), batch_outputs(scalar, network, layers, crops, count),
-                count * layers[network->count - 1].out_elements);
+    same_floats(batch_outputs(fast, network, layers, crops, count),
+                batch_outputs(scalar, network, layers, crops, count), count * layers[network->count - 1].out_elements);
     done();
 }
 
 /* A tile of the grid over an image, as (rows, outputs, columns). */
-static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers, size_t count,
-                   const cascade_image *image, const cascade_tile *tile) {
+static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers,
+                           size_t count, const cascade_image *image, const cascade_tile *tile) {
     size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "no workspace");
     float *out = exactly(tile->rows * grid->outputs * tile->columns * sizeof(float));
@@ -451,7 +468,8 @@ static void try_scan(const network_shape *network, size_t width, size_t height) 
         tile.rows += chance(grid.rows - tile.top);
         tile.columns += chance(grid.columns - tile.left);
         same_floats(tile_outputs(fast, &grid, layers, network->count, &image, &tile),
-                    tile_outputs(scalar, &grid, layers, network->count, &image, &tile), tile.rows * grid.outputs * tile.columns);
+                    tile_outputs(scalar, &grid, layers, network->count, &image, &tile),
+                    tile.rows * grid.outputs * tile.columns);
     }
     done();
 }

@@ -15,14 +15,16 @@
 /* `spare`: the workspace is that of larger boxes and wider images, as a batch of crops has it. */
 static uint8_t *resampled(const cascade_kernels *level, const uint8_t *image, size_t width, size_t height,
                           const double box[4], size_t columns, size_t rows, double spare) {
-    void *workspace = exactly(cascade_resample_workspace((box[2] - box[0]) * (1 + spare), (box[3] - box[1]) * (1 + spare),
-                                                         width + (size_t)(100 * spare), columns, rows));
+    void *workspace =
+        exactly(cascade_resample_workspace((box[2] - box[0]) * (1 + spare), (box[3] - box[1]) * (1 + spare),
+                                           width + (size_t)(100 * spare), columns, rows));
     uint8_t *out = exactly(columns * rows * 3);
     size_t cuts[3] = {0, chance(rows + 1), rows}; /* in two strips, either of which may be empty */
     for (size_t i = 0; i < 2; i++) {
         size_t from, to, first = cuts[i], end = cuts[i + 1];
         cascade_rows_read(box[1], box[3] - box[1], height, rows, first, end, &from, &to);
-        cascade_image seen = first < end ? strip_of(image, width, height, from, to) : strip_of(image, width, height, 0, 0);
+        cascade_image seen =
+            first < end ? strip_of(image, width, height, from, to) : strip_of(image, width, height, 0, 0);
         cascade_resample(level, &seen, box, out + first * columns * 3, columns, rows, first, end, workspace);
         free((void *)seen.pixels);
     }
@@ -59,7 +61,8 @@ static void try_resampling(const cascade_kernels *level) {
             try_box(level, width, height, huge, columns, rows);
         }
     }
-    double corners[][4] = {{-far, -far, far, far}, {far - 1, 0, far, 1}, {-far, 0, -far + 1, 1}, {0, 0, 1e-300, 1e-300}};
+    double corners[][4] = {
+        {-far, -far, far, far}, {far - 1, 0, far, 1}, {-far, 0, -far + 1, 1}, {0, 0, 1e-300, 1e-300}};
     for (size_t i = 0; i < LENGTH(corners); i++) {
         try_box(level, 3, 5, corners[i], 1, 2);
     }
@@ -195,10 +198,12 @@ static int shown(const uint8_t *image, size_t width, size_t height, int64_t x, i
 }
 
 /* The rows of an image that crop pixels inside it show. */
-static cascade_image shown_rows(const uint8_t *image, size_t width, size_t height, const int64_t transform[6], size_t size) {
+static cascade_image shown_rows(const uint8_t *image, size_t width, size_t height, const int64_t transform[6],
+                                size_t size) {
     int64_t from = (int64_t)height, to = 0;
     for (size_t i = 0; i < 4; i++) {
-        int64_t last = (int64_t)size - 1, y = transform[5] + (i % 2 ? transform[3] * last : 0) + (i / 2 ? transform[4] * last : 0);
+        int64_t last = (int64_t)size - 1,
+                y = transform[5] + (i % 2 ? transform[3] * last : 0) + (i / 2 ? transform[4] * last : 0);
         int64_t row = floor_divide(y - PIXEL / 2, PIXEL);
         from = row < from ? row : from;
         to = row + 2 > to ? row + 2 : to;
@@ -300,7 +305,8 @@ static void try_scan(const cascade_kernels *level, const network_shape *network,
     cascade_layer layers[16];
     cascade_feature_grid grid;
     build(layers, network, level->lanes);
-    CHECK(cascade_feature_grid_plan(&grid, layers, network->count, network->padding, width, height), "%s", network->name);
+    CHECK(cascade_feature_grid_plan(&grid, layers, network->count, network->padding, width, height), "%s",
+          network->name);
     CHECK(grid.receptive_field == network->size, "%s: field %zu", network->name, grid.receptive_field);
     if (grid.rows && grid.columns) {
         try_tile(level, &grid, layers, network, width, height);
@@ -337,7 +343,8 @@ static void try_networks(const cascade_kernels *level) {
     }
     /* pools that skip pixels, on every remainder */
     for (size_t size = 1; size <= 12; size++) {
-        network_shape network = {"skipping", size, 0, 2, {{CASCADE_MAX_POOL, 1, 5, 0}, {CASCADE_CONV, (size + 4) / 5, 1, 3}}, CASCADE_F32};
+        network_shape network = {
+            "skipping", size, 0, 2, {{CASCADE_MAX_POOL, 1, 5, 0}, {CASCADE_CONV, (size + 4) / 5, 1, 3}}, CASCADE_F32};
         try_crops(level, &network);
     }
 }
@@ -362,7 +369,11 @@ static void try_graphs(const cascade_kernels *level) {
 /* Sizes that no memory holds are refused, not wrapped around. */
 static void try_overflow(void) {
     float value = 0;
-    cascade_layer layer = {.in_elements = 3, .out_elements = SIZE_MAX / 8, .channels = SIZE_MAX / 8, .kernel = 1, .stride = 1,
+    cascade_layer layer = {.in_elements = 3,
+                           .out_elements = SIZE_MAX / 8,
+                           .channels = SIZE_MAX / 8,
+                           .kernel = 1,
+                           .stride = 1,
                            .f32 = {.weights = &value, .bias = &value, .slope = &value}};
     cascade_feature_grid grid = {1, 1, 0, SIZE_MAX / 32, SIZE_MAX / 32, SIZE_MAX / 8};
     CHECK(cascade_batch_workspace(&layer, 1, SIZE_MAX / 4, 16) == 0, "crops");
@@ -418,7 +429,8 @@ static void try_boxes(size_t n) {
 
 /* Any number that the core may be given: mostly within -size .. size, but also at a limit, beyond it, or NaN. */
 static double wild(double size) {
-    static const double odd[] = {0, 1, CASCADE_MAX_COORDINATE, -CASCADE_MAX_COORDINATE, 3e38, -1e-40, INFINITY, -INFINITY, NAN};
+    static const double odd[] = {0,         1,  CASCADE_MAX_COORDINATE, -CASCADE_MAX_COORDINATE, 3e38, -1e-40, INFINITY,
+                                 -INFINITY, NAN};
     return chance(6) ? between(-size, size) : odd[chance(LENGTH(odd))];
 }
 

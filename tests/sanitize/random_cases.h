@@ -165,8 +165,8 @@ static cascade_image covered_rows(const cascade_feature_grid *grid, const uint8_
 }
 
 /* The outputs of a tile over those rows of an image, as (rows, outputs, columns). */
-static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers, size_t count,
-                   const uint8_t *image, size_t width, size_t height, const cascade_tile *tile) {
+static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers,
+                           size_t count, const uint8_t *image, size_t width, size_t height, const cascade_tile *tile) {
     size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "%zu * %zu", width, height);
     size_t lines = tile->rows * grid->outputs;
@@ -188,7 +188,8 @@ static network_shape random_network(void) {
     network_shape network = {"random", 1, chance(9), 1 + chance(3), {{0, 0, 0, 0}}, CASCADE_F32};
     for (size_t i = 0, stride = 1; i < network.count; i++) {
         size_t kernel = chance(8) ? 1 + chance(4) : 16, channels = chance(2) ? 1 + chance(19) : 8 * (1 + chance(6));
-        shape pool = {CASCADE_MAX_POOL, kernel, 1 + chance(3), 0}, conv = {CASCADE_CONV, kernel, 1 + chance(3), channels};
+        shape pool = {CASCADE_MAX_POOL, kernel, 1 + chance(3), 0},
+              conv = {CASCADE_CONV, kernel, 1 + chance(3), channels};
         network.layers[i] = i + 1 == network.count || chance(2) ? conv : pool;
         network.size += (kernel - 1) * stride;
         stride *= network.layers[i].stride;

@@ -371,8 +371,8 @@ static network_shape quick_network(const cascade_kernels *level) {
     return network;
 }
 
-static uint8_t *resampled_whole(const cascade_kernels *level, const uint8_t *from, size_t from_width, size_t from_height,
-                                size_t width, size_t height) {
+static uint8_t *resampled_whole(const cascade_kernels *level, const uint8_t *from, size_t from_width,
+                                size_t from_height, size_t width, size_t height) {
     const double all[4] = {0, 0, (double)from_width, (double)from_height};
     const cascade_image image = {from, from_width, from_height, 0, from_height};
     void *workspace = exactly(cascade_resample_workspace(all[2], all[3], from_width, width, height));
@@ -386,14 +386,16 @@ static uint8_t *resampled_whole(const cascade_kernels *level, const uint8_t *fro
 static void compute_level(const pyramid *pyramid, expected_level *level) {
     size_t count = pyramid->network.count;
     cascade_feature_grid *grid = &level->grid;
-    CHECK(cascade_feature_grid_plan(grid, pyramid->layers, count, pyramid->network.padding, level->width, level->height), "grid");
+    CHECK(
+        cascade_feature_grid_plan(grid, pyramid->layers, count, pyramid->network.padding, level->width, level->height),
+        "grid");
     if (grid->rows == 0 || grid->columns == 0) {
         return;
     }
     level->tile = (cascade_tile){chance(3) ? 0 : chance(grid->rows), 0, 0, grid->columns};
     level->tile.rows = chance(3) ? grid->rows - level->tile.top : 1 + chance(grid->rows - level->tile.top);
-    level->map = tile_outputs(pyramid->kernels, grid, pyramid->layers, count, level->pixels, level->width, level->height,
-                      &level->tile);
+    level->map = tile_outputs(pyramid->kernels, grid, pyramid->layers, count, level->pixels, level->width,
+                              level->height, &level->tile);
 }
 
 /* Output `k` of a window. */
@@ -467,7 +469,8 @@ static void unmake_pyramid(pyramid *made) {
  * windows cover. */
 static cascade_scan_level given_level(const expected_level *level, int resampled, int whole) {
     size_t width = level->width, height = level->height;
-    cascade_scan_level given = {.grid = level->grid, .first = level->tile.top, .end = level->tile.top + level->tile.rows};
+    cascade_scan_level given = {
+        .grid = level->grid, .first = level->tile.top, .end = level->tile.top + level->tile.rows};
     if (resampled) {
         given.target = exactly(width * height * 3);
         given.image = (cascade_image){given.target, width, height, 0, height};
@@ -541,7 +544,8 @@ static void run_scan(group *group, cascade_dense_scan *scan, const pyramid *pyra
         scan->strips_done = scan->found_count = 0;
         parallel_for(group, cascade_dense_scan_item, scan, cascade_dense_scan_items(scan), size);
         CHECK(scan->found_count == total, "%zu windows, not %zu", (size_t)scan->found_count, total);
-        CHECK(scan->levels_done == scan->level_count, "%zu levels of %zu", (size_t)scan->levels_done, scan->level_count);
+        CHECK(scan->levels_done == scan->level_count, "%zu levels of %zu", (size_t)scan->levels_done,
+              scan->level_count);
         if (scan->found_count <= room) {
             return;
         }
@@ -557,7 +561,8 @@ static void try_scan(group *group, const pyramid *pyramid) {
     size_t count = pyramid->level_count, ready = chance(3) ? chance(count + 1) : 0;
     const expected_level *from = &pyramid->source;
     cascade_image source = strip_of(from->pixels, from->width, from->height, 0, from->height);
-    cascade_dense_scan scan = {.kernels = pyramid->kernels, .layers = pyramid->layers, .level_count = count, .ready = ready};
+    cascade_dense_scan scan = {
+        .kernels = pyramid->kernels, .layers = pyramid->layers, .level_count = count, .ready = ready};
     alarm(LONGEST_CASE);
     for (size_t k = 0; k < count; k++) {
         levels[k] = given_level(pyramid->levels + k, k >= ready, k + 1 == ready && ready < count);
@@ -695,7 +700,8 @@ static void try_strips(group *group, const cascade_kernels *level) {
     size_t width = 1 + chance(70), height = 1 + chance(70), columns = 1 + chance(40), rows = 1 + chance(60), from, to;
     size_t first = chance(rows), end = first + 1 + chance(rows - first), bytes = columns * 3;
     double x = between(-30, 60), y = between(-30, 60), box[4] = {x, y, x + between(0.1, 90), y + between(0.1, 90)};
-    uint8_t *image = pixels(width * height * 3), *found = exactly((end - first) * bytes), *expected = exactly(rows * bytes);
+    uint8_t *image = pixels(width * height * 3), *found = exactly((end - first) * bytes),
+            *expected = exactly(rows * bytes);
     size_t size = cascade_resample_workspace(box[2] - box[0], box[3] - box[1], width, columns, rows);
     void *workspace = exactly(size);
     alarm(LONGEST_CASE);
@@ -706,8 +712,8 @@ static void try_strips(group *group, const cascade_kernels *level) {
     cascade_image seen = strip_of(image, width, height, from, to);
     cascade_resample_job job = {level, &seen, box, found, columns, rows, first, end, 1 + chance(end - first + 2)};
     parallel_for(group, cascade_resample_strip, &job, (end - first + job.strip_rows - 1) / job.strip_rows, size);
-    CHECK(!memcmp(found, expected + first * bytes, (end - first) * bytes), "%s: rows %zu to %zu of %zu in strips of %zu",
-          level->name, first, end, rows, job.strip_rows);
+    CHECK(!memcmp(found, expected + first * bytes, (end - first) * bytes),
+          "%s: rows %zu to %zu of %zu in strips of %zu", level->name, first, end, rows, job.strip_rows);
     free((void *)seen.pixels);
     free(image);
     free(found);
@@ -725,8 +731,8 @@ static void try_graph_crops(group *group, const cascade_kernels *level) {
     pack_graph(level, &made);
     cascade_graph_job job = {level, &made.graph, crops, targets};
     parallel_for(group, cascade_graph_forward, &job, count, made.graph.workspace);
-    CHECK(!memcmp(found, expected, count * values * sizeof(float)), "%s: %zu crops of a graph of %zu nodes", level->name,
-          count, made.graph.node_count);
+    CHECK(!memcmp(found, expected, count * values * sizeof(float)), "%s: %zu crops of a graph of %zu nodes",
+          level->name, count, made.graph.node_count);
     unpack_graph(&made);
     free(crops);
     free(found);
