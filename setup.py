@@ -1,66 +1,50 @@
-"""Builds the native core: every file of csrc once, and kernels.c once per instruction level."""
+"""Builds the native core: every C file once, and the kernels once per SIMD level; see csrc/build_config.py."""
 
-import platform
-import struct
 import sys
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-NETWORKS = ["network_crops", "network_few", "network_graph", "network_image"]
-SOURCES = ["boxes", "crops", "graph_plan", "layers", "levels", "memory", *NETWORKS, "nms"]
-SOURCES += ["resample", "search", "similarity", "team", "warp"]
-# What _native.pyx includes.
-PARTS = ["boxes", "crops", "graph", "landmarks", "network", "search", "team"]
-KERNELS = ["blend", "bytes", "convolve", "input", "turn", "vector"]
-HEADERS = ["csrc/cascade.h", *(f"csrc/kernels/{name}.h" for name in KERNELS)]
-MACHINE = platform.machine().lower()
-MSVC = sys.platform == "win32"
+sys.path.insert(0, str(Path(__file__).parent / "csrc"))
+import build_config as core
 
-# Level name -> (floats in a vector, compiler flags). Only kernels.c sees these flags, so that no instruction of a
-# higher level can leak into code that runs before the level is chosen.
-LEVELS: dict[str, tuple[int, list[str]]] = {"scalar": (1, [])}
-if MACHINE in ("x86_64", "amd64") and not MSVC:
-    LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
-    wide = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
-    LEVELS["avx512"] = (16, wide)
-    LEVELS["avx512vnni"] = (16, [*wide, "-mavx512vnni"])
-elif MACHINE in ("aarch64", "arm64") and struct.calcsize("P") == 8 and not MSVC:  # not a 32-bit system on such a kernel
-    LEVELS["neon"] = (4, [])
-
-FLAGS = ["-O3", "-g0", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
-if MSVC:
-    FLAGS = ["/O2", "/std:c11", "/experimental:c11atomics"]
+LEVELS = core.levels_of()
+FLAGS = core.MSVC_FLAGS if core.MSVC else core.RELEASE_FLAGS
+HEADERS = [core.relative(path) for path in core.HEADERS]
+KERNELS = core.relative(core.KERNELS_SOURCE)
+INCLUDE = [core.relative(core.INCLUDE_FOLDER)]
 
 
 class BuildLevels(build_ext):
-    """Compiles kernels.c once per level before the extension is linked."""
+    """Compiles the kernels once per SIMD level before the extension is linked."""
 
     def build_extension(self, ext):
-        objects = []
-        for name, (lanes, flags) in LEVELS.items():
-            macros = [("CASCADE_LEVEL", name), ("CASCADE_LANES", str(lanes))]
-            objects += self.compiler.compile(
-                ["csrc/kernels.c"],
-                output_dir=f"{self.build_temp}/{name}",
-                macros=macros,
-                include_dirs=["csrc"],
-                extra_postargs=FLAGS + flags,
+        ext.extra_objects = []
+        for level in LEVELS:
+            ext.extra_objects += self.compiler.compile(
+                [KERNELS],
+                output_dir=f"{self.build_temp}/{level.name}",
+                macros=level.macros,
+                include_dirs=INCLUDE,
+                extra_postargs=[*FLAGS, *level.flags],
                 depends=HEADERS,
             )
-        ext.extra_objects = objects
         super().build_extension(ext)
 
 
 native = Extension(
     "cascade._native",
-    ["csrc/_native.pyx", *(f"csrc/{name}.c" for name in SOURCES)],
-    include_dirs=["csrc"],
-    define_macros=[(f"CASCADE_HAVE_{name.upper()}", "1") for name in LEVELS],
+    ["csrc/_native.pyx", *(core.relative(path) for path in core.SOURCES)],
+    include_dirs=INCLUDE,
+    define_macros=[core.levels_macro(LEVELS)],
     extra_compile_args=FLAGS,
-    libraries=[] if MSVC else ["m"],
-    depends=[*HEADERS, "csrc/kernels.c", *(f"csrc/{name}.pxi" for name in PARTS)],
+    libraries=[] if core.MSVC else ["m"],
+    depends=[*HEADERS, KERNELS, *(core.relative(path) for path in core.CYTHON_PARTS)],
 )
 
-setup(ext_modules=cythonize([native], build_dir="build"), cmdclass={"build_ext": BuildLevels})
+setup(
+    ext_modules=cythonize([native], build_dir="build", include_path=["csrc"]),
+    cmdclass={"build_ext": BuildLevels},
+)

@@ -1,4 +1,4 @@
-"""Times of every kernel of `cascade._native`, by instruction level: `pytest benchmarks/bench_kernels.py`.
+"""Times of every kernel of `cascade._native`, by SIMD level: `pytest benchmarks/bench_kernels.py`.
 
 Kernels that are the same code at every level are timed once. Add `--benchmark-group-by=group` to see levels side by
 side, `-k avx2` for one level. The inputs are random, since times do not depend on them.
@@ -47,15 +47,15 @@ def faces(count: int) -> np.ndarray:
     return np.asarray(ARCFACE_TEMPLATE + RANDOM.uniform(-10, 10, (count, 5, 2)), np.float32)
 
 
-def crop_maps(count: int, size: int) -> np.ndarray:
-    """Maps (count, 2, 3) from the photo to upright crops of squares of 30 to 120 pixels, turned by up to 30°."""
-    turn, scale = RANDOM.uniform(-0.5, 0.5, count), size / RANDOM.uniform(30, 120, count)
-    maps = np.zeros((count, 2, 3))
-    maps[:, 0, 0] = maps[:, 1, 1] = scale * np.cos(turn)
-    maps[:, 0, 1], maps[:, 1, 0] = -scale * np.sin(turn), scale * np.sin(turn)
+def transforms(count: int, size: int) -> np.ndarray:
+    """Matrices (count, 2, 3) from the photo to aligned crops of squares of 30 to 120 pixels, rotated by up to 30°."""
+    angle, scale = RANDOM.uniform(-0.5, 0.5, count), size / RANDOM.uniform(30, 120, count)
+    matrices = np.zeros((count, 2, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = scale * np.cos(angle)
+    matrices[:, 0, 1], matrices[:, 1, 0] = -scale * np.sin(angle), scale * np.sin(angle)
     centres = RANDOM.uniform(100, 380, (count, 2, 1))
-    maps[:, :, 2:] = size / 2 - maps[:, :, :2] @ centres
-    return maps
+    matrices[:, :, 2:] = size / 2 - matrices[:, :, :2] @ centres
+    return matrices
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -76,20 +76,20 @@ def test_cut(benchmark: Any, size: int, level: str) -> None:
 
 @pytest.mark.benchmark(group=f"warp {CROPS} crops of 56 pixels")
 def test_warp(benchmark: Any) -> None:
-    benchmark(_native.warp, PYRAMID, SCALES, crop_maps(CROPS, 56), 56)
+    benchmark(_native.warp, PYRAMID, SCALES, transforms(CROPS, 56), 56)
 
 
-@pytest.mark.parametrize("kind", ["boxes", "maps"])
+@pytest.mark.parametrize("kind", ["boxes", "transforms"])
 def test_crops(benchmark: Any, kind: str) -> None:
     benchmark.group = f"place {CROPS} crops given as {kind}"
-    places = boxes(CROPS, 30, 120) if kind == "boxes" else crop_maps(CROPS, 56)
+    places = boxes(CROPS, 30, 120) if kind == "boxes" else transforms(CROPS, 56)
     benchmark(_native.Crops, PYRAMID, SCALES, places, 56)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
-def test_slide(benchmark: Any, family: str, level: str) -> None:
-    benchmark.group = f"slide {family} pnet over 384x288"
+def test_dense_scan(benchmark: Any, family: str, level: str) -> None:
+    benchmark.group = f"dense scan of 384x288 with {family} pnet"
     architecture = ARCHITECTURES[family]["pnet"]
     image, pool = PHOTO[:288, :384].copy(), _native.ThreadPool()
     benchmark(network(architecture, level).dense_scan, image, architecture.padding, 1e9, pool)
@@ -97,8 +97,8 @@ def test_slide(benchmark: Any, family: str, level: str) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
-def test_slide_all(benchmark: Any, family: str, level: str) -> None:
-    benchmark.group = f"make a pyramid of 640x480 and slide {family} pnet over it"
+def test_dense_scan_levels(benchmark: Any, family: str, level: str) -> None:
+    benchmark.group = f"pyramid of 640x480 and dense scan with {family} pnet"
     architecture, pool = ARCHITECTURES[family]["pnet"], _native.ThreadPool()
     levels = [np.empty((288 >> k, 384 >> k, 3), np.uint8) for k in range(4)]
     benchmark(network(architecture, level).dense_scan_levels, levels, architecture.padding, 1e9, pool, PHOTO, 0)
@@ -117,8 +117,8 @@ def test_forward(benchmark: Any, family: str, stage: str, level: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("stage", ["rnet", "onet"])
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
-def test_judge(benchmark: Any, family: str, stage: str, level: str) -> None:
-    benchmark.group = f"judge {family} {stage}, {CROPS} crops of a pyramid"
+def test_classify_crops(benchmark: Any, family: str, stage: str, level: str) -> None:
+    benchmark.group = f"classify {CROPS} crops of a pyramid with {family} {stage}"
     runner, pool = network(ARCHITECTURES[family][stage], level), _native.ThreadPool()
     crops = _native.Crops(PYRAMID, SCALES, boxes(CROPS, 30, 120), runner.input_size)
     benchmark(runner.classify_crops, crops, pool)
@@ -151,21 +151,6 @@ def test_run(benchmark: Any, level: str) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("mode", ["union", "min"])
-def test_nms(benchmark: Any, mode: Any, level: str) -> None:
-    benchmark.group = f"nms of {BOXES} boxes, {mode}"
-    scores = RANDOM.random(BOXES, np.float32)
-    benchmark(_native.nms, boxes(BOXES, 20, 80), scores, 0.5, mode, level)
-
-
-@pytest.mark.parametrize("sigma", [0.0, 0.5], ids=["linear", "gaussian"])
-def test_soft_nms(benchmark: Any, sigma: float) -> None:
-    benchmark.group = f"soft_nms of {BOXES // 4} boxes"
-    scores = RANDOM.random(BOXES // 4, np.float32)
-    benchmark(_native.soft_nms, boxes(BOXES // 4, 20, 80), scores, 0.3, sigma)
-
-
-@pytest.mark.parametrize("level", LEVELS)
 def test_candidates(benchmark: Any, level: str) -> None:
     benchmark.group = f"candidates of {BOXES} windows"
     offsets, logits = (RANDOM.normal(0, size, (BOXES, 5)).astype(np.float32) for size in (0.1, 2))
@@ -179,16 +164,10 @@ def test_window_boxes(benchmark: Any) -> None:
     benchmark(_native.window_boxes, found, SCALES, 2, -1.5, 12)
 
 
-@pytest.mark.benchmark(group=f"log_odds of {BOXES} windows")
-def test_log_odds(benchmark: Any) -> None:
+@pytest.mark.benchmark(group=f"fuse_logits of {BOXES} windows")
+def test_fuse_logits(benchmark: Any) -> None:
     outputs = RANDOM.normal(0, 2, (BOXES, 16)).astype(np.float32)
     benchmark(_native.fuse_logits, outputs, RANDOM.normal(0, 2, BOXES).astype(np.float32), 0.5)
-
-
-@pytest.mark.benchmark(group=f"calibrate {BOXES} boxes")
-def test_calibrate(benchmark: Any) -> None:
-    offsets = RANDOM.normal(0, 0.1, (BOXES, 4)).astype(np.float32)
-    benchmark(_native.apply_box_deltas, boxes(BOXES, 20, 80), offsets)
 
 
 @pytest.mark.benchmark(group=f"square {BOXES} boxes")
@@ -196,8 +175,8 @@ def test_square(benchmark: Any) -> None:
     benchmark(_native.square, boxes(BOXES, 20, 80))
 
 
-@pytest.mark.benchmark(group=f"widen {BOXES} boxes")
-def test_widen(benchmark: Any) -> None:
+@pytest.mark.benchmark(group=f"expand {BOXES} boxes")
+def test_expand(benchmark: Any) -> None:
     benchmark(_native.expand, boxes(BOXES, 20, 80), 1.5)
 
 
@@ -222,8 +201,8 @@ def test_choose_levels(benchmark: Any) -> None:
     benchmark(_native.choose_levels, SCALES, boxes(BOXES, 20, 80), 32)
 
 
-@pytest.mark.benchmark(group=f"points_of_windows of {CROPS} faces")
-def test_points_of_windows(benchmark: Any) -> None:
+@pytest.mark.benchmark(group=f"window_points of {CROPS} faces")
+def test_window_points(benchmark: Any) -> None:
     benchmark(_native.window_points, boxes(CROPS, 30, 120), RANDOM.random((CROPS, 5, 2), np.float32))
 
 
@@ -232,14 +211,14 @@ def test_similarity_transforms(benchmark: Any) -> None:
     benchmark(_native.similarity_transforms, faces(CROPS), ARCFACE_TEMPLATE, 1e-6)
 
 
-@pytest.mark.benchmark(group=f"turnable of {CROPS} faces")
-def test_turnable(benchmark: Any) -> None:
-    benchmark(_native.can_align, faces(CROPS), crop_maps(CROPS, 56), 56)
+@pytest.mark.benchmark(group=f"can_align of {CROPS} faces")
+def test_can_align(benchmark: Any) -> None:
+    benchmark(_native.can_align, faces(CROPS), transforms(CROPS, 56), 56)
 
 
-@pytest.mark.benchmark(group=f"turn_back of {CROPS} faces")
-def test_turn_back(benchmark: Any) -> None:
-    benchmark(_native.inverse_transform, faces(CROPS), crop_maps(CROPS, 56))
+@pytest.mark.benchmark(group=f"inverse_transform of {CROPS} faces")
+def test_inverse_transform(benchmark: Any) -> None:
+    benchmark(_native.inverse_transform, faces(CROPS), transforms(CROPS, 56))
 
 
 @pytest.mark.benchmark(group="grid")

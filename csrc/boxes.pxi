@@ -1,8 +1,8 @@
-# The boxes of _native.pyx: windows of a network's grid, what the next network is asked about, and suppression.
+# The boxes of _native.pyx: the windows of a feature grid, candidates for the next network, and suppression.
 
 
 def window_boxes(found, scales, stride, margin, window):
-    """Windows of levels, a column and a row of the grid each, as boxes in pixels of the photo, level after level."""
+    """Boxes in pixels of the photo for windows of levels, given by column and row of the grid, level after level."""
     scales = check_scales(scales)
     if not isinstance(found, (list, tuple)):
         raise ValueError(f"found: expected a list of arrays, got {describe(found)}")
@@ -12,32 +12,19 @@ def window_boxes(found, scales, stride, margin, window):
     for level in found:
         if level.ndim != 2 or level.shape[1] < 2:
             raise ValueError(f"found: expected arrays (n, 2) or wider, got shape {level.shape}")
-    cdef cascade_lattice lattice
-    lattice.stride, lattice.margin, lattice.window = real("stride", stride), real("margin", margin), real("window", window)
+    cdef cascade_window_layout layout
+    layout.stride, layout.margin, layout.window = real("stride", stride), real("margin", margin), real("window", window)
     boxes = np.empty((sum(len(level) for level in found), 4), np.float32)
     cdef float[:, ::1] target = boxes
     cdef const double[:, ::1] factors = scales
-    cdef const float[:, ::1] places
+    cdef const float[:, ::1] windows
     cdef size_t k, done = 0
     for k, level in enumerate(found):
         if len(level):
-            places = level
-            cascade_windows(&places[0, 0], places.shape[0], places.shape[1], &lattice, &factors[k, 0], &target[done, 0])
-            done += places.shape[0]
+            windows = level
+            cascade_window_boxes(&windows[0, 0], windows.shape[0], windows.shape[1], &layout, &factors[k, 0], &target[done, 0])
+            done += windows.shape[0]
     return boxes
-
-
-def apply_box_deltas(boxes, offsets):
-    """Boxes moved by offsets, fractions of their width and height, edge by edge."""
-    out = np.array(check_boxes(boxes, "boxes", np.float32))
-    offsets = check_boxes(offsets, "offsets", np.float32)
-    if len(offsets) != len(out):
-        raise ValueError(f"offsets: expected shape {out.shape}, got {offsets.shape}")
-    cdef float[:, ::1] target = out
-    cdef const float[:, ::1] moves = offsets
-    if len(out):
-        cascade_calibrate(&target[0, 0], &moves[0, 0], target.shape[0])
-    return out
 
 
 def square(boxes):
@@ -57,7 +44,7 @@ def expand(boxes, context):
     cdef double[:, ::1] target = out
     cdef double factor = real("context", context)
     if len(out):
-        cascade_widen(&source[0, 0], source.shape[0], factor, &target[0, 0])
+        cascade_expand(&source[0, 0], source.shape[0], factor, &target[0, 0])
     return out
 
 
@@ -72,16 +59,16 @@ def clip(boxes, width, height):
 
 
 def fuse_logits(outputs, before, share):
-    """What a network says of windows, with ``share`` of what was said before, as log-odds."""
+    """The weighted mean of a network's logits and those of the earlier stages, which weigh ``share``."""
     outputs = numbers(outputs, "outputs", np.float32)
     if outputs.ndim != 2 or outputs.shape[1] < 2:
         raise ValueError(f"outputs: expected an array (n, 2) or wider, got shape {outputs.shape}")
     out = check_scores(before, "before", len(outputs))
     cdef float[::1] target = out
-    cdef const float[:, ::1] said = outputs
-    cdef float part = real("share", share, 0)
+    cdef const float[:, ::1] source = outputs
+    cdef float weight = real("share", share, 0)
     if len(out):
-        cascade_log_odds(&said[0, 0], said.shape[1], said.shape[0], part, &target[0])
+        cascade_fuse_logits(&source[0, 0], source.shape[1], source.shape[0], weight, &target[0])
     return out
 
 
@@ -101,26 +88,26 @@ cdef int mode_of(mode) except -1:
 
 
 cdef survivors(const cascade_kernels *kernels, const float[:, ::1] boxes, const float[::1] scores, size_t count, overlaps):
-    """Indices of the first ``count`` boxes that no better one suppresses, best first; overlaps one after the other."""
+    """Indices of the first ``count`` boxes that survive all suppressions, one after the other; best first."""
     if count == 0:
         return np.empty(0, np.int64)
     cdef int64_t[:, ::1] orders = np.empty((2, count), np.int64)
     cdef float[::1] workspace = np.empty(6 * count, np.float32)
     cdef int64_t *order = &orders[0, 0]
-    cdef int64_t *spare = &orders[1, 0]
+    cdef int64_t *other = &orders[1, 0]
     cdef float limit
     cdef int mode
     with nogil:
-        cascade_order(&scores[0], count, order, spare)
+        cascade_argsort(&scores[0], count, order, other)
     for limit, mode in overlaps:
         with nogil:
-            count = cascade_nms(kernels, &boxes[0, 0], order, count, limit, mode, spare, &workspace[0])
-        order, spare = spare, order
+            count = cascade_nms(kernels, &boxes[0, 0], order, count, limit, mode, other, &workspace[0])
+        order, other = other, order
     return np.array(<int64_t[:count]>order)
 
 
 def candidates(windows, offsets, logits, threshold, overlaps, level=None):
-    """The windows that reach a threshold, calibrated, without those that a better one suppresses, best first."""
+    """The windows that reach a threshold, after box deltas and suppression, best first."""
     windows, offsets = check_boxes(windows, "windows", np.float32), check_boxes(offsets, "offsets", np.float32)
     if windows.shape != offsets.shape:
         raise ValueError(f"offsets: expected shape {windows.shape}, got {offsets.shape}")
@@ -146,35 +133,3 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None):
                 logit_view[i] = logit_view[kept_view[i]]
     best = survivors(kernels, box_view, logit_view, count, overlaps)
     return kept[best], boxes[best], logits[best]
-
-
-def nms(boxes, scores, threshold, mode="union", level=None):
-    """Indices of the boxes kept by greedy non-maximum suppression, best first; ties keep the earlier box."""
-    boxes = check_boxes(boxes, "boxes", np.float32)
-    scores = check_scores(scores, "scores", len(boxes))
-    overlap = mode_of(mode)
-    if np.isnan(boxes).any() or np.isnan(scores).any():
-        raise ValueError("boxes, scores: expected numbers, got NaN")
-    cdef const cascade_kernels *kernels = kernels_of(level or default_simd_level())
-    return survivors(kernels, boxes, scores, len(boxes), [(real("threshold", threshold), overlap)])
-
-
-def soft_nms(boxes, scores, threshold=0.3, sigma=0.0, floor=0.001):
-    """Soft-NMS (Bodla et al. 2017): indices kept in order of their decayed scores, and those scores."""
-    boxes = check_boxes(boxes, "boxes", np.float32)
-    scores = check_scores(scores, "scores", len(boxes))
-    if np.isnan(boxes).any() or np.isnan(scores).any():
-        raise ValueError("boxes, scores: expected numbers, got NaN")
-    cdef float limit = real("threshold", threshold), width = real("sigma", sigma, 0), least = real("floor", floor)
-    keep = np.empty(len(boxes), np.int64)
-    done = np.empty(len(boxes), np.uint8)
-    cdef const float[:, ::1] box_view = boxes
-    cdef float[::1] score_view = scores
-    cdef int64_t[::1] keep_view = keep
-    cdef uint8_t[::1] flags = done
-    cdef size_t kept = 0
-    if len(boxes):
-        with nogil:
-            kept = cascade_soft_nms(&box_view[0, 0], &score_view[0], box_view.shape[0], limit, width, least,
-                                    &keep_view[0], &flags[0])
-    return keep[:kept], scores[keep[:kept]]

@@ -1,26 +1,17 @@
 # The crops of _native.pyx: where they lie in the levels of a pyramid, and cutting them.
 
-cdef extern from "cascade.h" nogil:
-    ctypedef struct cascade_places:
-        const cascade_image *levels
-        const int64_t *order
-        const double *edges
-        const int64_t *maps
-        size_t size
-        size_t workspace
-        uint8_t outside
-
-    void cascade_cut(const cascade_kernels *kernels, const cascade_places *places, size_t i, uint8_t *out,
-                     void *workspace)
+cdef enum:
+    # crop boxes snap to 1/16 pixel, so that engines whose boxes differ in the last bits cut the same crops
+    SNAP_STEPS = 16
 
 
-cdef double on_grid(double coordinate) noexcept nogil:
-    return floor(coordinate * CROP_GRID + 0.5) / CROP_GRID
+cdef double snap_coordinate(double coordinate) noexcept nogil:
+    return floor(coordinate * SNAP_STEPS + 0.5) / SNAP_STEPS
 
 
 def snap(boxes):
-    """Crop boxes on the grid of 1/16 pixel that ``cut`` uses."""
-    return np.floor(numbers(boxes, "boxes", np.float64) * CROP_GRID + 0.5) / CROP_GRID
+    """Crop boxes, rounded to 1/16 pixel as ``cut`` does."""
+    return np.floor(numbers(boxes, "boxes", np.float64) * SNAP_STEPS + 0.5) / SNAP_STEPS
 
 
 cdef check_scales(scales):
@@ -38,7 +29,7 @@ cdef check_scales(scales):
 def choose_levels(scales, boxes, size):
     """For each box the smallest level in which its shorter side still has ``size`` pixels; 0 if none has."""
     scales = check_scales(scales)
-    cdef size_t pixels = whole("size", size, 1, MAX_SIDE), i, k
+    cdef size_t pixels = integer("size", size, 1, MAX_SIDE), i, k
     cdef const double[:, ::1] given = check_boxes(boxes, "boxes", np.float64), factors = scales
     out = np.empty(len(given), np.int64)
     cdef int64_t[::1] chosen = out
@@ -46,13 +37,13 @@ def choose_levels(scales, boxes, size):
     with nogil:
         for i in range(<size_t>given.shape[0]):
             for k in range(4):
-                snapped[k] = on_grid(given[i, k])
+                snapped[k] = snap_coordinate(given[i, k])
             chosen[i] = level_of(snapped, factors, pixels)
     return out
 
 
 cdef size_t level_of(const double *edges, const double[:, ::1] scales, size_t size) noexcept nogil:
-    """The same for one box that is snapped."""
+    """The same for one snapped box."""
     cdef size_t level
     for level in range(<size_t>scales.shape[0] - 1, 0, -1):
         if min((edges[2] - edges[0]) * scales[level, 0], (edges[3] - edges[1]) * scales[level, 1]) >= size:
@@ -71,7 +62,7 @@ cdef check_sources(images, scales):
 
 
 cdef size_t fine_level(double zoom, const double[:, ::1] scales) noexcept:
-    """The smallest level with a pixel for each of a crop of ``zoom`` pixels for each of the photo; 0 if none has."""
+    """The smallest level with at least ``zoom`` pixels for each pixel of the photo; 0 if none has."""
     cdef size_t level
     for level in range(<size_t>scales.shape[0] - 1, 0, -1):
         if min(scales[level, 0], scales[level, 1]) >= zoom:
@@ -79,10 +70,10 @@ cdef size_t fine_level(double zoom, const double[:, ::1] scales) noexcept:
     return 0
 
 
-cdef bint map_to_level(const double *matrix, const double *scale, size_t size, int64_t *fixed) noexcept:
-    """The map from a crop's pixels to those of a level in fixed point, of an affine map from the photo to the crop.
+cdef bint transform_to_level(const double *matrix, const double *scale, size_t size, int64_t *fixed) noexcept:
+    """Computes the transform from a crop to a level in fixed point, the inverse of an affine one from the photo to the crop.
 
-    False where that leaves the range of the core, as where the map cannot be inverted.
+    Returns False where it leaves the range of the core, as where there is no inverse.
     """
     cdef double a = matrix[0], b = matrix[1], c = matrix[3], d = matrix[4], determinant = a * d - b * c
     cdef double right = 0.5 - matrix[2], down = 0.5 - matrix[5]
@@ -95,7 +86,7 @@ cdef bint map_to_level(const double *matrix, const double *scale, size_t size, i
         if not fabs(back[axis][2]) + (fabs(back[axis][0]) + fabs(back[axis][1])) * <double>size < MAX_SIDE:
             return False
         for k in range(3):
-            fixed[3 * axis + k] = <int64_t>rint(ldexp(back[axis][k], CASCADE_MAP_BITS))
+            fixed[3 * axis + k] = <int64_t>rint(ldexp(back[axis][k], CASCADE_TRANSFORM_BITS))
     return True
 
 
@@ -103,18 +94,18 @@ cdef class Crops:
     """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; cut when they are needed."""
     cdef list images
     cdef cascade_image *levels
-    cdef const int64_t[::1] order
-    cdef const double[:, ::1] edges
-    cdef const int64_t[:, :, ::1] maps
+    cdef const int64_t[::1] level_of
+    cdef const double[:, ::1] boxes
+    cdef const int64_t[:, :, ::1] transforms
     cdef const int64_t[:, ::1] rows
-    cdef cascade_places places
+    cdef cascade_crop_set set
     cdef bint partial
     cdef readonly size_t size
 
     def __cinit__(self, images, scales, places, size):
         images, scales = check_sources(images, scales)
         self.images = images
-        self.size = whole("size", size, 1, 4096)
+        self.size = integer("size", size, 1, 4096)
         self.levels = <cascade_image *>calloc(len(images), sizeof(cascade_image))
         if self.levels == NULL:
             raise MemoryError("no memory for crops")
@@ -123,15 +114,15 @@ cdef class Crops:
             if isinstance(image, tuple):
                 self.partial = True
                 height, width = image
-                self.levels[k].height, self.levels[k].width = whole("images: a height", height, 1, MAX_SIDE), whole(
-                    "images: a width", width, 1, MAX_SIDE)
+                self.levels[k].height = integer("images: a height", height, 1, MAX_SIDE)
+                self.levels[k].width = integer("images: a width", width, 1, MAX_SIDE)
             else:
-                self.levels[k] = band_of(image, 0, None)
-        self.places.levels, self.places.size = self.levels, self.size
-        self.places.outside = CASCADE_OUTSIDE
-        self.places.workspace = 64
+                self.levels[k] = strip_of(image, 0, None)
+        self.set.levels, self.set.size = self.levels, self.size
+        self.set.padding_value = CASCADE_PADDING_VALUE
+        self.set.workspace = 64
         if np.ndim(places) == 3:
-            self.place_maps(scales, places)
+            self.place_transforms(scales, places)
         else:
             self.place_boxes(scales, places)
         if self.partial:
@@ -140,22 +131,22 @@ cdef class Crops:
     def __dealloc__(self):
         free(self.levels)
 
-    cdef place_maps(self, scales, matrices):
+    cdef place_transforms(self, scales, matrices):
         cdef const double[:, :, ::1] given = check_matrices(matrices)
         cdef const double[:, ::1] factors = scales
         cdef size_t i, n = given.shape[0]
         cdef int64_t[::1] chosen = np.empty(n, np.int64)
-        cdef int64_t[:, :, ::1] maps = np.empty((n, 2, 3), np.int64)
+        cdef int64_t[:, :, ::1] transforms = np.empty((n, 2, 3), np.int64)
         cdef bint fits = True
         for i in range(n):
             zoom = sqrt(fabs(given[i, 0, 0] * given[i, 1, 1] - given[i, 0, 1] * given[i, 1, 0]))
             chosen[i] = fine_level(zoom, factors)
-            fits = fits and map_to_level(&given[i, 0, 0], &factors[chosen[i], 0], self.size, &maps[i, 0, 0])
+            fits = fits and transform_to_level(&given[i, 0, 0], &factors[chosen[i], 0], self.size, &transforms[i, 0, 0])
         if not fits:
-            raise ValueError(f"matrices: expected maps of a crop to within {MAX_SIDE} pixels")
-        self.order, self.maps = chosen, maps
+            raise ValueError(f"matrices: expected transforms of a crop to within {MAX_SIDE} pixels")
+        self.level_of, self.transforms = chosen, transforms
         if n:
-            self.places.order, self.places.maps = &chosen[0], &maps[0, 0, 0]
+            self.set.level_of, self.set.transforms = &chosen[0], &transforms[0, 0, 0]
 
     cdef place_boxes(self, scales, boxes):
         cdef const double[:, ::1] given = check_boxes(boxes, "boxes", np.float64), factors = scales
@@ -167,40 +158,40 @@ cdef class Crops:
         cdef bint fits = True
         for i in range(<size_t>given.shape[0]):
             for k in range(4):
-                snapped[k] = on_grid(given[i, k])
+                snapped[k] = snap_coordinate(given[i, k])
             chosen[i] = level_of(snapped, factors, self.size)
             for k in range(4):
                 placed[i, k] = snapped[k] * factors[chosen[i], k % 2]
-            fits = fits and box_placeable(&placed[i, 0])
+            fits = fits and is_valid_box(&placed[i, 0])
             x, y = placed[i, 2] - placed[i, 0], placed[i, 3] - placed[i, 1]
             wide, high = max(wide, x), max(high, y)
         if not fits:
             raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
-        self.order, self.edges = chosen, placed
+        self.level_of, self.boxes = chosen, placed
         if given.shape[0]:
-            self.places.order, self.places.edges = &chosen[0], &placed[0, 0]
-            self.places.workspace = cascade_resample_workspace(wide, high, self.widest(), self.size, self.size)
+            self.set.level_of, self.set.boxes = &chosen[0], &placed[0, 0]
+            self.set.workspace = cascade_resample_workspace(wide, high, self.widest(), self.size, self.size)
 
     cdef size_t widest(self):
         return max(image[1] if isinstance(image, tuple) else image.shape[1] for image in self.images)
 
     cdef rows_read(self):
-        """Rows [from, to) of its level that each crop reads, (n, 2), always one or more."""
+        """Rows [from, to) of its level that each crop reads, (n, 2); at least one."""
         cdef int64_t[:, ::1] found = np.empty((len(self), 2), np.int64)
         cdef size_t i, origin, to, height
         cdef int64_t reach, low, high, row
         for i in range(<size_t>found.shape[0]):
-            height = self.levels[self.order[i]].height
-            if self.places.maps != NULL:
+            height = self.levels[self.level_of[i]].height
+            if self.set.transforms != NULL:
                 reach = <int64_t>self.size - 1
-                low = high = self.maps[i, 1, 2]
-                for row in (self.maps[i, 1, 0] * reach, self.maps[i, 1, 1] * reach):
+                low = high = self.transforms[i, 1, 2]
+                for row in (self.transforms[i, 1, 0] * reach, self.transforms[i, 1, 1] * reach):
                     low, high = low + min(row, 0), high + max(row, 0)
-                # the two rows about a place: pixel 0 has its centre at a half
-                low, high = (low >> CASCADE_MAP_BITS) - 1, (high >> CASCADE_MAP_BITS) + 2
+                # a point reads the two rows around it: pixel 0 has its centre at a half
+                low, high = (low >> CASCADE_TRANSFORM_BITS) - 1, (high >> CASCADE_TRANSFORM_BITS) + 2
                 origin, to = <size_t>max(low, 0), <size_t>max(high, 0)
             else:
-                cascade_rows_read(self.edges[i, 1], self.edges[i, 3] - self.edges[i, 1], height, self.size, 0, self.size,
+                cascade_rows_read(self.boxes[i, 1], self.boxes[i, 3] - self.boxes[i, 1], height, self.size, 0, self.size,
                                   &origin, &to)
             found[i, 0] = min(origin, height - 1)
             found[i, 1] = max(min(to, height), <size_t>found[i, 0] + 1)
@@ -208,52 +199,51 @@ cdef class Crops:
 
     @property
     def reads(self):
-        """For each crop its level and the rows [from, to) that it reads of that, (n, 3)."""
-        return np.column_stack([self.order, self.rows_read()])
+        """For each crop its level and the rows [from, to) of it that the crop reads, (n, 3)."""
+        return np.column_stack([self.level_of, self.rows_read()])
 
     def give(self, k, image, top):
-        """Rows from ``top`` on of image ``k``, in place of those that it had."""
-        index = whole("k", k, 0, len(self.images) - 1)
+        """Replaces the rows of image ``k`` by those from ``top`` on."""
+        index = integer("k", k, 0, len(self.images) - 1)
         image = check_image(image)
-        cdef cascade_image band = band_of(image, top, self.levels[<size_t>index].height)
-        if band.width != self.levels[<size_t>index].width:
+        cdef cascade_image strip = strip_of(image, top, self.levels[<size_t>index].height)
+        if strip.width != self.levels[<size_t>index].width:
             raise ValueError(f"image: expected a width of {self.levels[<size_t>index].width}, got {describe(image)}")
-        self.images[index], self.levels[<size_t>index] = image, band
+        self.images[index], self.levels[<size_t>index] = image, strip
 
     cdef int check(self, size_t first, size_t count) except -1:
-        """Refuses to cut crops of which some rows were not given."""
+        """Raises ValueError if some rows of these crops were not given."""
         cdef size_t i
         if self.partial:
             for i in range(first, first + count):
-                check_rows(&self.levels[self.order[i]], self.rows[i, 0], self.rows[i, 1])
+                check_rows(&self.levels[self.level_of[i]], self.rows[i, 0], self.rows[i, 1])
         return 0
 
     def __len__(self):
-        return self.order.shape[0]
+        return self.level_of.shape[0]
 
     cdef all(self, ThreadPool pool, level):
         out = np.empty((len(self), self.size, self.size, 3), np.uint8)
         if len(self) == 0:
             return out
         self.check(0, len(self))
-        cdef cutting work
+        cdef cut_job job
         cdef uint8_t[:, :, :, ::1] target = out
-        work.kernels, work.places, work.out = kernels_of(level or default_simd_level()), &self.places, &target[0, 0, 0, 0]
+        job.kernels, job.set, job.out = kernels_of(level or default_simd_level()), &self.set, &target[0, 0, 0, 0]
         pool = pool or ThreadPool()
-        pool.do(cut_one, &work, len(self), self.places.workspace)
+        pool.parallel_for(cut_one, &job, len(self), self.set.workspace)
         return out
 
 
-# All crops as a list of work.
-cdef struct cutting:
+cdef struct cut_job:
     const cascade_kernels *kernels
-    const cascade_places *places
+    const cascade_crop_set *set
     uint8_t *out
 
 
 cdef void cut_one(void *context, size_t i, void *workspace) noexcept nogil:
-    cdef cutting *work = <cutting *>context
-    cascade_cut(work.kernels, work.places, i, work.out + i * work.places.size * work.places.size * 3, workspace)
+    cdef cut_job *job = <cut_job *>context
+    cascade_cut_crop(job.kernels, job.set, i, job.out + i * job.set.size * job.set.size * 3, workspace)
 
 
 def cut(images, scales, boxes, size, ThreadPool pool=None, level=None):
@@ -261,11 +251,11 @@ def cut(images, scales, boxes, size, ThreadPool pool=None, level=None):
     return Crops(images, scales, check_boxes(boxes, "boxes", np.float64), size).all(pool, level)
 
 
-def warp(images, scales, matrices, size, outside=CASCADE_OUTSIDE):
-    """Turned crops of ``size`` by ``size`` pixels, each from the smallest level that is fine enough."""
+def warp(images, scales, matrices, size, outside=CASCADE_PADDING_VALUE):
+    """Aligned crops of ``size`` by ``size`` pixels, each from the smallest level that is fine enough."""
     matrices = numbers(matrices, "matrices", np.float64)
     if matrices.ndim != 3:
         raise ValueError(f"matrices: expected an array (n, 2, 3), got shape {matrices.shape}")
     crops = Crops(images, scales, matrices, size)
-    (<Crops>crops).places.outside = whole("outside", outside, 0, 255)
+    (<Crops>crops).set.padding_value = integer("outside", outside, 0, 255)
     return (<Crops>crops).all(None, None)

@@ -1,4 +1,4 @@
-# The landmarks of _native.pyx: from a network's outputs to pixels, upright, and back.
+# The landmarks of _native.pyx: from a network's outputs to pixels, similarity transforms and their inverse.
 
 
 cdef check_points(points, name, dtype):
@@ -9,7 +9,7 @@ cdef check_points(points, name, dtype):
 
 
 def window_points(windows, shares):
-    """Points that are given as shares of their windows' sides, in pixels of the photo."""
+    """Points given as fractions of their windows' sides, in pixels of the photo."""
     windows, shares = check_boxes(windows, "windows", np.float32), check_points(shares, "shares", np.float32)
     if len(windows) != len(shares):
         raise ValueError(f"shares: expected shape ({len(windows)}, k, 2), got {shares.shape}")
@@ -19,12 +19,12 @@ def window_points(windows, shares):
     cdef float[:, :, ::1] target = out
     cdef size_t i
     for i in range(<size_t>source.shape[0]):
-        cascade_points(&edges[i, 0], &source[i, 0, 0], source.shape[1], &target[i, 0, 0])
+        cascade_window_points(&edges[i, 0], &source[i, 0, 0], source.shape[1], &target[i, 0, 0])
     return out
 
 
 def similarity_transforms(points, template, rounding):
-    """The rotation, scale and shift of each face's points to those of a template; NaN where there is none."""
+    """The similarity transform of each face's points to those of a template; NaN where there is none."""
     points, template = check_points(points, "points", np.float64), numbers(template, "template", np.float64)
     if template.shape != points.shape[1:]:
         raise ValueError(f"template: expected shape {points.shape[1:]}, got {template.shape}")
@@ -47,32 +47,32 @@ cdef check_matrices(matrices):
 
 
 def can_align(points, matrices, size):
-    """Which faces can be turned to crops of ``size`` pixels by these matrices."""
+    """Which faces these matrices can align to crops of ``size`` pixels."""
     points, matrices = check_points(points, "points", np.float32), check_matrices(matrices)
     if len(points) != len(matrices):
         raise ValueError(f"matrices: expected shape ({len(points)}, 2, 3), got {matrices.shape}")
     out = np.empty(len(points), np.bool_)
     cdef const float[:, :, ::1] source = points
-    cdef const double[:, :, ::1] turns = matrices
+    cdef const double[:, :, ::1] transforms = matrices
     cdef uint8_t[::1] target = out.view(np.uint8)
     cdef double side = real("size", size, 1)
     cdef size_t i
     for i in range(<size_t>target.shape[0]):
-        target[i] = cascade_turnable(&source[i, 0, 0], source.shape[1], &turns[i, 0, 0], side)
+        target[i] = cascade_can_align(&source[i, 0, 0], source.shape[1], &transforms[i, 0, 0], side)
     return out
 
 
 def inverse_transform(points, matrices):
-    """Points of turned crops in pixels of the photo."""
+    """Points of aligned crops in pixels of the photo."""
     points, matrices = check_points(points, "points", np.float32), check_matrices(matrices)
     if len(points) != len(matrices):
         raise ValueError(f"matrices: expected shape ({len(points)}, 2, 3), got {matrices.shape}")
     out = np.empty(points.shape, np.float64)
     cdef const float[:, :, ::1] source = points
-    cdef const double[:, :, ::1] turns = matrices
+    cdef const double[:, :, ::1] transforms = matrices
     cdef double[:, :, ::1] target = out
     cdef size_t i, k
     for i in range(<size_t>source.shape[0]):
         for k in range(<size_t>source.shape[1]):
-            cascade_turn_back(&turns[i, 0, 0], source[i, k, 0], source[i, k, 1], &target[i, k, 0])
+            cascade_inverse_transform(&transforms[i, 0, 0], source[i, k, 0], source[i, k, 1], &target[i, k, 0])
     return out

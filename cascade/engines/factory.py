@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cascade._native import default_simd_level
+from cascade._native import default_simd_level, int8_is_fast
 from cascade.engines.base import Engine
 from cascade.engines.native import NativeEngine
 from cascade.models.detector import DetectorWeights, load_detector
-from cascade.nn.quantization import FAST_LEVELS, has_ranges
+from cascade.nn.quantization import has_ranges
 
 
 def number(name: str, value: float, low: float, high: float) -> float:
@@ -65,7 +65,7 @@ def make_engine(
         weights = load_detector(weights)
     if engine == "native":
         if precision is None:
-            precision = "int8" if has_ranges(weights) and default_simd_level() in FAST_LEVELS else "float32"
+            precision = "int8" if has_ranges(weights) and int8_is_fast(default_simd_level()) else "float32"
         return NativeEngine(weights, thread_count(threads), precision=precision)
     if engine == "torch":
         from cascade.engines.torch.engine import TorchEngine  # torch is optional, and slow to import

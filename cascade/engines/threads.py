@@ -34,5 +34,5 @@ class Threads:
         weakref.finalize(self, pool.close).atexit = False
         with suppress(RuntimeError):  # where no more threads are to be had, fewer do the same work
             for index in range(self.threads - 1):
-                Thread(target=pool.help, args=(index,), name=f"cascade-{index + 1}", daemon=True).start()
+                Thread(target=pool.work, args=(index,), name=f"cascade-{index + 1}", daemon=True).start()
         return pool

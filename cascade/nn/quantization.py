@@ -23,10 +23,6 @@ LARGEST_FACTOR = float(np.finfo(np.float32).max)
 MIDDLE, PIXEL_STEP = 127.5, 1 / 128  # a pixel of p stands for (p − MIDDLE) · PIXEL_STEP
 
 
-FAST_LEVELS = ("avx512vnni", "avx512", "avx2")
-"""Instruction levels at which whole numbers are as fast as floats or faster: they multiply several at once."""
-
-
 def has_ranges(weights: DetectorWeights) -> bool:
     """Whether all networks of a set can run in whole numbers."""
     stages = weights.stages.values()
@@ -51,7 +47,8 @@ def quantized_layers(weights: StageWeights) -> list[dict[str, Any]]:
         made = None if index == last else _steps(weights, index)
         filters = np.asarray(weights.tensors[f"{index}.weight"], np.float64) * steps[:, None, None]
         bias = np.asarray(weights.tensors[f"{index}.bias"], np.float64)
-        found.append({"kind": "bytes", "stride": layer.stride, **_layer(filters, bias, made, MIDDLE * (index == 0))})
+        arrays = _layer(filters, bias, made, MIDDLE * (index == 0))
+        found.append({"kind": "conv", "dtype": "int8", "stride": layer.stride, **arrays})
         steps = np.empty(0) if made is None else made
     return found
 

@@ -1,4 +1,4 @@
-"""Teams of threads: the same bytes however many they are, nobody left waiting, nothing left behind."""
+"""Thread pools: the same bytes for any number of threads, no deadlock, nothing left behind."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def workers(request: pytest.FixtureRequest) -> Threads:
 
 
 @contextmanager
-def team_of(threads: int, helped: Callable[[], None] = lambda: None) -> Iterator[_native.ThreadPool]:
-    """A pool whose helpers have been started; each calls ``helped`` at its end."""
+def pool_of(threads: int, at_end: Callable[[], None] = lambda: None) -> Iterator[_native.ThreadPool]:
+    """A pool whose workers have been started; each calls ``at_end`` when it ends."""
     pool = _native.ThreadPool(threads)
 
-    def help_and_tell(index: int) -> None:
-        pool.help(index)
-        helped()
+    def work(index: int) -> None:
+        pool.work(index)
+        at_end()
 
-    helpers = [threading.Thread(target=help_and_tell, args=(index,), daemon=True) for index in range(threads - 1)]
-    for helper in helpers:
-        helper.start()
+    workers = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(threads - 1)]
+    for worker in workers:
+        worker.start()
     try:
         yield pool
     finally:
         pool.close()
-        for helper in helpers:
-            helper.join(30)
-        assert not any(helper.is_alive() for helper in helpers)
+        for worker in workers:
+            worker.join(30)
+        assert not any(worker.is_alive() for worker in workers)
 
 
 @cache
@@ -78,21 +78,23 @@ def boxes(count: int) -> np.ndarray:
     return np.hstack([corners, corners + np.linspace(5, 200, count)[:, None]])
 
 
-def slid(pool: _native.ThreadPool | None = None) -> Answer:
+def scanned(pool: _native.ThreadPool | None = None) -> Answer:
     return network("pnet").dense_scan_levels([noise(150, 220, 3), noise(40, 50, 3)], 5, 0.0, pool)
 
 
-def done(pool: _native.ThreadPool | None = None) -> Answer:
-    """A list of every kind."""
+def results(pool: _native.ThreadPool | None = None) -> Answer:
+    """The results of every kind of loop."""
     photo = noise(230, 310, 3)
     levels = [np.empty((height, width, 3), np.uint8) for height, width in ((200, 270), (101, 140), (30, 45))]
     found = network("pnet").dense_scan_levels(levels, 5, 0.0, pool, photo, 0)
-    judged = network("onet").classify_crops(_native.Crops([photo], [(1, 1)], boxes(37), network("onet").input_size), pool)
+    classified = network("onet").classify_crops(
+        _native.Crops([photo], [(1, 1)], boxes(37), network("onet").input_size), pool
+    )
     answers = network("rnet").forward(noise(50, network("rnet").input_size, network("rnet").input_size, 3), pool)
     resampled = _native.resample(photo, (0, 0, 310, 230), 400, 300, pool)
     crops = _native.cut([photo], [(1, 1)], boxes(9), 24, pool)
     features = graph().run(noise(2, graph().input_size, graph().input_size, 3), pool)
-    return [*levels, *found, judged, answers, resampled, crops, *features]
+    return [*levels, *found, classified, answers, resampled, crops, *features]
 
 
 def assert_equal(found: Answer, expected: Answer) -> None:
@@ -100,35 +102,35 @@ def assert_equal(found: Answer, expected: Answer) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-# Teams
+# Pools
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_bytes_do_not_depend_on_the_threads(threads: int) -> None:
-    expected = done()
+    expected = results()
     assert min(len(part) for part in expected) > 0
-    with team_of(threads) as pool:
+    with pool_of(threads) as pool:
         for _ in range(3):
-            assert_equal(done(pool), expected)
+            assert_equal(results(pool), expected)
 
 
-def test_a_team_needs_no_helpers() -> None:
-    """As before they have started, and once the pool is closed."""
-    pool, expected = _native.ThreadPool(5), done()
+def test_a_pool_needs_no_workers() -> None:
+    """Before they have started, and once the pool is closed."""
+    pool, expected = _native.ThreadPool(5), results()
     for _ in range(2):
-        assert_equal(done(pool), expected)
+        assert_equal(results(pool), expected)
         pool.close()
-    with team_of(3) as closed:
+    with pool_of(3) as closed:
         closed.close()
-        assert_equal(done(closed), expected)
-    assert_equal(done(closed), expected)
+        assert_equal(results(closed), expected)
+    assert_equal(results(closed), expected)
 
 
-def test_a_closed_team_lets_helpers_go_at_once() -> None:
+def test_workers_of_a_closed_pool_return_at_once() -> None:
     pool = _native.ThreadPool(3)
     pool.close()
-    pool.help(0)
-    pool.help(1)
+    pool.work(0)
+    pool.work(1)
     pool.wake()
 
 
@@ -143,25 +145,25 @@ LONG: dict[str, Callable[[_native.ThreadPool | None], object]] = {
 
 
 @pytest.mark.parametrize("long", LONG.values(), ids=LONG.keys())
-def test_helpers_take_their_share(long: Callable[[_native.ThreadPool | None], object]) -> None:
-    """Waiting takes far less than a list of this length."""
+def test_workers_take_their_share(long: Callable[[_native.ThreadPool | None], object]) -> None:
+    """Waiting takes far less than a loop of this length."""
     long(None)
-    helped: list[float] = []
-    with team_of(3, lambda: helped.append(time.thread_time())) as pool:
+    times: list[float] = []
+    with pool_of(3, lambda: times.append(time.thread_time())) as pool:
         before = time.process_time()
         long(pool)
         spent = time.process_time() - before
-    assert len(helped) == 2 and min(helped) > 0.1 * spent > 0.001
+    assert len(times) == 2 and min(times) > 0.1 * spent > 0.001
 
 
-def test_helpers_wake_up_for_every_list() -> None:
-    """Some lists come while they wait awake, others when they sleep, or have just been woken for nothing."""
+def test_workers_wake_up_for_every_loop() -> None:
+    """Some loops begin while they spin, others while they sleep or have just been woken for nothing."""
     image = noise(60, 60, 3)
     expected = network("pnet").dense_scan(image, 5, 0.0)
-    with team_of(4) as pool:
+    with pool_of(4) as pool:
         for turn in range(400):
             if turn % 5 == 0:
-                time.sleep(0.0004 + turn * 1e-6)  # about as long as they wait awake
+                time.sleep(0.0004 + turn * 1e-6)  # about as long as they spin
             if turn % 7 == 0:
                 pool.wake()
             np.testing.assert_array_equal(network("pnet").dense_scan(image, 5, 0.0, pool), expected)
@@ -177,7 +179,7 @@ def at_work(thread: threading.Thread) -> None:
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="needs to know what a thread is doing")
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_team_serves_one_thread_at_a_time(threads: int) -> None:
+def test_a_pool_serves_one_thread_at_a_time(threads: int) -> None:
     """Nor is its memory touched: the second would want more room for what it finds."""
     slow, image, answers = network("pnet", "scalar"), noise(1400, 1800, 3), list[np.ndarray]()
     expected = slow.dense_scan(image, 5, 3.0)
@@ -195,7 +197,7 @@ def test_a_team_serves_one_thread_at_a_time(threads: int) -> None:
         lambda: graph().run(noise(1, graph().input_size, graph().input_size, 3), pool),
         lambda: _native.resample(image, (0, 0, 900, 700), 5, 5, pool),
     ]
-    with team_of(threads) as pool:
+    with pool_of(threads) as pool:
         slow.dense_scan(image[:200], 5, 3.0, pool)
         held = pool.nbytes
         first = threading.Thread(target=lambda: answers.append(slow.dense_scan(image, 5, 3.0, pool)))
@@ -203,11 +205,11 @@ def test_a_team_serves_one_thread_at_a_time(threads: int) -> None:
         at_work(first)
         for other in others:
             other()
-        # what they used is kept, but where there is one thread
+        # their memory is cached, but not where there is one thread
         assert first.is_alive() and (pool.nbytes > held) == (threads > 1)
         first.join(60)
         assert_equal(answers, [expected])
-        assert_equal(done(pool), done())
+        assert_equal(results(pool), results())
 
 
 @pytest.mark.parametrize(
@@ -222,18 +224,18 @@ def test_a_wrong_number_of_threads(threads: Any, error: type[Exception]) -> None
     ("threads", "index", "error"),
     [(2, 1, ValueError), (3, 2, ValueError), (3, -1, ValueError), (3, 0.0, TypeError), (3, None, TypeError)],
 )
-def test_a_helper_that_there_is_not(threads: int, index: Any, error: type[Exception]) -> None:
+def test_a_worker_that_does_not_exist(threads: int, index: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^index: expected "):
-        _native.ThreadPool(threads).help(index)
+        _native.ThreadPool(threads).work(index)
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_team_of_one_has_no_helpers(index: int) -> None:
+def test_a_pool_of_one_has_no_workers(index: int) -> None:
     """In a process of its own, which would not survive one."""
     code = f"""
 from cascade import _native
 try:
-    _native.ThreadPool(1).help({index})
+    _native.ThreadPool(1).work({index})
 except ValueError as error:
     print(error)
 """
@@ -279,12 +281,12 @@ def test_threads_start_with_the_first_call(workers: Threads) -> None:
 
 def test_many_callers_neither_block_nor_mix(workers: Threads) -> None:
     """Nor do they leave more memory behind than that of a call for each thread."""
-    expected, met, alone = done(), threading.Barrier(8), _native.ThreadPool()
-    done(alone)
+    expected, met, alone = results(), threading.Barrier(8), _native.ThreadPool()
+    results(alone)
 
     def call(_: int) -> Answer:
         met.wait(30)
-        return done(workers.pool)
+        return results(workers.pool)
 
     with ThreadPoolExecutor(8) as callers:
         for found in callers.map(call, range(40)):
@@ -293,9 +295,9 @@ def test_many_callers_neither_block_nor_mix(workers: Threads) -> None:
     assert len(names()) == workers.threads - 1
 
 
-def test_first_callers_start_one_team(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_callers_start_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though all of them find that there is none."""
-    expected, make, workers = slid(), _native.ThreadPool, Threads(3)
+    expected, make, workers = scanned(), _native.ThreadPool, Threads(3)
     met, found_none = threading.Barrier(6), threading.Barrier(6)
 
     def held_up(*arguments: int) -> _native.ThreadPool:
@@ -305,16 +307,16 @@ def test_first_callers_start_one_team(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def call(_: int) -> Answer:
         met.wait(30)
-        return slid(workers.pool)
+        return scanned(workers.pool)
 
-    monkeypatch.setattr(_native, "Team", held_up)
+    monkeypatch.setattr(_native, "ThreadPool", held_up)
     with ThreadPoolExecutor(6) as callers:
         for found in callers.map(call, range(6)):
             assert_equal(found, expected)
     assert names() == ["cascade-1", "cascade-2"]
 
 
-def test_an_interrupted_start_leaves_a_team_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_start_leaves_a_pool_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
@@ -322,9 +324,9 @@ def test_an_interrupted_start_leaves_a_team_that_works(monkeypatch: pytest.Monke
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            slid(workers.pool)
+            scanned(workers.pool)
     pool = workers.pool
-    assert_equal(slid(pool), slid())
+    assert_equal(scanned(pool), scanned())
     assert workers.pool is pool and pool.nbytes > 0
 
 
@@ -333,13 +335,13 @@ def test_where_no_thread_can_be_had_fewer_do_the_work(monkeypatch: pytest.Monkey
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    assert_equal(slid(Threads(3).pool), slid())
+    assert_equal(scanned(Threads(3).pool), scanned())
     assert not names()
 
 
 def used_workers() -> object:
     workers = Threads(4)
-    slid(workers.pool)
+    scanned(workers.pool)
     return workers
 
 
@@ -382,7 +384,7 @@ def test_idle_threads_take_no_time() -> None:
 
 def _in_child(workers: Threads, answers: Any) -> None:
     before = names()
-    found = slid(workers.pool)
+    found = scanned(workers.pool)
     answers.send((before, names(), found))
 
 
@@ -391,9 +393,9 @@ def _in_child(workers: Threads, answers: Any) -> None:
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_fork_has_threads_of_its_own(workers: Threads, busy: bool) -> None:
     """Also where the pool is at work at that moment."""
-    expected, context, pool = slid(), multiprocessing.get_context("fork"), workers.pool
+    expected, context, pool = scanned(), multiprocessing.get_context("fork"), workers.pool
     slow, image = network("pnet", "scalar"), noise(700, 900, 3)
-    slid(pool)
+    scanned(pool)
 
     def keep_on() -> None:
         while not over.is_set():
@@ -418,7 +420,7 @@ def test_a_fork_has_threads_of_its_own(workers: Threads, busy: bool) -> None:
         if busy:
             work.join(60)
         assert workers.pool is pool
-        assert_equal(slid(pool), expected)
+        assert_equal(scanned(pool), expected)
 
 
 # The end of the interpreter

@@ -155,7 +155,7 @@ def _examine_levels(case: Case, rng: Generator) -> None:
         elif case.change in TAME:
             _assert_windows(engine, scalar, pyramid, large)
             _assert_crops(engine, scalar, pyramid, boxes, large)
-            _assert_turned_crops(engine, scalar, pyramid, faces, large)
+            _assert_aligned_crops(engine, scalar, pyramid, faces, large)
 
 
 def _random_boxes(rng: Generator, image: np.ndarray, count: int) -> np.ndarray:
@@ -168,7 +168,7 @@ def _random_boxes(rng: Generator, image: np.ndarray, count: int) -> np.ndarray:
 
 
 def _random_landmarks(rng: Generator, image: np.ndarray, count: int) -> np.ndarray:
-    """Five points each, turned anyhow, of faces of 4 pixels to the image."""
+    """Five points each, at any in-plane rotation, of faces from 4 pixels to the size of the image."""
     height, width = image.shape[:2]
     template = landmark_template(Architecture("any", "onet", 1, 1, ())) - 0.5
     angle = rng.uniform(-math.pi, math.pi, count)
@@ -226,7 +226,7 @@ def _assert_crops(
         _assert_pixels(found[:, BOX_OUTPUTS.start :], expected[:, BOX_OUTPUTS.start :], sides, what)
 
 
-def _assert_turned_crops(
+def _assert_aligned_crops(
     engine: NativeEngine, scalar: NativeEngine, pyramid: Pyramid, faces: np.ndarray, large: float
 ) -> None:
     if LANDMARK_STAGE not in engine.weights.stages:

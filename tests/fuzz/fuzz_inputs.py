@@ -17,7 +17,7 @@ from cascade.nn.architectures import ARCHITECTURES, Architecture
 from tests.photos import portrait
 from tests.random_networks import save_random_weights
 
-# Most windows that P-Net may judge in one image: where all of them pass, O-Net has as many crops to judge.
+# Most windows of P-Net in one image: where all of them pass, O-Net has as many crops to classify.
 MOST_WINDOWS = 900
 LARGEST_FLOAT = 3e38
 
@@ -137,7 +137,7 @@ def random_settings(rng: Generator, images: list[np.ndarray], pnet: Architecture
 
 
 def _windows(image: np.ndarray, min_face: float, factor: float, pnet: Architecture) -> int:
-    """About as many windows as P-Net judges."""
+    """About as many windows as P-Net has."""
     sizes = level_sizes(image.shape[1], image.shape[0], min_face, None, pnet.window, factor)
     return sum((width // pnet.stride + 1) * (height // pnet.stride + 1) for width, height in sizes)
 

@@ -1,4 +1,4 @@
-"""Windows, calibration, squares, widening, clipping and suppression in C against slow and obvious Python."""
+"""Window boxes, box deltas, squares, expansion, clipping and suppression in C against slow and obvious Python."""
 
 from __future__ import annotations
 
@@ -54,8 +54,14 @@ def covers(a: np.ndarray, b: np.ndarray, threshold: float, mode: str) -> bool:
     return bool(shared > np.float32(threshold) * whole)
 
 
+def is_candidate(box: np.ndarray) -> bool:
+    """Whether a box is at least a pixel wide and high and not too far away."""
+    x1, y1, x2, y2 = box.tolist()
+    return all(abs(edge) <= 2**18 for edge in (x1, y1, x2, y2)) and x2 - x1 >= 1 and y2 - y1 >= 1
+
+
 def slow_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, mode: str) -> list[int]:
-    left = sorted(range(len(boxes)), key=lambda i: (-scores[i], i))
+    left = sorted((i for i in range(len(boxes)) if is_candidate(boxes[i])), key=lambda i: (-scores[i], i))
     kept = []
     while left:
         best, *left = left
@@ -67,6 +73,12 @@ def slow_nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, mode: str)
 # Non-maximum suppression
 
 
+def nms(boxes: Any, scores: Any, threshold: float, mode: Any = "union", level: str | None = None) -> np.ndarray:
+    """The boxes that `candidates` keeps where no delta moves them."""
+    boxes = np.asarray(boxes, np.float32)
+    return _native.candidates(boxes, np.zeros_like(boxes), scores, -np.inf, [(threshold, mode)], level)[0]
+
+
 @given(scored_boxes(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 0.7, 1.0]), st.sampled_from(["union", "min"]))
 def test_nms_is_the_greedy_one_on_every_level(
     given_boxes: tuple[np.ndarray, np.ndarray], threshold: float, mode: str
@@ -74,7 +86,7 @@ def test_nms_is_the_greedy_one_on_every_level(
     boxes, scores = given_boxes
     expected = slow_nms(boxes, scores, threshold, mode)
     for level in _native.simd_levels():
-        kept = _native.nms(boxes, scores, threshold, mode, level)
+        kept = nms(boxes, scores, threshold, mode, level)
         assert kept.dtype == np.int64
         assert kept.tolist() == expected
 
@@ -82,12 +94,12 @@ def test_nms_is_the_greedy_one_on_every_level(
 @pytest.mark.parametrize("level", _native.simd_levels())
 @pytest.mark.parametrize("mode", ["union", "min"])
 def test_nms_of_many_boxes(level: str, mode: str) -> None:
-    """More than a few vectors, each with an end that is not whole."""
+    """Several vectors and a rest that does not fill one."""
     rng = np.random.default_rng(0)
     corners = rng.integers(0, 200, (150, 2))
     boxes = np.hstack([corners, corners + rng.integers(1, 60, (150, 2))])
     scores = rng.integers(0, 50, 150) / 50
-    assert _native.nms(boxes, scores, 0.3, mode, level).tolist() == slow_nms(boxes, scores, 0.3, mode)
+    assert nms(boxes, scores, 0.3, mode, level).tolist() == slow_nms(boxes, scores, 0.3, mode)
 
 
 @given(scored_boxes(anything), st.floats(0, 1), st.sampled_from(["union", "min"]))
@@ -95,10 +107,11 @@ def test_nms_keeps_what_no_better_box_covers(
     given_boxes: tuple[np.ndarray, np.ndarray], threshold: float, mode: str
 ) -> None:
     boxes, scores = given_boxes
-    kept = _native.nms(boxes, scores, threshold, mode).tolist()
-    rank = {i: n for n, i in enumerate(sorted(range(len(boxes)), key=lambda i: (-scores[i], i)))}
+    kept = nms(boxes, scores, threshold, mode).tolist()
+    valid = [i for i in range(len(boxes)) if is_candidate(boxes[i])]
+    rank = {i: n for n, i in enumerate(sorted(valid, key=lambda i: (-scores[i], i)))}
     assert kept == sorted(kept, key=rank.__getitem__)
-    for i in range(len(boxes)):
+    for i in valid:
         better = [overlap(boxes[k], boxes[i], mode) for k in kept if rank[k] < rank[i]]
         if i in kept:
             assert max(better, default=0) <= threshold + 1e-3
@@ -108,7 +121,7 @@ def test_nms_keeps_what_no_better_box_covers(
 
 @pytest.mark.parametrize("mode", ["union", "min"])
 def test_nms_of_nothing_is_nothing(mode: str) -> None:
-    kept = _native.nms(np.empty((0, 4)), np.empty(0), 0.5, mode)
+    kept = nms(np.empty((0, 4)), np.empty(0), 0.5, mode)
     assert kept.shape == (0,)
     assert kept.dtype == np.int64
 
@@ -121,7 +134,7 @@ def apart(n: int) -> np.ndarray:
 @given(st.lists(st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.25, 1e30, np.inf]), max_size=70))
 def test_nms_of_boxes_apart_is_their_order_with_equals_as_they_came(scores: list[float]) -> None:
     expected = sorted(range(len(scores)), key=lambda i: -scores[i])
-    assert _native.nms(apart(len(scores)), scores, 0.5).tolist() == expected
+    assert nms(apart(len(scores)), scores, 0.5).tolist() == expected
 
 
 @pytest.mark.parametrize("n", [2**10 - 1, 2**10, 2**10 + 1, 1500])
@@ -129,108 +142,24 @@ def test_nms_of_boxes_apart_is_their_order_with_equals_as_they_came(scores: list
 def test_nms_orders_many_boxes(n: int, values: int) -> None:
     scores = np.random.default_rng(n).integers(-values, values, n).astype(np.float32)
     expected = sorted(range(n), key=lambda i: -scores[i])
-    assert _native.nms(apart(n), scores, 0.5).tolist() == expected
+    assert nms(apart(n), scores, 0.5).tolist() == expected
 
 
 def test_nms_of_equal_scores_keeps_the_earlier_box() -> None:
     boxes = [(0, 0, 10, 10), (1, 0, 11, 10), (0, 0, 10, 10), (50, 50, 60, 60)]
-    assert _native.nms(boxes, [0.5] * 4, 0.5).tolist() == [0, 3]
+    assert nms(boxes, [0.5] * 4, 0.5).tolist() == [0, 3]
 
 
 def test_nms_at_the_threshold_keeps_both() -> None:
     boxes = [(0, 0, 4, 4), (0, 0, 4, 2)]
-    assert _native.nms(boxes, [1, 0.5], 0.5).tolist() == [0, 1]
-    assert _native.nms(boxes, [1, 0.5], np.nextafter(np.float32(0.5), np.float32(0))).tolist() == [0]
+    assert nms(boxes, [1, 0.5], 0.5).tolist() == [0, 1]
+    assert nms(boxes, [1, 0.5], np.nextafter(np.float32(0.5), np.float32(0))).tolist() == [0]
 
 
 def test_nms_by_the_smaller_area_drops_a_box_within_another() -> None:
     boxes = [(0, 0, 100, 100), (40, 40, 50, 50)]
-    assert _native.nms(boxes, [0.9, 0.8], 0.7).tolist() == [0, 1]
-    assert _native.nms(boxes, [0.9, 0.8], 0.7, "min").tolist() == [0]
-
-
-def test_nms_never_drops_or_uses_boxes_without_an_inside() -> None:
-    boxes = [(5, 5, 5, 9), (9, 9, 1, 1), (0, 0, 10, 10), (0, 0, 10, 10)]
-    assert _native.nms(boxes, [0.9, 0.8, 0.7, 0.6], 0.0).tolist() == [0, 1, 2]
-
-
-def test_nms_survives_infinite_boxes() -> None:
-    boxes = [(-np.inf, -np.inf, np.inf, np.inf), (0, 0, 1, 1), (0, 0, np.inf, 1)]
-    assert set(_native.nms(boxes, [0.3, 0.2, 0.1], 0.5)) <= {0, 1, 2}
-
-
-# Overlap, seen through soft suppression: 1 * (1 - IoU) is what is left of the second score
-
-
-def iou(a: object, b: object) -> float:
-    kept, scores = _native.soft_nms([a, b], [2, 1], threshold=-1, floor=-1)
-    assert kept.tolist() == [0, 1]
-    return float(1 - scores[1])
-
-
-@given(st.tuples(*[quarters] * 4), st.tuples(*[quarters] * 4))
-def test_iou_is_right_bounded_and_symmetric(a: tuple[float, ...], b: tuple[float, ...]) -> None:
-    assert 0 <= iou(a, b) <= 1
-    assert iou(a, b) == iou(b, a)
-    assert iou(a, b) == pytest.approx(float(overlap(np.array(a), np.array(b))), abs=1e-6)
-    assert iou(a, a) == (1 if a[2] > a[0] and a[3] > a[1] else 0)
-
-
-# Soft suppression
-
-
-def replay(
-    boxes: np.ndarray, scores: np.ndarray, kept: list[int], *, threshold: float, sigma: float, floor: float
-) -> list[float]:
-    """Runs soft suppression with the choices made, checking that each was the best there was."""
-    left, values, found = set(range(len(boxes))), scores.astype(np.float64), []
-    for best in kept:
-        assert best in left
-        left.discard(best)
-        assert values[best] >= max((values[i] for i in left), default=-np.inf) - 1e-5
-        assert values[best] >= floor - 1e-5
-        found.append(values[best])
-        for i in left:
-            shared = float(overlap(boxes[best], boxes[i]))
-            if sigma > 0:
-                values[i] *= np.exp(-shared * shared / sigma)
-            elif shared > threshold + 1e-7:
-                values[i] *= 1 - shared
-    assert all(values[i] < floor + 1e-5 for i in left)
-    return found
-
-
-@given(
-    scored_boxes(),
-    st.sampled_from([0.0, 0.3, 0.6]),
-    st.sampled_from([0.0, 0.1, 0.5]),
-    st.sampled_from([0.0, 0.001, 0.2]),
-)
-def test_soft_nms_decays_and_drops(
-    given_boxes: tuple[np.ndarray, np.ndarray], threshold: float, sigma: float, floor: float
-) -> None:
-    boxes, scores = given_boxes
-    before = scores.copy()
-    kept, decayed = _native.soft_nms(boxes, scores, threshold, sigma, floor)
-    assert (kept.dtype, decayed.dtype, kept.shape) == (np.int64, np.float32, decayed.shape)
-    np.testing.assert_allclose(
-        decayed,
-        replay(boxes, before, kept.tolist(), threshold=threshold, sigma=sigma, floor=floor),
-        atol=1e-5,
-    )
-    np.testing.assert_array_equal(scores, before)
-    assert (np.diff(decayed) <= 0).all()
-
-
-def test_soft_nms_of_nothing_is_nothing() -> None:
-    kept, scores = _native.soft_nms(np.empty((0, 4)), np.empty(0))
-    assert (kept.shape, scores.shape) == ((0,), (0,))
-
-
-def test_soft_nms_of_equal_boxes_leaves_one() -> None:
-    kept, scores = _native.soft_nms([(0, 0, 8, 8)] * 3, [0.5, 0.9, 0.9])
-    assert kept.tolist() == [1]
-    assert scores.tolist() == [np.float32(0.9)]
+    assert nms(boxes, [0.9, 0.8], 0.7).tolist() == [0, 1]
+    assert nms(boxes, [0.9, 0.8], 0.7, "min").tolist() == [0]
 
 
 # Windows of a grid
@@ -263,7 +192,9 @@ def slow_windows(
 
 
 @given(grids(), st.integers(1, 8), quarters, st.integers(1, 48))
-def test_windows_are_the_rule_level_after_level(levels: Levels, stride: int, margin: float, window: int) -> None:
+def test_window_boxes_follow_the_rule_level_after_level(
+    levels: Levels, stride: int, margin: float, window: int
+) -> None:
     boxes = _native.window_boxes(*levels, stride, margin, window)
     assert boxes.dtype == np.float32
     np.testing.assert_array_equal(boxes, slow_windows(*levels, stride, margin, window))
@@ -280,10 +211,10 @@ def test_levels_without_windows_have_no_boxes() -> None:
     assert (boxes.shape, boxes.dtype) == ((0, 4), np.float32)
 
 
-# Calibration
+# Box deltas
 
 
-def slow_calibrate(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def slow_deltas(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     out = []
     with np.errstate(invalid="ignore"):
         for box, moves in zip(boxes.astype(float), offsets.astype(float), strict=True):
@@ -293,31 +224,19 @@ def slow_calibrate(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 @given(scored_boxes(anything), st.randoms(use_true_random=False))
-def test_calibrate_moves_edges(given_boxes: tuple[np.ndarray, np.ndarray], random: Random) -> None:
+def test_box_deltas_move_edges(given_boxes: tuple[np.ndarray, np.ndarray], random: Random) -> None:
     boxes = given_boxes[0]
     offsets = np.array([[random.uniform(-2, 2) for _ in range(4)] for _ in boxes], np.float32).reshape(-1, 4)
-    before = boxes.copy()
-    moved = _native.apply_box_deltas(boxes, offsets)
-    assert moved.dtype == np.float32
-    np.testing.assert_allclose(moved, slow_calibrate(boxes, offsets), rtol=1e-5, atol=0.02)
-    np.testing.assert_array_equal(boxes, before)
+    kept, moved, _ = _native.candidates(boxes, offsets, np.zeros(len(boxes)), 0, [])
+    np.testing.assert_allclose(moved, slow_deltas(boxes, offsets)[kept], rtol=1e-5, atol=0.02)
 
 
-def test_calibrate_with_no_offsets_changes_nothing() -> None:
-    boxes = np.array([(1, 2, 3, 4), (5, 5, 5, 5), (9, 8, 7, 6)], np.float32)
-    np.testing.assert_array_equal(_native.apply_box_deltas(boxes, np.zeros_like(boxes)), boxes)
-
-
-def test_calibrate_by_hand() -> None:
-    moved = _native.apply_box_deltas([(10, 20, 30, 60)], [(0.5, 0.25, 0.5, -0.25)])
+def test_box_deltas_by_hand() -> None:
+    _, moved, _ = _native.candidates([(10, 20, 30, 60)], [(0.5, 0.25, 0.5, -0.25)], [0], 0, [])
     assert moved.tolist() == [[20, 30, 40, 50]]
 
 
-def test_calibrate_of_nothing_is_nothing() -> None:
-    assert _native.apply_box_deltas(np.empty((0, 4)), np.empty((0, 4))).shape == (0, 4)
-
-
-# Squares and widening
+# Squares and expansion
 
 
 @given(scored_boxes())
@@ -339,27 +258,27 @@ def test_square_by_hand() -> None:
 
 
 @given(scored_boxes(anything), st.floats(0, 4))
-def test_widen_scales_about_the_centre(given_boxes: tuple[np.ndarray, np.ndarray], context: float) -> None:
+def test_expand_scales_about_the_centre(given_boxes: tuple[np.ndarray, np.ndarray], context: float) -> None:
     boxes = given_boxes[0]
     before = boxes.copy()
-    wide = _native.expand(boxes, context)
-    assert (wide.dtype, wide.shape) == (np.float64, boxes.shape)
+    expanded = _native.expand(boxes, context)
+    assert (expanded.dtype, expanded.shape) == (np.float64, boxes.shape)
     expected = []
     for x1, y1, x2, y2 in boxes.tolist():
         x, y = (x1 + x2) / 2, (y1 + y2) / 2
         expected.append(
             [x + (x1 - x) * context, y + (y1 - y) * context, x + (x2 - x) * context, y + (y2 - y) * context]
         )
-    np.testing.assert_allclose(wide, np.array(expected).reshape(-1, 4), rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(expanded, np.array(expected).reshape(-1, 4), rtol=1e-12, atol=1e-9)
     np.testing.assert_array_equal(boxes, before)
 
 
-def test_widen_by_hand() -> None:
+def test_expand_by_hand() -> None:
     assert _native.expand([(10, 20, 30, 60)], 1.5).tolist() == [[5, 10, 35, 70]]
     assert _native.expand([(1, 2, 4, 3)], 1).tolist() == [[1, 2, 4, 3]]
 
 
-@pytest.mark.parametrize("call", [_native.square, lambda boxes: _native.expand(boxes, 2)], ids=["square", "widen"])
+@pytest.mark.parametrize("call", [_native.square, lambda boxes: _native.expand(boxes, 2)], ids=["square", "expand"])
 def test_nothing_grows_to_nothing(call: Callable[[np.ndarray], np.ndarray]) -> None:
     assert call(np.empty((0, 4))).shape == (0, 4)
 
@@ -368,7 +287,7 @@ def test_nothing_grows_to_nothing(call: Callable[[np.ndarray], np.ndarray]) -> N
 def test_any_number_type_and_layout_will_do(dtype: type) -> None:
     boxes = np.array([(0, 0, 10, 10), (1, 1, 11, 11), (40, 40, 50, 50)], dtype)
     backwards = np.asfortranarray(boxes[::-1])
-    assert _native.nms(backwards, [0.1, 0.2, 0.3], 0.5).tolist() == [2, 0]
+    assert nms(backwards, [0.1, 0.2, 0.3], 0.5).tolist() == [2, 0]
     np.testing.assert_array_equal(_native.clip(backwards, 100, 100), boxes[::-1])
 
 
@@ -388,24 +307,24 @@ def test_clip_of_nothing_is_nothing() -> None:
     assert _native.clip(np.empty((0, 4)), 5, 5).shape == (0, 4)
 
 
-# Log-odds
+# Fused logits
 
 logit = st.floats(-50, 50, width=32)
 
 
 @given(st.lists(st.tuples(logit, logit, logit), max_size=20), st.floats(0, 4), st.integers(0, 3))
-def test_log_odds_are_a_weighted_mean(rows: list[tuple[float, ...]], share: float, more: int) -> None:
+def test_fused_logits_are_a_weighted_mean(rows: list[tuple[float, ...]], share: float, more: int) -> None:
     table = np.array(rows, np.float32).reshape(-1, 3)
     outputs = np.concatenate([table[:, :2], np.full((len(rows), more), np.nan, np.float32)], axis=1)
     before = table[:, 2].copy()
     found = _native.fuse_logits(outputs, before, share)
     assert (found.dtype, found.shape) == (np.float32, (len(rows),))
-    expected = [(face - background + share * said) / (1 + share) for background, face, said in rows]
+    expected = [(face - background + share * earlier) / (1 + share) for background, face, earlier in rows]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_array_equal(before, table[:, 2])
 
 
-def test_log_odds_by_hand() -> None:
+def test_fused_logits_by_hand() -> None:
     assert _native.fuse_logits([(1, 4), (-2, -3)], [5, -0.5], 0).tolist() == [3, -1]
     assert _native.fuse_logits([(1, 4), (-2, -3)], [5, -0.5], 1).tolist() == [4, -0.75]
     assert _native.fuse_logits(np.empty((0, 2)), [], 0.5).shape == (0,)
@@ -415,8 +334,8 @@ def test_log_odds_by_hand() -> None:
 
 Overlaps = list[tuple[float, Literal["union", "min"]]]
 
-# Windows of whole numbers and offsets of quarters: all that the core computes of them is exact.
-wholes = st.integers(-20, 20).map(float)
+# Integer windows and offsets of quarters: all that the core computes from them is exact.
+integers = st.integers(-20, 20).map(float)
 some_logits = st.sampled_from([np.nan, -np.inf, -1.0, 0.0, 0.1, 2.5, np.inf])
 thresholds = st.sampled_from([-np.inf, -1.0, 0.1, 2.5, np.inf])
 overlaps_lists = st.lists(
@@ -425,7 +344,7 @@ overlaps_lists = st.lists(
 
 
 @st.composite
-def judged_windows(
+def scored_windows(
     draw: st.DrawFn, edges: st.SearchStrategy[float], moves: st.SearchStrategy[float]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Windows (n, 4), most of them with an inside, offsets (n, 4) and logits (n,) with many ties, some of them NaN."""
@@ -443,37 +362,33 @@ def slow_candidates(
     windows: np.ndarray, offsets: np.ndarray, logits: np.ndarray, threshold: float, overlaps: Overlaps
 ) -> tuple[list[int], np.ndarray]:
     """Which windows are left, best first, and the box of every window."""
-    boxes, least = slow_calibrate(windows, offsets), np.float32(threshold)
-    left = []
-    for i, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
-        near = all(abs(edge) <= 2**18 for edge in (x1, y1, x2, y2))
-        if logits[i] >= least and near and x2 - x1 >= 1 and y2 - y1 >= 1:
-            left.append(i)
+    boxes, least = slow_deltas(windows, offsets), np.float32(threshold)
+    left = [i for i in range(len(boxes)) if logits[i] >= least and is_candidate(boxes[i])]
     left.sort(key=lambda i: -logits[i])
     for overlap_threshold, mode in overlaps:
         left = [left[k] for k in slow_nms(boxes[left], logits[left], overlap_threshold, mode)]
     return left, boxes
 
 
-def check_candidates(judged: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, overlaps: Overlaps) -> None:
-    """The core's answer on every level is the slow one, and what it was given stays as it was."""
-    expected, boxes = slow_candidates(*judged, threshold, overlaps)
-    before = [array.copy() for array in judged]
+def check_candidates(scored: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, overlaps: Overlaps) -> None:
+    """Every SIMD level gives the slow answer and leaves its arguments unchanged."""
+    expected, boxes = slow_candidates(*scored, threshold, overlaps)
+    before = [array.copy() for array in scored]
     for level in [None, *_native.simd_levels()]:
-        kept, found, logits = _native.candidates(*judged, threshold, overlaps, level)
+        kept, found, logits = _native.candidates(*scored, threshold, overlaps, level)
         assert (kept.dtype, found.dtype, logits.dtype) == (np.int64, np.float32, np.float32)
         assert kept.tolist() == expected
         np.testing.assert_array_equal(found, boxes[expected])
-        np.testing.assert_array_equal(logits, judged[2][expected])
-    for array, copy in zip(judged, before, strict=True):
+        np.testing.assert_array_equal(logits, scored[2][expected])
+    for array, copy in zip(scored, before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 
-@given(judged_windows(wholes, st.integers(-4, 4).map(lambda n: n / 4)), thresholds, overlaps_lists)
-def test_candidates_are_the_rule_on_every_level(
-    judged: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, overlaps: Overlaps
+@given(scored_windows(integers, st.integers(-4, 4).map(lambda n: n / 4)), thresholds, overlaps_lists)
+def test_candidates_follow_the_rule_on_every_level(
+    scored: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, overlaps: Overlaps
 ) -> None:
-    check_candidates(judged, threshold, overlaps)
+    check_candidates(scored, threshold, overlaps)
 
 
 edges_at_the_limits = st.sampled_from(
@@ -496,11 +411,11 @@ edges_at_the_limits = st.sampled_from(
 )
 
 
-@given(judged_windows(edges_at_the_limits, st.sampled_from([0.0, 0.25, -0.5, np.nan, np.inf, 3e38])), thresholds)
+@given(scored_windows(edges_at_the_limits, st.sampled_from([0.0, 0.25, -0.5, np.nan, np.inf, 3e38])), thresholds)
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_only_boxes_are_candidates(judged: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float) -> None:
+def test_only_boxes_are_candidates(scored: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float) -> None:
     """Neither those that are inside out or thin nor those far away, infinite or NaN."""
-    check_candidates(judged, threshold, [])
+    check_candidates(scored, threshold, [])
 
 
 @pytest.mark.parametrize("level", _native.simd_levels())
@@ -510,36 +425,18 @@ def test_candidates_of_many_windows(level: str) -> None:
     windows = np.hstack([corners, corners + rng.integers(1, 60, (300, 2))]).astype(np.float32)
     offsets, logits = rng.integers(-2, 3, (300, 4)) / 8, rng.integers(-10, 40, 300) / 8
     expected, boxes = slow_candidates(windows, offsets, logits, 0.5, [(0.6, "union"), (0.8, "min")])
-    kept, found, said = _native.candidates(windows, offsets, logits, 0.5, [(0.6, "union"), (0.8, "min")], level)
+    kept, found, left = _native.candidates(windows, offsets, logits, 0.5, [(0.6, "union"), (0.8, "min")], level)
     assert 20 < len(expected) < 250
     assert kept.tolist() == expected
     np.testing.assert_array_equal(found, boxes[expected])
-    np.testing.assert_array_equal(said, logits[expected])
-
-
-@given(scored_boxes(anything), st.randoms(use_true_random=False), st.floats(0, 1), overlaps_lists)
-def test_candidates_are_what_the_other_functions_give_one_after_the_other(
-    given_boxes: tuple[np.ndarray, np.ndarray], random: Random, threshold: float, overlaps: Overlaps
-) -> None:
-    """Of any numbers, to the bit."""
-    windows, logits = given_boxes
-    offsets = np.array([[random.uniform(-0.3, 0.3) for _ in range(4)] for _ in windows], np.float32).reshape(-1, 4)
-    boxes = _native.apply_box_deltas(windows, offsets)
-    left = np.flatnonzero((logits >= np.float32(threshold)) & (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1))
-    left = left[_native.nms(boxes[left], logits[left], np.inf)]
-    for overlap_threshold, mode in overlaps:
-        left = left[_native.nms(boxes[left], logits[left], overlap_threshold, mode)]
-    kept, found, said = _native.candidates(windows, offsets, logits, threshold, overlaps)
-    assert kept.tolist() == left.tolist()
-    np.testing.assert_array_equal(found, boxes[left])
-    np.testing.assert_array_equal(said, logits[left])
+    np.testing.assert_array_equal(left, logits[expected])
 
 
 def candidates_of(boxes: object, logits: object, threshold: float, overlaps: Overlaps) -> list[int]:
     windows = np.array(boxes, np.float32).reshape(-1, 4)
-    kept, found, said = _native.candidates(windows, np.zeros_like(windows), logits, threshold, overlaps)
+    kept, found, left = _native.candidates(windows, np.zeros_like(windows), logits, threshold, overlaps)
     np.testing.assert_array_equal(found, windows[kept])
-    np.testing.assert_array_equal(said, np.array(logits, np.float32)[kept])
+    np.testing.assert_array_equal(left, np.array(logits, np.float32)[kept])
     return kept.tolist()
 
 
@@ -567,7 +464,7 @@ def test_the_first_overlap_comes_first() -> None:
 
 
 def test_what_is_left_out_suppresses_nothing() -> None:
-    """A box that is too thin lies within the others; so does a box that is taken for no number."""
+    """Neither a box that is too thin nor one with NaN for a logit."""
     boxes = [(0, 0, 0.5, 10), (0, 0, 10, 10), (0, 0, 10, 10), (0, 0, np.inf, 10)]
     assert candidates_of(boxes, [9, np.nan, 1, 8], 0, [(0.1, "min")]) == [2]
 

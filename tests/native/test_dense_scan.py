@@ -1,4 +1,4 @@
-"""`Network.dense_scan_levels`: one list of work for several images, those made on the way among them."""
+"""`Network.dense_scan_levels`: one scan of several images, some of which are resampled on the way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cascade.nn.quantization import quantized_layers
 
 PADDING = 5
 ROOM = 4096
-"""Windows there is room for at first."""
+"""Detections there is room for at first."""
 PHOTO = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
 SIZES = [(140, 105), (99, 74), (50, 37), (40, 37), (9, 70), (1, 1), (160, 3)]
 """Levels, width and height; not all of them smaller than the one before."""
@@ -31,30 +31,30 @@ TYPED = (ValueError, TypeError)
 
 @cache
 def network(kind: str = "default") -> _native.Network:
-    """One of a family with random weights, or the shipped one in bytes."""
-    if kind == "bytes":
+    """One of a family with random weights, or the shipped one in int8."""
+    if kind == "int8":
         shipped = load_detector()["pnet"]
         return _native.Network(quantized_layers(shipped), shipped.architecture.input_size)
     architecture = ARCHITECTURES[kind]["pnet"]
     return _native.Network(random_layers(architecture), architecture.input_size)
 
 
-@pytest.fixture(params=["default", "paper", "bytes"])
+@pytest.fixture(params=["default", "paper", "int8"])
 def native(request: pytest.FixtureRequest) -> _native.Network:
     return network(request.param)
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3, 5])
 def pool(request: pytest.FixtureRequest) -> Iterator[_native.ThreadPool]:
-    """A pool whose helpers are at work."""
+    """A pool whose workers run."""
     pool = _native.ThreadPool(request.param)
-    helpers = [threading.Thread(target=pool.help, args=(index,), daemon=True) for index in range(pool.threads - 1)]
-    for helper in helpers:
-        helper.start()
+    workers = [threading.Thread(target=pool.work, args=(index,), daemon=True) for index in range(pool.threads - 1)]
+    for worker in workers:
+        worker.start()
     yield pool
     pool.close()
-    for helper in helpers:
-        helper.join(30)
+    for worker in workers:
+        worker.join(30)
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -84,7 +84,7 @@ def levels() -> list[np.ndarray]:
     return made[1:]
 
 
-# What is found
+# Detections
 
 
 def test_several_images_are_as_each_alone(native: _native.Network, pool: _native.ThreadPool) -> None:
@@ -93,22 +93,26 @@ def test_several_images_are_as_each_alone(native: _native.Network, pool: _native
         expected = [native.dense_scan(image, PADDING, threshold) for image in images]
         assert_equal(native.dense_scan_levels(images, PADDING, threshold, pool), expected)
         assert_equal(native.dense_scan_levels(tuple(images[::-1]), PADDING, threshold, pool), expected[::-1])
-    assert native.dense_scan_levels([], PADDING, 0.0, pool) == native.dense_scan_levels([], PADDING, 0.0, pool, PHOTO, 0) == []
+    assert (
+        native.dense_scan_levels([], PADDING, 0.0, pool)
+        == native.dense_scan_levels([], PADDING, 0.0, pool, PHOTO, 0)
+        == []
+    )
 
 
 def test_strips_are_as_each_alone(native: _native.Network, pool: _native.ThreadPool) -> None:
-    """Some rows of the grid, of images of which there is no more than these need; and whole ones among them."""
+    """Some rows of the grid, of strips that have no more rows than these need; and whole images among them."""
     image = noise(300, 70)
-    rows, _, stride, field = native.grid(70, 300, PADDING)
+    rows, _, stride, receptive_field = native.grid(70, 300, PADDING)
     strips: list[Any] = [image]
     threshold = middle(native.dense_scan(image, PADDING, -np.inf))
     expected = [native.dense_scan(image, PADDING, threshold)]
     for first, count in [(0, 1), (3, 50), (rows - 60, 60), (7, 0), (rows - 1, 9), (rows, 5)]:
         top = max(0, min(first * stride - PADDING, 299))
-        band = image[top : max(top + 1, (min(first + count, rows) - 1) * stride - PADDING + field)]
-        strips.append((band, first, count, top, 300))
-        whole = expected[0]
-        expected.append(whole[(whole[:, 1] >= first) & (whole[:, 1] < first + count)])
+        strip = image[top : max(top + 1, (min(first + count, rows) - 1) * stride - PADDING + receptive_field)]
+        strips.append((strip, first, count, top, 300))
+        everything = expected[0]
+        expected.append(everything[(everything[:, 1] >= first) & (everything[:, 1] < first + count)])
     strips.append((image, 10, None, 0, None))
     expected.append(expected[0][expected[0][:, 1] >= 10])
     assert len(expected[2]) > 0
@@ -135,8 +139,8 @@ def test_windows_of_wide_images_come_row_by_row(
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 2000])
-def test_all_windows_are_given_however_many(pool: _native.ThreadPool, beyond: int) -> None:
-    """About as many as there is room for at first, all in one image or in several, or far more."""
+def test_any_number_of_detections_is_returned(pool: _native.ThreadPool, beyond: int) -> None:
+    """About as many as there is room for at first, in one image or in several, or far more."""
     image, fresh = noise(340, 460), _native.ThreadPool()
     everything = network().dense_scan(image, PADDING, -np.inf)
     logits = np.sort(everything[:, 2])[::-1]
@@ -147,15 +151,15 @@ def test_all_windows_are_given_however_many(pool: _native.ThreadPool, beyond: in
     assert_equal(network().dense_scan_levels([image, PHOTO] * 4, PADDING, threshold, pool)[::2], [expected] * 4)
 
 
-# Images that are made
+# Images that are resampled
 
 
 @pytest.mark.parametrize("threshold", [-np.inf, 0.0, np.inf])
 @pytest.mark.parametrize("ready", [0, 1, 3, len(SIZES) - 1, len(SIZES), None])
-def test_images_are_made_each_of_the_one_before(
+def test_each_image_is_resampled_from_the_one_before(
     native: _native.Network, pool: _native.ThreadPool, ready: int | None, threshold: float
 ) -> None:
-    """Also where there are too many windows for the room at first."""
+    """Also where there are too many detections for the room at first."""
     there = len(SIZES) if ready is None else ready
     images, source = [*levels()[:there], *empty()[there:]], PHOTO if ready == 0 else None
     before = [image.copy() for image in images[:there]]
@@ -165,7 +169,7 @@ def test_images_are_made_each_of_the_one_before(
     assert_equal(found, [native.dense_scan(level, PADDING, threshold) for level in levels()])
 
 
-def test_images_are_made_whatever_is_searched(pool: _native.ThreadPool) -> None:
+def test_images_are_resampled_whatever_is_scanned(pool: _native.ThreadPool) -> None:
     """Only some rows of them, or none."""
     images = empty()
     strips = [(image, k, k + 3, 0, None if k % 2 else len(image)) for k, image in enumerate(images)]
@@ -189,7 +193,9 @@ def test_more_threads_than_rows() -> None:
     st.data(),
     st.sampled_from([-np.inf, 0.0, 1.0]),
 )
-def test_any_images(pool: _native.ThreadPool, sizes: list[tuple[int, int]], data: st.DataObject, threshold: float) -> None:
+def test_any_images(
+    pool: _native.ThreadPool, sizes: list[tuple[int, int]], data: st.DataObject, threshold: float
+) -> None:
     ready = data.draw(st.integers(0, len(sizes)))
     images = [noise(height, width, k) for k, (height, width) in enumerate(sizes)]
     expected = [image.copy() for image in images]
@@ -277,7 +283,7 @@ def test_wrong_numbers_of_images_that_are_there(ready: Any) -> None:
     refuses("ready", [], ready, PHOTO)
 
 
-def test_images_cannot_be_made_of_nothing() -> None:
+def test_the_first_image_needs_a_source() -> None:
     refuses("source", [PHOTO.copy()], 0)
 
 
@@ -315,7 +321,7 @@ def test_other_wrong_arguments() -> None:
         network().dense_scan_levels([PHOTO], PADDING, 0.0, 3)  # type: ignore[arg-type]
 
 
-def test_a_failed_call_leaves_the_team_as_it_was(pool: _native.ThreadPool) -> None:
+def test_a_failed_call_leaves_the_pool_as_it_was(pool: _native.ThreadPool) -> None:
     with pytest.raises(TYPED):
         network().dense_scan_levels([PHOTO, None], PADDING, 0.0, pool)  # type: ignore[list-item]
     assert_equal(network().dense_scan_levels([PHOTO], PADDING, 0.0, pool), [network().dense_scan(PHOTO, PADDING, 0.0)])

@@ -34,7 +34,7 @@ def crops_of(graph: Graph, count: int = 2) -> np.ndarray:
 
 
 def agree(found: list[np.ndarray], expected: list[np.ndarray], tolerance: float) -> None:
-    """Outputs of the same shapes, within a share of the largest number of each."""
+    """Outputs of the same shapes, within a fraction of the largest number of each."""
     for mine, right in zip(found, expected, strict=True):
         assert (mine.dtype, mine.shape) == (np.float32, right.shape)
         assert np.isfinite(right).all()
@@ -83,7 +83,7 @@ def in_torch(graph: Graph, tensors: Tensors, crops: np.ndarray) -> list[np.ndarr
 
 
 def in_loops(graph: Graph, tensors: Tensors, crop: np.ndarray) -> dict[int, np.ndarray]:
-    """Every map (row, column, channel) in float64, position by position, as `cascade.nn.graphs` says it."""
+    """Every feature map (row, column, channel) in float64, position by position, as `cascade.nn.graphs` defines it."""
     maps = {IMAGE: (crop - 127.5) / 128}
     for index, node in enumerate(graph.nodes):
         x, arrays = maps[node.input], {name: tensors.get(f"{index}.{name}") for name in ("weight", "bias", "slope")}
@@ -323,7 +323,7 @@ def test_a_graph_keeps_its_own_weights() -> None:
     np.testing.assert_array_equal(network.run(crops)[0], before)
 
 
-def test_one_team_serves_every_graph() -> None:
+def test_one_pool_serves_every_graph() -> None:
     pool = _native.ThreadPool()
     networks = []
     for nodes in KINDS.values():
@@ -472,7 +472,7 @@ def test_wrong_crops(crops: Any) -> None:
     refuses(lambda: _native.Graph([conv()], 4, [0]).run(crops), r"^crops: expected uint8 \(n, 4, 4, 3\), got ")
 
 
-def test_a_team_of_another_type() -> None:
+def test_a_pool_of_another_type() -> None:
     refuses(lambda: _native.Graph([conv()], 4, [0]).run(np.zeros((1, 4, 4, 3), np.uint8), 3), "pool")
 
 

@@ -1,4 +1,4 @@
-"""Landmarks in C, from shares of a window to turned crops and back, against slow and obvious Python."""
+"""Landmarks in C, from fractions of a window to aligned crops and back, against slow and obvious Python."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ eighths = st.integers(-400, 400).map(lambda n: n / 8)
 
 
 @given(st.data(), st.integers(0, 6), st.integers(1, 6))
-def test_points_of_windows_are_the_rule(data: st.DataObject, n: int, k: int) -> None:
+def test_window_points_follow_the_rule(data: st.DataObject, n: int, k: int) -> None:
     windows = data.draw(hnp.arrays(np.float32, (n, 4), elements=eighths))
     shares = data.draw(hnp.arrays(np.float32, (n, k, 2), elements=eighths))
     before = windows.copy(), shares.copy()
@@ -69,7 +69,7 @@ def test_points_of_windows_are_the_rule(data: st.DataObject, n: int, k: int) -> 
     np.testing.assert_array_equal(shares, before[1])
 
 
-def test_points_of_windows_by_hand() -> None:
+def test_window_points_by_hand() -> None:
     shares = [[(0, 0), (1, 1), (0.5, 0.25), (-1, 2)]]
     points = _native.window_points([(10, 20, 30, 60)], shares)
     assert points.tolist() == [[[10, 20], [30, 60], [20, 30], [-10, 100]]]
@@ -127,7 +127,7 @@ def test_no_other_similarity_is_nearer(
         assert error(points, ARCFACE_TEMPLATE, other) >= least - 1e-6
 
 
-def test_a_quarter_turn_by_hand() -> None:
+def test_a_rotation_by_90_degrees_by_hand() -> None:
     points = np.array([(0, 0), (2, 0), (2, 4)], float)
     template = np.array([(5, 7), (5, 8), (3, 8)], float)
     np.testing.assert_allclose(transform(points, template), [[0, -0.5, 5], [0.5, 0, 7]], atol=1e-15)
@@ -205,7 +205,7 @@ def test_templates_that_nothing_fits(template: np.ndarray) -> None:
 
 
 @given(hnp.arrays(np.float64, st.tuples(st.integers(0, 4), st.just(5), st.just(2)), elements=st.floats()))
-def test_of_any_numbers_a_transform_is_whole_or_nan(faces: np.ndarray) -> None:
+def test_for_any_numbers_a_transform_is_finite_or_nan(faces: np.ndarray) -> None:
     for matrix in _native.similarity_transforms(faces, ARCFACE_TEMPLATE, ROUNDING):
         assert np.isfinite(matrix).all() or np.isnan(matrix).all()
         if np.isfinite(matrix).all():
@@ -224,7 +224,7 @@ def test_many_at_once_are_to_the_bit_as_one_by_one(faces: np.ndarray) -> None:
     np.testing.assert_array_equal(faces, before)
 
 
-# What can be turned
+# What can be aligned
 
 
 def slow_turnable(points: np.ndarray, matrix: np.ndarray, size: float) -> bool:
@@ -238,21 +238,21 @@ some_turns = st.sampled_from([(1.0, 0.0), (0.0, 1.0), (0.0, -1.0), (-1.0, 0.0), 
 
 
 @given(st.lists(st.tuples(some_zooms, some_turns, *[some_coordinates] * 6), max_size=8), st.sampled_from([1, 32, 48.0]))
-def test_turnable_is_the_rule(rows: list[tuple[float, ...]], size: float) -> None:
+def test_can_align_follows_the_rule(rows: list[tuple[float, ...]], size: float) -> None:
     points = np.array([row[2:] for row in rows], np.float32).reshape(-1, 3, 2)
     matrices = np.zeros((len(rows), 2, 3))
     for matrix, (zoom, (cosine, sine), *_) in zip(matrices, rows, strict=True):
         with np.errstate(invalid="ignore"):
             matrix[:, :2] = np.multiply(zoom * size, [(cosine, -sine), (sine, cosine)])
-    # turned by three, four and five the lengths are a last bit off the limits, more or less
+    # rotated by a 3-4-5 triangle the lengths may be off the limits by their last bit
     assume(all(zoom not in (2.0**-18, 1.0) or 0 in turn for zoom, turn, *_ in rows))
     found = _native.can_align(points, matrices, size)
     assert (found.dtype, found.shape) == (np.bool_, (len(rows),))
     assert found.tolist() == [slow_turnable(*pair, size) for pair in zip(points, matrices, strict=True)]
 
 
-def test_turnable_at_its_limits() -> None:
-    """From a pixel of the photo in all of the crop to as many as the largest photo has in a row."""
+def test_can_align_at_its_limits() -> None:
+    """A crop covers from one pixel of the photo to as many as the largest photo has in a row."""
     face, size = np.array([(3, 4), (8, 9)], np.float32), 48
     up, down = np.nextafter(48.0, 99), np.nextafter(48 / FARTHEST, 0)
     matrices = np.stack([similarity(0, zoom, (0, 0)) for zoom in (48, up, 48 / FARTHEST, down, 1)])
@@ -263,7 +263,7 @@ def test_turnable_at_its_limits() -> None:
     assert _native.can_align(faces, matrices, size).tolist() == [True, True, True, False, False, False, False]
 
 
-def test_what_has_no_transform_is_not_turnable() -> None:
+def test_what_has_no_transform_cannot_be_aligned() -> None:
     faces = np.stack([face * 10 for face in (SQUARE, np.zeros((4, 2)), MIRRORED, SQUARE)])
     matrices = _native.similarity_transforms(faces, SQUARE * 20, ROUNDING)
     assert _native.can_align(faces, matrices, 32).tolist() == [True, False, False, True]
@@ -273,7 +273,7 @@ def test_what_has_no_transform_is_not_turnable() -> None:
 
 
 @given(st.lists(st.tuples(ANGLES, ZOOMS, SHIFTS), max_size=5), st.integers(1, 6), st.randoms(use_true_random=False))
-def test_turn_back_is_the_inverse(
+def test_inverse_transform_is_the_inverse(
     turns: list[tuple[float, float, tuple[float, float]]], k: int, random: Random
 ) -> None:
     matrices = np.array([similarity(*turn) for turn in turns]).reshape(-1, 2, 3)
@@ -294,7 +294,7 @@ def test_turn_back_is_the_inverse(
 
 @given(hnp.arrays(np.float32, (5, 2), elements=st.floats(-1000, 1000, width=32)))
 def test_a_face_comes_back_from_its_crop(points: np.ndarray) -> None:
-    """What the template's places are in the photo, turned to the crop again, are those places."""
+    """The template's points, mapped to the photo and back to the crop, are the template's points."""
     matrix = transform(points.astype(float), ARCFACE_TEMPLATE)
     assume(not np.isnan(matrix).any() and hypot(*matrix[:, 0]) > 1e-3)
     places = ARCFACE_TEMPLATE.astype(np.float32)
@@ -302,13 +302,13 @@ def test_a_face_comes_back_from_its_crop(points: np.ndarray) -> None:
     np.testing.assert_allclose(moved(back, matrix), places, atol=1e-6)
 
 
-def test_turn_back_by_hand() -> None:
+def test_inverse_transform_by_hand() -> None:
     quarter_turn = [(0, -2, 10), (2, 0, 20)]
     found = _native.inverse_transform([[(10, 20), (10, 22), (6, 20)]], [quarter_turn])
     np.testing.assert_array_equal(found, [[(0, 0), (1, 0), (0, 2)]])
 
 
-def test_a_map_that_cannot_be_inverted_disturbs_no_other() -> None:
+def test_a_transform_without_an_inverse_disturbs_no_other() -> None:
     points = np.array([SQUARE] * 4)
     matrices = np.stack([similarity(0, 1, (2, 3)), np.full((2, 3), np.nan), np.zeros((2, 3)), similarity(0, 2, (0, 0))])
     found = _native.inverse_transform(points, matrices)

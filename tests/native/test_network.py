@@ -1,4 +1,4 @@
-"""Networks in C, on crops and slid over images, against the same layers in torch."""
+"""Networks in C, over crops and over images, against the same layers in torch."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def normalised(crops: np.ndarray) -> torch.Tensor:
     return (torch.from_numpy(crops).permute(0, 3, 1, 2).float() - 127.5) * 0.0078125
 
 
-def judged(network: CascadeNetwork, crops: np.ndarray) -> np.ndarray:
+def classified(network: CascadeNetwork, crops: np.ndarray) -> np.ndarray:
     """torch's outputs (n, outputs) for crops."""
     return network(normalised(crops))[:, :, 0, 0].numpy()
 
 
-def slid(network: CascadeNetwork, image: np.ndarray, padding: int) -> np.ndarray:
+def scanned(network: CascadeNetwork, image: np.ndarray, padding: int) -> np.ndarray:
     """torch's answer to `Network.dense_scan` at a threshold of minus infinity."""
     architecture = network.architecture
-    field, stride = architecture.input_size, architecture.stride
+    window, stride = architecture.input_size, architecture.stride
     padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), constant_values=128)
-    rows, columns = ((side - field) // stride + 1 for side in padded.shape[:2])
+    rows, columns = ((side - window) // stride + 1 for side in padded.shape[:2])
     if rows < 1 or columns < 1:
         return np.empty((0, architecture.outputs + 1), np.float32)
-    exact = padded[: (rows - 1) * stride + field, : (columns - 1) * stride + field]
+    exact = padded[: (rows - 1) * stride + window, : (columns - 1) * stride + window]
     output = network(normalised(exact[None]))[0].numpy()
     assert output.shape[1:] == (rows, columns)
     y, x = np.divmod(np.arange(rows * columns), columns)
@@ -82,7 +82,7 @@ def slid(network: CascadeNetwork, image: np.ndarray, padding: int) -> np.ndarray
 def test_forward_is_torchs_for_every_batch(family: str, stage: str, level: str) -> None:
     network, native = named(family, stage, level)
     crops = noise(33, native.input_size, native.input_size, 3)
-    expected = judged(network, crops)
+    expected = classified(network, crops)
     assert expected.std() > 0.1
     for count in (0, 1, 15, 16, 17, 33):
         found = native.forward(crops[:count])
@@ -134,14 +134,14 @@ def test_extreme_crops_stay_finite() -> None:
         (97, 131),
     ],
 )
-def test_slide_is_torchs_whatever_the_size(family: str, level: str, shape: tuple[int, int]) -> None:
+def test_dense_scan_is_torchs_for_any_size(family: str, level: str, shape: tuple[int, int]) -> None:
     network, native = named(family, "pnet", level)
     image = noise(*shape, 3)
     for padding in {0, network.architecture.padding, 7, 40}:
-        expected = slid(network, image, padding)
+        expected = scanned(network, image, padding)
         found = native.dense_scan(image, padding, -np.inf)
-        rows, columns, stride, field = native.grid(shape[1], shape[0], padding)
-        assert (stride, field) == (network.architecture.stride, native.input_size)
+        rows, columns, stride, receptive_field = native.grid(shape[1], shape[0], padding)
+        assert (stride, receptive_field) == (network.architecture.stride, native.input_size)
         assert rows * columns == len(expected)
         assert (found.dtype, found.shape) == (np.float32, expected.shape)
         np.testing.assert_array_equal(found[:, :2], expected[:, :2])
@@ -150,13 +150,15 @@ def test_slide_is_torchs_whatever_the_size(family: str, level: str, shape: tuple
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_sliding_sees_what_a_crop_of_the_same_window_shows(family: str, level: str) -> None:
+def test_dense_scan_sees_what_a_crop_of_the_same_window_shows(family: str, level: str) -> None:
     native = named(family, "pnet", level)[1]
     image, padding = noise(45, 60, 3), 5
     padded = np.pad(image, ((5, 5), (5, 5), (0, 0)), constant_values=128)
     found = native.dense_scan(image, padding, -np.inf)
-    _, _, stride, field = native.grid(60, 45, padding)
-    windows = [padded[y * stride :, x * stride :][:field, :field] for x, y in found[:, :2].astype(int)]
+    _, _, stride, receptive_field = native.grid(60, 45, padding)
+    windows = [
+        padded[y * stride :, x * stride :][:receptive_field, :receptive_field] for x, y in found[:, :2].astype(int)
+    ]
     outputs = native.forward(np.array(windows))
     np.testing.assert_allclose(found[:, 2], outputs[:, 1] - outputs[:, 0], rtol=0, atol=1e-5)
     np.testing.assert_allclose(found[:, 3:], outputs[:, 2:], rtol=0, atol=1e-5)
@@ -164,27 +166,27 @@ def test_sliding_sees_what_a_crop_of_the_same_window_shows(family: str, level: s
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_strips_of_rows_joined_are_the_whole(family: str, level: str) -> None:
+def test_strips_of_rows_joined_are_all_rows(family: str, level: str) -> None:
     native = named(family, "pnet", level)[1]
     image = noise(150, 70, 3)
-    whole = native.dense_scan(image, 4, 0.0)
+    everything = native.dense_scan(image, 4, 0.0)
     rows = native.grid(70, 150, 4)[0]
     for step in (1, 5, rows - 1, rows + 9):
         strips = [native.dense_scan(image, 4, 0.0, None, first, step) for first in range(0, rows, step)]
-        np.testing.assert_array_equal(np.concatenate(strips), whole)
+        np.testing.assert_array_equal(np.concatenate(strips), everything)
     assert native.dense_scan(image, 4, 0.0, None, rows, 5).shape == (0, native.outputs + 1)
     assert native.dense_scan(image, 4, 0.0, None, 0, 0).shape == (0, native.outputs + 1)
-    np.testing.assert_array_equal(native.dense_scan(image, 4, 0.0, None, 3), whole[whole[:, 1] >= 3])
+    np.testing.assert_array_equal(native.dense_scan(image, 4, 0.0, None, 3), everything[everything[:, 1] >= 3])
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_slide_needs_no_more_rows_than_its_windows_cover(family: str, level: str) -> None:
+def test_dense_scan_needs_no_more_rows_than_its_windows_cover(family: str, level: str) -> None:
     native, image = named(family, "pnet", level)[1], noise(100, 40, 3)
-    rows, _, stride, field = native.grid(40, 100, 4)
+    rows, _, stride, receptive_field = native.grid(40, 100, 4)
     for first in range(0, rows, 3):
         last = min(first + 3, rows) - 1
-        top, bottom = max(0, first * stride - 4), min(100, last * stride - 4 + field)
+        top, bottom = max(0, first * stride - 4), min(100, last * stride - 4 + receptive_field)
         found = native.dense_scan(image[top:bottom], 4, -np.inf, None, first, 3, top, 100)
         np.testing.assert_array_equal(found, native.dense_scan(image, 4, -np.inf, None, first, 3))
     for some in (slice(top + 1, bottom), slice(top, bottom - 1)):
@@ -192,7 +194,7 @@ def test_slide_needs_no_more_rows_than_its_windows_cover(family: str, level: str
             native.dense_scan(image[some], 4, -np.inf, None, first, 3, some.start, 100)
 
 
-def test_maps_of_a_long_row_need_no_more_memory_than_those_of_a_tile() -> None:
+def test_a_long_row_needs_no_more_memory_than_a_tile() -> None:
     native, pools = named("default", "pnet", LEVELS[0])[1], [_native.ThreadPool() for _ in range(2)]
     for width, pool in zip((2_040, 60_000), pools, strict=True):
         native.dense_scan(np.zeros((30, width, 3), np.uint8), 5, np.inf, pool)
@@ -200,7 +202,7 @@ def test_maps_of_a_long_row_need_no_more_memory_than_those_of_a_tile() -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_slide_gives_the_windows_that_reach_the_threshold(level: str) -> None:
+def test_dense_scan_returns_the_windows_that_reach_the_threshold(level: str) -> None:
     native = named("default", "pnet", level)[1]
     image = noise(80, 90, 3)
     everything = native.dense_scan(image, 5, -np.inf)
@@ -212,21 +214,21 @@ def test_slide_gives_the_windows_that_reach_the_threshold(level: str) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("shape", [(9, 9000), (9000, 9)])
-def test_slide_over_very_long_images(level: str, shape: tuple[int, int]) -> None:
-    """Wider than a strip's usual number of windows, and taller than many strips."""
+def test_dense_scan_of_very_long_images(level: str, shape: tuple[int, int]) -> None:
+    """Wider than a tile, and higher than many tiles."""
     network, native = named("default", "pnet", level)
     image = noise(*shape, 3)
-    np.testing.assert_allclose(native.dense_scan(image, 8, -np.inf), slid(network, image, 8), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(native.dense_scan(image, 8, -np.inf), scanned(network, image, 8), rtol=0, atol=TOLERANCE)
 
 
-def test_slide_takes_views() -> None:
+def test_dense_scan_takes_views() -> None:
     native = named("default", "pnet", LEVELS[0])[1]
     image = noise(60, 60, 3)
     image.flags.writeable = False
     np.testing.assert_array_equal(native.dense_scan(image[::-1], 5, 0.0), native.dense_scan(image[::-1].copy(), 5, 0.0))
 
 
-def test_one_team_serves_every_network_and_size() -> None:
+def test_one_pool_serves_every_network_and_size() -> None:
     pool = _native.ThreadPool()
     pnet, onet = (named("paper", stage, LEVELS[0])[1] for stage in ("pnet", "onet"))
     crops = noise(3, 48, 48, 3)
@@ -237,7 +239,7 @@ def test_one_team_serves_every_network_and_size() -> None:
 
 
 @pytest.mark.parametrize("stage", ["rnet", "onet"])
-def test_networks_with_partial_windows_cannot_slide(stage: str) -> None:
+def test_networks_with_partial_windows_cannot_scan(stage: str) -> None:
     with pytest.raises(ValueError, match=r"layers: the receptive field is \d+ pixels, expected"):
         named("paper", stage, LEVELS[0])[1].dense_scan(noise(99, 99, 3), 0, 0.0)
 
@@ -292,16 +294,16 @@ def architectures(draw: st.DrawFn) -> Architecture:
     st.integers(0, 9),
 )
 @settings(max_examples=60)
-def test_any_layers_slide_and_judge_as_in_torch(
+def test_any_layers_run_as_in_torch(
     architecture: Architecture, level: str, shape: tuple[int, int], padding: int
 ) -> None:
     network, native = pair(architecture, level)
     size = architecture.input_size
     crops = noise(native.outputs, size, size, 3)
-    np.testing.assert_allclose(native.forward(crops), judged(network, crops), rtol=1e-4, atol=TOLERANCE)
+    np.testing.assert_allclose(native.forward(crops), classified(network, crops), rtol=1e-4, atol=TOLERANCE)
     image = noise(*shape, 3)
     found = native.dense_scan(image, padding, -np.inf)
-    np.testing.assert_allclose(found, slid(network, image, padding), rtol=1e-4, atol=TOLERANCE)
+    np.testing.assert_allclose(found, scanned(network, image, padding), rtol=1e-4, atol=TOLERANCE)
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 30), st.sampled_from(LEVELS))
@@ -316,15 +318,15 @@ def test_pools_end_where_torchs_do(kernel: int, stride: int, size: int, level: s
     layers = (Layer("pool", kernel, stride), Layer("conv", side, 1, 5))
     network, native = pair(Architecture("pool", "rnet", size, size, layers), level)
     crops = noise(3, size, size, 3)
-    np.testing.assert_allclose(native.forward(crops), judged(network, crops), rtol=1e-4, atol=TOLERANCE)
+    np.testing.assert_allclose(native.forward(crops), classified(network, crops), rtol=1e-4, atol=TOLERANCE)
 
 
-# A few crops
+# Small batches
 
 
 @pytest.mark.parametrize("level", _native.simd_levels())
 def test_a_crop_gets_the_same_outputs_in_any_company(level: str) -> None:
-    """Alone, in a few, in a group and behind a group: the lanes are output channels or crops, the sums the same."""
+    """Alone, in a small batch, in a group and behind a group: the lanes are channels or crops, the sums the same."""
     rng = np.random.default_rng(5)
     layers = [
         {

@@ -71,7 +71,7 @@ def both(image: np.ndarray, box: tuple[float, ...], width: int, height: int, lev
     seed=st.integers(0, 9),
 )
 @settings(max_examples=60)
-def test_resample_is_the_rule_on_every_level(
+def test_resample_follows_the_rule_on_every_level(
     shape: tuple[int, int],
     corner: tuple[float, float],
     sides: tuple[float, float],
@@ -115,7 +115,7 @@ def test_resample_by_cases(level: str, shape: tuple[int, int], box: tuple[float,
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("width", [20, 21, 22, 42, 43, 64, 65])
-def test_rows_of_any_length_are_whole(level: str, width: int) -> None:
+def test_rows_of_any_length_are_complete(level: str, width: int) -> None:
     """Around multiples of 64 bytes, where the loop over whole vectors ends and its rest begins."""
     both(noise(9, width), (0, 0, width, 9), width // 2, 4, level)
 
@@ -161,16 +161,16 @@ def test_views_and_read_only_images_will_do(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", _native.simd_levels())
-def test_bands_joined_are_the_whole(level: str) -> None:
+def test_strips_joined_are_the_image(level: str) -> None:
     image = portrait()
-    whole = _native.resample(image, (3, 5, 400, 410), 211, 173, level=level)
-    joined = np.zeros_like(whole)
+    everything = _native.resample(image, (3, 5, 400, 410), 211, 173, level=level)
+    joined = np.zeros_like(everything)
     for first in range(0, 173, 50):
         some = joined[first : first + 50]
         assert _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, some, first) is some
-    np.testing.assert_array_equal(joined, whole)
+    np.testing.assert_array_equal(joined, everything)
     np.testing.assert_array_equal(
-        _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, None, 100), whole[100:]
+        _native.resample(image, (3, 5, 400, 410), 211, 173, None, level, None, 100), everything[100:]
     )
 
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_written_to_is_named(out: object) -> None:
         _native.resample(portrait(), (0, 0, 50, 40), 5, 4, out=out)  # type: ignore[arg-type]
 
 
-def test_memory_of_a_team_grows_and_is_reused() -> None:
+def test_memory_of_a_pool_grows_and_is_reused() -> None:
     pool, big, small = _native.ThreadPool(), noise(300, 400), noise(5, 5)
     assert pool.nbytes == 0
     for image in (small, big, small, big):
@@ -246,7 +246,7 @@ SIZES = [(90, 70), (64, 50), (45, 35), (32, 25), (9, 7)]
     st.sampled_from([1, 8, 24]),
 )
 @settings(max_examples=40)
-def test_cut_is_the_rule_on_every_level(rows: list[tuple[float, ...]], size: int) -> None:
+def test_cut_follows_the_rule_on_every_level(rows: list[tuple[float, ...]], size: int) -> None:
     images, scales = pyramid(SIZES)
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in rows]).reshape(-1, 4)
     expected = []
@@ -321,7 +321,7 @@ def assert_taps(axes: list[tuple[float, float, int]], size: int) -> None:
 
 
 @given(st.data(), st.integers(1, 60))
-def test_filters_of_any_axes_are_the_rule(data: st.DataObject, size: int) -> None:
+def test_filters_of_any_axes_follow_the_rule(data: st.DataObject, size: int) -> None:
     """Shrinking by up to 50 and growing, partly and wholly outside."""
     starts = st.one_of(st.floats(-200, 200), st.integers(-3200, 3200).map(lambda number: number / 16))
     extents = st.one_of(st.floats(1e-3, 50 * size), st.integers(1, 50 * size))
@@ -372,7 +372,7 @@ def test_choose_levels_takes_the_smallest_that_is_large_enough() -> None:
 
 
 def test_crops_from_the_rows_that_they_read_are_those_from_whole_images() -> None:
-    """Boxes and maps alike; what was not given is never read."""
+    """Boxes and transforms alike; rows that were not given are never read."""
     weight = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)
     layers = [{"kind": "conv", "stride": 1, "weight": weight, "bias": np.zeros(4), "slope": np.ones(4)}]
     network, (images, scales), rng = _native.Network(layers, 8), pyramid(SIZES), np.random.default_rng(0)
@@ -380,14 +380,14 @@ def test_crops_from_the_rows_that_they_read_are_those_from_whole_images() -> Non
     boxes[:, 2:] = boxes[:, :2] + rng.uniform(1, 60, (40, 1))
     maps = np.concatenate([rng.uniform(-1, 1, (40, 2, 2)), rng.uniform(-20, 20, (40, 2, 1))], axis=2)
     for places in (boxes, maps):
-        whole = network.classify_crops(_native.Crops(images, scales, places, 8))
+        expected = network.classify_crops(_native.Crops(images, scales, places, 8))
         parts = _native.Crops([image.shape[:2] for image in images], scales, places, 8)
         with pytest.raises(ValueError, match=r"^image: expected rows"):
             network.classify_crops(parts)
         for i, (k, top, bottom) in enumerate(parts.reads.tolist()):
             assert 0 <= top < bottom <= len(images[k])
             parts.give(k, images[k][top:bottom], top)
-            np.testing.assert_array_equal(network.classify_crops(parts, None, i, 1)[0], whole[i])
+            np.testing.assert_array_equal(network.classify_crops(parts, None, i, 1)[0], expected[i])
             if bottom - top > 1:
                 parts.give(k, images[k][top : bottom - 1], top)
                 with pytest.raises(ValueError, match=f"^image: expected rows {top} to {bottom}"):

@@ -1,4 +1,4 @@
-"""Turned crops are the rule to the byte, come from the right level, and lie where they should."""
+"""Aligned crops follow the rule to the byte, come from the right level, and lie where they should."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def by_the_rule(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
     st.integers(1, 12),
 )
-def test_warp_is_the_rule(
+def test_warp_follows_the_rule(
     shape: tuple[int, int], angle: float, scale: float, shift: tuple[float, float], size: int
 ) -> None:
     image = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
@@ -60,13 +60,13 @@ def test_warp_is_the_rule(
     np.testing.assert_array_equal(found[0], by_the_rule(image, matrix, size))
 
 
-def test_no_turn_and_whole_shifts_copy_pixels() -> None:
+def test_shifts_by_integers_copy_pixels() -> None:
     image = portrait()
     found = _native.warp([image], [(1.0, 1.0)], similarity(0, 1, (-100, -40))[None], 64)
     np.testing.assert_array_equal(found[0], image[40:104, 100:164])
 
 
-def test_a_quarter_turn_is_exact() -> None:
+def test_a_rotation_by_90_degrees_is_exact() -> None:
     image = portrait()[:64, :64]
     found = _native.warp([image], [(1.0, 1.0)], similarity(np.pi / 2, 1, (64, 0))[None], 64)
     np.testing.assert_array_equal(found[0], np.rot90(image, -1))

@@ -1,8 +1,8 @@
 /*
- * Every kernel of the NEON level against the scalar level, over many sizes, then whole paths: resampling, networks over
- * crops, networks slid over an image, suppression. Every buffer ends where memory begins that nobody may touch, so that
- * a vector loaded or stored too far ends the run. Built and run by run.sh. With the argument "pixels" it prints only
- * a checksum of resampled and turned pixels, which must be the same on every machine.
+ * Every kernel of the NEON level against the scalar level, over many sizes, then all that is built on them: resampling, networks
+ * over crops and over an image, suppression. Every buffer ends at a protected page, so that an access too far ends the run.
+ * Built and run by run.sh. With the argument "pixels" it prints only a checksum of resampled and warped pixels, which must be
+ * the same on every machine.
  */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #include <math.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../random_numbers.h"
-#include "cascade.h"
+#include "detect.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof(*(array)))
 #define CASE(...) snprintf(doing, sizeof doing, __VA_ARGS__)
@@ -56,7 +56,7 @@ static void *exactly(size_t bytes) {
     return memory + room - bytes;
 }
 
-/* Gives all memory back: a case is over. */
+/* Frees all memory: a case is over. */
 static void done(void) {
     cases++;
     while (held_count) {
@@ -86,7 +86,7 @@ static void same_bytes(const uint8_t *found, const uint8_t *expected, size_t cou
     }
 }
 
-/* Within 1e-5 of each other, relative to values above 1; what only one of them has written differs, being NaN. */
+/* Within 1e-5 of each other, relative to values above 1; a value that only one of them has written differs, being NaN. */
 static void same_floats(const float *found, const float *expected, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (memcmp(found + i, expected + i, sizeof(float))) {
@@ -102,68 +102,60 @@ static void same_floats(const float *found, const float *expected, size_t count)
 
 enum { REACH = 50 }; /* taps lie in this many floats, on no particular boundary */
 
-/* A strip for the fast level over `planes` planes of input, in_channel_step floats apart. `dense`: neighbouring columns
- * of an image; else crops side by side, whose channels lie next to each other. Returns the floats of its output. */
-static size_t random_strip(cascade_strip *strip, size_t channels, size_t tap_count, size_t vectors, int dense,
-                           size_t in_channel_step) {
-    size_t lanes = fast->lanes, out_step = dense ? lanes : channels * lanes;
-    size_t out_channel_step = dense ? vectors * lanes + chance(6) : lanes;
+/* A span for the fast level, and its input: planes of channels in_channel_step floats apart, or one plane. `image`: neighbouring
+ * columns of an image; else crops side by side, whose channels lie next to each other. Returns the floats of the output. */
+static size_t random_span(cascade_span *span, const float **in, size_t channels, size_t tap_count, size_t vectors,
+                          int image, size_t in_channel_step) {
+    size_t lanes = fast->lanes, out_step = image ? lanes : channels * lanes;
+    size_t out_channel_step = image ? vectors * lanes + chance(6) : lanes;
     ptrdiff_t *taps = exactly(tap_count * sizeof(ptrdiff_t));
     for (size_t k = 0; k < tap_count; k++) {
         taps[k] = (ptrdiff_t)(k ? chance(REACH) : REACH - 1);
     }
-    strip->in_step = (ptrdiff_t)(dense ? lanes : (1 + chance(3)) * 3 * lanes);
-    strip->taps = taps;
-    strip->tap_count = tap_count;
-    strip->out_step = (ptrdiff_t)out_step;
-    strip->out_channel_step = (ptrdiff_t)out_channel_step;
-    strip->vectors = vectors;
+    span->in_step = (ptrdiff_t)(image ? lanes : (1 + chance(3)) * 3 * lanes);
+    span->taps = taps;
+    span->tap_count = tap_count;
+    span->out_step = (ptrdiff_t)out_step;
+    span->out_channel_step = (ptrdiff_t)out_channel_step;
+    span->vectors = vectors;
     size_t planes = in_channel_step ? channels - 1 : 0;
-    strip->in = floats(planes * in_channel_step + REACH - 1 + (vectors - 1) * (size_t)strip->in_step + lanes, 1);
+    *in = floats(planes * in_channel_step + REACH - 1 + (vectors - 1) * (size_t)span->in_step + lanes, 1);
     return (channels - 1) * out_channel_step + (vectors - 1) * out_step + lanes;
 }
 
-/* The scalar level's strip for one lane of the fast level's. */
-static cascade_strip lane_of(const cascade_strip *strip, float *out, size_t lane) {
-    cascade_strip one = *strip;
-    one.in += lane;
-    one.out = out + lane;
-    return one;
-}
-
-static void try_convolve(size_t channels, size_t tap_count, size_t vectors, int dense) {
-    cascade_strip strip;
-    CASE("convolve, %zu channels, %zu taps, %zu vectors, %s", channels, tap_count, vectors, dense ? "image" : "crops");
-    size_t count = random_strip(&strip, channels, tap_count, vectors, dense, 0);
+static void try_convolve(size_t channels, size_t tap_count, size_t vectors, int image) {
+    cascade_span span;
+    const float *in;
+    CASE("conv_f32, %zu channels, %zu taps, %zu vectors, %s", channels, tap_count, vectors, image ? "image" : "crops");
+    size_t count = random_span(&span, &in, channels, tap_count, vectors, image, 0);
     float *weights = floats(channels * tap_count, 1), *packed = exactly(channels * tap_count * sizeof(float));
     float *bias = floats(channels, 1), *slope = floats(channels, 1), *expected = exactly(count * sizeof(float));
+    float *found = exactly(count * sizeof(float));
     for (size_t c = 0; c < channels; c += 3) {
         slope[c] = chance(2) ? 0.0f : 1.0f; /* as without PReLU */
     }
     cascade_pack_weights(weights, channels, tap_count, 1, packed);
-    strip.out = exactly(count * sizeof(float));
-    fast->convolve(&strip, channels, packed, bias, slope);
+    fast->conv_f32(in, found, &span, channels, packed, bias, slope);
     for (size_t lane = 0; lane < fast->lanes; lane++) {
-        cascade_strip one = lane_of(&strip, expected, lane);
-        scalar->convolve(&one, channels, packed, bias, slope);
+        scalar->conv_f32(in + lane, expected + lane, &span, channels, packed, bias, slope);
     }
-    same_floats(strip.out, expected, count);
+    same_floats(found, expected, count);
     done();
 }
 
-static void try_pool(size_t channels, size_t tap_count, size_t vectors, int dense) {
-    cascade_strip strip;
-    CASE("pool, %zu channels, %zu taps, %zu vectors, %s", channels, tap_count, vectors, dense ? "image" : "crops");
-    size_t in_channel_step = 1 + chance(80), count = random_strip(&strip, channels, tap_count, vectors, dense,
-                                                                  in_channel_step);
-    float *expected = exactly(count * sizeof(float));
-    strip.out = exactly(count * sizeof(float));
-    fast->pool(&strip, channels, (ptrdiff_t)in_channel_step);
+static void try_pool(size_t channels, size_t tap_count, size_t vectors, int image) {
+    cascade_span span;
+    const float *in;
+    CASE("max_pool_f32, %zu channels, %zu taps, %zu vectors, %s", channels, tap_count, vectors,
+         image ? "image" : "crops");
+    size_t in_channel_step = 1 + chance(80);
+    size_t count = random_span(&span, &in, channels, tap_count, vectors, image, in_channel_step);
+    float *found = exactly(count * sizeof(float)), *expected = exactly(count * sizeof(float));
+    fast->max_pool_f32(in, found, &span, channels, (ptrdiff_t)in_channel_step);
     for (size_t lane = 0; lane < fast->lanes; lane++) {
-        cascade_strip one = lane_of(&strip, expected, lane);
-        scalar->pool(&one, channels, (ptrdiff_t)in_channel_step);
+        scalar->max_pool_f32(in + lane, expected + lane, &span, channels, (ptrdiff_t)in_channel_step);
     }
-    same_bytes((const uint8_t *)strip.out, (const uint8_t *)expected, count * sizeof(float));
+    same_bytes((const uint8_t *)found, (const uint8_t *)expected, count * sizeof(float));
     done();
 }
 
@@ -193,7 +185,8 @@ static void try_blend_rows(size_t n, size_t count) {
 static void try_blend_columns(size_t n, size_t taps) {
     CASE("blend_columns, %zu pixels of at most %zu", n, taps);
     size_t width = taps + chance(40), bytes = n * CASCADE_CHANNELS;
-    uint8_t *row = pixels(width * CASCADE_CHANNELS + CASCADE_TAPS), *found = exactly(bytes), *expected = exactly(bytes);
+    uint8_t *row = pixels(width * CASCADE_CHANNELS + CASCADE_TAP_GROUP), *found = exactly(bytes),
+            *expected = exactly(bytes);
     int32_t *first = exactly(n * sizeof(int32_t));
     int16_t *weights = exactly(n * taps * sizeof(int16_t)), *some = exactly(taps * sizeof(int16_t));
     for (size_t i = 0; i < n; i++) {
@@ -219,9 +212,9 @@ static void try_interleave(size_t count, size_t values) {
     uint8_t *crops = pixels(count * values);
     float *found = exactly(values * lanes * sizeof(float)), *expected = exactly(values * lanes * sizeof(float));
     float *one = exactly(values * sizeof(float));
-    fast->interleave(crops, count, values, found);
+    fast->interleave_f32(crops, count, values, found);
     for (size_t lane = 0; lane < lanes; lane++) {
-        scalar->interleave(crops + (lane < count ? lane : count - 1) * values, 1, values, one);
+        scalar->interleave_f32(crops + (lane < count ? lane : count - 1) * values, 1, values, one);
         for (size_t i = 0; i < values; i++) {
             expected[i * lanes + lane] = one[i];
         }
@@ -231,12 +224,12 @@ static void try_interleave(size_t count, size_t values) {
 }
 
 static void try_split(size_t n) {
-    size_t pitch = n + chance(6), count = (CASCADE_SPLIT - 1) * pitch + n;
+    size_t pitch = n + chance(6), count = (CASCADE_SPLIT_BYTES - 1) * pitch + n;
     CASE("split, %zu columns into planes %zu apart", n, pitch);
-    uint8_t *row = pixels(n * CASCADE_SPLIT);
+    uint8_t *row = pixels(n * CASCADE_SPLIT_BYTES);
     float *found = exactly(count * sizeof(float)), *expected = exactly(count * sizeof(float));
-    fast->split(row, n, found, pitch);
-    scalar->split(row, n, expected, pitch);
+    fast->split_f32(row, n, found, pitch);
+    scalar->split_f32(row, n, expected, pitch);
     same_bytes((const uint8_t *)found, (const uint8_t *)expected, count * sizeof(float));
     done();
 }
@@ -279,7 +272,7 @@ static void report(const char *what) {
     largest = 0;
 }
 
-static void try_strips(void) {
+static void try_spans(void) {
     static const size_t taps[] = {1, 2, 3, 9, 27, 75}, channels[] = {1, 2,  3,  4,  5,  6,  7,  8,  9,
                                                                      10, 11, 12, 13, 15, 16, 19, 24, 31};
     for (size_t i = 0; i < LENGTH(channels) * LENGTH(taps); i++) {
@@ -288,12 +281,12 @@ static void try_strips(void) {
             try_convolve(channels[i / LENGTH(taps)], taps[i % LENGTH(taps)], vectors, 1);
         }
     }
-    report("convolve");
+    report("conv_f32");
     for (size_t i = 0; i < 10 * 4 * 6; i++) {
         try_pool(1 + i % 10, taps[i / 10 % 4], 1 + i / 40, 0);
         try_pool(1 + i % 10, taps[i / 10 % 4], 1 + i / 40, 1);
     }
-    report("pool");
+    report("max_pool_f32");
 }
 
 static void try_bytes(void) {
@@ -314,11 +307,11 @@ static void try_bytes(void) {
             try_interleave(count, values);
         }
     }
-    report("interleave");
+    report("interleave_f32");
     for (size_t n = 1; n <= 100; n++) {
         try_split(n);
     }
-    report("split");
+    report("split_f32");
 }
 
 static void try_suppression(void) {
@@ -331,9 +324,9 @@ static void try_suppression(void) {
     report("suppress");
 }
 
-/* ---- whole paths ----------------------------------------------------------------------------------------- */
+/* ---- larger parts ---------------------------------------------------------------------------------------- */
 
-/* Rows [0, cut) and those from `cut` on apart, as threads make them. */
+/* Rows [0, cut) and those from `cut` on separately, as threads compute them. */
 static uint8_t *resampled(const cascade_kernels *level, const uint8_t *image, size_t width, size_t height,
                           const double box[4], size_t columns, size_t rows, size_t cut) {
     size_t bytes = cascade_resample_workspace(box[2] - box[0], box[3] - box[1], width, columns, rows);
@@ -378,114 +371,84 @@ static void try_resampling(uint64_t *sum) {
     }
 }
 
-static void try_turning(uint64_t *sum) {
+static void try_warping(uint64_t *sum) {
     for (size_t i = 0; i < 100; i++) {
         size_t width = 1 + chance(90), height = 1 + chance(90), size = 1 + chance(60);
-        CASE("turned crop of %zu * %zu to %zu", width, height, size);
-        int64_t map[6];
-        for (size_t k = 0; k < LENGTH(map); k++) { /* scales of -2 to 2, corners of -60 to 60 pixels */
-            int64_t range = (int64_t)(k % 3 == 2 ? 60 : 2) << CASCADE_MAP_BITS;
-            map[k] = (int64_t)chance((size_t)(2 * range)) - range;
+        CASE("warped crop of %zu * %zu to %zu", width, height, size);
+        int64_t transform[6];
+        for (size_t k = 0; k < LENGTH(transform); k++) { /* scales of -2 to 2, corners of -60 to 60 pixels */
+            int64_t range = (int64_t)(k % 3 == 2 ? 60 : 2) << CASCADE_TRANSFORM_BITS;
+            transform[k] = (int64_t)chance((size_t)(2 * range)) - range;
         }
         uint8_t *out = exactly(size * size * CASCADE_CHANNELS);
         cascade_image image = {pixels(width * height * CASCADE_CHANNELS), width, height, 0, height};
-        cascade_warp(fast, &image, map, CASCADE_OUTSIDE, out, size);
+        cascade_warp(fast, &image, transform, CASCADE_PADDING_VALUE, out, size);
         uint8_t *right = exactly(size * size * CASCADE_CHANNELS);
-        cascade_warp(scalar, &image, map, CASCADE_OUTSIDE, right, size);
+        cascade_warp(scalar, &image, transform, CASCADE_PADDING_VALUE, right, size);
         same_bytes(out, right, size * size * CASCADE_CHANNELS);
         add(sum, out, size * size * CASCADE_CHANNELS);
         done();
     }
 }
 
-typedef struct {
-    int kind;
-    size_t kernel, stride, channels;
-} shape;
-
-typedef struct {
-    const char *name;
-    size_t size, padding, count;
-    shape layers[8];
-} network_shape;
-
-enum { C = CASCADE_CONV, P = CASCADE_POOL };
+/* `done` frees all memory. */
+#define RELEASE(memory) (void)(memory)
+#include "../random_layers.h"
 
 /* Strides, pools and channel counts such as cascade/nn/architectures.py has; the last is wider than any tile. */
+enum { C = CASCADE_CONV, P = CASCADE_MAX_POOL };
+
 static const network_shape networks[] = {
-    {"strided P-Net", 23, 5, 5, {{C, 3, 2, 12}, {C, 3, 2, 24}, {C, 3, 1, 24}, {C, 3, 1, 32}, {C, 1, 1, 16}}},
-    {"pooled P-Net", 12, 0, 5, {{C, 3, 1, 10}, {P, 2, 2, 0}, {C, 3, 1, 16}, {C, 3, 1, 32}, {C, 1, 1, 6}}},
-    {"strided R-Net", 32, 0, 5, {{C, 3, 2, 16}, {C, 3, 2, 32}, {C, 3, 1, 48}, {C, 5, 1, 96}, {C, 1, 1, 16}}},
-    {"pooled R-Net", 24, 0, 6, {{C, 3, 1, 28}, {P, 3, 2, 0}, {C, 3, 1, 48}, {P, 3, 2, 0}, {C, 4, 1, 64}, {C, 1, 1, 6}}},
-    {"odd channels", 15, 2, 4, {{C, 4, 1, 7}, {P, 3, 3, 0}, {C, 2, 1, 37}, {C, 3, 1, 5}}},
+    {"strided P-Net",
+     23,
+     5,
+     5,
+     {{C, 3, 2, 12}, {C, 3, 2, 24}, {C, 3, 1, 24}, {C, 3, 1, 32}, {C, 1, 1, 16}},
+     CASCADE_F32},
+    {"pooled P-Net", 12, 0, 5, {{C, 3, 1, 10}, {P, 2, 2, 0}, {C, 3, 1, 16}, {C, 3, 1, 32}, {C, 1, 1, 6}}, CASCADE_F32},
+    {"strided R-Net",
+     32,
+     0,
+     5,
+     {{C, 3, 2, 16}, {C, 3, 2, 32}, {C, 3, 1, 48}, {C, 5, 1, 96}, {C, 1, 1, 16}},
+     CASCADE_F32},
+    {"pooled R-Net",
+     24,
+     0,
+     6,
+     {{C, 3, 1, 28}, {P, 3, 2, 0}, {C, 3, 1, 48}, {P, 3, 2, 0}, {C, 4, 1, 64}, {C, 1, 1, 6}},
+     CASCADE_F32},
+    {"odd channels", 15, 2, 4, {{C, 4, 1, 7}, {P, 3, 3, 0}, {C, 2, 1, 37}, {C, 3, 1, 5}}, CASCADE_F32},
 };
 
-/* `done` gives all memory back. */
-#define RELEASE(memory) (void)(memory)
-#include "../random_bytes.h"
-
-/* Layers with random weights, packed for a few crops at the fast level too if all channels are a multiple of its lanes. */
-static void build(cascade_layer *layers, const network_shape *network) {
-    size_t channels = network->layers[0].kind == CASCADE_BYTES ? 1 : CASCADE_CHANNELS;
-    int few = 1;
-    for (size_t i = 0; i < network->count; i++) {
-        few &= network->layers[i].kind == CASCADE_CONV && network->layers[i].channels % fast->lanes == 0;
-    }
-    for (size_t i = 0; i < network->count; i++) {
-        shape s = network->layers[i];
-        cascade_layer layer = {.kind = s.kind, .in_channels = channels, .out_channels = channels, .kernel = s.kernel,
-                               .stride = s.stride, .last = i + 1 == network->count};
-        if (s.kind == CASCADE_BYTES) {
-            fill_byte_layer(&layer, channels, s.channels, fast->lanes);
-            channels = layer.out_channels;
-        }
-        if (s.kind == CASCADE_CONV) {
-            size_t inputs = channels * s.kernel * s.kernel, count = inputs * s.channels;
-            float *weights = floats(count, sqrtf(3.0f / (float)inputs)), *packed = exactly(count * sizeof(float));
-            cascade_pack_weights(weights, s.channels, channels, s.kernel, packed);
-            if (few) {
-                float *again = exactly(count * sizeof(float));
-                cascade_pack_few(weights, s.channels, channels, s.kernel, fast->lanes, again);
-                layer.few_weights = again;
-            }
-            layer.out_channels = channels = s.channels;
-            layer.weights = packed;
-            layer.bias = floats(channels, 0.3f);
-            layer.slope = floats(channels, 1);
-        }
-        layers[i] = layer;
-    }
-    settle_few(layers, network->count, fast->lanes);
-}
-
-static float *judged(const cascade_kernels *level, const network_shape *network, const cascade_layer *layers,
+static float *batch_outputs(const cascade_kernels *level, const network_shape *network, const cascade_layer *layers,
                      const uint8_t *crops, size_t count) {
-    size_t needed = cascade_crops_workspace(layers, network->count, network->size, level->lanes);
+    size_t needed = cascade_batch_workspace(layers, network->count, network->size, level->lanes);
     CHECK(needed > 0, "no workspace");
-    float *out = exactly(count * layers[network->count - 1].out_channels * sizeof(float));
-    float *workspace = exactly((needed + 3) / 4 * 4 * sizeof(float));
-    cascade_crops_run(level, layers, network->count, crops, count, network->size, out, workspace);
+    float *out = exactly(count * layers[network->count - 1].out_elements * sizeof(float));
+    void *workspace = exactly((needed + 15) / 16 * 16);
+    cascade_batch_forward(level, layers, network->count, crops, count, network->size, out, workspace);
     return out;
 }
 
 static void try_crops(const network_shape *network, size_t count) {
-    cascade_layer layers[8];
+    cascade_layer layers[16];
     CASE("%s over %zu crops", network->name, count);
-    build(layers, network);
+    build(layers, network, fast->lanes);
     uint8_t *crops = pixels(count * network->size * network->size * CASCADE_CHANNELS);
-    same_floats(judged(fast, network, layers, crops, count), judged(scalar, network, layers, crops, count),
-                count * layers[network->count - 1].out_channels);
+    same_floats(batch_outputs(fast, network, layers, crops, count),
+                batch_outputs(scalar, network, layers, crops, count), count * layers[network->count - 1].out_elements);
     done();
 }
 
 /* A tile of the grid over an image, as (rows, outputs, columns). */
-static float *slid(const cascade_kernels *level, const cascade_grid *grid, const cascade_layer *layers, size_t count,
-                   const cascade_image *image, const cascade_tile *tile) {
+static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers,
+                           size_t count, const cascade_image *image, const cascade_tile *tile) {
     size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "no workspace");
     float *out = exactly(tile->rows * grid->outputs * tile->columns * sizeof(float));
-    const float *map = cascade_image_run(level, grid, layers, count, image, tile,
-                                         exactly((needed + 3) / 4 * 4 * sizeof(float)), &pitch);
+    const float *map = cascade_image_forward(level, grid, layers, count, image, tile,
+                                         exactly((needed + 15) / 16 * 16), &pitch);
     CHECK(map != NULL && pitch >= tile->columns, "pitch %zu", pitch);
     for (size_t line = 0; line < tile->rows * grid->outputs; line++) {
         memcpy(out + line * tile->columns, map + line * pitch, tile->columns * sizeof(float));
@@ -493,19 +456,20 @@ static float *slid(const cascade_kernels *level, const cascade_grid *grid, const
     return out;
 }
 
-static void try_slide(const network_shape *network, size_t width, size_t height) {
-    cascade_layer layers[8];
-    cascade_grid grid;
-    CASE("%s slid over %zu * %zu", network->name, width, height);
-    build(layers, network);
-    CHECK(cascade_grid_plan(&grid, layers, network->count, network->padding, width, height), "no grid");
+static void try_scan(const network_shape *network, size_t width, size_t height) {
+    cascade_layer layers[16];
+    cascade_feature_grid grid;
+    CASE("%s scans %zu * %zu", network->name, width, height);
+    build(layers, network, fast->lanes);
+    CHECK(cascade_feature_grid_plan(&grid, layers, network->count, network->padding, width, height), "no grid");
     if (grid.rows && grid.columns) {
         cascade_image image = {pixels(width * height * CASCADE_CHANNELS), width, height, 0, height};
         cascade_tile tile = {chance(grid.rows), chance(grid.columns), 1, 1};
         tile.rows += chance(grid.rows - tile.top);
         tile.columns += chance(grid.columns - tile.left);
-        same_floats(slid(fast, &grid, layers, network->count, &image, &tile),
-                    slid(scalar, &grid, layers, network->count, &image, &tile), tile.rows * grid.outputs * tile.columns);
+        same_floats(tile_outputs(fast, &grid, layers, network->count, &image, &tile),
+                    tile_outputs(scalar, &grid, layers, network->count, &image, &tile),
+                    tile.rows * grid.outputs * tile.columns);
     }
     done();
 }
@@ -517,12 +481,12 @@ static void try_batches(const network_shape *network) {
     try_crops(network, 2 * fast->lanes - 1);
 }
 
-static void try_slides(const network_shape *network) {
+static void try_scans(const network_shape *network) {
     for (size_t k = 0; k < 10; k++) {
-        try_slide(network, 1 + chance(90), 1 + chance(50));
+        try_scan(network, 1 + chance(90), 1 + chance(50));
     }
-    try_slide(network, 133, 25);
-    try_slide(network, 25, 133);
+    try_scan(network, 133, 25);
+    try_scan(network, 25, 133);
 }
 
 static void try_networks(void) {
@@ -531,41 +495,41 @@ static void try_networks(void) {
     }
     report("crops");
     for (size_t i = 0; i < LENGTH(networks); i++) {
-        try_slides(networks + i);
+        try_scans(networks + i);
     }
-    report("slide");
+    report("scans");
 }
 
-/* Networks of bytes, and the kernels that only they use: all to the bit. */
-static void try_whole_numbers(void) {
+/* Networks of int8, and the kernels that only they use: all to the bit. */
+static void try_int8(void) {
     for (size_t i = 0; i < 800; i++) {
-        int last = (int)chance(2);
-        CASE("convolve_bytes %zu", i);
-        try_byte_strip(fast, scalar, last ? 1 + chance(20) : CASCADE_WORD * (1 + chance(10)), 1 + chance(40),
-                       1 + chance(13), last);
+        int dequantize = (int)chance(2);
+        CASE("conv_int8 %zu", i);
+        try_conv_int8(fast, scalar, dequantize ? 1 + chance(20) : CASCADE_PACKED * (1 + chance(10)), 1 + chance(40),
+                      1 + chance(13), dequantize);
         done();
     }
-    report("convolve_bytes");
+    report("conv_int8");
     for (size_t n = 1; n <= 100; n++) {
-        CASE("words %zu", n);
+        CASE("int8 input %zu", n);
         for (size_t count = 1; count <= fast->lanes; count++) {
-            try_interleave_words(fast, count, n);
-            try_interleave_words(scalar, 1, n);
+            try_interleave_int8(fast, count, n);
+            try_interleave_int8(scalar, 1, n);
         }
-        try_split_words(fast, n);
-        try_split_words(scalar, n);
+        try_split_int8(fast, n);
+        try_split_int8(scalar, n);
         done();
     }
-    report("words");
+    report("int8 input");
     for (size_t i = 0; i < LENGTH(networks); i++) {
         network_shape network = networks[i];
-        if (becomes_bytes(&network)) {
+        if (make_int8(&network)) {
             try_batches(&network);
-            try_slides(&network);
+            try_scans(&network);
         }
     }
-    CHECK(largest <= 0, "networks of bytes differ by %g", (double)largest);
-    report("bytes");
+    CHECK(largest <= 0, "networks of int8 differ by %g", (double)largest);
+    report("int8");
 }
 
 #define NOTE(difference) largest = fmaxf(largest, difference)
@@ -602,13 +566,13 @@ static void try_nms(size_t n, int mode) {
 }
 
 static void find_levels(void) {
-    const cascade_kernels *const *level = cascade_levels();
+    const cascade_kernels *const *level = cascade_simd_levels();
     fast = *level;
     while (level[1] != NULL) {
         level++;
     }
     scalar = *level;
-    CHECK(cascade_level_usable(fast), "%s cannot run here", fast->name);
+    CHECK(fast->usable(), "%s cannot run here", fast->name);
     CHECK(!strcmp(scalar->name, "scalar") && scalar->lanes == 1, "the last level is %s", scalar->name);
 }
 
@@ -620,18 +584,18 @@ int main(int argc, char **argv) {
     find_levels();
     if (only_pixels) {
         try_resampling(&sum);
-        try_turning(&sum);
+        try_warping(&sum);
         printf("%016llx\n", (unsigned long long)sum);
         return 0;
     }
     CHECK(!strcmp(fast->name, "neon") && fast->lanes == 4, "the best level is %s", fast->name);
-    try_strips();
+    try_spans();
     try_bytes();
     try_suppression();
     try_resampling(&sum);
     report("resample");
     try_networks();
-    try_whole_numbers();
+    try_int8();
     try_graphs();
     for (size_t n = 0; n < 300; n += 1 + n / 8) {
         try_nms(n, CASCADE_NMS_UNION);

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Builds the core with its NEON level, driver.c and ../sanitize/threads.c for 64-bit ARM and runs them: under qemu, or
-# directly on such a machine. Exits with 77 and one line of reason where a tool is missing. CROSS_CC and QEMU name
-# other tools.
+# Builds the core for 64-bit ARM with driver.c and ../sanitize/threads.c and runs them: under qemu, or directly on such a
+# machine. Exits with 77 and a reason in one line where a tool is missing. CROSS_CC and QEMU name other tools.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -21,6 +20,7 @@ aarch64 | arm64)
     [ -n "$emulator" ] || skip "qemu-aarch64 is missing (qemu-user)"
     ;;
 esac
+command -v python3 >/dev/null || skip "python3 is missing"
 command -v "${compiler%% *}" >/dev/null || skip "${compiler%% *} is missing (gcc-aarch64-linux-gnu)"
 
 work=$(mktemp -d)
@@ -29,32 +29,32 @@ echo 'int main(void) { return 0; }' >"$work/empty.c"
 $compiler "$work/empty.c" -o "$work/empty" 2>/dev/null || skip "${compiler%% *} cannot link (libc6-dev-arm64-cross)"
 $emulator "$work/empty" 2>/dev/null || skip "$emulator cannot run what ${compiler%% *} builds"
 
-# As in setup.py, with more warnings.
-flags="-O3 -std=gnu11 -ffp-contract=fast -fno-math-errno -Wall -Wextra -Werror -Icsrc"
-sources=$(find csrc -name '*.c' ! -name '_native.c' ! -name kernels.c)
+config() { python3 csrc/build_config.py "$@"; }
+flags=$(config flags) sources=$(config sources) kernels=$(config kernels)
 
-# build "COMPILER" DRIVER NAME LEVEL=LANES …
+# build "COMPILER" DRIVER NAME LEVEL …
 build() {
-    local command=$1 driver=$2 name=$3 macros="" objects=() level
+    local command=$1 driver=$2 name=$3 objects=() level macro
     shift 3
     for level in "$@"; do
-        macros="$macros -DCASCADE_HAVE_$(echo "${level%=*}" | tr '[:lower:]' '[:upper:]')"
-        objects+=("$work/$name-${level%=*}.o")
-        $command $flags -DCASCADE_LEVEL="${level%=*}" -DCASCADE_LANES="${level#*=}" -c csrc/kernels.c \
-            -o "$work/$name-${level%=*}.o"
+        objects+=("$work/$name-$level.o")
+        $command $flags $(config level "$level") -c "$kernels" -o "$work/$name-$level.o"
     done
-    $command $flags $macros -pthread "$driver" $sources "${objects[@]}" -o "$work/$name" -lm
+    macro=$(config macro "$(IFS=, && echo "$*")")
+    $command $flags "$macro" -pthread "$driver" $sources "${objects[@]}" -o "$work/$name" -lm
 }
 
-build "$compiler" tests/neon/driver.c neon scalar=1 neon=4
+levels=$(config levels aarch64)
+
+build "$compiler" tests/neon/driver.c neon $levels
 $emulator "$work/neon"
 
-build "$compiler" tests/sanitize/threads.c threads scalar=1 neon=4
+build "$compiler" tests/sanitize/threads.c threads $levels
 $emulator "$work/threads" 1 10
 
 # Crops have the same bytes on every machine: compared with this one, where it has a compiler of its own.
 if [ -n "$emulator" ] && command -v gcc >/dev/null; then
-    build gcc tests/neon/driver.c here scalar=1
+    build gcc tests/neon/driver.c here scalar
     ours=$("$work/here" pixels) theirs=$($emulator "$work/neon" pixels)
     if [ "$ours" != "$theirs" ]; then
         echo "pixels of crops: checksum $theirs on 64-bit ARM, $ours on $(uname -m)" >&2

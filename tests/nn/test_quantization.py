@@ -19,7 +19,7 @@ from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
 from cascade.models.detector import DetectorWeights, StageWeights, WeightsError, load_detector, range_name, shipped
 from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
-from cascade.nn.quantization import FAST_LEVELS, WORD, has_ranges, quantized_layers
+from cascade.nn.quantization import WORD, has_ranges, quantized_layers
 from tests.photos import portrait
 from tests.random_networks import receptive
 
@@ -204,8 +204,8 @@ def one_layer(weight: np.ndarray, bias: np.ndarray, factor: np.ndarray, last: np
     ones = {"bias": np.zeros(len(last), np.int32), "factor": np.ones(len(last), np.float32)}
     first = {"weight": weight.reshape(channels, 1, 1, 1, WORD).astype(np.int8), "bias": bias.astype(np.int32)}
     return [
-        {"kind": "bytes", "stride": 1, **first, "factor": factor.astype(np.float32)},
-        {"kind": "bytes", "stride": 1, "weight": last, **ones},
+        {"kind": "conv", "dtype": "int8", "stride": 1, **first, "factor": factor.astype(np.float32)},
+        {"kind": "conv", "dtype": "int8", "stride": 1, "weight": last, **ones},
     ]
 
 
@@ -270,7 +270,8 @@ def good() -> Layers:
         {"factor": np.full(4, np.nan, np.float32)},
         {"stride": 0},
         {"stride": 17},
-        {"kind": "conv"},
+        {"dtype": "float32"},
+        {"dtype": "uint8"},
         {"kind": "pool", "kernel": 1},
     ],
 )
@@ -292,8 +293,9 @@ def test_missing_entries_are_named(missing: str) -> None:
 def test_sums_beyond_32_bits_are_refused() -> None:
     """There is nothing that a level could agree on."""
     channels, side = 2100, 4
-    wide = {"kind": "bytes", "stride": 1, "weight": np.full((4, channels // WORD, side, side, WORD), 127, np.int8)}
-    first = {"kind": "bytes", "stride": 1, "weight": np.ones((channels, 1, 1, 1, WORD), np.int8)}
+    common = {"kind": "conv", "dtype": "int8", "stride": 1}
+    wide = {**common, "weight": np.full((4, channels // WORD, side, side, WORD), 127, np.int8)}
+    first = {**common, "weight": np.ones((channels, 1, 1, 1, WORD), np.int8)}
     layers = [
         {**layer, "bias": np.full(count, bias, np.int32), "factor": np.ones(count, np.float32)}
         for layer, count, bias in ((first, channels, 0), (wide, 4, 2**30))
@@ -346,7 +348,7 @@ def test_the_default_set_is_for_int8_and_so_is_its_detector(level: str, monkeypa
     """Where that is faster: elsewhere it is for those who ask."""
     monkeypatch.setenv("CASCADE_SIMD", level)
     assert has_ranges(shipped_set())
-    usual = "int8" if level in FAST_LEVELS else "float32"
+    usual = "int8" if _native.int8_is_fast(level) else "float32"
     for precision, expected in ((None, usual), ("int8", "int8"), ("float32", "float32")):
         engine = Detector(precision=precision, threads=1).engine  # type: ignore[arg-type]
         assert isinstance(engine, NativeEngine)

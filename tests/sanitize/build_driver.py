@@ -1,38 +1,30 @@
-"""Builds driver.c and threads.c with the C core, once per use: for the sanitizers, or plain for valgrind."""
+"""Builds driver.c and threads.c with the C core: for the sanitizers, or plain for valgrind."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from cascade.nn.architectures import ARCHITECTURES, Architecture
 
 HERE = Path(__file__).parent
-CORE = HERE.parents[1] / "csrc"
-FLAGS = ["-g", "-O1", "-std=gnu11", "-ffp-contract=fast", "-Wall", "-Wextra", "-Werror"]
+CONFIG = HERE.parents[1] / "csrc" / "build_config.py"
 SANITIZE = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
 SANITIZE_THREADS = ["-fsanitize=thread"]
-# leaks are not looked for: that fails where another process traces this one
+# no search for leaks: it fails where another process traces this one
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1",
 }
-
-# As in setup.py: level -> (floats in a vector, flags of kernels.c alone).
-LEVELS: dict[str, tuple[int, list[str]]] = {"scalar": (1, [])}
-if platform.machine().lower() in ("x86_64", "amd64"):
-    LEVELS["avx2"] = (8, ["-mavx2", "-mfma"])
-    WIDE = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
-    LEVELS["avx512"] = (16, WIDE)
-    LEVELS["avx512vnni"] = (16, [*WIDE, "-mavx512vnni"])
-elif platform.machine().lower() in ("aarch64", "arm64"):
-    LEVELS["neon"] = (4, [])
+OPERATIONS = {"conv": "CASCADE_CONV", "pool": "CASCADE_MAX_POOL"}
 
 
 class ToolMissingError(Exception):
@@ -54,28 +46,41 @@ class Core:
         return driver
 
 
-def build(folder: Path, extra: Sequence[str], levels: Sequence[str] = tuple(LEVELS)) -> Path:
-    """driver.c with some of the levels, compiled with ``extra`` flags. Raises ToolMissingError."""
-    return build_core(folder, extra, levels).driver("driver")
+def build_config() -> ModuleType:
+    """csrc/build_config.py. Raises ToolMissingError where there is no source tree."""
+    if not CONFIG.is_file():
+        raise ToolMissingError("csrc is missing: these are not the tests of a source tree")
+    spec = importlib.util.spec_from_file_location("build_config", CONFIG)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
-def build_core(folder: Path, extra: Sequence[str], levels: Sequence[str] = tuple(LEVELS)) -> Core:
-    """The core and what both drivers need. Raises ToolMissingError."""
+def build(folder: Path, extra: Sequence[str], names: Sequence[str] | None = None) -> Path:
+    """driver.c with some of the SIMD levels, compiled with ``extra`` flags. Raises ToolMissingError."""
+    return build_core(folder, extra, names).driver("driver")
+
+
+def build_core(folder: Path, extra: Sequence[str], names: Sequence[str] | None = None) -> Core:
+    """The core with all SIMD levels of this machine, or those named. Raises ToolMissingError."""
+    config = build_config()
     gcc = _compiler(folder, extra)
+    levels = [level for level in config.levels_of() if names is None or level.name in names]
     (folder / "networks.h").write_text(_networks())
-    macros = [f"-DCASCADE_HAVE_{level.upper()}" for level in levels]
-    command = [gcc, *FLAGS, *extra, *macros, f"-I{CORE}", f"-I{folder}", "-pthread"]
+    macros = config.defines([config.levels_macro(levels)])
+    include = [f"-I{config.INCLUDE_FOLDER}", f"-I{folder}"]
+    command = [gcc, *config.DEBUG_FLAGS, *extra, *macros, *include, "-pthread"]
     objects = []
     for level in levels:
-        lanes, own = LEVELS[level]
-        objects.append(str(folder / f"kernels_{level}.o"))
-        chosen = [f"-DCASCADE_LEVEL={level}", f"-DCASCADE_LANES={lanes}"]
-        run([*command, *own, *chosen, "-c", str(CORE / "kernels.c"), "-o", objects[-1]])
-    # what Cython may have left in csrc is no part of the core
-    for path in sorted(CORE.glob("*.c")):
-        if path.name not in ("kernels.c", "_native.c"):
-            objects.append(str(folder / f"{path.stem}.o"))
-            run([*command, "-c", str(path), "-o", objects[-1]])
+        objects.append(str(folder / f"kernels_{level.name}.o"))
+        own = [*level.flags, *config.defines(level.macros)]
+        run([*command, *own, "-c", str(config.KERNELS_SOURCE), "-o", objects[-1]])
+    for path in config.SOURCES:
+        objects.append(str(folder / f"{path.stem}.o"))
+        run([*command, "-c", str(path), "-o", objects[-1]])
     return Core(folder, command, objects)
 
 
@@ -84,8 +89,6 @@ def _compiler(folder: Path, extra: Sequence[str]) -> str:
     gcc = shutil.which("gcc")
     if gcc is None:
         raise ToolMissingError("gcc is missing")
-    if not CORE.is_dir():
-        raise ToolMissingError("csrc is missing: these are not the tests of a source tree")
     (folder / "empty.c").write_text("int main(void) { return 0; }\n")
     try:
         run([gcc, *extra, str(folder / "empty.c"), "-o", str(folder / "empty")])
@@ -97,7 +100,7 @@ def _compiler(folder: Path, extra: Sequence[str]) -> str:
 
 def run(command: Sequence[str], timeout: float = 500) -> str:
     """What the command prints; an AssertionError with its errors if it fails."""
-    # whatever is preloaded must not come before the sanitizers' own library
+    # a preloaded library must not come before that of the sanitizers
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"} | OPTIONS
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=timeout)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-6000:]}"
@@ -116,7 +119,7 @@ def _networks() -> str:
 
 def _row(name: str, network: Architecture) -> str:
     layers = ", ".join(
-        f"{{CASCADE_{layer.kind.upper()}, {layer.kernel}, {layer.stride}, {layer.channels}}}"
-        for layer in network.layers
+        f"{{{OPERATIONS[layer.kind]}, {layer.kernel}, {layer.stride}, {layer.channels}}}" for layer in network.layers
     )
-    return f'    {{"{name}", {network.input_size}, {network.padding}, {len(network.layers)}, {{{layers}}}}}'
+    counts = f"{network.input_size}, {network.padding}, {len(network.layers)}"
+    return f'    {{"{name}", {counts}, {{{layers}}}, CASCADE_F32}}'

@@ -1,8 +1,8 @@
 /*
- * Runs every function of the core at every level this machine has, over random sizes, with buffers of exactly the
- * size that the core asks for, filled with NaN: the sanitizers see any step outside, and the comparison with the
- * scalar level sees any value that was never written; under valgrind they count as undefined instead. Built by
- * build_driver.py, which writes networks.h. The lists of work that threads share are run by threads.c.
+ * Runs every function of the core at every SIMD level of this machine, over random sizes, with buffers of exactly the size
+ * that the core asks for, filled with NaN. The sanitizers see any access outside, and the comparison with the scalar level sees
+ * any value that was never written; under valgrind such values count as undefined. Built by build_driver.py, which writes
+ * networks.h. threads.c runs what threads share.
  *
  *   driver [SEED [PERCENT]]   other cases for every seed; only some of them, for a short run
  */
@@ -15,14 +15,16 @@
 /* `spare`: the workspace is that of larger boxes and wider images, as a batch of crops has it. */
 static uint8_t *resampled(const cascade_kernels *level, const uint8_t *image, size_t width, size_t height,
                           const double box[4], size_t columns, size_t rows, double spare) {
-    void *workspace = exactly(cascade_resample_workspace((box[2] - box[0]) * (1 + spare), (box[3] - box[1]) * (1 + spare),
-                                                         width + (size_t)(100 * spare), columns, rows));
+    void *workspace =
+        exactly(cascade_resample_workspace((box[2] - box[0]) * (1 + spare), (box[3] - box[1]) * (1 + spare),
+                                           width + (size_t)(100 * spare), columns, rows));
     uint8_t *out = exactly(columns * rows * 3);
-    size_t cuts[3] = {0, chance(rows + 1), rows}; /* in two bands, either of which may be empty */
+    size_t cuts[3] = {0, chance(rows + 1), rows}; /* in two strips, either of which may be empty */
     for (size_t i = 0; i < 2; i++) {
         size_t from, to, first = cuts[i], end = cuts[i + 1];
         cascade_rows_read(box[1], box[3] - box[1], height, rows, first, end, &from, &to);
-        cascade_image seen = first < end ? band_of(image, width, height, from, to) : band_of(image, width, height, 0, 0);
+        cascade_image seen =
+            first < end ? strip_of(image, width, height, from, to) : strip_of(image, width, height, 0, 0);
         cascade_resample(level, &seen, box, out + first * columns * 3, columns, rows, first, end, workspace);
         free((void *)seen.pixels);
     }
@@ -59,7 +61,8 @@ static void try_resampling(const cascade_kernels *level) {
             try_box(level, width, height, huge, columns, rows);
         }
     }
-    double corners[][4] = {{-far, -far, far, far}, {far - 1, 0, far, 1}, {-far, 0, -far + 1, 1}, {0, 0, 1e-300, 1e-300}};
+    double corners[][4] = {
+        {-far, -far, far, far}, {far - 1, 0, far, 1}, {-far, 0, -far + 1, 1}, {0, 0, 1e-300, 1e-300}};
     for (size_t i = 0; i < LENGTH(corners); i++) {
         try_box(level, 3, 5, corners[i], 1, 2);
     }
@@ -67,13 +70,13 @@ static void try_resampling(const cascade_kernels *level) {
 
 /* ---- kernels --------------------------------------------------------------------------------------------- */
 
-/* A length about those at which the kernels change their ways, or any. */
+/* A length near those at which the kernels switch to other loops, or any. */
 static size_t length(void) {
     static const size_t runs[] = {2, 8, 16, 32, 48, 64, 128, 192};
     return chance(4) ? runs[chance(LENGTH(runs))] - 2 + chance(5) : chance(300);
 }
 
-/* Weights as the resampler makes them: none is negative, and they sum to one. */
+/* Weights as the resampler computes them: none is negative, and they sum to one. */
 static void fill_weights(int16_t *weights, size_t count, size_t step) {
     int32_t left = 1 << CASCADE_WEIGHT_BITS;
     for (size_t k = 0; k < count; k++) {
@@ -110,8 +113,8 @@ static void fill_columns(int32_t *first, int16_t *weights, uint8_t *inside, size
 }
 
 static void try_columns(const cascade_kernels *level) {
-    size_t n = length(), taps = chance(4) * CASCADE_TAPS, spare = chance(40);
-    uint8_t *row = pixels((taps + spare) * 3 + CASCADE_TAPS), *found = exactly(n * 3), *expected = exactly(n * 3);
+    size_t n = length(), taps = chance(4) * CASCADE_TAP_GROUP, spare = chance(40);
+    uint8_t *row = pixels((taps + spare) * 3 + CASCADE_TAP_GROUP), *found = exactly(n * 3), *expected = exactly(n * 3);
     uint8_t *inside = exactly(n);
     int32_t *first = exactly(n * sizeof(int32_t));
     int16_t *weights = exactly(n * taps * sizeof(int16_t));
@@ -120,7 +123,7 @@ static void try_columns(const cascade_kernels *level) {
     scalar()->blend_columns(row, first, weights, taps, taps, expected, n);
     CHECK(!memcmp(found, expected, n * 3), "%s: %zu columns of %zu taps", level->name, n, taps);
     for (size_t i = 0; i < n * 3; i++) {
-        CHECK(inside[i / 3] || found[i] == CASCADE_OUTSIDE, "%s: column %zu is %d", level->name, i / 3, found[i]);
+        CHECK(inside[i / 3] || found[i] == CASCADE_PADDING_VALUE, "%s: column %zu is %d", level->name, i / 3, found[i]);
     }
     free(row);
     free(found);
@@ -135,9 +138,9 @@ static void try_interleave(const cascade_kernels *level) {
     size_t lanes = level->lanes, count = 1 + chance(lanes), values = 1 + length();
     uint8_t *crops = pixels(count * values);
     float *found = exactly(lanes * values * sizeof(float)), *expected = exactly(values * sizeof(float));
-    level->interleave(crops, count, values, found);
+    level->interleave_f32(crops, count, values, found);
     for (size_t lane = 0; lane < lanes; lane++) {
-        scalar()->interleave(crops + (lane < count ? lane : count - 1) * values, 1, values, expected);
+        scalar()->interleave_f32(crops + (lane < count ? lane : count - 1) * values, 1, values, expected);
         for (size_t i = 0; i < values; i++) {
             CHECK(found[i * lanes + lane] == expected[i], "%s: value %zu of crop %zu", level->name, i, lane);
         }
@@ -148,12 +151,12 @@ static void try_interleave(const cascade_kernels *level) {
 }
 
 static void try_split(const cascade_kernels *level) {
-    size_t n = length(), pitch = n + chance(20), values = (CASCADE_SPLIT - 1) * pitch + n;
-    uint8_t *row = pixels(n * CASCADE_SPLIT);
+    size_t n = length(), pitch = n + chance(20), values = (CASCADE_SPLIT_BYTES - 1) * pitch + n;
+    uint8_t *row = pixels(n * CASCADE_SPLIT_BYTES);
     float *found = exactly(values * sizeof(float)), *expected = exactly(values * sizeof(float));
-    level->split(row, n, found, pitch);
-    scalar()->split(row, n, expected, pitch);
-    for (size_t plane = 0; plane < CASCADE_SPLIT; plane++) {
+    level->split_f32(row, n, found, pitch);
+    scalar()->split_f32(row, n, expected, pitch);
+    for (size_t plane = 0; plane < CASCADE_SPLIT_BYTES; plane++) {
         CHECK(!memcmp(found + plane * pitch, expected + plane * pitch, n * sizeof(float)), "%s: byte %zu of %zu",
               level->name, plane, n);
     }
@@ -180,9 +183,9 @@ static size_t nearest(int64_t index, size_t size) {
 }
 
 /* By the rule: the four pixels about (x, y), weighted in 256ths along both axes. */
-static int shown(const uint8_t *image, size_t width, size_t height, int64_t x, int64_t y, size_t channel, int outside) {
+static int shown(const uint8_t *image, size_t width, size_t height, int64_t x, int64_t y, size_t channel, int padding) {
     if (x < 0 || y < 0 || x >= (int64_t)width * PIXEL || y >= (int64_t)height * PIXEL) {
-        return outside;
+        return padding;
     }
     int64_t across = floor_divide(x - PIXEL / 2, PIXEL / 256), down = floor_divide(y - PIXEL / 2, PIXEL / 256);
     int64_t column = floor_divide(across, 256), row = floor_divide(down, 256), sum = 256 * 256 / 2;
@@ -195,35 +198,38 @@ static int shown(const uint8_t *image, size_t width, size_t height, int64_t x, i
 }
 
 /* The rows of an image that crop pixels inside it show. */
-static cascade_image shown_rows(const uint8_t *image, size_t width, size_t height, const int64_t map[6], size_t size) {
+static cascade_image shown_rows(const uint8_t *image, size_t width, size_t height, const int64_t transform[6],
+                                size_t size) {
     int64_t from = (int64_t)height, to = 0;
     for (size_t i = 0; i < 4; i++) {
-        int64_t last = (int64_t)size - 1, y = map[5] + (i % 2 ? map[3] * last : 0) + (i / 2 ? map[4] * last : 0);
+        int64_t last = (int64_t)size - 1,
+                y = transform[5] + (i % 2 ? transform[3] * last : 0) + (i / 2 ? transform[4] * last : 0);
         int64_t row = floor_divide(y - PIXEL / 2, PIXEL);
         from = row < from ? row : from;
         to = row + 2 > to ? row + 2 : to;
     }
     size_t first = nearest(from, height);
-    return band_of(image, width, height, first, to < (int64_t)height ? (size_t)to : height);
+    return strip_of(image, width, height, first, to < (int64_t)height ? (size_t)to : height);
 }
 
 static void try_warp(const cascade_kernels *level) {
-    int64_t map[6];
+    int64_t transform[6];
     size_t width = 1 + chance(chance(4) ? 40 : 2), height = 1 + chance(chance(4) ? 40 : 2), size = 1 + chance(60);
     uint8_t *image = pixels(width * height * 3), *out = exactly(size * size * 3);
     if (chance(3)) {
-        random_map(map, size, width, height);
+        random_transform(transform, size, width, height);
     } else {
-        even_map(map, width, height);
+        even_transform(transform, width, height);
     }
-    uint8_t outside = (uint8_t)chance(256);
-    cascade_image seen = shown_rows(image, width, height, map, size);
-    cascade_warp(level, &seen, map, outside, out, size);
+    uint8_t padding = (uint8_t)chance(256);
+    cascade_image seen = shown_rows(image, width, height, transform, size);
+    cascade_warp(level, &seen, transform, padding, out, size);
     free((void *)seen.pixels);
     for (size_t i = 0; i < size * size * 3; i++) {
         int64_t column = (int64_t)(i / 3 % size), row = (int64_t)(i / 3 / size);
-        int64_t x = map[0] * column + map[1] * row + map[2], y = map[3] * column + map[4] * row + map[5];
-        int expected = shown(image, width, height, x, y, i % 3, outside);
+        int64_t x = transform[0] * column + transform[1] * row + transform[2];
+        int64_t y = transform[3] * column + transform[4] * row + transform[5];
+        int expected = shown(image, width, height, x, y, i % 3, padding);
         CHECK(out[i] == expected, "%s: %zu * %zu: byte %zu is %d, not %d", level->name, width, height, i, out[i],
               expected);
     }
@@ -233,26 +239,26 @@ static void try_warp(const cascade_kernels *level) {
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
 
-/* Networks of bytes to the bit. */
+/* Networks of int8 to the bit. */
 static void agree(const float *found, const float *expected, size_t count, const network_shape *network,
                   const char *level) {
-    float allowed = network->layers[0].kind == CASCADE_BYTES ? 0 : 1e-3f;
+    float allowed = network->dtype == CASCADE_INT8 ? 0 : 1e-3f;
     for (size_t i = 0; i < count; i++) {
         CHECK(fabsf(found[i] - expected[i]) <= allowed * (1 + fabsf(expected[i])), "%s at %s: output %zu is %g, not %g",
               network->name, level, i, found[i], expected[i]);
     }
 }
 
-/* The last crop of `count`, which lies at the very end of its buffer: as at the scalar level, and alone as among the others
- * to the bit. */
+/* The last crop of `count`, which lies at the very end of its buffer: as at the scalar level, and the same to the bit alone as
+ * among the others. */
 static void try_batch(const cascade_kernels *level, const network_shape *network, const cascade_layer *layers,
                       size_t count) {
-    size_t outputs = layers[network->count - 1].out_channels, values = network->size * network->size * 3;
+    size_t outputs = layers[network->count - 1].out_elements, values = network->size * network->size * 3;
     uint8_t *crops = pixels(count * values);
     const uint8_t *last = crops + (count - 1) * values;
-    float *found = judged(level, layers, network->count, crops, count, network->size);
-    float *alone = judged(level, layers, network->count, last, 1, network->size);
-    float *expected = judged(scalar(), layers, network->count, last, 1, network->size);
+    float *found = batch_outputs(level, layers, network->count, crops, count, network->size);
+    float *alone = batch_outputs(level, layers, network->count, last, 1, network->size);
+    float *expected = batch_outputs(scalar(), layers, network->count, last, 1, network->size);
     agree(found + (count - 1) * outputs, expected, outputs, network, level->name);
     CHECK(!memcmp(found + (count - 1) * outputs, alone, outputs * sizeof(float)), "%s at %s: the last of %zu crops",
           network->name, level->name, count);
@@ -268,20 +274,21 @@ static void try_crops(const cascade_kernels *level, const network_shape *network
     try_batch(level, network, layers, 1 + chance(level->lanes));
     try_batch(level, network, layers, level->lanes);
     try_batch(level, network, layers, level->lanes + 1 + chance(level->lanes));
-    CHECK((layers[0].few_weights != NULL) == cascade_few_usable(layers, network->count, level->lanes), "%s", network->name);
+    CHECK(cascade_small_batch_packed(layers) == cascade_small_batch_usable(layers, network->count, level->lanes), "%s",
+          network->name);
     demolish(layers, network->count);
 }
 
-/* A tile is that part of the whole to the bit, and as at the scalar level. */
-static void try_tile(const cascade_kernels *level, const cascade_grid *grid, const cascade_layer *layers,
+/* A tile is the same part of all outputs to the bit, and as at the scalar level. */
+static void try_tile(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers,
                      const network_shape *network, size_t width, size_t height) {
     uint8_t *image = pixels(width * height * 3);
     cascade_tile all = {0, 0, grid->rows, grid->columns}, tile = {chance(grid->rows), chance(grid->columns), 1, 1};
     tile.rows += chance(grid->rows - tile.top);
     tile.columns += chance(grid->columns - tile.left);
-    float *found = slid(level, grid, layers, network->count, image, width, height, &tile);
-    float *whole = slid(level, grid, layers, network->count, image, width, height, &all);
-    float *expected = slid(scalar(), grid, layers, network->count, image, width, height, &tile);
+    float *found = tile_outputs(level, grid, layers, network->count, image, width, height, &tile);
+    float *whole = tile_outputs(level, grid, layers, network->count, image, width, height, &all);
+    float *expected = tile_outputs(scalar(), grid, layers, network->count, image, width, height, &tile);
     agree(found, expected, tile.rows * grid->outputs * tile.columns, network, level->name);
     for (size_t line = 0; line < tile.rows * grid->outputs; line++) {
         const float *part = whole + (tile.top * grid->outputs + line) * grid->columns + tile.left;
@@ -294,12 +301,13 @@ static void try_tile(const cascade_kernels *level, const cascade_grid *grid, con
     free(expected);
 }
 
-static void try_slide(const cascade_kernels *level, const network_shape *network, size_t width, size_t height) {
+static void try_scan(const cascade_kernels *level, const network_shape *network, size_t width, size_t height) {
     cascade_layer layers[16];
-    cascade_grid grid;
+    cascade_feature_grid grid;
     build(layers, network, level->lanes);
-    CHECK(cascade_grid_plan(&grid, layers, network->count, network->padding, width, height), "%s", network->name);
-    CHECK(grid.field == network->size, "%s: field %zu", network->name, grid.field);
+    CHECK(cascade_feature_grid_plan(&grid, layers, network->count, network->padding, width, height), "%s",
+          network->name);
+    CHECK(grid.receptive_field == network->size, "%s: field %zu", network->name, grid.receptive_field);
     if (grid.rows && grid.columns) {
         try_tile(level, &grid, layers, network, width, height);
     }
@@ -310,11 +318,11 @@ static void try_network(const cascade_kernels *level, const network_shape *netwo
     try_crops(level, network);
     if (strstr(network->name, "pnet")) {
         for (size_t k = 0; k < some(12); k++) {
-            try_slide(level, network, 1 + chance(90), 1 + chance(90));
+            try_scan(level, network, 1 + chance(90), 1 + chance(90));
         }
-        try_slide(level, network, 1, 1);
-        try_slide(level, network, 700, 13);
-        try_slide(level, network, 13, 700);
+        try_scan(level, network, 1, 1);
+        try_scan(level, network, 700, 13);
+        try_scan(level, network, 13, 700);
     }
 }
 
@@ -322,31 +330,32 @@ static void try_networks(const cascade_kernels *level) {
     for (size_t i = 0; i < LENGTH(networks); i++) {
         network_shape network = networks[i];
         try_network(level, &network);
-        if (BYTES_TOO(level) && becomes_bytes(&network)) {
+        if (CHECKS_INT8(level) && make_int8(&network)) {
             try_network(level, &network);
         }
     }
     for (size_t i = 0; i < some(120); i++) {
-        network_shape network = i % 2 && BYTES_TOO(level) ? random_byte_network() : random_network();
+        network_shape network = i % 2 && CHECKS_INT8(level) ? random_int8_network() : random_network();
         if (network.size <= 64) {
             try_crops(level, &network);
         }
-        try_slide(level, &network, 1 + chance(60), 1 + chance(60));
+        try_scan(level, &network, 1 + chance(60), 1 + chance(60));
     }
     /* pools that skip pixels, on every remainder */
     for (size_t size = 1; size <= 12; size++) {
-        network_shape network = {"skipping", size, 0, 2, {{CASCADE_POOL, 1, 5, 0}, {CASCADE_CONV, (size + 4) / 5, 1, 3}}};
+        network_shape network = {
+            "skipping", size, 0, 2, {{CASCADE_MAX_POOL, 1, 5, 0}, {CASCADE_CONV, (size + 4) / 5, 1, 3}}, CASCADE_F32};
         try_crops(level, &network);
     }
 }
 
-static void try_words(const cascade_kernels *level) {
+static void try_int8(const cascade_kernels *level) {
     for (size_t i = 0; i < some(300); i++) {
-        int last = (int)chance(2);
-        size_t channels = last ? 1 + chance(20) : CASCADE_WORD * (1 + chance(10));
-        try_byte_strip(level, scalar(), channels, 1 + chance(40), 1 + chance(13), last);
-        try_interleave_words(level, 1 + chance(level->lanes), 1 + chance(100));
-        try_split_words(level, length());
+        int dequantize = (int)chance(2);
+        size_t channels = dequantize ? 1 + chance(20) : CASCADE_PACKED * (1 + chance(10));
+        try_conv_int8(level, scalar(), channels, 1 + chance(40), 1 + chance(13), dequantize);
+        try_interleave_int8(level, 1 + chance(level->lanes), 1 + chance(100));
+        try_split_int8(level, length());
     }
 }
 
@@ -360,21 +369,25 @@ static void try_graphs(const cascade_kernels *level) {
 /* Sizes that no memory holds are refused, not wrapped around. */
 static void try_overflow(void) {
     float value = 0;
-    cascade_layer layer = {.in_channels = 3, .out_channels = SIZE_MAX / 8, .kernel = 1, .stride = 1, .weights = &value,
-                           .bias = &value, .slope = &value};
-    cascade_grid grid = {1, 1, 0, SIZE_MAX / 32, SIZE_MAX / 32, SIZE_MAX / 8};
-    CHECK(cascade_crops_workspace(&layer, 1, SIZE_MAX / 4, 16) == 0, "crops");
-    CHECK(cascade_crops_workspace(&layer, 1, 4, 16) == 0, "crops of many channels");
+    cascade_layer layer = {.in_elements = 3,
+                           .out_elements = SIZE_MAX / 8,
+                           .channels = SIZE_MAX / 8,
+                           .kernel = 1,
+                           .stride = 1,
+                           .f32 = {.weights = &value, .bias = &value, .slope = &value}};
+    cascade_feature_grid grid = {1, 1, 0, SIZE_MAX / 32, SIZE_MAX / 32, SIZE_MAX / 8};
+    CHECK(cascade_batch_workspace(&layer, 1, SIZE_MAX / 4, 16) == 0, "crops");
+    CHECK(cascade_batch_workspace(&layer, 1, 4, 16) == 0, "crops of many channels");
     CHECK(cascade_image_workspace(&grid, &layer, 1, SIZE_MAX / 32, SIZE_MAX / 32, 16) == 0, "image");
     CHECK(cascade_image_workspace(&grid, &layer, 1, 1, SIZE_MAX / 32, 16) == 0, "one row");
     cascade_node node = {.add = CASCADE_NO_MAP, .kernel = 1, .stride = 1, .channels = SIZE_MAX / 256};
-    cascade_map maps[2];
+    cascade_feature_map maps[2];
     cascade_graph graph = {.size = 4, .node_count = 1, .nodes = &node, .maps = maps};
     CHECK(!cascade_graph_plan(&graph), "a node of many channels");
     graph.size = SIZE_MAX / 64;
     CHECK(!cascade_graph_plan(&graph), "a graph over crops");
     layer.kernel = 17;
-    CHECK(!cascade_grid_plan(&grid, &layer, 1, 0, 99, 99), "kernel");
+    CHECK(!cascade_feature_grid_plan(&grid, &layer, 1, 0, 99, 99), "kernel");
     CHECK(cascade_layer_output(&layer, 16) == 0, "input smaller than the kernel");
 }
 
@@ -403,16 +416,8 @@ static void try_suppression(const cascade_kernels *level, size_t n) {
 }
 
 static void try_boxes(size_t n) {
-    float *boxes = floats(4 * n, 50), *offsets = floats(4 * n, 1), *scores = floats(n, 1);
-    int64_t *keep = exactly(n * sizeof(int64_t));
-    uint8_t *flags = exactly(n);
-    for (size_t i = 0; i < n * n; i++) {
-        float iou = cascade_iou(boxes + 4 * (i / n), boxes + 4 * (i % n));
-        CHECK(iou >= 0 && iou <= 1, "iou %g", iou);
-    }
-    CHECK(cascade_soft_nms(boxes, scores, n, 0.3f, 0, -1, keep, flags) == n, "linear");
-    CHECK(cascade_soft_nms(boxes, scores, n, 0.3f, 0.5f, 0.1f, keep, flags) <= n, "Gaussian");
-    cascade_calibrate(boxes, offsets, n);
+    float *boxes = floats(4 * n, 50), *offsets = floats(4 * n, 1);
+    cascade_apply_box_deltas(boxes, offsets, n);
     cascade_square(boxes, n);
     cascade_clip(boxes, n, 30, 20);
     for (size_t i = 0; i < 4 * n; i++) {
@@ -420,14 +425,12 @@ static void try_boxes(size_t n) {
     }
     free(boxes);
     free(offsets);
-    free(scores);
-    free(keep);
-    free(flags);
 }
 
-/* A number as the core may be handed it: mostly within -size .. size, but also at a limit, beyond all, or none. */
+/* Any number that the core may be given: mostly within -size .. size, but also at a limit, beyond it, or NaN. */
 static double wild(double size) {
-    static const double odd[] = {0, 1, CASCADE_FARTHEST, -CASCADE_FARTHEST, 3e38, -1e-40, INFINITY, -INFINITY, NAN};
+    static const double odd[] = {0,         1,  CASCADE_MAX_COORDINATE, -CASCADE_MAX_COORDINATE, 3e38, -1e-40, INFINITY,
+                                 -INFINITY, NAN};
     return chance(6) ? between(-size, size) : odd[chance(LENGTH(odd))];
 }
 
@@ -449,7 +452,7 @@ static int close_to(double found, double expected) {
 
 static void try_windows(size_t n) {
     size_t pitch = 2 + chance(6);
-    cascade_lattice lattice = {between(1, 8), between(-20, 20), between(1, 50)};
+    cascade_window_layout layout = {between(1, 8), between(-20, 20), between(1, 50)};
     double scale[2] = {between(0.01, 1), between(0.01, 1)};
     /* of each window only the first two are written */
     float *found = exactly(n * pitch * sizeof(float)), *boxes = exactly(4 * n * sizeof(float));
@@ -457,49 +460,49 @@ static void try_windows(size_t n) {
         found[i * pitch] = (float)wild(500);
         found[i * pitch + 1] = (float)wild(500);
     }
-    cascade_windows(found, n, pitch, &lattice, scale, boxes);
+    cascade_window_boxes(found, n, pitch, &layout, scale, boxes);
     for (size_t i = 0; i < 4 * n; i++) {
-        double corner = found[i / 4 * pitch + i % 2] * lattice.stride + lattice.margin;
-        float edge = (float)((corner + (i % 4 < 2 ? 0 : lattice.window)) / scale[i % 2]);
+        double corner = found[i / 4 * pitch + i % 2] * layout.stride + layout.margin;
+        float edge = (float)((corner + (i % 4 < 2 ? 0 : layout.window)) / scale[i % 2]);
         CHECK(close_to(boxes[i], edge), "edge %zu of %zu windows is %g, not %g", i, n, boxes[i], edge);
     }
     free(found);
     free(boxes);
 }
 
-static void try_widen(size_t n) {
+static void try_expand(size_t n) {
     float *boxes = wild_floats(4 * n, 500);
-    double *wide = exactly(4 * n * sizeof(double)), context = chance(3) ? between(0, 4) : 1;
-    cascade_widen(boxes, n, context, wide);
+    double *expanded = exactly(4 * n * sizeof(double)), context = chance(3) ? between(0, 4) : 1;
+    cascade_expand(boxes, n, context, expanded);
     for (size_t i = 0; i < 4 * n; i++) {
         /* the edge on the other side: i ^ 2 */
         double edge = boxes[i], other = boxes[i ^ 2], expected = (edge + other) / 2 + (edge - other) / 2 * context;
-        CHECK(close_to(wide[i], expected), "edge %zu of %zu boxes times %g is %g", i, n, context, wide[i]);
+        CHECK(close_to(expanded[i], expected), "edge %zu of %zu boxes times %g is %g", i, n, context, expanded[i]);
     }
     free(boxes);
-    free(wide);
+    free(expanded);
 }
 
-/* What a network said of n windows, with what was said before, and its points of the first of them. */
+/* Logits fused with those of earlier stages, and points in pixels. */
 static void try_outputs(size_t n) {
     size_t pitch = 2 + chance(15);
     float *outputs = floats(n * pitch, 9), *logits = floats(n, 9), *before = exactly(n * sizeof(float));
     memcpy(before, logits, n * sizeof(float));
-    cascade_log_odds(outputs, pitch, n, 0.5f, logits);
+    cascade_fuse_logits(outputs, pitch, n, 0.5f, logits);
     for (size_t i = 0; i < n; i++) {
         double expected = (outputs[i * pitch + 1] - outputs[i * pitch] + 0.5 * before[i]) / 1.5;
         CHECK(close_to(logits[i], expected), "logit %zu of %zu is %g", i, n, logits[i]);
     }
-    float window[4] = {-7, 3, 33, 5}, *shares = floats(2 * n, 1), *points = exactly(2 * n * sizeof(float));
-    cascade_points(window, shares, n, points);
+    float window[4] = {-7, 3, 33, 5}, *fractions = floats(2 * n, 1), *points = exactly(2 * n * sizeof(float));
+    cascade_window_points(window, fractions, n, points);
     for (size_t k = 0; k < 2 * n; k++) {
-        double expected = k % 2 ? 3 + 2.0 * shares[k] : -7 + 40.0 * shares[k];
+        double expected = k % 2 ? 3 + 2.0 * fractions[k] : -7 + 40.0 * fractions[k];
         CHECK(close_to(points[k], expected), "coordinate %zu of %zu points is %g", k, n, points[k]);
     }
     free(outputs);
     free(logits);
     free(before);
-    free(shares);
+    free(fractions);
     free(points);
 }
 
@@ -518,37 +521,37 @@ static int all_once(const int64_t *list, size_t n) {
 }
 
 static void try_order(size_t n) {
-    static const float few[] = {-INFINITY, -1, 0, 0.5f, INFINITY};
+    static const float values[] = {-INFINITY, -1, 0, 0.5f, INFINITY};
     float *scores = exactly(n * sizeof(float));
-    int64_t *order = exactly(n * sizeof(int64_t)), *spare = exactly(n * sizeof(int64_t));
+    int64_t *order = exactly(n * sizeof(int64_t)), *scratch = exactly(n * sizeof(int64_t));
     int tied = (int)chance(2);
     for (size_t i = 0; i < n; i++) {
-        scores[i] = tied ? few[chance(LENGTH(few))] : (float)between(-9, 9);
+        scores[i] = tied ? values[chance(LENGTH(values))] : (float)between(-9, 9);
     }
-    cascade_order(scores, n, order, spare);
+    cascade_argsort(scores, n, order, scratch);
     CHECK(all_once(order, n), "an order of %zu scores", n);
     for (size_t i = 1; i < n; i++) {
         float before = scores[order[i - 1]], after = scores[order[i]];
         CHECK(before > after || (before == after && order[i - 1] < order[i]), "%g, then %g of %zu", before, after, n);
     }
-    /* a score that is none may come anywhere, but nothing is lost */
+    /* NaN may come anywhere, but no index is lost */
     for (size_t i = 0; i < n; i++) {
         scores[i] = chance(4) ? scores[i] : NAN;
     }
-    cascade_order(scores, n, order, spare);
-    CHECK(all_once(order, n), "an order of %zu scores or none", n);
+    cascade_argsort(scores, n, order, scratch);
+    CHECK(all_once(order, n), "an order of %zu scores, some of them NaN", n);
     free(scores);
     free(order);
-    free(spare);
+    free(scratch);
 }
 
 static int usable_box(const float *box) {
     for (size_t k = 0; k < 4; k++) {
-        if (isnan(box[k]) || box[k] > CASCADE_FARTHEST || box[k] < -CASCADE_FARTHEST) {
+        if (isnan(box[k]) || box[k] > CASCADE_MAX_COORDINATE || box[k] < -CASCADE_MAX_COORDINATE) {
             return 0;
         }
     }
-    return box[2] - box[0] >= CASCADE_SMALLEST_SIDE && box[3] - box[1] >= CASCADE_SMALLEST_SIDE;
+    return box[2] - box[0] >= CASCADE_MIN_BOX_SIDE && box[3] - box[1] >= CASCADE_MIN_BOX_SIDE;
 }
 
 static void try_candidates(size_t n) {
@@ -565,7 +568,7 @@ static void try_candidates(size_t n) {
     size_t count = cascade_candidates(windows, offsets, logits, n, threshold, boxes, kept), next = 0;
     CHECK(count <= n, "%zu candidates of %zu windows", count, n);
     memcpy(expected, windows, 4 * n * sizeof(float));
-    cascade_calibrate(expected, offsets, n);
+    cascade_apply_box_deltas(expected, offsets, n);
     for (size_t i = 0; i < n; i++) {
         if (logits[i] >= threshold && usable_box(expected + 4 * i)) {
             CHECK(next < count && kept[next] == (int64_t)i, "window %zu of %zu is no candidate", i, n);
@@ -592,24 +595,24 @@ static double *doubles(size_t count, double size, int odd) {
     return values;
 }
 
-/* Points that a known similarity takes to a template: it is found, and the way back leads to them. */
+/* Points that a known similarity maps to a template: it is found, and its inverse leads back to them. */
 static void try_known_similarity(size_t count) {
     double *points = doubles(2 * count, 100, 0), *template = exactly(2 * count * sizeof(double));
     double *matrix = exactly(6 * sizeof(double)), angle = between(-4, 4), zoom = between(0.1, 10);
-    double turn[6] = {zoom * cos(angle), -zoom * sin(angle), between(-500, 500), zoom * sin(angle), zoom * cos(angle),
+    double known[6] = {zoom * cos(angle), -zoom * sin(angle), between(-500, 500), zoom * sin(angle), zoom * cos(angle),
                       between(-500, 500)};
     points[2] = points[0] + 1 + between(0, 50); /* the first two lie apart */
     for (size_t k = 0; k < 2 * count; k += 2) {
-        template[k] = turn[0] * points[k] + turn[1] * points[k + 1] + turn[2];
-        template[k + 1] = turn[3] * points[k] + turn[4] * points[k + 1] + turn[5];
+        template[k] = known[0] * points[k] + known[1] * points[k + 1] + known[2];
+        template[k + 1] = known[3] * points[k] + known[4] * points[k + 1] + known[5];
     }
     CHECK(cascade_similarity(points, template, count, 1e-6, matrix), "%zu points", count);
     for (size_t k = 0; k < 6; k++) {
-        CHECK(fabs(matrix[k] - turn[k]) < 1e-6, "%zu points: number %zu is %g, not %g", count, k, matrix[k], turn[k]);
+        CHECK(fabs(matrix[k] - known[k]) < 1e-6, "%zu points: number %zu is %g, not %g", count, k, matrix[k], known[k]);
     }
     for (size_t k = 0; k < 2 * count; k += 2) {
         double *back = exactly(2 * sizeof(double));
-        cascade_turn_back(matrix, template[k], template[k + 1], back);
+        cascade_inverse_transform(matrix, template[k], template[k + 1], back);
         double off = hypot(back[0] - points[k], back[1] - points[k + 1]);
         CHECK(off < 1e-6, "point %zu of %zu comes back %g pixels off", k / 2, count, off);
         free(back);
@@ -619,7 +622,7 @@ static void try_known_similarity(size_t count) {
     free(matrix);
 }
 
-/* Any points: a whole transform to which no point is drawn, or NaN. */
+/* Any points: a finite transform that maps their mean to the template's, or NaN. */
 static void try_similarity(size_t count) {
     double *points = doubles(2 * count, 100, (int)chance(2)), *template = doubles(2 * count, 100, chance(4) == 0);
     double *matrix = exactly(6 * sizeof(double)), right = 0, down = 0, far = 1;
@@ -631,7 +634,7 @@ static void try_similarity(size_t count) {
     for (size_t k = 0; k < 6; k++) {
         CHECK(found ? isfinite(matrix[k]) : isnan(matrix[k]), "%zu points: number %zu is %g", count, k, matrix[k]);
     }
-    for (size_t k = 0; k < 2 * count && found; k += 2) { /* the middle of the points goes to that of the template */
+    for (size_t k = 0; k < 2 * count && found; k += 2) { /* the mean of the points is mapped to that of the template */
         right += matrix[0] * points[k] + matrix[1] * points[k + 1] + matrix[2] - template[k];
         down += matrix[3] * points[k] + matrix[4] * points[k + 1] + matrix[5] - template[k + 1];
         far += fabs(matrix[2]) + fabs(matrix[5]) + fabs(template[k]) + fabs(template[k + 1]);
@@ -642,25 +645,25 @@ static void try_similarity(size_t count) {
     free(matrix);
 }
 
-static void try_turnable(size_t count) {
+static void try_can_align(size_t count) {
     float *points = chance(2) ? wild_floats(2 * count, 1e5) : floats(2 * count, 1e5);
     double *matrix = doubles(6, 30, chance(3) == 0), size = 1 + (double)chance(60);
     double zoom = hypot(matrix[0], matrix[3]) / size;
-    int expected = zoom <= 1 && zoom >= 1 / (double)CASCADE_FARTHEST;
+    int expected = zoom <= 1 && zoom >= 1 / (double)CASCADE_MAX_COORDINATE;
     for (size_t k = 0; k < 2 * count; k++) {
-        expected &= points[k] <= CASCADE_FARTHEST && points[k] >= -CASCADE_FARTHEST;
+        expected &= points[k] <= CASCADE_MAX_COORDINATE && points[k] >= -CASCADE_MAX_COORDINATE;
     }
-    int found = cascade_turnable(points, count, matrix, size);
+    int found = cascade_can_align(points, count, matrix, size);
     CHECK(found == expected, "%zu points by %g, %g to %g pixels", count, matrix[0], matrix[3], size);
     free(points);
     free(matrix);
 }
 
-/* Without a zoom or a shift there is no way back. */
-static void try_wild_turn(void) {
+/* A matrix with NaN has no inverse. */
+static void try_wild_inverse(void) {
     static const size_t needed[] = {0, 1, 2, 5};
     double *matrix = doubles(6, 5, 1), *back = exactly(2 * sizeof(double));
-    cascade_turn_back(matrix, wild(100), wild(100), back);
+    cascade_inverse_transform(matrix, wild(100), wild(100), back);
     for (size_t i = 0; i < LENGTH(needed); i++) {
         int lacks = isnan(matrix[needed[i]]);
         CHECK(!lacks || (isnan(back[0]) && isnan(back[1])), "without %zu to %g, %g", needed[i], back[0], back[1]);
@@ -673,27 +676,51 @@ static void try_landmarks(void) {
     for (size_t i = 0; i < some(2000); i++) {
         try_known_similarity(2 + chance(6));
         try_similarity(1 + chance(7));
-        try_turnable(chance(7));
-        try_wild_turn();
+        try_can_align(chance(7));
+        try_wild_inverse();
     }
+}
+
+/* Every member of the table is there: a kernel that is left out would be a null pointer. */
+static void try_table(const cascade_kernels *level) {
+    void (*kernels[])(void) = {
+        (void (*)(void))level->conv_f32,       (void (*)(void))level->conv_f32_small_batch,
+        (void (*)(void))level->conv_int8,      (void (*)(void))level->conv_int8_small_batch,
+        (void (*)(void))level->depthwise_f32,  (void (*)(void))level->max_pool_f32,
+        (void (*)(void))level->blend_rows,     (void (*)(void))level->blend_columns,
+        (void (*)(void))level->warp_row,       (void (*)(void))level->interleave_f32,
+        (void (*)(void))level->interleave_int8, (void (*)(void))level->split_f32,
+        (void (*)(void))level->split_int8,     (void (*)(void))level->suppress,
+        (void (*)(void))level->usable,
+    };
+    size_t other_members = offsetof(cascade_kernels, conv_f32);
+    CHECK(sizeof *level == other_members + (LENGTH(kernels) - 1) * sizeof *kernels, "this test misses a member");
+    for (size_t i = 0; i < LENGTH(kernels); i++) {
+        CHECK(kernels[i] != NULL, "%s has no kernel %zu", level->name, i);
+    }
+    CHECK(level->name != NULL && level->lanes > 0, "%zu lanes", level->lanes);
+    CHECK(level->int8_fast == 0 || level->int8_fast == 1, "%s: %d", level->name, level->int8_fast);
 }
 
 int main(int count, char **arguments) {
     read_arguments(count, arguments);
+    for (const cascade_kernels *const *level = cascade_simd_levels(); *level != NULL; level++) {
+        try_table(*level);
+    }
     for (size_t n = 0; n < 40; n++) {
         try_boxes(n);
     }
     for (size_t n = 0; n < 140; n++) {
         try_windows(n);
-        try_widen(n);
+        try_expand(n);
         try_outputs(n);
         try_order(n);
         try_candidates(n);
     }
     try_landmarks();
     try_overflow();
-    for (const cascade_kernels *const *level = cascade_levels(); *level != NULL; level++) {
-        if (cascade_level_usable(*level)) {
+    for (const cascade_kernels *const *level = cascade_simd_levels(); *level != NULL; level++) {
+        if ((*level)->usable()) {
             for (size_t n = 0; n < 70; n++) {
                 try_suppression(*level, n);
             }
@@ -702,7 +729,7 @@ int main(int count, char **arguments) {
             for (size_t i = 0; i < some(400); i++) {
                 try_warp(*level);
             }
-            try_words(*level);
+            try_int8(*level);
             try_networks(*level);
             try_graphs(*level);
             printf("%s\n", (*level)->name);

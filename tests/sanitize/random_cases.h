@@ -1,6 +1,6 @@
 /*
- * Random images, maps and networks in buffers of exactly the size that the core asks for, and how to tell what is wrong: for
- * driver.c and threads.c.
+ * Random images, transforms and networks in buffers of exactly the size that the core asks for, and reports of what is wrong:
+ * for driver.c and threads.c.
  */
 #include <math.h>
 #include <stdio.h>
@@ -8,31 +8,20 @@
 #include <string.h>
 
 #include "../random_numbers.h"
-#include "cascade.h"
+#include "detect.h"
 
-/* Neither driver takes all of it. */
+/* Neither driver uses all of it. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 
 #if defined(CASCADE_VALGRIND) && __has_include(<valgrind/memcheck.h>)
 #include <valgrind/memcheck.h>
-/* It takes vpmaddwd for one step of 64 bits: what is undefined in a lane is so in its neighbour. */
-#define BYTES_TOO(level) ((level)->lanes == 1)
+/* valgrind treats vpmaddwd as one operation of 64 bits: what is undefined in a lane becomes so in its neighbour. */
+#define CHECKS_INT8(level) ((level)->lanes == 1)
 #else
 #define VALGRIND_MAKE_MEM_UNDEFINED(memory, bytes)
-#define BYTES_TOO(level) ((level)->lanes > 0)
+#define CHECKS_INT8(level) ((level)->lanes > 0)
 #endif
-
-typedef struct {
-    int kind;
-    size_t kernel, stride, channels;
-} shape;
-
-typedef struct {
-    const char *name;
-    size_t size, padding, count;
-    shape layers[16];
-} network_shape;
 
 #define LENGTH(array) (sizeof(array) / sizeof(*(array)))
 #define CHECK(condition, ...)                                                                                         \
@@ -49,14 +38,14 @@ typedef struct {
 
 static size_t percent = 100;
 
-/* The last step of splitmix64: of neighbouring numbers it makes far ones. */
+/* The last step of splitmix64: it maps neighbouring numbers to distant ones. */
 static uint64_t mixed(uint64_t number) {
     number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9u;
     number = (number ^ number >> 27) * 0x94d049bb133111ebu;
     return number ^ number >> 31;
 }
 
-/* Neighbouring seeds start far apart, and never from 0, where xorshift would stay. */
+/* Neighbouring seeds start far apart, and never at 0, where xorshift would stay. */
 static void seed(uint64_t number) {
     state ^= mixed(number);
     state += state == 0;
@@ -76,7 +65,7 @@ static void read_arguments(int count, char **arguments) {
 
 static double between(double low, double high) { return low + (high - low) * (double)chance(1u << 30) / (1u << 30); }
 
-/* Exactly that many bytes, each 0xFF: NaN, if read as floats. The core is told how to fill them, or fills them. */
+/* Exactly that many bytes, each 0xFF: NaN, if read as floats. Whoever asks for them fills them. */
 static void *exactly(size_t bytes) {
     void *memory = malloc(bytes ? bytes : 1);
     CHECK(memory, "no memory for %zu bytes", bytes);
@@ -94,7 +83,7 @@ static float *floats(size_t count, double size) {
 }
 
 static const cascade_kernels *scalar(void) {
-    const cascade_kernels *const *level = cascade_levels();
+    const cascade_kernels *const *level = cascade_simd_levels();
     while (level[1] != NULL) {
         level++;
     }
@@ -105,120 +94,86 @@ static const cascade_kernels *scalar(void) {
 /* ---- images ---------------------------------------------------------------------------------------------- */
 
 /* Rows [from, to) of an image, and nothing beside them. */
-static cascade_image band_of(const uint8_t *image, size_t width, size_t height, size_t from, size_t to) {
+static cascade_image strip_of(const uint8_t *image, size_t width, size_t height, size_t from, size_t to) {
     size_t rows = to > from ? to - from : 0;
-    uint8_t *band = exactly(rows * width * 3);
-    memcpy(band, image + from * width * 3, rows * width * 3);
-    return (cascade_image){band, width, height, from, rows};
+    uint8_t *strip = exactly(rows * width * 3);
+    memcpy(strip, image + from * width * 3, rows * width * 3);
+    return (cascade_image){strip, width, height, from, rows};
 }
 
-/* ---- turned crops ---------------------------------------------------------------------------------------- */
+/* ---- transforms ------------------------------------------------------------------------------------------ */
 
-#define PIXEL ((int64_t)1 << CASCADE_MAP_BITS)
+#define PIXEL ((int64_t)1 << CASCADE_TRANSFORM_BITS)
 
 /* Steps of 1e-10 to a million pixels, from within the image or from anywhere in the range of the core. */
-static void random_map(int64_t map[6], size_t size, size_t width, size_t height) {
+static void random_transform(int64_t transform[6], size_t size, size_t width, size_t height) {
     double range = 1048575.0, most = pow(10, between(-10, log10(range / (2 * (double)size))));
     double far = range - 2 * most * (double)size, near[2] = {(double)width + 2, (double)height + 2};
     for (size_t i = 0; i < 6; i++) {
         double reach = i % 3 < 2 ? most : far, start = near[i / 3] < far ? between(-2, near[i / 3]) : 0;
-        map[i] = (int64_t)ldexp(i % 3 == 2 && chance(4) ? start : between(-reach, reach), CASCADE_MAP_BITS);
+        transform[i] = (int64_t)ldexp(i % 3 == 2 && chance(4) ? start : between(-reach, reach), CASCADE_TRANSFORM_BITS);
     }
 }
 
-/* Whole and half pixels: centres, the borders between pixels, and the image's edges, or just before them. */
-static void even_map(int64_t map[6], size_t width, size_t height) {
+/* Coordinates of whole and half pixels: centres, borders between pixels, and the image's edges, or just before them. */
+static void even_transform(int64_t transform[6], size_t width, size_t height) {
     for (size_t i = 0; i < 6; i++) {
         int64_t step = (int64_t)chance(5) - 2, start = (int64_t)chance(2 * (i < 3 ? width : height) + 2);
-        map[i] = i % 3 < 2 ? step * (PIXEL / 2) : start * (PIXEL / 2) - (int64_t)chance(2);
+        transform[i] = i % 3 < 2 ? step * (PIXEL / 2) : start * (PIXEL / 2) - (int64_t)chance(2);
     }
 }
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
 
 #define RELEASE(memory) free(memory)
-#include "../random_bytes.h"
+#include "../random_layers.h"
 
 #define NOTE(difference)
 #include "../random_graphs.h"
 
-/* Layers with random weights, each array exactly as long as it must be; packed for a few crops too if all channels are a
- * multiple of `lanes`. */
-static void build(cascade_layer *layers, const network_shape *network, size_t lanes) {
-    int few = lanes > 1;
-    for (size_t i = 0; i < network->count; i++) {
-        few &= network->layers[i].kind == CASCADE_CONV && network->layers[i].channels % lanes == 0;
-    }
-    size_t channels = network->layers[0].kind == CASCADE_BYTES ? 1 : 3;
-    for (size_t i = 0; i < network->count; i++) {
-        shape s = network->layers[i];
-        cascade_layer layer = {.kind = s.kind, .in_channels = channels, .out_channels = channels, .kernel = s.kernel,
-                               .stride = s.stride, .last = i + 1 == network->count};
-        if (s.kind == CASCADE_BYTES) {
-            fill_byte_layer(&layer, channels, s.channels, lanes);
-            channels = layer.out_channels;
-        }
-        if (s.kind == CASCADE_CONV) {
-            size_t inputs = channels * s.kernel * s.kernel, count = inputs * s.channels;
-            float *weights = floats(count, sqrt(3.0 / (double)inputs)), *packed = exactly(count * sizeof(float));
-            cascade_pack_weights(weights, s.channels, channels, s.kernel, packed);
-            if (few) {
-                float *again = exactly(count * sizeof(float));
-                cascade_pack_few(weights, s.channels, channels, s.kernel, lanes, again);
-                layer.few_weights = again;
-            }
-            free(weights);
-            layer.out_channels = channels = s.channels;
-            layer.weights = packed;
-            layer.bias = floats(channels, 0.3);
-            layer.slope = floats(channels, 1);
-        }
-        layers[i] = layer;
-    }
-    settle_few(layers, network->count, lanes);
-}
-
 static void demolish(cascade_layer *layers, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        free((void *)layers[i].few_weights);
-        free((void *)layers[i].weights);
-        free((void *)layers[i].bias);
-        free((void *)layers[i].slope);
-        free((void *)layers[i].byte_bias);
-        free((void *)layers[i].factor);
+        const cascade_f32_weights *f32 = &layers[i].f32;
+        const cascade_int8_weights *int8 = &layers[i].int8;
+        const void *arrays[] = {f32->weights, f32->small_batch_weights, f32->bias, f32->slope,
+                                int8->weights, int8->small_batch_weights, int8->bias, int8->factor};
+        for (size_t k = 0; k < LENGTH(arrays); k++) {
+            free((void *)arrays[k]);
+        }
     }
 }
 
-static float *judged(const cascade_kernels *level, const cascade_layer *layers, size_t layer_count,
+static float *batch_outputs(const cascade_kernels *level, const cascade_layer *layers, size_t layer_count,
                      const uint8_t *crops, size_t count, size_t size) {
-    size_t needed = cascade_crops_workspace(layers, layer_count, size, level->lanes);
+    size_t needed = cascade_batch_workspace(layers, layer_count, size, level->lanes);
     CHECK(needed > 0, "size %zu", size);
-    float *workspace = exactly(needed * sizeof(float));
-    float *out = exactly(count * layers[layer_count - 1].out_channels * sizeof(float));
-    cascade_crops_run(level, layers, layer_count, crops, count, size, out, workspace);
+    void *workspace = exactly(needed);
+    float *out = exactly(count * layers[layer_count - 1].out_elements * sizeof(float));
+    cascade_batch_forward(level, layers, layer_count, crops, count, size, out, workspace);
     free(workspace);
     return out;
 }
 
 /* The rows of an image that a tile's windows cover. */
-static cascade_image covered_rows(const cascade_grid *grid, const uint8_t *image, size_t width, size_t height,
+static cascade_image covered_rows(const cascade_feature_grid *grid, const uint8_t *image, size_t width, size_t height,
                                   const cascade_tile *tile) {
-    size_t above = tile->top * grid->stride, below = above + (tile->rows - 1) * grid->stride + grid->field;
+    size_t above = tile->top * grid->stride, below = above + (tile->rows - 1) * grid->stride + grid->receptive_field;
     above = above > grid->padding ? above - grid->padding : 0;
     below = below > grid->padding ? below - grid->padding : 0;
     below = below < height ? below : height;
-    return band_of(image, width, height, above < below ? above : below, below);
+    return strip_of(image, width, height, above < below ? above : below, below);
 }
 
-/* A tile of the grid over an image, as (rows, outputs, columns), from those rows. */
-static float *slid(const cascade_kernels *level, const cascade_grid *grid, const cascade_layer *layers, size_t count,
-                   const uint8_t *image, size_t width, size_t height, const cascade_tile *tile) {
+/* The outputs of a tile over those rows of an image, as (rows, outputs, columns). */
+static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers,
+                           size_t count, const uint8_t *image, size_t width, size_t height, const cascade_tile *tile) {
     size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "%zu * %zu", width, height);
     size_t lines = tile->rows * grid->outputs;
     cascade_image seen = covered_rows(grid, image, width, height, tile);
-    float *workspace = exactly(needed * sizeof(float)), *out = exactly(lines * tile->columns * sizeof(float));
-    const float *map = cascade_image_run(level, grid, layers, count, &seen, tile, workspace, &pitch);
+    void *workspace = exactly(needed);
+    float *out = exactly(lines * tile->columns * sizeof(float));
+    const float *map = cascade_image_forward(level, grid, layers, count, &seen, tile, workspace, &pitch);
     CHECK(map != NULL && pitch >= tile->columns, "pitch %zu", pitch);
     for (size_t line = 0; line < lines; line++) {
         memcpy(out + line * tile->columns, map + line * pitch, tile->columns * sizeof(float));
@@ -228,12 +183,13 @@ static float *slid(const cascade_kernels *level, const cascade_grid *grid, const
     return out;
 }
 
-/* Any few layers whose receptive field is the size of their crops. */
+/* One to three layers whose receptive field is the size of their crops. */
 static network_shape random_network(void) {
-    network_shape network = {"random", 1, chance(9), 1 + chance(3), {{0, 0, 0, 0}}};
+    network_shape network = {"random", 1, chance(9), 1 + chance(3), {{0, 0, 0, 0}}, CASCADE_F32};
     for (size_t i = 0, stride = 1; i < network.count; i++) {
         size_t kernel = chance(8) ? 1 + chance(4) : 16, channels = chance(2) ? 1 + chance(19) : 8 * (1 + chance(6));
-        shape pool = {CASCADE_POOL, kernel, 1 + chance(3), 0}, conv = {CASCADE_CONV, kernel, 1 + chance(3), channels};
+        shape pool = {CASCADE_MAX_POOL, kernel, 1 + chance(3), 0},
+              conv = {CASCADE_CONV, kernel, 1 + chance(3), channels};
         network.layers[i] = i + 1 == network.count || chance(2) ? conv : pool;
         network.size += (kernel - 1) * stride;
         stride *= network.layers[i].stride;
@@ -241,15 +197,16 @@ static network_shape random_network(void) {
     return network;
 }
 
-/* The same in bytes, whatever its strides. */
-static network_shape random_byte_network(void) {
+/* The same in int8, with larger strides. */
+static network_shape random_int8_network(void) {
     network_shape network = random_network();
     for (size_t i = 0; i < network.count; i++) {
         shape *layer = network.layers + i;
-        layer->kind = CASCADE_BYTES;
-        layer->channels = i + 1 == network.count ? 1 + chance(20) : CASCADE_WORD * (1 + chance(10));
+        layer->op = CASCADE_CONV;
+        layer->channels = i + 1 == network.count ? 1 + chance(20) : CASCADE_PACKED * (1 + chance(10));
         layer->stride = 1 + chance(4);
     }
+    network.dtype = CASCADE_INT8;
     network.size = 1;
     for (size_t i = 0, stride = 1; i < network.count; stride *= network.layers[i++].stride) {
         network.size += (network.layers[i].kernel - 1) * stride;

@@ -1,15 +1,16 @@
 /*
- * Lists of work that several threads share. Every item of a list is done once and none is left when the list is over; and
- * what is made by such lists is to the bit what a plain loop makes: levels and what is found in them, crops and what a
- * network says of them, bands of an image, outputs of a graph. Helpers are asleep at times and awake at others.
+ * Loops that several threads share. Every item of a loop runs once, and none is running when the loop ends. All that such loops
+ * compute equals the results of a plain loop to the bit: pyramid levels and the detections in them, crops and their
+ * classification, strips of an image, outputs of a graph. Workers are asleep at times and spinning at others.
  *
- * Memory is exactly what the core asks for, and new for every list: the address sanitizer sees a thread that is still at
- * work when its list is over, the thread sanitizer sees what two threads touch in no certain order. Counters of this
- * file's own are relaxed, since any stronger order would hide what the core lacks.
+ * Memory is exactly what the core asks for, and new for every loop: the address sanitizer sees a thread that still works when
+ * its loop is over, the thread sanitizer sees data races. This file's own counters are relaxed, since any stronger order would
+ * hide what the core lacks.
  *
  *   threads [SEED [PERCENT]]   other cases for every seed; only some of them, for a short run
  */
 #include "random_cases.h"
+#include "threadpool.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -19,59 +20,59 @@
 
 enum { MOST_THREADS = 5, MOST_LEVELS = 5 };
 
-/* ---- a team and its threads ------------------------------------------------------------------------------ */
+/* ---- a pool and its threads ------------------------------------------------------------------------------ */
 
-/* On which a helper sleeps. Like a lock of Python's, it must not be rung again before it is heard. */
+/* A binary semaphore for a worker to sleep on. Like a lock of Python's, it must not be posted twice without a wait. */
 typedef struct {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    int rung;
-} bell;
+    int posted;
+} semaphore;
 
 typedef struct group group;
 
 typedef struct {
     group *group;
-    cascade_helper helper;
-    bell bell;
+    cascade_worker worker;
+    semaphore semaphore;
     pthread_t thread;
-    int64_t awake; /* microseconds without a list before it sleeps */
+    int64_t idle; /* microseconds without a loop before it sleeps */
 } member;
 
-/* The leader is the thread that calls. */
+/* The calling thread is the caller. */
 struct group {
-    cascade_team team;
+    cascade_pool pool;
     size_t threads;
     member members[MOST_THREADS - 1];
-    void *memory[MOST_THREADS]; /* the leader's first */
+    void *memory[MOST_THREADS]; /* the caller's first */
     _Atomic(size_t) asleep;
 };
 
-static void ring(bell *bell) {
-    pthread_mutex_lock(&bell->mutex);
-    CHECK(!bell->rung, "a helper is woken twice");
-    bell->rung = 1;
-    pthread_cond_signal(&bell->changed);
-    pthread_mutex_unlock(&bell->mutex);
+static void post(semaphore *semaphore) {
+    pthread_mutex_lock(&semaphore->mutex);
+    CHECK(!semaphore->posted, "a worker is woken twice");
+    semaphore->posted = 1;
+    pthread_cond_signal(&semaphore->changed);
+    pthread_mutex_unlock(&semaphore->mutex);
 }
 
-static void sleep_until_rung(bell *bell) {
-    pthread_mutex_lock(&bell->mutex);
-    while (!bell->rung) {
-        pthread_cond_wait(&bell->changed, &bell->mutex);
+static void wait_for_post(semaphore *semaphore) {
+    pthread_mutex_lock(&semaphore->mutex);
+    while (!semaphore->posted) {
+        pthread_cond_wait(&semaphore->changed, &semaphore->mutex);
     }
-    bell->rung = 0;
-    pthread_mutex_unlock(&bell->mutex);
+    semaphore->posted = 0;
+    pthread_mutex_unlock(&semaphore->mutex);
 }
 
-static void *help(void *given) {
+static void *work(void *given) {
     member *self = given;
-    cascade_team *team = &self->group->team;
-    while (!cascade_team_closed(team)) {
-        cascade_helper_help(team, &self->helper, self->awake);
-        if (cascade_helper_sleeps(team, &self->helper)) {
+    cascade_pool *pool = &self->group->pool;
+    while (!cascade_pool_closed(pool)) {
+        cascade_worker_run(pool, &self->worker, self->idle);
+        if (cascade_worker_may_sleep(pool, &self->worker)) {
             atomic_fetch_add_explicit(&self->group->asleep, 1, memory_order_relaxed);
-            sleep_until_rung(&self->bell);
+            wait_for_post(&self->semaphore);
             atomic_fetch_sub_explicit(&self->group->asleep, 1, memory_order_relaxed);
         }
     }
@@ -80,40 +81,40 @@ static void *help(void *given) {
 
 static void wake(group *group, size_t count) {
     for (size_t i = 0; i < count && i + 1 < group->threads; i++) {
-        if (cascade_helper_wakes(&group->members[i].helper)) {
-            ring(&group->members[i].bell);
+        if (cascade_worker_needs_wake(&group->members[i].worker)) {
+            post(&group->members[i].semaphore);
         }
     }
 }
 
-/* Helpers wait awake for less than so long (microseconds), some not at all. */
-static group *start_group(size_t threads, uint64_t awake) {
+/* Idle workers spin for less than `idle` microseconds, some not at all. */
+static group *start_group(size_t threads, uint64_t idle) {
     group *made = exactly(sizeof(group));
     memset(made, 0, sizeof(group));
     made->threads = threads;
     for (size_t i = 0; i + 1 < threads; i++) {
         member *member = made->members + i;
         member->group = made;
-        member->awake = chance(3) ? (int64_t)chance(awake) : 0;
-        CHECK(!pthread_mutex_init(&member->bell.mutex, NULL), "no mutex");
-        CHECK(!pthread_cond_init(&member->bell.changed, NULL), "no condition");
-        CHECK(!pthread_create(&member->thread, NULL, help, member), "no thread");
+        member->idle = chance(3) ? (int64_t)chance(idle) : 0;
+        CHECK(!pthread_mutex_init(&member->semaphore.mutex, NULL), "no mutex");
+        CHECK(!pthread_cond_init(&member->semaphore.changed, NULL), "no condition");
+        CHECK(!pthread_create(&member->thread, NULL, work, member), "no thread");
     }
     return made;
 }
 
-/* Waits for the helpers of a team that is closed. */
+/* Waits for the workers of a closed pool. */
 static void end_group(group *group) {
     for (size_t i = 0; i + 1 < group->threads; i++) {
-        CHECK(!pthread_join(group->members[i].thread, NULL), "helper %zu", i);
-        pthread_mutex_destroy(&group->members[i].bell.mutex);
-        pthread_cond_destroy(&group->members[i].bell.changed);
+        CHECK(!pthread_join(group->members[i].thread, NULL), "worker %zu", i);
+        pthread_mutex_destroy(&group->members[i].semaphore.mutex);
+        pthread_cond_destroy(&group->members[i].semaphore.changed);
     }
     free(group);
 }
 
 static void stop_group(group *group) {
-    cascade_team_close(&group->team);
+    cascade_pool_close(&group->pool);
     wake(group, group->threads);
     end_group(group);
 }
@@ -122,7 +123,7 @@ static void give_memory(group *group, size_t size) {
     for (size_t i = 0; i < group->threads; i++) {
         group->memory[i] = exactly(size);
         if (i) {
-            group->members[i - 1].helper.workspace = group->memory[i];
+            group->members[i - 1].worker.workspace = group->memory[i];
         }
     }
 }
@@ -133,51 +134,51 @@ static void take_memory(group *group) {
     }
 }
 
-/* All items, by all threads or, without a group, one after the other. */
-static void do_list(group *group, cascade_work work, void *context, size_t count, size_t size) {
+/* Runs a loop on all threads or, without a group, on this one. */
+static void parallel_for(group *group, cascade_loop_body body, void *context, size_t count, size_t size) {
     if (group == NULL) {
         void *memory = exactly(size);
         for (size_t item = 0; item < count; item++) {
-            work(context, item, memory);
+            body(context, item, memory);
         }
         free(memory);
         return;
     }
     give_memory(group, size);
-    cascade_team_open(&group->team, work, context, count);
+    cascade_parallel_for_begin(&group->pool, body, context, count);
     wake(group, count ? count - 1 : 0);
-    cascade_team_finish(&group->team, group->memory[0]);
+    cascade_parallel_for_end(&group->pool, group->memory[0]);
     take_memory(group);
 }
 
-/* ---- waiting for ever ------------------------------------------------------------------------------------ */
+/* ---- deadlocks ------------------------------------------------------------------------------------------- */
 
 /* No case takes longer, however slow the machine (seconds). */
 #define LONGEST_CASE 200
 
 static void on_alarm(int number) {
-    static const char message[] = "threads wait for each other, or for a list that nobody told them of\n";
+    static const char message[] = "deadlock, or a worker that nobody woke\n";
     (void)number;
     _exit(write(2, message, sizeof message - 1) > 0 ? 1 : 2);
 }
 
-/* ---- lists ----------------------------------------------------------------------------------------------- */
+/* ---- loops ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
-    size_t number; /* other pauses for every list */
+    size_t number; /* pauses differ for every loop */
     size_t count;
-    size_t meeting; /* so many items wait until as many have begun: each needs a thread of its own */
-    size_t behind;  /* an item waits until that so far before it is done; 0: for none */
+    size_t meeting; /* this many items wait until all of them have begun: each needs a thread of its own */
+    size_t behind;  /* an item waits until the one this far before it is done; 0: it does not wait */
     _Atomic(size_t) begun;
     _Atomic(size_t) running;
     _Atomic(int) *done;
     uint8_t *times;
-} listing;
+} test_loop;
 
 /* What a thread's memory holds. */
 typedef struct {
     const char *owner;
-    size_t next; /* no item before this one can come */
+    size_t next; /* the first item that may come */
     int busy;
 } note;
 
@@ -200,74 +201,74 @@ static void small_pause(uint64_t number) {
     }
 }
 
-static void wait_in_list(listing *list, size_t item) {
-    size_t turns = 0;
-    while (item < list->meeting && atomic_load_explicit(&list->begun, memory_order_relaxed) < list->meeting) {
-        cascade_wait(&turns);
+static void wait_in_loop(test_loop *loop, size_t item) {
+    size_t rounds = 0;
+    while (item < loop->meeting && atomic_load_explicit(&loop->begun, memory_order_relaxed) < loop->meeting) {
+        cascade_backoff(&rounds);
     }
-    while (list->behind && item >= list->behind &&
-           !atomic_load_explicit(list->done + item - list->behind, memory_order_relaxed)) {
-        cascade_wait(&turns);
+    while (loop->behind && item >= loop->behind &&
+           !atomic_load_explicit(loop->done + item - loop->behind, memory_order_relaxed)) {
+        cascade_backoff(&rounds);
     }
 }
 
-static void do_item(void *context, size_t item, void *workspace) {
-    listing *list = context;
+static void run_item(void *context, size_t item, void *workspace) {
+    test_loop *loop = context;
     note *own = workspace;
-    CHECK(item < list->count, "item %zu of %zu", item, list->count);
+    CHECK(item < loop->count, "item %zu of %zu", item, loop->count);
     CHECK(!own->busy && (own->owner == NULL || own->owner == &mark), "item %zu: another thread's memory", item);
     CHECK(item >= own->next, "item %zu after %zu", item, own->next - 1);
     *own = (note){&mark, item + 1, 1};
-    atomic_fetch_add_explicit(&list->running, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&list->begun, 1, memory_order_relaxed);
-    wait_in_list(list, item);
-    small_pause(mixed(list->number * 1000 + item));
-    list->times[item]++;
-    atomic_store_explicit(list->done + item, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&list->running, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&loop->running, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&loop->begun, 1, memory_order_relaxed);
+    wait_in_loop(loop, item);
+    small_pause(mixed(loop->number * 1000 + item));
+    loop->times[item]++;
+    atomic_store_explicit(loop->done + item, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&loop->running, 1, memory_order_relaxed);
     own->busy = 0;
 }
 
-static void make_list(listing *list, size_t number, size_t count, size_t meeting) {
-    *list = (listing){.number = number, .count = count, .meeting = meeting, .behind = chance(2) ? chance(8) : 0};
-    list->done = exactly(count * sizeof(*list->done));
-    list->times = exactly(count);
+static void make_loop(test_loop *loop, size_t number, size_t count, size_t meeting) {
+    *loop = (test_loop){.number = number, .count = count, .meeting = meeting, .behind = chance(2) ? chance(8) : 0};
+    loop->done = exactly(count * sizeof(*loop->done));
+    loop->times = exactly(count);
     for (size_t i = 0; i < count; i++) {
-        atomic_init(list->done + i, 0);
-        list->times[i] = 0;
+        atomic_init(loop->done + i, 0);
+        loop->times[i] = 0;
     }
 }
 
-static void check_list(listing *list) {
-    CHECK(atomic_load_explicit(&list->running, memory_order_relaxed) == 0, "an item runs on");
-    for (size_t i = 0; i < list->count; i++) {
-        CHECK(list->times[i] == 1, "item %zu of %zu was done %d times", i, list->count, list->times[i]);
+static void check_loop(test_loop *loop) {
+    CHECK(atomic_load_explicit(&loop->running, memory_order_relaxed) == 0, "an item is still running");
+    for (size_t i = 0; i < loop->count; i++) {
+        CHECK(loop->times[i] == 1, "item %zu of %zu ran %d times", i, loop->count, loop->times[i]);
     }
-    free(list->done);
-    free(list->times);
+    free(loop->done);
+    free(loop->times);
 }
 
-/* `closing`: the team is closed while the list is open. */
-static void try_list(group *group, size_t number, size_t count, size_t meeting, int closing) {
-    listing list;
+/* `closing`: the pool is closed while the loop is open. */
+static void try_loop(group *group, size_t number, size_t count, size_t meeting, int closing) {
+    test_loop loop;
     alarm(LONGEST_CASE);
-    make_list(&list, number, count, meeting);
+    make_loop(&loop, number, count, meeting);
     give_memory(group, sizeof(note));
     for (size_t i = 0; i < group->threads; i++) {
         *(note *)group->memory[i] = (note){NULL, 0, 0};
     }
-    cascade_team_open(&group->team, do_item, &list, count);
+    cascade_parallel_for_begin(&group->pool, run_item, &loop, count);
     if (closing) {
-        cascade_team_close(&group->team);
+        cascade_pool_close(&group->pool);
     }
     wake(group, closing ? group->threads : count ? count - 1 : 0);
-    cascade_team_finish(&group->team, group->memory[0]);
+    cascade_parallel_for_end(&group->pool, group->memory[0]);
     take_memory(group);
-    check_list(&list);
+    check_loop(&loop);
 }
 
-/* What the leader does before the next list. */
-static void between_lists(group *group) {
+/* What the caller does before the next loop. */
+static void between_loops(group *group) {
     struct timespec moment = {.tv_nsec = (long)chance(1000000)}, tick = {.tv_nsec = 100000};
     switch (chance(8)) {
     case 0:
@@ -279,25 +280,25 @@ static void between_lists(group *group) {
         }
         break;
     case 2:
-        wake(group, group->threads); /* for a list that is to come */
+        wake(group, group->threads); /* for a loop that is to come */
     }
 }
 
-/* One after the other, of 0, 1, 2 … items, then of any number; in every third each thread gets one. */
-static void try_lists(size_t threads) {
+/* Loops of 0, 1, 2 … items, then of any number; in every third one each thread gets an item. */
+static void try_loops(size_t threads) {
     group *group = start_group(threads, 2000);
     for (size_t i = 0; i < some(300); i++) {
         size_t count = i < 20 ? i : chance(201);
-        between_lists(group);
-        try_list(group, i, count, count >= threads && i % 3 == 0 ? threads : 0, 0);
+        between_loops(group);
+        try_loop(group, i, count, count >= threads && i % 3 == 0 ? threads : 0, 0);
     }
-    between_lists(group);
+    between_loops(group);
     if (chance(2)) {
         stop_group(group);
         return;
     }
-    try_list(group, 1000, chance(50), 0, 1);
-    try_list(group, 1001, chance(50), 0, 0); /* the leader alone */
+    try_loop(group, 1000, chance(50), 0, 1);
+    try_loop(group, 1001, chance(50), 0, 0); /* the caller alone */
     end_group(group);
 }
 
@@ -307,48 +308,48 @@ static void count_item(void *context, size_t item, void *workspace) {
     times[item]++;
 }
 
-/* Lists of next to no work, without a pause: helpers come to a list as it ends, and go to sleep as the next begins. */
-static void try_quick_lists(size_t threads) {
+/* Tiny loops without a pause: workers join a loop as it ends, and go to sleep as the next begins. */
+static void try_quick_loops(size_t threads) {
     size_t times[MOST_THREADS + 1] = {0}, expected[MOST_THREADS + 1] = {0};
     group *group = start_group(threads, 20);
     give_memory(group, sizeof(size_t));
     alarm(LONGEST_CASE);
     for (size_t i = 0; i < some(50000); i++) {
         size_t count = chance(threads + 2);
-        cascade_team_open(&group->team, count_item, times, count);
+        cascade_parallel_for_begin(&group->pool, count_item, times, count);
         wake(group, group->threads);
-        cascade_team_finish(&group->team, group->memory[0]);
+        cascade_parallel_for_end(&group->pool, group->memory[0]);
         for (size_t item = 0; item < count; item++) {
             expected[item]++;
         }
-        CHECK(!memcmp(times, expected, sizeof times), "list %zu of %zu items", i, count);
+        CHECK(!memcmp(times, expected, sizeof times), "loop %zu of %zu items", i, count);
     }
     take_memory(group);
     stop_group(group);
 }
 
-/* ---- search ---------------------------------------------------------------------------------------------- */
+/* ---- dense scan ------------------------------------------------------------------------------------------ */
 
-/* One thread's work on an image: what there is of the image, which windows are searched and what is found there. */
+/* What one thread computes of a level: its pixels, the windows to scan and their detections. */
 typedef struct {
     uint8_t *pixels;
     size_t width, height;
-    cascade_grid grid;
+    cascade_feature_grid grid;
     cascade_tile tile;
     float *map;     /* (rows, outputs, columns) */
     float *windows; /* (count, outputs + 1) */
     size_t count;
-} searched_alone;
+} expected_level;
 
-/* A network, and levels made each of the one before, the first of a source. */
+/* A network, and levels, each resampled from the one before, the first from a source. */
 typedef struct {
     const cascade_kernels *kernels;
     network_shape network;
     cascade_layer layers[16];
-    searched_alone source, levels[MOST_LEVELS];
+    expected_level source, levels[MOST_LEVELS];
     size_t level_count;
     float threshold;
-    size_t total; /* windows found */
+    size_t total; /* detections */
 } pyramid;
 
 static size_t products(const network_shape *network) {
@@ -361,17 +362,17 @@ static size_t products(const network_shape *network) {
     return sum;
 }
 
-/* One that takes no long time, with background and face among its outputs. */
+/* A network that is quick to run, with background and face among its outputs. */
 static network_shape quick_network(const cascade_kernels *level) {
     network_shape network;
     do {
-        network = chance(2) && BYTES_TOO(level) ? random_byte_network() : random_network();
+        network = chance(2) && CHECKS_INT8(level) ? random_int8_network() : random_network();
     } while (network.size > 32 || products(&network) > 8000 || network.layers[network.count - 1].channels < 2);
     return network;
 }
 
-static uint8_t *resampled_whole(const cascade_kernels *level, const uint8_t *from, size_t from_width, size_t from_height,
-                                size_t width, size_t height) {
+static uint8_t *resampled_whole(const cascade_kernels *level, const uint8_t *from, size_t from_width,
+                                size_t from_height, size_t width, size_t height) {
     const double all[4] = {0, 0, (double)from_width, (double)from_height};
     const cascade_image image = {from, from_width, from_height, 0, from_height};
     void *workspace = exactly(cascade_resample_workspace(all[2], all[3], from_width, width, height));
@@ -381,32 +382,34 @@ static uint8_t *resampled_whole(const cascade_kernels *level, const uint8_t *fro
     return out;
 }
 
-/* The network over some rows of a level's grid, often all of them. */
-static void slide_alone(const pyramid *pyramid, searched_alone *level) {
+/* Runs the network over some rows of a level's grid, often all of them. */
+static void compute_level(const pyramid *pyramid, expected_level *level) {
     size_t count = pyramid->network.count;
-    cascade_grid *grid = &level->grid;
-    CHECK(cascade_grid_plan(grid, pyramid->layers, count, pyramid->network.padding, level->width, level->height), "grid");
+    cascade_feature_grid *grid = &level->grid;
+    CHECK(
+        cascade_feature_grid_plan(grid, pyramid->layers, count, pyramid->network.padding, level->width, level->height),
+        "grid");
     if (grid->rows == 0 || grid->columns == 0) {
         return;
     }
     level->tile = (cascade_tile){chance(3) ? 0 : chance(grid->rows), 0, 0, grid->columns};
     level->tile.rows = chance(3) ? grid->rows - level->tile.top : 1 + chance(grid->rows - level->tile.top);
-    level->map = slid(pyramid->kernels, grid, pyramid->layers, count, level->pixels, level->width, level->height,
-                      &level->tile);
+    level->map = tile_outputs(pyramid->kernels, grid, pyramid->layers, count, level->pixels, level->width,
+                              level->height, &level->tile);
 }
 
 /* Output `k` of a window. */
-static float output(const searched_alone *level, size_t row, size_t column, size_t k) {
+static float output(const expected_level *level, size_t row, size_t column, size_t k) {
     return level->map[(row * level->grid.outputs + k) * level->tile.columns + column];
 }
 
-static float difference(const searched_alone *level, size_t row, size_t column) {
+static float difference(const expected_level *level, size_t row, size_t column) {
     return output(level, row, column, 1) - output(level, row, column, 0);
 }
 
-/* All windows are found, none, or about some share of them. */
+/* A threshold that all windows reach, none, or some of them. */
 static float any_threshold(const pyramid *pyramid) {
-    const searched_alone *level = pyramid->levels + chance(pyramid->level_count);
+    const expected_level *level = pyramid->levels + chance(pyramid->level_count);
     size_t kind = chance(8);
     if (kind < 2 || level->tile.rows == 0) {
         return kind ? INFINITY : -INFINITY;
@@ -414,7 +417,7 @@ static float any_threshold(const pyramid *pyramid) {
     return difference(level, chance(level->tile.rows), chance(level->tile.columns));
 }
 
-static void find_alone(searched_alone *level, float threshold) {
+static void find_detections(expected_level *level, float threshold) {
     size_t width = level->grid.outputs + 1;
     level->windows = exactly(level->tile.rows * level->tile.columns * width * sizeof(float));
     for (size_t y = 0; y < level->tile.rows; y++) {
@@ -435,19 +438,19 @@ static void find_alone(searched_alone *level, float threshold) {
 static void make_pyramid(pyramid *made, const cascade_kernels *kernels) {
     *made = (pyramid){.kernels = kernels, .network = quick_network(kernels), .level_count = 1 + chance(MOST_LEVELS)};
     build(made->layers, &made->network, kernels->lanes);
-    made->source = (searched_alone){.width = 1 + chance(90), .height = 1 + chance(90)};
+    made->source = (expected_level){.width = 1 + chance(90), .height = 1 + chance(90)};
     made->source.pixels = pixels(made->source.width * made->source.height * 3);
     for (size_t k = 0; k < made->level_count; k++) {
-        const searched_alone *from = k ? made->levels + k - 1 : &made->source;
-        searched_alone *level = made->levels + k;
+        const expected_level *from = k ? made->levels + k - 1 : &made->source;
+        expected_level *level = made->levels + k;
         level->width = 1 + (size_t)((double)from->width * between(0.4, 1));
         level->height = 1 + (size_t)((double)from->height * between(0.4, 1));
         level->pixels = resampled_whole(kernels, from->pixels, from->width, from->height, level->width, level->height);
-        slide_alone(made, level);
+        compute_level(made, level);
     }
     made->threshold = any_threshold(made);
     for (size_t k = 0; k < made->level_count; k++) {
-        find_alone(made->levels + k, made->threshold);
+        find_detections(made->levels + k, made->threshold);
         made->total += made->levels[k].count;
     }
 }
@@ -462,238 +465,243 @@ static void unmake_pyramid(pyramid *made) {
     demolish(made->layers, made->network.count);
 }
 
-/* A level as a search gets it: to be made, whole since the next is made of it, or those rows that its windows cover. */
-static cascade_searched given_level(const searched_alone *level, int unmade, int whole) {
+/* A level as a scan gets it: yet to be resampled, all of it because the next one is resampled from it, or the rows that its
+ * windows cover. */
+static cascade_scan_level given_level(const expected_level *level, int resampled, int whole) {
     size_t width = level->width, height = level->height;
-    cascade_searched given = {.grid = level->grid, .first = level->tile.top, .end = level->tile.top + level->tile.rows};
-    if (unmade) {
-        given.unmade = exactly(width * height * 3);
-        given.image = (cascade_image){given.unmade, width, height, 0, height};
+    cascade_scan_level given = {
+        .grid = level->grid, .first = level->tile.top, .end = level->tile.top + level->tile.rows};
+    if (resampled) {
+        given.target = exactly(width * height * 3);
+        given.image = (cascade_image){given.target, width, height, 0, height};
     } else if (whole || level->tile.rows == 0) {
-        given.image = band_of(level->pixels, width, height, 0, height);
+        given.image = strip_of(level->pixels, width, height, 0, height);
     } else {
         given.image = covered_rows(&level->grid, level->pixels, width, height, &level->tile);
     }
     if (level->tile.rows) {
-        given.rows = 1 + chance(level->tile.rows + 2);
-        given.columns = 1 + chance(level->tile.columns + 2);
+        given.tile_rows = 1 + chance(level->tile.rows + 2);
+        given.tile_columns = 1 + chance(level->tile.columns + 2);
     }
     return given;
 }
 
-static size_t make_tiles(cascade_search *search) {
+static size_t make_tiles(cascade_dense_scan *scan) {
     size_t size = 1, n = 0;
-    for (size_t k = 0; k < search->image_count; k++) {
-        size_t needed = cascade_search_workspace(search, k);
+    for (size_t k = 0; k < scan->level_count; k++) {
+        size_t needed = cascade_dense_scan_workspace(scan, k);
         CHECK(needed, "level %zu", k);
         size = needed > size ? needed : size;
-        search->tile_count += cascade_search_tiles(search, k, NULL);
+        scan->tile_count += cascade_dense_scan_tiles(scan, k, NULL);
     }
-    search->tiles = exactly(search->tile_count * sizeof(cascade_search_tile));
-    for (size_t k = 0; k < search->image_count; k++) {
-        n += cascade_search_tiles(search, k, search->tiles + n);
+    scan->tiles = exactly(scan->tile_count * sizeof(cascade_scan_tile));
+    for (size_t k = 0; k < scan->level_count; k++) {
+        n += cascade_dense_scan_tiles(scan, k, scan->tiles + n);
     }
-    CHECK(n == search->tile_count, "%zu tiles of %zu", n, search->tile_count);
+    CHECK(n == scan->tile_count, "%zu tiles of %zu", n, scan->tile_count);
     return size;
 }
 
-/* Where the windows of a level are gathered in two parts: before any of its strips. */
-static size_t cut_between_strips(const cascade_search *search, size_t first, size_t end) {
+/* Divides the tiles of a level in two parts between any of its rows of tiles. */
+static size_t cut_between_rows(const cascade_dense_scan *scan, size_t first, size_t end) {
     size_t cut = first + chance(end - first + 1);
-    while (cut < end && cut > first && search->tiles[cut].tile.top == search->tiles[cut - 1].tile.top) {
+    while (cut < end && cut > first && scan->tiles[cut].tile.top == scan->tiles[cut - 1].tile.top) {
         cut++;
     }
     return cut;
 }
 
-static void check_found(const cascade_search *search, const pyramid *pyramid) {
+static void check_detections(const cascade_dense_scan *scan, const pyramid *pyramid) {
     for (size_t k = 0, tile = 0, end; k < pyramid->level_count; k++, tile = end) {
-        const searched_alone *level = pyramid->levels + k;
+        const expected_level *level = pyramid->levels + k;
         size_t count = 0, width = level->grid.outputs + 1;
-        for (end = tile; end < search->tile_count && search->tiles[end].image == k; end++) {
-            count += search->tiles[end].count;
+        for (end = tile; end < scan->tile_count && scan->tiles[end].level == k; end++) {
+            count += scan->tiles[end].count;
         }
         CHECK(count == level->count, "%zu windows of level %zu, not %zu", count, k, level->count);
         float *found = exactly(count * width * sizeof(float));
-        size_t cut = cut_between_strips(search, tile, end);
-        size_t n = cascade_search_gather(search, search->tiles + tile, cut - tile, found);
-        n += cascade_search_gather(search, search->tiles + cut, end - cut, found + n * width);
+        size_t cut = cut_between_rows(scan, tile, end);
+        size_t n = cascade_dense_scan_gather(scan, scan->tiles + tile, cut - tile, found);
+        n += cascade_dense_scan_gather(scan, scan->tiles + cut, end - cut, found + n * width);
         CHECK(n == count, "%zu windows of %zu", n, count);
         CHECK(!memcmp(found, level->windows, count * width * sizeof(float)), "%s at %s: windows of level %zu",
               pyramid->network.name, pyramid->kernels->name, k);
-        CHECK(search->images[k].unmade == NULL ||
-                  !memcmp(search->images[k].unmade, level->pixels, level->width * level->height * 3),
+        CHECK(scan->levels[k].target == NULL ||
+                  !memcmp(scan->levels[k].target, level->pixels, level->width * level->height * 3),
               "pixels of level %zu", k);
         free(found);
     }
 }
 
-/* As a Search of search.pxi runs it, whatever room there is at first. */
-static void run_search(group *group, cascade_search *search, const pyramid *pyramid) {
-    size_t size = make_tiles(search), width = pyramid->levels[0].grid.outputs + 1, total = pyramid->total;
+/* As a DenseScan of dense_scan.pxi does, with any room at first. */
+static void run_scan(group *group, cascade_dense_scan *scan, const pyramid *pyramid) {
+    size_t size = make_tiles(scan), width = pyramid->levels[0].grid.outputs + 1, total = pyramid->total;
     size_t room = chance(3) ? chance(total + 1) : total + chance(2);
     for (;;) {
-        search->found = exactly(room * width * sizeof(float));
-        search->room = room;
-        search->made = search->ready;
-        search->bands_made = search->found_count = 0;
-        do_list(group, cascade_search_work, search, cascade_search_items(search), size);
-        CHECK(search->found_count == total, "%zu windows, not %zu", (size_t)search->found_count, total);
-        CHECK(search->made == search->image_count, "%zu levels of %zu", (size_t)search->made, search->image_count);
-        if (search->found_count <= room) {
+        scan->found = exactly(room * width * sizeof(float));
+        scan->room = room;
+        scan->levels_done = scan->ready;
+        scan->strips_done = scan->found_count = 0;
+        parallel_for(group, cascade_dense_scan_item, scan, cascade_dense_scan_items(scan), size);
+        CHECK(scan->found_count == total, "%zu windows, not %zu", (size_t)scan->found_count, total);
+        CHECK(scan->levels_done == scan->level_count, "%zu levels of %zu", (size_t)scan->levels_done,
+              scan->level_count);
+        if (scan->found_count <= room) {
             return;
         }
-        free(search->found);
-        room = search->found_count;
-        search->ready = search->image_count;
-        search->together = 0;
+        free(scan->found);
+        room = scan->found_count;
+        scan->ready = scan->level_count;
+        scan->split_levels = 0;
     }
 }
 
-static void try_search(group *group, const pyramid *pyramid) {
-    cascade_searched levels[MOST_LEVELS];
+static void try_scan(group *group, const pyramid *pyramid) {
+    cascade_scan_level levels[MOST_LEVELS];
     size_t count = pyramid->level_count, ready = chance(3) ? chance(count + 1) : 0;
-    const searched_alone *from = &pyramid->source;
-    cascade_image source = band_of(from->pixels, from->width, from->height, 0, from->height);
-    cascade_search search = {.kernels = pyramid->kernels, .layers = pyramid->layers, .image_count = count, .ready = ready};
+    const expected_level *from = &pyramid->source;
+    cascade_image source = strip_of(from->pixels, from->width, from->height, 0, from->height);
+    cascade_dense_scan scan = {
+        .kernels = pyramid->kernels, .layers = pyramid->layers, .level_count = count, .ready = ready};
     alarm(LONGEST_CASE);
     for (size_t k = 0; k < count; k++) {
         levels[k] = given_level(pyramid->levels + k, k >= ready, k + 1 == ready && ready < count);
     }
-    search.layer_count = pyramid->network.count;
-    search.threshold = pyramid->threshold;
-    search.source = ready ? NULL : &source;
-    search.images = levels;
-    search.together = chance(count - ready + 1);
-    search.bands = 1 + chance(12);
-    run_search(group, &search, pyramid);
-    check_found(&search, pyramid);
-    free(search.found);
-    free(search.tiles);
+    scan.layer_count = pyramid->network.count;
+    scan.threshold = pyramid->threshold;
+    scan.source = ready ? NULL : &source;
+    scan.levels = levels;
+    scan.split_levels = chance(count - ready + 1);
+    scan.strips = 1 + chance(12);
+    run_scan(group, &scan, pyramid);
+    check_detections(&scan, pyramid);
+    free(scan.found);
+    free(scan.tiles);
     free((void *)source.pixels);
     for (size_t k = 0; k < count; k++) {
         free((void *)levels[k].image.pixels);
     }
 }
 
-static void try_searches(group *group, const cascade_kernels *level) {
+static void try_scans(group *group, const cascade_kernels *level) {
     pyramid pyramid;
     make_pyramid(&pyramid, level);
-    try_search(NULL, &pyramid);
+    try_scan(NULL, &pyramid);
     for (size_t i = 0; i < 3; i++) {
-        try_search(group, &pyramid);
+        try_scan(group, &pyramid);
     }
     unmake_pyramid(&pyramid);
 }
 
 /* ---- crops ----------------------------------------------------------------------------------------------- */
 
-/* Boxes about the levels, and the memory to cut one, as place_boxes of crops.pxi tells it. */
-static void place_boxes(cascade_places *places, size_t count, size_t widest) {
-    double *edges = exactly(count * 4 * sizeof(double)), wide = 0, high = 0;
+/* Boxes in and around the levels, and the memory to cut one, as place_boxes of crops.pxi computes it. */
+static void place_boxes(cascade_crop_set *set, size_t count, size_t widest) {
+    double *boxes = exactly(count * 4 * sizeof(double)), wide = 0, high = 0;
     for (size_t i = 0; i < count; i++) {
         double x = between(-30, 80), y = between(-30, 80), box[4] = {x, y, x + between(0.1, 60), y + between(0.1, 60)};
-        memcpy(edges + 4 * i, box, sizeof box);
+        memcpy(boxes + 4 * i, box, sizeof box);
         wide = fmax(wide, box[2] - box[0]);
         high = fmax(high, box[3] - box[1]);
     }
-    places->edges = edges;
-    places->workspace = cascade_resample_workspace(wide, high, widest, places->size, places->size);
+    set->boxes = boxes;
+    set->workspace = cascade_resample_workspace(wide, high, widest, set->size, set->size);
 }
 
-static void place_maps(cascade_places *places, size_t count, const int64_t *order) {
-    int64_t *maps = exactly(count * 6 * sizeof(int64_t));
+static void place_transforms(cascade_crop_set *set, size_t count, const int64_t *level_of) {
+    int64_t *transforms = exactly(count * 6 * sizeof(int64_t));
     for (size_t i = 0; i < count; i++) {
-        const cascade_image *level = places->levels + order[i];
+        const cascade_image *level = set->levels + level_of[i];
         if (chance(2)) {
-            random_map(maps + 6 * i, places->size, level->width, level->height);
+            random_transform(transforms + 6 * i, set->size, level->width, level->height);
         } else {
-            even_map(maps + 6 * i, level->width, level->height);
+            even_transform(transforms + 6 * i, level->width, level->height);
         }
     }
-    places->maps = maps;
-    places->outside = (uint8_t)chance(256);
+    set->transforms = transforms;
+    set->padding_value = (uint8_t)chance(256);
 }
 
-static void place_crops(cascade_places *places, cascade_image *levels, size_t level_count, size_t size, size_t count) {
+static void place_crops(cascade_crop_set *set, cascade_image *levels, size_t level_count, size_t size, size_t count) {
     size_t widest = 0;
-    int64_t *order = exactly(count * sizeof(int64_t));
+    int64_t *level_of = exactly(count * sizeof(int64_t));
     for (size_t k = 0; k < level_count; k++) {
         size_t width = 1 + chance(70), height = 1 + chance(70);
         levels[k] = (cascade_image){pixels(width * height * 3), width, height, 0, height};
         widest = width > widest ? width : widest;
     }
     for (size_t i = 0; i < count; i++) {
-        order[i] = (int64_t)chance(level_count);
+        level_of[i] = (int64_t)chance(level_count);
     }
-    *places = (cascade_places){.levels = levels, .order = order, .size = size};
+    *set = (cascade_crop_set){.levels = levels, .level_of = level_of, .size = size};
     if (count && chance(2)) {
-        place_boxes(places, count, widest);
+        place_boxes(set, count, widest);
     } else {
-        place_maps(places, count, order);
+        place_transforms(set, count, level_of);
     }
 }
 
 /* Crop by crop. */
-static float *judged_alone(const cascade_judging *judging) {
-    const cascade_places *places = judging->places;
-    float *out = exactly(judging->count * judging->outputs * sizeof(float));
-    uint8_t *crop = exactly(places->size * places->size * 3);
-    void *workspace = exactly(places->workspace);
-    for (size_t i = 0; i < judging->count; i++) {
-        cascade_cut(judging->kernels, places, judging->first + i, crop, workspace);
-        float *said = judged(judging->kernels, judging->layers, judging->layer_count, crop, 1, places->size);
-        memcpy(out + i * judging->outputs, said, judging->outputs * sizeof(float));
-        free(said);
+static float *classify_one_by_one(const cascade_classification *job) {
+    const cascade_crop_set *set = job->set;
+    float *out = exactly(job->count * job->outputs * sizeof(float));
+    uint8_t *crop = exactly(set->size * set->size * 3);
+    void *workspace = exactly(set->workspace);
+    for (size_t i = 0; i < job->count; i++) {
+        cascade_cut_crop(job->kernels, set, job->first + i, crop, workspace);
+        float *outputs = batch_outputs(job->kernels, job->layers, job->layer_count, crop, 1, set->size);
+        memcpy(out + i * job->outputs, outputs, job->outputs * sizeof(float));
+        free(outputs);
     }
     free(crop);
     free(workspace);
     return out;
 }
 
-static void try_judging(group *group, const cascade_kernels *level) {
+static void try_classification(group *group, const cascade_kernels *level) {
     network_shape network = quick_network(level);
     size_t all = chance(4 * level->lanes + 10), level_count = 1 + chance(3);
     cascade_layer layers[16];
     cascade_image levels[3];
-    cascade_places places;
-    cascade_judging judging = {.kernels = level, .layers = layers, .layer_count = network.count, .places = &places};
+    cascade_crop_set set;
+    cascade_classification job = {.kernels = level, .layers = layers, .layer_count = network.count, .set = &set};
     alarm(LONGEST_CASE);
     build(layers, &network, level->lanes);
-    place_crops(&places, levels, level_count, network.size, all);
-    judging.outputs = layers[network.count - 1].out_channels;
-    judging.first = chance(all + 1);
-    judging.count = chance(4) ? all - judging.first : chance(all - judging.first + 1);
-    judging.piece = 1 + chance(2 * level->lanes + 3);
-    judging.pieces = chance(judging.count / judging.piece + 1);
-    judging.last = 1 + chance(judging.piece + 3);
-    judging.out = exactly(judging.count * judging.outputs * sizeof(float));
-    float *expected = judged_alone(&judging);
-    size_t size = cascade_judging_workspace(&judging);
+    place_crops(&set, levels, level_count, network.size, all);
+    job.outputs = layers[network.count - 1].out_elements;
+    job.first = chance(all + 1);
+    job.count = chance(4) ? all - job.first : chance(all - job.first + 1);
+    job.chunk = 1 + chance(2 * level->lanes + 3);
+    job.chunks = chance(job.count / job.chunk + 1);
+    job.last_chunk = 1 + chance(job.chunk + 3);
+    job.out = exactly(job.count * job.outputs * sizeof(float));
+    float *expected = classify_one_by_one(&job);
+    size_t size = cascade_classification_workspace(&job);
     CHECK(size, "crops of %zu pixels", network.size);
-    do_list(group, cascade_judging_work, &judging, cascade_judging_items(&judging), size);
-    CHECK(!memcmp(judging.out, expected, judging.count * judging.outputs * sizeof(float)),
-          "%s at %s: %zu crops in %zu pieces of %zu, then %zu", network.name, level->name, judging.count, judging.pieces,
-          judging.piece, judging.last);
-    free(judging.out);
+    parallel_for(group, cascade_classify_chunk, &job, cascade_classification_items(&job), size);
+    CHECK(!memcmp(job.out, expected, job.count * job.outputs * sizeof(float)),
+          "%s at %s: %zu crops in %zu chunks of %zu, then %zu", network.name, level->name, job.count, job.chunks,
+          job.chunk, job.last_chunk);
+    free(job.out);
     free(expected);
     for (size_t k = 0; k < level_count; k++) {
         free((void *)levels[k].pixels);
     }
-    free((void *)places.order);
-    free((void *)places.edges);
-    free((void *)places.maps);
+    free((void *)set.level_of);
+    free((void *)set.boxes);
+    free((void *)set.transforms);
     demolish(layers, network.count);
 }
 
-/* ---- bands and graphs ------------------------------------------------------------------------------------ */
+/* ---- strips and graphs ----------------------------------------------------------------------------------- */
 
 /* Some rows of a part of an image, from those rows that they read, against the same rows of all. */
-static void try_bands(group *group, const cascade_kernels *level) {
+static void try_strips(group *group, const cascade_kernels *level) {
     size_t width = 1 + chance(70), height = 1 + chance(70), columns = 1 + chance(40), rows = 1 + chance(60), from, to;
     size_t first = chance(rows), end = first + 1 + chance(rows - first), bytes = columns * 3;
     double x = between(-30, 60), y = between(-30, 60), box[4] = {x, y, x + between(0.1, 90), y + between(0.1, 90)};
-    uint8_t *image = pixels(width * height * 3), *found = exactly((end - first) * bytes), *expected = exactly(rows * bytes);
+    uint8_t *image = pixels(width * height * 3), *found = exactly((end - first) * bytes),
+            *expected = exactly(rows * bytes);
     size_t size = cascade_resample_workspace(box[2] - box[0], box[3] - box[1], width, columns, rows);
     void *workspace = exactly(size);
     alarm(LONGEST_CASE);
@@ -701,11 +709,11 @@ static void try_bands(group *group, const cascade_kernels *level) {
                      workspace);
     free(workspace);
     cascade_rows_read(box[1], box[3] - box[1], height, rows, first, end, &from, &to);
-    cascade_image seen = band_of(image, width, height, from, to);
-    cascade_resampling list = {level, &seen, box, found, columns, rows, first, end, 1 + chance(end - first + 2)};
-    do_list(group, cascade_resampling_work, &list, (end - first + list.rows - 1) / list.rows, size);
-    CHECK(!memcmp(found, expected + first * bytes, (end - first) * bytes), "%s: rows %zu to %zu of %zu in bands of %zu",
-          level->name, first, end, rows, list.rows);
+    cascade_image seen = strip_of(image, width, height, from, to);
+    cascade_resample_job job = {level, &seen, box, found, columns, rows, first, end, 1 + chance(end - first + 2)};
+    parallel_for(group, cascade_resample_strip, &job, (end - first + job.strip_rows - 1) / job.strip_rows, size);
+    CHECK(!memcmp(found, expected + first * bytes, (end - first) * bytes),
+          "%s: rows %zu to %zu of %zu in strips of %zu", level->name, first, end, rows, job.strip_rows);
     free((void *)seen.pixels);
     free(image);
     free(found);
@@ -721,10 +729,10 @@ static void try_graph_crops(group *group, const cascade_kernels *level) {
     float *expected = graph_outputs(level, &made, crops, count), *found = exactly(count * values * sizeof(float));
     float *targets[GRAPH_OUTPUTS] = {found, found + count * output_size(&made, 0)};
     pack_graph(level, &made);
-    cascade_graph_crops list = {level, &made.graph, crops, targets};
-    do_list(group, cascade_graph_work, &list, count, made.graph.workspace * sizeof(float));
-    CHECK(!memcmp(found, expected, count * values * sizeof(float)), "%s: %zu crops of a graph of %zu nodes", level->name,
-          count, made.graph.node_count);
+    cascade_graph_job job = {level, &made.graph, crops, targets};
+    parallel_for(group, cascade_graph_forward, &job, count, made.graph.workspace);
+    CHECK(!memcmp(found, expected, count * values * sizeof(float)), "%s: %zu crops of a graph of %zu nodes",
+          level->name, count, made.graph.node_count);
     unpack_graph(&made);
     free(crops);
     free(found);
@@ -734,13 +742,13 @@ static void try_graph_crops(group *group, const cascade_kernels *level) {
 
 /* ---------------------------------------------------------------------------------------------------------- */
 
-/* Lists of all kinds by the same threads. */
+/* Loops of all kinds on the same threads. */
 static void try_all(const cascade_kernels *level) {
     group *group = start_group(1 + chance(MOST_THREADS), 2000);
     for (size_t i = 0; i < 4; i++) {
-        try_searches(group, level);
-        try_judging(group, level);
-        try_bands(group, level);
+        try_scans(group, level);
+        try_classification(group, level);
+        try_strips(group, level);
         try_graph_crops(group, level);
     }
     stop_group(group);
@@ -750,12 +758,12 @@ int main(int count, char **arguments) {
     read_arguments(count, arguments);
     signal(SIGALRM, on_alarm);
     for (size_t threads = 1; threads <= MOST_THREADS; threads++) {
-        try_lists(threads);
-        try_quick_lists(threads);
+        try_loops(threads);
+        try_quick_loops(threads);
     }
-    printf("lists\n");
-    for (const cascade_kernels *const *level = cascade_levels(); *level != NULL; level++) {
-        if (cascade_level_usable(*level)) {
+    printf("loops\n");
+    for (const cascade_kernels *const *level = cascade_simd_levels(); *level != NULL; level++) {
+        if ((*level)->usable()) {
             for (size_t i = 0; i < some(40); i++) {
                 try_all(*level);
             }

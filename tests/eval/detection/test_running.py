@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from cascade._native import default_simd_level
+from cascade._native import default_simd_level, int8_is_fast
 from cascade.detect import Detector
 from cascade.models import detector as weights
-from cascade.nn.quantization import FAST_LEVELS
 from eval.detection.running import OurDetector, Settings, merge, run
 from tests.eval.helpers import found, photo
 from tests.photos import portrait
@@ -120,7 +119,7 @@ def test_settings_are_told_as_plain_values(folder):
 
 @pytest.mark.skipif(not weights.shipped(), reason="no trained weights are shipped yet")
 def test_precision_is_told_also_where_the_detector_chose_it(folder):
-    usual = "int8" if default_simd_level() in FAST_LEVELS else "float32"
+    usual = "int8" if int8_is_fast(default_simd_level()) else "float32"
     for given, told in ((None, usual), ("int8", "int8"), ("float32", "float32")):
         assert OurDetector(Settings(precision=given, threads=1)).about()["settings"]["precision"] == told
     assert OurDetector(Settings(weights=folder, threads=1)).about()["settings"]["precision"] == "float32"

@@ -1,12 +1,12 @@
 /*
- * Similarity transforms of the plane: rotation, one scale and a shift, as matrices (2, 3).
+ * Similarity transforms of the plane: a rotation, a scale and a translation, as matrices (2, 3).
  *
- * Umeyama's problem without reflections: in the plane rotation and scale together are one complex factor, so the
- * least squares have a closed form.
+ * This is Umeyama's problem (1991) without reflections. In the plane, rotation and scale together are one complex factor, so
+ * the least squares have a closed form.
  */
 #include <math.h>
 
-#include "cascade.h"
+#include "image.h"
 
 static void mean_of(const double *points, size_t count, double mean[2]) {
     mean[0] = mean[1] = 0.0;
@@ -23,7 +23,8 @@ int cascade_similarity(const double *points, const double *template, size_t coun
     mean_of(points, count, from);
     mean_of(template, count, to);
     for (size_t k = 0; k < 2 * count; k += 2) {
-        double x = points[k] - from[0], y = points[k + 1] - from[1], u = template[k] - to[0], v = template[k + 1] - to[1];
+        double x = points[k] - from[0], y = points[k + 1] - from[1], u = template[k] - to[0],
+               v = template[k + 1] - to[1];
         spread += x * x + y * y;
         extent += u * u + v * v;
         cosine += x * u + y * v;
@@ -31,7 +32,7 @@ int cascade_similarity(const double *points, const double *template, size_t coun
         farthest = fmax(farthest, fmax(fabs(points[k]), fabs(points[k + 1])));
     }
     double least = rounding * farthest;
-    /* so written that NaN, and what overflows, fits nothing */
+    /* written so that NaN and overflow fail it */
     if (!(spread > least * least && hypot(cosine, sine) > rounding * sqrt(spread * extent))) {
         for (size_t k = 0; k < 6; k++) {
             matrix[k] = NAN;
@@ -48,24 +49,24 @@ int cascade_similarity(const double *points, const double *template, size_t coun
     return 1;
 }
 
-int cascade_turnable(const float *points, size_t count, const double matrix[6], double size) {
-    /* pixels of the crop over pixels of the photo: neither a face of less than a pixel nor one beyond every image */
+int cascade_can_align(const float *points, size_t count, const double matrix[6], double size) {
+    /* the crop covers 1 / zoom pixels of the image: no face is smaller than a pixel or larger than every image */
     double zoom = hypot(matrix[0], matrix[3]) / size;
-    if (!(zoom <= 1.0 && zoom * CASCADE_FARTHEST >= 1.0)) {
+    if (!(zoom <= 1.0 && zoom * CASCADE_MAX_COORDINATE >= 1.0)) {
         return 0;
     }
     for (size_t k = 0; k < 2 * count; k++) {
-        if (!(fabsf(points[k]) <= CASCADE_FARTHEST)) {
+        if (!(fabsf(points[k]) <= CASCADE_MAX_COORDINATE)) {
             return 0;
         }
     }
     return 1;
 }
 
-void cascade_turn_back(const double matrix[6], double x, double y, double back[2]) {
+void cascade_inverse_transform(const double matrix[6], double x, double y, double out[2]) {
     double square = matrix[0] * matrix[0] + matrix[1] * matrix[1];
     x -= matrix[2];
     y -= matrix[5];
-    back[0] = x * (matrix[0] / square) + y * (matrix[3] / square);
-    back[1] = x * (matrix[1] / square) + y * (matrix[4] / square);
+    out[0] = x * (matrix[0] / square) + y * (matrix[3] / square);
+    out[1] = x * (matrix[1] / square) + y * (matrix[4] / square);
 }

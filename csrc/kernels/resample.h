@@ -1,10 +1,10 @@
-/* The sums of the resampler. */
-#ifndef CASCADE_KERNELS_BLEND_H
-#define CASCADE_KERNELS_BLEND_H
+/* The weighted sums of the resampler. */
+#ifndef CASCADE_KERNELS_RESAMPLE_H
+#define CASCADE_KERNELS_RESAMPLE_H
 
-#include "kernels/vector.h"
+#include "vector.h"
 
-/* Sums in short runs, which the compiler vectorises and keeps in registers; the last run overlaps the one before. */
+/* Sums a short run, which the compiler vectorises and keeps in registers. */
 ALWAYS_INLINE void blend_run(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
                              size_t run) {
     int32_t sums[64];
@@ -27,12 +27,18 @@ ALWAYS_INLINE void blend_run(const uint8_t *rows, size_t stride, const int16_t *
 #if CASCADE_LANES == 16
 typedef __m512i shorts;
 #define JOIN_SHORTS(name) _mm512_##name
-ALWAYS_INLINE shorts load_shorts(const uint8_t *from) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)from)); }
-ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) { _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi16_epi8(value)); }
+ALWAYS_INLINE shorts load_shorts(const uint8_t *from) {
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)from));
+}
+ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi16_epi8(value));
+}
 #else
 typedef __m256i shorts;
 #define JOIN_SHORTS(name) _mm256_##name
-ALWAYS_INLINE shorts load_shorts(const uint8_t *from) { return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from)); }
+ALWAYS_INLINE shorts load_shorts(const uint8_t *from) {
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from));
+}
 ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
     __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(value, value), 0x08);
     _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(bytes));
@@ -40,8 +46,9 @@ ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
 #endif
 enum { SHORTS = 2 * CASCADE_LANES };
 
-/* A vector of sums, two rows at a time. */
-ALWAYS_INLINE void blend_shorts(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out) {
+/* One vector of sums, two rows at a time. */
+ALWAYS_INLINE void blend_shorts(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count,
+                                uint8_t *out) {
     shorts low = JOIN_SHORTS(set1_epi32)(1 << (CASCADE_WEIGHT_BITS - 1)), high = low;
     for (size_t k = 0; k < count; k += 2, rows += 2 * stride) {
         int both = k + 1 < count;
@@ -86,7 +93,7 @@ static void blend_rows(const uint8_t *rows, size_t stride, const int16_t *weight
     }
 }
 
-/* One pixel, its taps and their weights. */
+/* One output pixel. */
 static void blend_pixel(const uint8_t *pixel, const int16_t *weights, size_t taps, uint8_t *out) {
     int32_t sums[CASCADE_CHANNELS] = {0}, any = 0;
     for (size_t k = 0; k < taps; k++, pixel += CASCADE_CHANNELS) {
@@ -98,26 +105,28 @@ static void blend_pixel(const uint8_t *pixel, const int16_t *weights, size_t tap
     }
     for (size_t c = 0; c < CASCADE_CHANNELS; c++) {
         int32_t rounded = (sums[c] + (1 << (CASCADE_WEIGHT_BITS - 1))) >> CASCADE_WEIGHT_BITS;
-        out[c] = any ? (uint8_t)rounded : CASCADE_OUTSIDE;
+        out[c] = any ? (uint8_t)rounded : CASCADE_PADDING_VALUE;
     }
 }
 
 #if defined(__AVX2__)
-/* Sixteen bytes of each of two pixels' taps from `group` on, and its four weights, twice. */
+/* Sixteen bytes of the taps of each of two output pixels. */
 ALWAYS_INLINE __m256i two_taps(const uint8_t *first, const uint8_t *second) {
     __m128i low = _mm_loadu_si128((const __m128i *)first), high = _mm_loadu_si128((const __m128i *)second);
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
 
+/* The four weights of each of two output pixels, twice. */
 ALWAYS_INLINE __m256i two_weights(const int16_t *first, const int16_t *second) {
     __m128i low = _mm_set1_epi64x(0), high = low;
-    memcpy(&low, first, CASCADE_TAPS * sizeof *first);
-    memcpy(&high, second, CASCADE_TAPS * sizeof *second);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(low, low)), _mm_unpacklo_epi64(high, high), 1);
+    memcpy(&low, first, CASCADE_TAP_GROUP * sizeof *first);
+    memcpy(&high, second, CASCADE_TAP_GROUP * sizeof *second);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(low, low)), _mm_unpacklo_epi64(high, high),
+                                   1);
 }
 
-/* Two pixels, four taps at a time: a half of a vector has the products of red and green, then of blue, in pairs of taps.
- * Four bytes are written for each. */
+/* Two output pixels, four taps at a time. Each half of a vector holds the products of red and green, then those of blue, in
+ * pairs of taps. Four bytes are written for each pixel. */
 ALWAYS_INLINE void blend_two(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
                              uint8_t *out) {
     const __m256i red_green = _mm256_broadcastsi128_si256(
@@ -126,20 +135,21 @@ ALWAYS_INLINE void blend_two(const uint8_t *row, const int32_t *first, const int
         _mm_setr_epi8(2, -1, 5, -1, 8, -1, 11, -1, -1, -1, -1, -1, -1, -1, -1, -1));
     const uint8_t *a = row + (ptrdiff_t)first[0] * CASCADE_CHANNELS, *b = row + (ptrdiff_t)first[1] * CASCADE_CHANNELS;
     __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, any = _mm256_setzero_si256();
-    for (size_t k = 0; k < taps; k += CASCADE_TAPS) {
+    for (size_t k = 0; k < taps; k += CASCADE_TAP_GROUP) {
         __m256i bytes = two_taps(a + k * CASCADE_CHANNELS, b + k * CASCADE_CHANNELS);
         __m256i weight = two_weights(weights + k, weights + step + k);
         sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(_mm256_shuffle_epi8(bytes, red_green), weight));
         sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(_mm256_shuffle_epi8(bytes, blue), weight));
         any = _mm256_or_si256(any, weight);
     }
-    /* the pairs of red, green, blue and nothing, added */
+    /* adds the pairs: red, green, blue and nothing */
     __m256 x = _mm256_castsi256_ps(sums[0]), y = _mm256_castsi256_ps(sums[1]);
-    __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)), odd = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd));
+    __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
+            odd = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd));
     __m256i half = _mm256_set1_epi32(1 << (CASCADE_WEIGHT_BITS - 1));
     __m256i found = _mm256_srai_epi32(_mm256_add_epi32(_mm256_add_epi32(even, odd), half), CASCADE_WEIGHT_BITS);
     __m256i none = _mm256_cmpeq_epi32(_mm256_or_si256(any, _mm256_shuffle_epi32(any, 0xb1)), _mm256_setzero_si256());
-    found = _mm256_blendv_epi8(found, _mm256_set1_epi32(CASCADE_OUTSIDE), none);
+    found = _mm256_blendv_epi8(found, _mm256_set1_epi32(CASCADE_PADDING_VALUE), none);
     found = _mm256_packus_epi16(_mm256_packs_epi32(found, found), found);
     uint32_t written[2] = {(uint32_t)_mm256_extract_epi32(found, 0), (uint32_t)_mm256_extract_epi32(found, 4)};
     memcpy(out, written, sizeof *written);
@@ -149,7 +159,7 @@ ALWAYS_INLINE void blend_two(const uint8_t *row, const int32_t *first, const int
 static void blend_columns(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
                           uint8_t *out, size_t n) {
     size_t i = 0;
-    for (; i + 3 <= n; i += 2) { /* a byte is written beyond the second */
+    for (; i + 3 <= n; i += 2) { /* a byte is written after the second pixel */
         blend_two(row, first + i, weights + i * step, step, taps, out + i * CASCADE_CHANNELS);
     }
     for (; i < n; i++) {
@@ -158,18 +168,14 @@ static void blend_columns(const uint8_t *row, const int32_t *first, const int16_
 }
 #else
 #if CASCADE_LANES > 1
-/* Bits by which a colour is shifted in a word of four bytes. */
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-enum { RED = 24, GREEN = 16, BLUE = 8 };
-#else
+/* Bits by which the channels of a pixel are shifted where it is read as one little-endian word. */
 enum { RED = 0, GREEN = 8, BLUE = 16 };
-#endif
 
-/* A vector of pixels from pixel i on: each is read as a word, three colours and a byte of the next pixel. The words
- * written overlap as well, so the last of a row is written by byte. */
-ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
-                                size_t i, uint8_t *out) {
-    mask half = (mask){0} + (1 << (CASCADE_WEIGHT_BITS - 1)), red = half, green = half, blue = half, any = {0};
+/* A vector of output pixels from pixel i on. Each is read as a word: three channels and a byte of the next pixel. The words
+ * written overlap as well, so of the last pixel only three bytes are written. */
+ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step,
+                                size_t taps, size_t i, uint8_t *out) {
+    vec_i32 half = (vec_i32){0} + (1 << (CASCADE_WEIGHT_BITS - 1)), red = half, green = half, blue = half, any = {0};
     for (size_t k = 0; k < taps; k++, row += CASCADE_CHANNELS) {
         uint32_t read[CASCADE_LANES];
         int32_t factors[CASCADE_LANES];
@@ -177,7 +183,7 @@ ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const 
             factors[lane] = weights[(i + lane) * step + k];
             memcpy(read + lane, row + (ptrdiff_t)first[i + lane] * CASCADE_CHANNELS, sizeof *read);
         }
-        mask pixel, weight;
+        vec_i32 pixel, weight;
         memcpy(&pixel, read, sizeof pixel);
         memcpy(&weight, factors, sizeof weight);
         red += weight * (pixel >> RED & 255);
@@ -185,10 +191,12 @@ ALWAYS_INLINE void blend_vector(const uint8_t *row, const int32_t *first, const 
         blue += weight * (pixel >> BLUE & 255);
         any |= weight;
     }
-    mask outside = any == 0, grey = (mask){0} + (CASCADE_OUTSIDE << RED | CASCADE_OUTSIDE << GREEN | CASCADE_OUTSIDE << BLUE);
-    mask sums = red >> CASCADE_WEIGHT_BITS << RED | green >> CASCADE_WEIGHT_BITS << GREEN | blue >> CASCADE_WEIGHT_BITS << BLUE;
+    vec_i32 padded = any == 0, padding = (vec_i32){0} + (CASCADE_PADDING_VALUE << RED | CASCADE_PADDING_VALUE << GREEN |
+                                                         CASCADE_PADDING_VALUE << BLUE);
+    vec_i32 sums =
+        red >> CASCADE_WEIGHT_BITS << RED | green >> CASCADE_WEIGHT_BITS << GREEN | blue >> CASCADE_WEIGHT_BITS << BLUE;
     uint32_t written[CASCADE_LANES];
-    sums = (sums & ~outside) | (grey & outside);
+    sums = (sums & ~padded) | (padding & padded);
     memcpy(written, &sums, sizeof written);
     out += i * CASCADE_CHANNELS;
     for (size_t lane = 0; lane + 1 < CASCADE_LANES; lane++, out += CASCADE_CHANNELS) {
