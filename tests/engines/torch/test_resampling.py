@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade import _native
 from cascade.engines.native import NativeEngine, crop_sources
+from cascade.engines.torch import crops as torch_crops
+from cascade.engines.torch import resampling as torch_resample
+from cascade.engines.torch.canvas import StoredPyramid
+from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid, level_sizes
-from tests.photos import portrait
-
-torch = pytest.importorskip("torch")
-
-from cascade.engines.torch import crops as torch_crops  # noqa: E402
-from cascade.engines.torch import resampling as torch_resample  # noqa: E402
-from cascade.engines.torch.canvas import StoredPyramid  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
-from tests.engines.torch.cases import (  # noqa: E402
+from tests.engines.torch.cases import (
     boxes_of_all_kinds,
     faces_of_all_kinds,
     noise,
@@ -31,6 +29,7 @@ from tests.engines.torch.cases import (  # noqa: E402
     photo_pyramids,
     stored,
 )
+from tests.photos import portrait
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
 
@@ -289,7 +288,7 @@ def test_uploads_to_a_gpu_go_through_page_locked_memory(monkeypatch: pytest.Monk
 
 def test_levels_and_crops_stay_on_the_device() -> None:
     """On a device that computes nothing but notices where tensors of two devices meet."""
-    fake = pytest.importorskip("torch._subclasses.fake_tensor")
+    fake = importlib.import_module("torch._subclasses.fake_tensor")
     matrices = np.array([[(1, 0.1, 2), (-0.1, 1, 3.0)]])
     with fake.FakeTensorMode():
         store = torch.empty(2 * (60 * 80 + 30 * 40), 3, dtype=torch.uint8, device="meta")
