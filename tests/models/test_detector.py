@@ -10,20 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch_file
 
 from cascade import _native
 from cascade.models.detector import (
-    ENTRY,
     FORMAT,
     DetectorWeights,
-    WeightsError,
     load_detector,
     load_stage,
     save_stage,
-    shipped,
+    shipped_detectors,
 )
+from cascade.models.files import METADATA_ENTRY, WeightsError
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Layer
+from cascade.nn.torch_network import export_tensors, from_tensors
 
 TINY = Architecture(
     "tiny", "rnet", 9, 6, (Layer("conv", 3, 2, 8, "prelu"), Layer("pool", 2, 2), Layer("conv", 2, 1, 6))
@@ -38,7 +40,7 @@ def tensors() -> dict[str, np.ndarray]:
 
 def save(path: Path, architecture: Any = None, format: str = FORMAT, **changes: Any) -> Path:
     """A file as `save_stage` writes it, but with the changes; a tensor of None is left out."""
-    metadata = {ENTRY: json.dumps({"format": format, "architecture": architecture or TINY.to_dict()})}
+    metadata = {METADATA_ENTRY: json.dumps({"format": format, "architecture": architecture or TINY.to_dict()})}
     kept = {name: value for name, value in {**tensors(), **changes}.items() if value is not None}
     save_file(kept, str(path), metadata=metadata)
     return path
@@ -96,9 +98,6 @@ def test_relu_has_no_slope(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", list(ARCHITECTURES))
 def test_every_network_survives_its_file(family: str, random_weights: Callable[[str], Path]) -> None:
-    from cascade.nn.torch_network import export_tensors, from_tensors
-
-    torch = pytest.importorskip("torch")
     weights = load_detector(random_weights(family))
     for stage in STAGES:
         architecture = weights[stage].architecture
@@ -138,10 +137,8 @@ def test_a_set_that_is_not_there(name: str) -> None:
 
 
 def test_shipped_sets_load() -> None:
-    if not shipped():
-        pytest.skip("no weights are shipped yet")
-    assert shipped()[0] == "default"
-    for name in shipped():
+    assert shipped_detectors()[0] == "default"
+    for name in shipped_detectors():
         assert tuple(load_detector(name).stages)[:3] == STAGES
     assert load_detector().sha256 == load_detector("default").sha256
 
@@ -223,13 +220,13 @@ def test_another_stage(tmp_path: Path) -> None:
     [[1], {"layers": []}, {**TINY.to_dict(), "layers": 3}, {**TINY.to_dict(), "layers": [{"size": 3}]}, "words"],
 )
 def test_metadata_that_is_no_architecture(tmp_path: Path, architecture: Any) -> None:
-    refused(save(tmp_path / "rnet.safetensors", architecture), "describes no architecture")
+    refused(save(tmp_path / "rnet.safetensors", architecture), "describes no valid architecture")
 
 
 def test_metadata_that_is_not_json(tmp_path: Path) -> None:
     path = tmp_path / "rnet.safetensors"
-    save_file(tensors(), str(path), metadata={ENTRY: "{"})
-    refused(path, "no JSON object")
+    save_file(tensors(), str(path), metadata={METADATA_ENTRY: "{"})
+    refused(path, "is not a JSON object")
 
 
 def with_layer(index: int, **changes: Any) -> dict[str, Any]:
@@ -260,10 +257,9 @@ def test_an_architecture_that_makes_no_sense(tmp_path: Path, changes: dict[str, 
 
 
 def test_a_number_type_that_numpy_lacks(tmp_path: Path) -> None:
-    torch, safetensors_torch = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
     halves = {name: torch.tensor(value).bfloat16() for name, value in tensors().items()}
-    metadata = {ENTRY: json.dumps({"format": FORMAT, "architecture": TINY.to_dict()})}
-    safetensors_torch.save_file(halves, str(tmp_path / "rnet.safetensors"), metadata=metadata)
+    metadata = {METADATA_ENTRY: json.dumps({"format": FORMAT, "architecture": TINY.to_dict()})}
+    save_torch_file(halves, str(tmp_path / "rnet.safetensors"), metadata=metadata)
     refused(tmp_path / "rnet.safetensors", "")
 
 

@@ -11,22 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
-from cascade.models.detector import DetectorWeights, load_detector, shipped
+from cascade.engines.torch import engine as torch_engine
+from cascade.engines.torch import networks as torch_networks
+from cascade.engines.torch.engine import TorchEngine
+from cascade.faces import Faces
+from cascade.models.detector import DetectorWeights, load_detector
+from tests.engines.torch.cases import boxes_of_all_kinds, for_both_families, noise, on_every_device
 from tests.photos import portrait
 
-torch = pytest.importorskip("torch")
-
-from cascade.engines.torch import engine as torch_engine  # noqa: E402
-from cascade.engines.torch import networks as torch_networks  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
-from cascade.faces import Faces  # noqa: E402
-from tests.engines.torch.cases import boxes_of_all_kinds, for_both_families, noise, on_every_device  # noqa: E402
-
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
-needs_shipped = pytest.mark.skipif(not shipped(), reason="no weights are shipped yet")
 CHANNELS_LAST = torch.channels_last
 
 
@@ -41,7 +38,7 @@ def weights(random_weights: Callable[[str], Path]) -> Callable[[str], DetectorWe
 @pytest.mark.parametrize("half", [False, True])
 @for_both_families
 def test_all_maps_lie_channels_last(weights: Callable[[str], DetectorWeights], family: str, half: bool) -> None:
-    """Those of crops and of strips of levels, so that no layer has to turn its input around."""
+    """Those of crops and of strips of levels, so that no layer has to permute its input."""
     engine = TorchEngine(weights(family), half=half)
     seen: list[torch.Tensor] = []
     for network in engine._networks.values():
@@ -109,7 +106,6 @@ def assert_close(found: Faces, expected: Faces) -> None:
     np.testing.assert_allclose(found.landmarks, expected.landmarks, rtol=0, atol=1)
 
 
-@needs_shipped
 @on_every_device
 def test_half_precision_finds_the_same_face(device: str) -> None:
     half = Detector(engine=TorchEngine(load_detector(), device, half=True))
@@ -120,7 +116,6 @@ def test_half_precision_finds_the_same_face(device: str) -> None:
         assert_close(found, full.detect(photo))
 
 
-@needs_shipped
 def test_the_precision_of_gpus_finds_the_same_face_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_engine, "half_precision", lambda device: torch.float16)
     try:
@@ -163,7 +158,9 @@ def test_a_compiled_network_gives_the_same(weights: Callable[[str], DetectorWeig
     plain, compiled = TorchEngine(alone), TorchEngine(alone, compile=True)
     levels = [torch.tensor(noise(*shape)) for shape in ((90, 130), (90, 130), (61, 38), (5, 5))]
     for some in (levels[:1], levels):
-        for found, expected in zip(compiled.dense_scan_levels(some, 0.0), plain.dense_scan_levels(some, 0.0), strict=True):
+        for found, expected in zip(
+            compiled.dense_scan_levels(some, 0.0), plain.dense_scan_levels(some, 0.0), strict=True
+        ):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
