@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .photo import Problem
+from .photo import PhotoSet, Problem
 
 __all__ = ["Pair", "Pairs", "People", "PersonPhoto"]
 
@@ -51,39 +51,10 @@ class PersonPhoto:
             object.__setattr__(self, "landmarks", points)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class People:
-    """The photos of one set, in the reader's order, and the problems met while reading it.
+class People(PhotoSet[PersonPhoto]):
+    """The photos of one set of people: a `PhotoSet` of `PersonPhoto`."""
 
-    Length, iteration and an index give photos. Raises ValueError when two photos have the same name.
-    """
-
-    name: str
-    photos: tuple[PersonPhoto, ...]
-    problems: tuple[Problem, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "photos", tuple(self.photos))
-        object.__setattr__(self, "problems", tuple(self.problems))
-        if len({photo.name for photo in self.photos}) < len(self.photos):
-            raise ValueError(f"{self.name}: two photos have the same name")
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __iter__(self) -> Iterator[PersonPhoto]:
-        return iter(self.photos)
-
-    def __getitem__(self, index: int) -> PersonPhoto:
-        return self.photos[index]
-
-    def by_person(self) -> dict[str, tuple[PersonPhoto, ...]]:
-        """Return the photos of every person; those of nobody known are left out."""
-        found: dict[str, list[PersonPhoto]] = {}
-        for photo in self.photos:
-            if photo.person is not None:
-                found.setdefault(photo.person, []).append(photo)
-        return {person: tuple(photos) for person, photos in found.items()}
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,38 +37,38 @@ def add_parsers(verbs: Any) -> None:
         "--ages",
         type=Path,
         metavar="FILE",
-        help="judge these estimates: .csv with the columns name and age, empty for a missed face, or .npz with names "
-        "(N,) and ages (N,), NaN for a missed face (default: run our recogniser)",
+        help="evaluate these estimates: .csv with the columns name and age, empty for a missed face, or .npz with "
+        "names (N,) and ages (N,), NaN for a missed face (default: run our recogniser)",
     )
     recognition.add_recogniser(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     people = SETS[args.protocol](args.images)
-    judged = _collect(args, people)
-    if judged.vectors.shape[1] != 1:
+    embedded = _collect(args, people)
+    if embedded.vectors.shape[1] != 1:
         raise ValueError("--ages: one number for each photo expected")
-    result = _evaluate(people, judged.vectors[:, 0].astype(np.float64))
-    name = args.name = args.name or (judged.name if args.ages is None else args.ages.stem)
+    result = _evaluate(people, embedded.vectors[:, 0].astype(np.float64))
+    name = args.name = args.name or (embedded.name if args.ages is None else args.ages.stem)
     with report.output_folder(args.out) as folder:
         report.write_csv(folder / AGES, AGES_HEADER, _rows(people, result))
         report.write_csv(folder / "cumulative_score.csv", SCORE_HEADER, _score_rows(result.overall))
         draw_ages(folder / "ages.png", result, f"{name} on {args.protocol}, {len(people):,} photos")
-        summary = recognition.summary("age", args, [judged], _figures(result), people.problems)
+        summary = recognition.summary("age", args, [embedded], _figures(result), people.problems)
         summary["missing_ages"] = summary.pop("missing_embeddings")
         own = hashlib.sha256((folder / AGES).read_bytes()).hexdigest()
-        report.write_summary(folder, summary | {"ages_sha256": judged.source.about.get("ages_sha256", own)})
+        report.write_summary(folder, summary | {"ages_sha256": embedded.source.about.get("ages_sha256", own)})
     print(_table(result, name, args.protocol))
 
 
-def _collect(args: argparse.Namespace, people: People) -> recognition.Judged:
+def _collect(args: argparse.Namespace, people: People) -> recognition.PhotoEmbeddings:
     """Return the estimates as embeddings of one number."""
     if args.ages is not None:
         return recognition.matched(args.ages, read_ages(args.ages), people.photos)
-    return recognition.embedded(args, people.photos, our_age_estimator(args.weights))
+    return recognition.embed(args, people.photos, our_age_estimator(args.weights))
 
 
 def _evaluate(people: People, estimates: FloatArray) -> AgeResult:

@@ -28,28 +28,23 @@ UNLABELLED = "photos may hold faces without a label: AP, precision and false pos
 def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
     parser = verbs.add_parser("detection", help="plain average precision on any labelled photos")
-    parser.add_argument(
-        "--data",
-        required=True,
-        type=Path,
-        metavar="FILE|DIR",
-        help="COCO JSON file, WIDER FACE annotation (.mat, _bbx_gt.txt), or a folder of photos without faces",
+    common.add_labels(
+        parser,
+        data="COCO JSON file, WIDER FACE annotation (.mat, _bbx_gt.txt), or a folder of photos without faces",
+        predictions="FILE|DIR",
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
-    parser.add_argument("--photos", type=Path, metavar="FILE", help="judge only the photos listed here")
-    parser.add_argument("--predictions", type=Path, metavar="FILE|DIR", help="(default: run our detector)")
+    parser.add_argument("--photos", type=Path, metavar="FILE", help="evaluate only the photos listed here")
     parser.add_argument(
         "--min-size",
         type=float,
         metavar="PX",
         help="ignore faces whose shorter side is smaller (default: 12 for WIDER FACE, else 0)",
     )
-    common.add_shared(parser, missing=common.COUNT)
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     truth, full = read_truth(args)
     min_size = args.min_size if args.min_size is not None else WIDER_MIN_SIZE if is_wider(args.data) else 0.0
@@ -81,7 +76,7 @@ def is_wider(data: Path) -> bool:
 def read_truth(args: argparse.Namespace) -> tuple[Dataset, int]:
     """Read the labels, those of the photos asked for, and the number of photos of the whole set.
 
-    A WIDER FACE annotation names the photos of all events; where some of them are on disk, those are judged.
+    A WIDER FACE annotation names the photos of all events; where some of them are on disk, those are evaluated.
     """
     listed = None if args.photos is None else read_photo_list(args.photos)
     if is_wider(args.data):
@@ -111,7 +106,7 @@ def detection_figures(result: DetectionResult) -> dict[str, Any]:
         "ap": curve.ap,
         "ap_50_95": result.ap_50_95,
         "recall": curve.final_recall,
-        "false_positives": len(curve.hits) - int(curve.hits.sum()),
+        "false_positives": curve.false_positive_count,
         "recall_at_fp_per_photo": result.recall_at_false_positives(),
         "faces": curve.faces,
         "by_size": [

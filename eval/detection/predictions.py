@@ -204,7 +204,7 @@ def _from_npz(file: Path) -> Predictions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
-    """Predictions under the names of the photos judged.
+    """Predictions under the names of the photos evaluated.
 
     found    by photo name
     missing  photos without an entry in the predictions

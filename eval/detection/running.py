@@ -1,4 +1,4 @@
-"""Running our detector over photos before judging it."""
+"""Running our detector over photos before evaluating it."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class LevelResult:
 class WiderResult:
     """What the official evaluator says of one detector.
 
-    photos, faces  judged photos and the faces labelled in them
+    photos, faces  evaluated photos and the faces labelled in them
     full_set       the photos of the whole official set
     thresholds     (1000,) float64: on scores brought to 0 … 1 over all detections
     """
@@ -83,9 +83,9 @@ def evaluate(
     *,
     progress: Callable[[Sequence[Photo]], Iterable[Photo]] = iter,
 ) -> WiderResult:
-    """Judge predictions on WIDER FACE photos as the official evaluator does.
+    """Score predictions on WIDER FACE photos as the official evaluator does.
 
-    photos       as ``read_wider`` gives them, every face in its place; all of them are judged, and one
+    photos       as ``read_wider`` gives them, every face in its place; all of them are evaluated, and one
                  without an entry in ``predictions`` counts as a photo in which nothing was found
     subsets      the official lists of the faces that count; every photo must be in them
     predictions  by photo name; names that no photo has are not looked at
@@ -120,7 +120,7 @@ def evaluate(
 
 def _check(photos: Sequence[Photo], subsets: WiderSubsets) -> None:
     if not photos:
-        raise ValueError("WIDER FACE: there is no photo to judge")
+        raise ValueError("WIDER FACE: there is no photo to evaluate")
     known = set(subsets.photos)
     unknown = [photo.name for photo in photos if photo.name not in known]
     if unknown:

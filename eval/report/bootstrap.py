@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: its spread over photos drawn again from those that were judged.
+"""How far a figure can be trusted: its spread over photos drawn again from those that were evaluated.
 
 B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993: as many photos are drawn as there are, with
 repetition, and the figure is taken again, many times.

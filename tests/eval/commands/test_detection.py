@@ -346,7 +346,7 @@ def test_benchmark_judges_all_sets_in_one_go(data_root, random_weights, tmp_path
         "net7876.csv",
     }
     assert {path.name for path in out.iterdir()} == names
-    # What it found, judged again from the file: the same figures.
+    # What it found, evaluated again from the file: the same figures.
     files = ("--compare", f"again={out / 'predictions.json'}")
     assert (
         run_eval("compare", "--data", data_root, "--set", "fddb_single", "no_face", "net7876", *files, "--out", out)

@@ -215,7 +215,7 @@ def test_equals_the_project_s_ruler(name):
         predictions[photo_name] = np.column_stack([near, scores]).tolist()
     expected = ruler.figures(samples, predictions)
     found_rows = {key: Found.from_rows(rows) for key, rows in predictions.items()}
-    figures = judge(read_set(data, name), found_rows, None).summary()
+    figures = evaluate_detector(read_set(data, name), found_rows, None).summary()
     assert figures["false_positives"] == expected["false_positives"]
     assert figures["photos"] == expected["photos"]
     if expected["faces"]:
