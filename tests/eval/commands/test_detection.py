@@ -317,7 +317,7 @@ def data_root(tmp_path):
     return save_data_root(tmp_path / "data")
 
 
-def test_benchmark_judges_all_sets_in_one_go(data_root, random_weights, tmp_path, capsys):
+def test_benchmark_evaluates_all_sets_in_one_go(data_root, random_weights, tmp_path, capsys):
     out = tmp_path / "out"
     # thresholds as low as those of the curve: the file of predictions then has the very faces of the default run
     low = ("--thresholds", 0.2, 0.1, 0.8)
@@ -353,6 +353,8 @@ def test_benchmark_judges_all_sets_in_one_go(data_root, random_weights, tmp_path
         == 0
     )
     again = summary(out)["detectors"]["again"]
+    # Ours has no other detector beside it there.
+    del again["fddb_single"]["recall_at_false_positives_of"], ours["fddb_single"]["recall_at_false_positives_of"]
     for name in ("fddb_single", "no_face", "net7876"):
         assert again[name] == ours[name]
 

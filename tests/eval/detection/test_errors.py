@@ -15,7 +15,7 @@ from eval.detection import errors
 from eval.detection.error_pictures import BELOW, CROP_SIDE, DETECTED, IGNORED, LABELLED, crop_picture, photo_picture
 from eval.detection.errors import find_mistakes
 from eval.detection.predictions import to_json
-from eval.detection.test_sets import TestSet, judge, read_set
+from eval.detection.test_sets import TestSet, evaluate_detector, read_set
 from tests.eval.helpers import found, photo, run_eval, save_data_root, shared, summary
 from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait
 

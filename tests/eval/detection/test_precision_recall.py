@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eval.detection.precision_recall import FALSE_POSITIVE, LEFT_OUT, evaluate, match
 from eval.detection.predictions import Found
-from eval.detection.test_sets import judge, read_set
+from eval.detection.test_sets import evaluate_detector, read_set
 from tests.eval.helpers import found, photo, shared
 
 A, B = [10, 10, 50, 50], [100, 100, 160, 160]

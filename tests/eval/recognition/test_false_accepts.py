@@ -48,7 +48,7 @@ def test_four_photos_by_hand():
     assert (one.photos, one.missed, one.pairs, one.rate) == (1, 1, 0, None)
 
 
-def test_a_pair_at_the_threshold_is_accepted_and_one_at_the_limit_is_judged():
+def test_a_pair_at_the_threshold_is_accepted_and_one_at_the_limit_counts():
     whole, _ = evaluate([[1, 0], [0.6, 0.8]], 0.6, {})
     assert (whole.pairs, whole.accepted) == (1, 1)
     whole, _ = evaluate([[1, 0], [0.6, 0.8]], 0.6, {}, near_duplicate=0.6)
