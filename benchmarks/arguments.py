@@ -75,7 +75,7 @@ def _add_scaling(scaling: argparse.ArgumentParser) -> None:
 
 
 def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:
-    arithmetic.description = "Useful multiply-adds over the time of whole detections on one thread, crops held."
+    arithmetic.description = "Useful multiply-adds over the time of complete detections on one thread, crops held."
     arithmetic.add_argument("--image", type=Path, metavar="FILE", help="photo (default: the scene with 26 faces)")
     arithmetic.add_argument("--size", type=size, metavar="WxH", help="letterbox the photo at this size")
     arithmetic.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
@@ -143,7 +143,7 @@ def weight_set(text: str) -> tuple[str, str]:
 
 def _whole(text: str, low: int, high: int) -> int:
     if not text.isdecimal() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high:,}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an integer from {low} to {high:,}, got {text!r}")
     return int(text)
 
 

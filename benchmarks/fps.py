@@ -47,7 +47,7 @@ class Settings:
     batch: int = 1
 
     def detector(self, weights: DetectorWeights, kind: type[Detector] = Detector) -> Detector:
-        """A detector with these settings. torch is held to ``threads`` too, in the whole process."""
+        """A detector with these settings. torch is held to ``threads`` too, in all of the process."""
         if self.engine == "torch":
             import torch
 

@@ -1,7 +1,7 @@
 """AP against milliseconds of our detector at many settings, and the Pareto front: those that none beats at both.
 
 AP is that of the very settings that are timed: P-Net and R-Net keep their thresholds, and only O-Net's is lowered, to
-`SCORE_FLOOR`, so that there is a whole curve. O-Net's threshold hardly changes the time, as nothing but the landmarks
+`SCORE_FLOOR`, so that there is a full curve. O-Net's threshold hardly changes the time, as nothing but the landmarks
 of the faces found comes after it; times are taken with its default. (``python -m eval benchmark`` lowers all three.)
 Faces count from ``min_face`` pixels on, the smallest that a detector is told to look for. Baselines run at their own
 settings and are evaluated by the same rule.

@@ -25,7 +25,7 @@ class PersonPhoto:
     age         in years when the photo was taken; NaN where unknown
     landmarks   (5, 2) float32, read-only: left eye, right eye, nose, left and right mouth corner as seen in
                 the image, in pixels; None where the set has none
-    attributes  further labels as whole numbers, such as gender (0 male, 1 female) and race
+    attributes  further labels as integers, such as gender (0 male, 1 female) and race
 
     Raises ValueError for an empty name, an age that is negative or infinite, and landmarks of another shape
     or not finite.

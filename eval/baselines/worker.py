@@ -7,7 +7,7 @@ writes one file of predictions, for accuracy:
     PYTHON eval/baselines/worker.py yunet --model yunet.onnx --data ROOT --photos photos.txt --out yunet.json
 
 In the file "default_score" is the score from which the detector reports faces by itself; faces are there from 0.02 on,
-so that whole curves can be drawn. "milliseconds" are what each photo took, once decoded. Rows are x1, y1, x2, y2, score
+so that full curves can be drawn. "milliseconds" are what each photo took, once decoded. Rows are x1, y1, x2, y2, score
 and five landmarks in pixels.
 
 Without --out it answers each line of standard input with one line, both JSON, for times at the default score:

@@ -95,15 +95,15 @@ def _score_rows(errors: AgeErrors) -> Iterator[tuple[Any, ...]]:
 
 
 def _figures(result: AgeResult) -> dict[str, Any]:
-    whole = result.overall
+    overall = result.overall
     by_kind = {
         f"by_{kind}": {name: _group(errors) for name, errors in result.groups[kind].items()}
         if kind in result.groups
         else None
         for kind in KINDS
     }
-    figures = _group(whole) | {f"cs{years}_of_all": whole.of_all(years) for years in WITHIN}
-    figures["found"] = whole.photos - whole.missed
+    figures = _group(overall) | {f"cs{years}_of_all": overall.of_all(years) for years in WITHIN}
+    figures["found"] = overall.photos - overall.missed
     return {key: value for key, value in figures.items() if key not in ("photos", "missed_faces")} | by_kind
 
 
@@ -119,12 +119,12 @@ def _group(errors: AgeErrors) -> dict[str, Any]:
 
 
 def _table(result: AgeResult, name: str, protocol: str) -> str:
-    whole = result.overall
-    missed = ", ".join(f"within {years} years {whole.of_all(years):.4f}" for years in WITHIN)
+    overall = result.overall
+    missed = ", ".join(f"within {years} years {overall.of_all(years):.4f}" for years in WITHIN)
     lines = [
-        f"{protocol}; {whole.photos:,} photos; {whole.missed:,} missed faces, which are in no figure but their number "
-        f"(of all photos: {missed})",
-        report.table(["age", *_header()], [[name, *_cells(whole)]]),
+        f"{protocol}; {overall.photos:,} photos; {overall.missed:,} missed faces, which are in no figure but "
+        f"their number (of all photos: {missed})",
+        report.table(["age", *_header()], [[name, *_cells(overall)]]),
     ]
     for kind, groups in result.groups.items():
         rows = [[group, *_cells(errors)] for group, errors in groups.items()]

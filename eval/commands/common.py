@@ -142,7 +142,7 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.02,
         metavar="S",
-        help="report faces from this score on, in place of the last threshold, so that the whole curve is "
+        help="report faces from this score on, in place of the last threshold, so that the full curve is "
         "evaluated (default: %(default)s)",
     )
     group.add_argument("--engine", choices=("native", "torch"))
@@ -201,7 +201,7 @@ def gather(
 
     With a ``source`` file these are the photos that it has entries for, or all of them with ``--missing
     count``. Without, our detector is run on the photos that are there and can be read. The detectors of
-    --compare are evaluated on the same photos. ``full`` is the size of the whole set. Detections below
+    --compare are evaluated on the same photos. ``full`` is the size of the full set. Detections below
     --min-score are left out, or, with ``own_score``, below the score from which each detector reports faces
     by itself. Raises ValueError when no photo is left.
     """

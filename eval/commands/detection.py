@@ -74,7 +74,7 @@ def is_wider(data: Path) -> bool:
 
 
 def read_truth(args: argparse.Namespace) -> tuple[Dataset, int]:
-    """Read the labels, those of the photos asked for, and the number of photos of the whole set.
+    """Read the labels, those of the photos asked for, and the number of photos of the full set.
 
     A WIDER FACE annotation names the photos of all events; where some of them are on disk, those are evaluated.
     """
@@ -87,16 +87,16 @@ def read_truth(args: argparse.Namespace) -> tuple[Dataset, int]:
         present = tuple(photo for photo in every if photo.path.is_file())
         return Dataset(every.name, present or every.photos), len(every)
     if args.data.is_dir():
-        whole = read_folder(args.data, fully_labelled=True, strict=True)
+        every_photo = read_folder(args.data, fully_labelled=True, strict=True)
     else:
-        whole = read_coco(args.data, args.images, require_images=False, strict=True)
+        every_photo = read_coco(args.data, args.images, require_images=False, strict=True)
     if listed is None:
-        return whole, len(whole)
-    by_name = whole.by_name()
+        return every_photo, len(every_photo)
+    by_name = every_photo.by_name()
     unknown = [name for name in listed if name not in by_name]
     if unknown:
         raise ValueError(f"{args.photos}: {len(unknown)} photos are not in {args.data}, such as {unknown[0]}")
-    return Dataset(whole.name, tuple(by_name[name] for name in listed)), len(whole)
+    return Dataset(every_photo.name, tuple(by_name[name] for name in listed)), len(every_photo)
 
 
 def detection_figures(result: DetectionResult) -> dict[str, Any]:

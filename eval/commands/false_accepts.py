@@ -106,14 +106,14 @@ def _evaluate(
     kept = combined(seen, AT_LEAST)
     groups = {**labels, COMBINATION: {name: each for name, each in combined(labels, 1).items() if name in kept}}
     flat = {name: members for each in groups.values() for name, members in each.items()}
-    whole, parts = evaluate(
+    every_pair, parts = evaluate(
         embedded.vectors,
         threshold,
         flat,
         near_duplicate=args.near_duplicate,
         progress=common.progress("comparing"),
     )
-    return {ALL: {ALL: whole}, **{kind: {name: parts[name] for name in each} for kind, each in groups.items()}}
+    return {ALL: {ALL: every_pair}, **{kind: {name: parts[name] for name in each} for kind, each in groups.items()}}
 
 
 def _rows(found: Figures) -> Iterator[tuple[Any, ...]]:
@@ -141,22 +141,22 @@ def _figures(each: FalseAccepts) -> dict[str, Any]:
 
 def _summary(found: Figures) -> dict[str, Any]:
     overall = _figures(found[ALL][ALL])
-    whole = {"false_accept_rate": overall["rate"], "false_accept_rate_interval": overall["rate_interval"]}
-    whole |= {key: overall[key] for key in ("pairs", "accepted", "near_duplicates")}
+    every_pair = {"false_accept_rate": overall["rate"], "false_accept_rate_interval": overall["rate_interval"]}
+    every_pair |= {key: overall[key] for key in ("pairs", "accepted", "near_duplicates")}
     parts = {
         f"by_{kind}": {name: _figures(each) for name, each in found[kind].items()} if kind in found else None
         for kind in (*KINDS, COMBINATION)
     }
-    return whole | parts
+    return every_pair | parts
 
 
 def _table(found: Figures, name: str, args: argparse.Namespace, threshold: float) -> str:
-    whole = found[ALL][ALL]
-    left_out = f"{whole.near_duplicates:,} pairs above {args.near_duplicate:g} left out as near-duplicates"
+    every_pair = found[ALL][ALL]
+    left_out = f"{every_pair.near_duplicates:,} pairs above {args.near_duplicate:g} left out as near-duplicates"
     lines = [
-        f"{args.protocol}; {whole.photos + whole.missed:,} photos, {whole.missed:,} missed faces; "
+        f"{args.protocol}; {every_pair.photos + every_pair.missed:,} photos, {every_pair.missed:,} missed faces; "
         f"accepted from {threshold:.4f} on; {left_out}",
-        report.table(["accepted pairs of different photos", *_header()], [[name, *_cells(whole)]]),
+        report.table(["accepted pairs of different photos", *_header()], [[name, *_cells(every_pair)]]),
     ]
     for kind, groups in found.items():
         if kind != ALL and groups:

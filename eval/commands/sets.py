@@ -101,7 +101,7 @@ def _settings_for(settings: Settings, test_set: TestSet) -> Settings:
 
 
 def evaluate_file(sets: Iterable[TestSet], predictions: Predictions) -> Evaluation:
-    """Score predictions on every set; raises ValueError where a set is wholly missing from them."""
+    """Score predictions on every set; raises ValueError where a set is entirely missing from them."""
     results = {}
     for test_set in sets:
         matched = match_names([photo.name for photo in test_set.photos], predictions.found)

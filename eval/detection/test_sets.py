@@ -99,7 +99,7 @@ TEST_SETS = tuple(name for name, entry in SETS.items() if entry.split == "test")
 
 
 def read_set(data: str | Path, name: str) -> TestSet:
-    """Read one of ``SETS`` below a data folder; raises DatasetError when it is not whole."""
+    """Read one of ``SETS`` below a data folder; raises DatasetError when it is not complete."""
     data, entry = Path(data), SETS[name]
     read = entry.read(data, strict=True)
     assert isinstance(read, Dataset)

@@ -22,7 +22,7 @@ SUMMARY = "summary.json"
 def output_folder(out: str | Path) -> Iterator[Path]:
     """Give a temporary folder beside ``out`` and move its files there at the end, summary.json last.
 
-    When the block raises, nothing reaches ``out``: it holds whole results or none of this run's.
+    When the block raises, nothing reaches ``out``: it holds complete results or none of this run's.
     """
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
