@@ -80,7 +80,7 @@ def _baselines(args: argparse.Namespace) -> list[BaselineProcess]:
 
 
 def _say_settings(settings: Settings, about: dict[str, Any], peak: Peak | None) -> None:
-    where = about["machine"]["level"] if settings.engine == "native" else settings.device
+    where = about["machine"]["simd_level"] if settings.engine == "native" else settings.device
     print(
         f"weights {about['weights']['name']} ({about['weights']['sha256'][:12]}), {settings.engine} engine ({where}), "
         f"{about['precision']}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, "

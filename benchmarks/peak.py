@@ -38,7 +38,7 @@ def one_core(seconds: float = 0.5) -> Peak:
 
 
 def convolution(seconds: float) -> Peak:
-    """The rate of the native engine's convolution, at the level in use, on maps that stay in the cache."""
+    """The rate of the native engine's convolution, at the SIMD level in use, on maps that stay in the cache."""
     layers = (Layer("conv", 3, 1, CHANNELS),) * DEPTH + (Layer("conv", SIDE - 2 * DEPTH, 1, 16),)
     work = Architecture("peak", "onet", SIDE, SIDE, layers)
     network = _native.Network(random_layers(work), SIDE, _native.default_simd_level())

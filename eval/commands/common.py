@@ -167,8 +167,8 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings of our detector that the options ask for."""
-    search = ("weights", "min_face", "max_face", "scale_factor", "score_floor")
-    given = {name: getattr(args, name) for name in (*search, "engine", "threads", "device", "precision")}
+    scan = ("weights", "min_face", "max_face", "scale_factor", "score_floor")
+    given = {name: getattr(args, name) for name in (*scan, "engine", "threads", "device", "precision")}
     thresholds = None if args.thresholds is None else tuple(args.thresholds)
     return Settings(**given, thresholds=thresholds, input_rule=args.input, scales=tuple(args.scales))
 

@@ -95,10 +95,10 @@ def _table(results: dict[str, LandmarkResult], gathered: common.Gathered, name: 
     for detector, result in results.items():
         points = [[point, *values.values()] for point, values in result.by_landmark().items()]
         lines += ["", report.table([f"{detector}, by landmark", "eye distance", "√ box area"], points)]
-        turned = [
+        yaws = [
             [f"{y.smallest:g}–{y.largest:g}°", y.error_interocular, y.error_box, y.matched, y.faces]
             for y in result.yaws
         ]
         title = f"{detector}, by {result.yaw_source} yaw"
-        lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], turned)]
+        lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], yaws)]
     return "\n".join(lines)

@@ -50,7 +50,7 @@ REASONS = {
 class Mistake:
     """One missed face, false alarm, or face with landmarks far off.
 
-    photo      with all faces marked as ignored that are not looked for on the set
+    photo      in which the faces that are not looked for on the set are ignored
     box        (4,) float64: the face, or the false alarm
     reason     one of ``REASONS``
     face       its place in the photo: the face, or the one that the false alarm overlaps most

@@ -48,7 +48,7 @@ NOSE_REACH = 0.55
 
 @dataclass(frozen=True, slots=True)
 class YawResult:
-    """Figures for the faces turned ``smallest`` to ``largest`` degrees; errors are None without a match."""
+    """Figures for the faces with a yaw of ``smallest`` to ``largest`` degrees; errors are None without a match."""
 
     smallest: float
     largest: float
@@ -157,10 +157,10 @@ def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: floa
         errors = photo_errors(photo, found.get(photo.name), match=match)
         incomplete += int(np.count_nonzero(~photo.ignored)) - len(errors.faces)
         truth = photo.landmarks[errors.faces].astype(np.float64)
-        turned = photo.attributes["yaw"][errors.faces] if annotated else estimated_yaw(truth)
+        yaw = photo.attributes["yaw"][errors.faces] if annotated else estimated_yaw(truth)
         interocular.append(errors.interocular[errors.matched])
         box.append(errors.box[errors.matched])
-        yaws.append(np.abs(np.asarray(turned, np.float64)))
+        yaws.append(np.abs(np.asarray(yaw, np.float64)))
         hit.append(errors.matched)
     if not sum(map(len, hit)):
         raise ValueError("landmarks: there is no face with five landmarks to evaluate")

@@ -212,7 +212,7 @@ def _best_first(found: Found) -> NDArray[np.int64]:
 def _with_area(photo: Photo) -> NDArray[np.bool_]:
     """Tell which faces are looked at: not those without width or height.
 
-    Nor those with a negative one, which the reader turned round and ignores: nothing to find or to ignore.
+    Nor those with a negative one, which the reader puts in order and ignores: nothing to find or to ignore.
     """
     x1, y1, x2, y2 = photo.boxes.T
     solid: NDArray[np.bool_] = (x2 > x1) & (y2 > y1)

@@ -182,7 +182,7 @@ def test_files_hold_settings_and_every_time(capsys, tmp_path):
     expected = {"device": "cpu", "engine": "native", "threads": 1, "min_face": 30, "runs": 2, "peak_gflops": 50}
     expected["batch"] = 3
     assert {key: written[key] for key in expected} == expected
-    assert written["machine"]["level"] and written["failures"] == [] and "--min-face 30" in written["command"]
+    assert written["machine"]["simd_level"] and written["failures"] == [] and "--min-face 30" in written["command"]
     assert [photo["photo"] for photo in written["photos"]] == ["one", "astronaut.jpg"]
     with open(out / "fps.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -320,7 +320,7 @@ def test_results_that_cannot_be_written_are_told_before_anything_is_timed(capsys
     assert (status, lines, len(errors)) == (2, [], 1) and "file" in errors[0]
 
 
-def test_an_unknown_instruction_level_is_one_line(capsys, monkeypatch):
+def test_an_unknown_simd_level_is_one_line(capsys, monkeypatch):
     monkeypatch.setenv("CASCADE_SIMD", "mmx")
     status, _, errors = run(capsys, *SMALL)
     assert (status, len(errors)) == (2, 1) and "CASCADE_SIMD" in errors[0]
