@@ -1,7 +1,7 @@
 """The baselines: how each detector is called, and the one set of settings that accuracy and speed are measured with.
 
-Each runs with its package's own settings. Only the last threshold is lowered where a full curve is wanted; the score
-from which the detector reports faces by itself is its ``default_score``. This module imports nothing but numpy and
+The MTCNNs run with their packages' own settings, YuNet with those stated below. Only the last threshold is lowered where
+a full curve is wanted; the score from which a detector reports faces by itself is its ``default_score``. This module imports nothing but numpy and
 OpenCV, since `eval.baselines.worker` loads it in interpreters that have none of this project's packages.
 """
 
