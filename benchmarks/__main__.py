@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, 1 where a photo or a peer failed, or 2 after a line on what is wrong.
+    """Run one command; return 0, 1 where a photo or a baseline failed, or 2 after a line on what is wrong.
 
     Raises SystemExit where argparse ends the program: with status 2 for options that it does not take.
     """

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.baselines import PEERS
 from benchmarks.scenes import LARGEST_SIDE, SCENES
 from cascade.detect import THRESHOLDS
 from cascade.nn.architectures import ARCHITECTURES
-from eval.detection.test_sets import SELECTION_SET, SETS
+from eval.baselines import client
+from eval.detection.test_sets import SELECTION_SET, SETS, kind_of
 
-__all__ = ["parser", "peer", "size", "weight_set"]
+__all__ = ["parser", "size", "weight_set"]
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -30,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``command`` of what it parses is "fps", "scaling", "arithmetic" or "pareto"."""
     top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside peers in the same run"))
+    _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside baselines in the same run"))
     scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
     _add_scaling(scaling)
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
@@ -41,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_fps(fps: argparse.ArgumentParser) -> None:
     fps.description = (
         "Times the detector, one table row a photo: by default on scenes with 0, 1, 6 and 26 faces made of a bundled "
-        "portrait. Exit status: 0, 1 if a photo or a peer failed, 2 for wrong options."
+        "portrait. Exit status: 0, 1 if a photo or a baseline failed, 2 for wrong options."
     )
     fps.add_argument("--image", type=Path, action="append", default=[], metavar="FILE", help="photo to time")
     fps.add_argument("--scene", action="append", default=[], choices=tuple(SCENES), help="scene to time")
@@ -52,30 +51,13 @@ def _add_fps(fps: argparse.ArgumentParser) -> None:
     fps.add_argument("--engine", choices=("native", "torch"), help="(default: native, on cuda torch)")
     fps.add_argument("--precision", choices=("int8", "float32"), help="(default: what the detector chooses)")
     fps.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
-    fps.add_argument("--threads", type=_threads, default=1, help="for ours and peers (default: 1)")
+    fps.add_argument("--threads", type=_threads, default=1, help="for ours and baselines (default: 1)")
     fps.add_argument(
         "--batch", type=_batch, default=1, metavar="N", help="photos given to the detector together (default: 1)"
     )
     _add_common(fps, runs=15)
-    fps.add_argument("--peers", action="store_true", help="time those that this Python has too")
-    _add_peers(fps)
-
-
-def _add_peers(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--peer",
-        type=peer,
-        action="append",
-        default=[],
-        metavar="NAME=PYTHON",
-        help=f"time this peer too, in an interpreter that has it: {', '.join(PEERS)}",
-    )
-    command.add_argument(
-        "--yunet-model",
-        default=os.environ.get("CASCADE_YUNET") or None,
-        metavar="FILE.onnx",
-        help="YuNet's weights (default: the environment variable CASCADE_YUNET)",
-    )
+    fps.add_argument("--installed-baselines", action="store_true", help="time the baselines that this Python has, too")
+    client.add_options(fps)
 
 
 def _add_scaling(scaling: argparse.ArgumentParser) -> None:
@@ -93,7 +75,7 @@ def _add_scaling(scaling: argparse.ArgumentParser) -> None:
 
 
 def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:
-    arithmetic.description = "Useful multiply-adds over the time of whole detections on one thread, crops held."
+    arithmetic.description = "Useful multiply-adds over the time of complete detections on one thread, crops held."
     arithmetic.add_argument("--image", type=Path, metavar="FILE", help="photo (default: the scene with 26 faces)")
     arithmetic.add_argument("--size", type=size, metavar="WxH", help="letterbox the photo at this size")
     arithmetic.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
@@ -109,7 +91,7 @@ def _add_pareto(pareto: argparse.ArgumentParser) -> None:
         "the settings timed, with O-Net's threshold alone lowered; faces count from --min-face on."
     )
     pareto.add_argument("--data", required=True, type=Path, metavar="ROOT", help="the data folder of python -m eval")
-    sets = [name for name, (kind, *_) in SETS.items() if kind == "faces"]
+    sets = [name for name, entry in SETS.items() if kind_of(entry) == "faces"]
     pareto.add_argument(
         "--set",
         choices=sets,
@@ -131,7 +113,7 @@ def _add_pareto(pareto: argparse.ArgumentParser) -> None:
     pareto.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="for AP and time (default: 20)")
     pareto.add_argument("--runs", type=_runs, default=31, metavar="N", help="rounds (default: %(default)s)")
     pareto.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the figure, the table and JSON")
-    _add_peers(pareto)
+    client.add_options(pareto)
 
 
 def _add_common(command: argparse.ArgumentParser, runs: int) -> None:
@@ -148,14 +130,6 @@ def size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def peer(text: str) -> tuple[str, str]:
-    """A peer's name and its interpreter. Raises argparse.ArgumentTypeError."""
-    name, _, python = text.partition("=")
-    if name not in PEERS or not python:
-        raise argparse.ArgumentTypeError(f"expected {' or '.join(PEERS)}, =, and a Python; got {text!r}")
-    return name, python
-
-
 def weight_set(text: str) -> tuple[str, str]:
     """What a set of weights is called, by default its folder's name, and the shipped name or folder itself.
 
@@ -169,7 +143,7 @@ def weight_set(text: str) -> tuple[str, str]:
 
 def _whole(text: str, low: int, high: int) -> int:
     if not text.isdecimal() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high:,}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an integer from {low} to {high:,}, got {text!r}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""How near the detector comes to the machine's limit: useful arithmetic over the time of whole detections.
+"""How near the detector comes to the machine's limit: useful arithmetic over the time of complete detections.
 
 The numbers of crops are held, so that only the engine is measured and not how selective some weights are.
 """
@@ -104,7 +104,7 @@ def measure(
     runs: int,
     after_each: Callable[[], object] = lambda: None,
 ) -> Arithmetic:
-    """Time whole detections of a photo (height, width, 3) uint8 on one thread; ``crops`` are those of R- and O-Net.
+    """Time complete detections of a photo (height, width, 3) uint8 on one thread; ``crops`` are those of R- and O-Net.
 
     They are in float32, as the peak is that they are compared with.
     """

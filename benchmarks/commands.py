@@ -16,7 +16,6 @@ import cv2
 from tqdm import tqdm
 
 from benchmarks import arithmetic, fps_report, machine, pareto, scaling
-from benchmarks.baselines import Peer, PeerError, installed
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
 from benchmarks.scenes import SCENES
@@ -25,6 +24,7 @@ from benchmarks.writing import failed, maybe_folder, say, write_json
 from cascade.detect import Detector
 from cascade.imaging.reading import ImageError, RGBImage
 from cascade.models.detector import DetectorWeights, load_detector
+from eval.baselines.client import BaselineError, BaselineProcess, installed
 from eval.detection.test_sets import TestSet, read_set
 from eval.report.files import write_csv
 
@@ -32,7 +32,7 @@ __all__ = ["execute_arithmetic", "execute_fps", "execute_pareto", "execute_scali
 
 
 def execute_fps(args: argparse.Namespace) -> int:
-    """Time, print and write; return 0, or 1 where a photo or a peer failed. Raises ValueError or OSError."""
+    """Time, print and write; return 0, or 1 where a photo or a baseline failed. Raises ValueError or OSError."""
     engine = args.engine or ("torch" if args.device == "cuda" else "native")
     if args.device == "cuda" and engine != "torch":
         raise ValueError("--engine native computes on the CPU only: leave it out with --device cuda")
@@ -45,14 +45,14 @@ def execute_fps(args: argparse.Namespace) -> int:
     detector = settings.detector(weights)  # says what is wrong before anything is timed
     about["precision"] = getattr(detector.engine, "precision", "float32")
     with maybe_folder(args.out) as folder, ExitStack() as stack:
-        peers = [stack.enter_context(peer) for peer in _peers(args)]
+        baselines = [stack.enter_context(baseline) for baseline in _baselines(args)]
         peak = one_core() if args.device == "cpu" else None
         _say_settings(settings, about, peak)
-        photos, table, failures = _each_photo(args, settings, weights, peers, peak)
+        photos, table, failures = _each_photo(args, settings, weights, baselines, peak)
         if folder is not None:
             about |= {"device": args.device, "engine": engine, "threads": args.threads, "batch": args.batch}
             about |= {"min_face": args.min_face, "peak_gflops": peak and peak.gflops, "peak_of": peak and peak.of}
-            about |= {"peers": {peer.name: peer.version for peer in peers}, "failures": failures}
+            about |= {"baselines": {baseline.name: baseline.version for baseline in baselines}, "failures": failures}
             about["seconds"] = round(time.perf_counter() - args.started, 3)
             fps_report.write(folder, about, photos, table)
     return 1 if failures else 0
@@ -66,20 +66,21 @@ def _begin(args: argparse.Namespace) -> tuple[DetectorWeights, dict[str, Any]]:
     return weights, {**about, "weights": {"name": weights.name, "sha256": weights.sha256}}
 
 
-def _peers(args: argparse.Namespace) -> list[Peer]:
-    """The peers asked for, those named one by one first; says which of --peers are not there."""
-    found: dict[str, str] = dict(args.peer)
-    if args.peers:
+def _baselines(args: argparse.Namespace) -> list[BaselineProcess]:
+    """The baselines asked for, those named one by one first; says which of --installed-baselines are not there."""
+    found: dict[str, str] = dict(args.baselines)
+    if args.installed_baselines:
         here, left_out = installed(args.yunet_model)
         found = {**found, **{name: python for name, python in here.items() if name not in found}}
         absent = [reason for reason in left_out if reason.split()[0] not in found]
         if absent:
             print(f"not timed here: {', '.join(absent)}")
-    return [Peer(name, python, args.threads, args.device, args.yunet_model) for name, python in found.items()]
+    options = (args.threads, args.device, args.yunet_model)
+    return [BaselineProcess(name, python, *options) for name, python in found.items()]
 
 
 def _say_settings(settings: Settings, about: dict[str, Any], peak: Peak | None) -> None:
-    where = about["machine"]["level"] if settings.engine == "native" else settings.device
+    where = about["machine"]["simd_level"] if settings.engine == "native" else settings.device
     print(
         f"weights {about['weights']['name']} ({about['weights']['sha256'][:12]}), {settings.engine} engine ({where}), "
         f"{about['precision']}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, "
@@ -92,7 +93,11 @@ def _say_settings(settings: Settings, about: dict[str, Any], peak: Peak | None) 
 
 
 def _each_photo(
-    args: argparse.Namespace, settings: Settings, weights: DetectorWeights, peers: list[Peer], peak: Peak | None
+    args: argparse.Namespace,
+    settings: Settings,
+    weights: DetectorWeights,
+    baselines: list[BaselineProcess],
+    peak: Peak | None,
 ) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]], list[str]]:
     """Time and print photo by photo; return their records, rows of the table, and what failed."""
     records, table, failures = [], [], []
@@ -102,7 +107,7 @@ def _each_photo(
             bar.set_description(str(source))
             try:
                 name, image = load(source, args.size)
-                measured = measure(name, image, settings, weights, peers, bar.update)
+                measured = measure(name, image, settings, weights, baselines, bar.update)
             except ImageError as error:
                 failures.append(f"{source}: {error}")
                 failed(failures[-1])
@@ -194,14 +199,13 @@ def execute_pareto(args: argparse.Namespace) -> int:
     about["weights"] = {s.label: d.weights.sha256 for s, d in zip(settings, detectors, strict=True)}
     with maybe_folder(args.out) as folder:
         assert folder is not None
-        timings, about["peers"] = _time_in_turns(args, image, detectors)
+        timings, about["baselines"] = _time_in_turns(args, image, detectors)
         results = _with_precision(args, settings, test_set, timings)
         about["seconds"] = round(time.perf_counter() - started, 3)
         _write_pareto(folder, about, test_set, results)
     print(pareto.table(results))
     best = pareto.front(results)
     told = [pareto.sentence(each, best) for each in results if each.setting and each.setting.default]
-    told += [f"{each.name}: no AP, eval/baselines/accuracy.py does not run it" for each in results if each.ap is None]
     print("\n".join(told))
     return 0
 
@@ -209,33 +213,35 @@ def execute_pareto(args: argparse.Namespace) -> int:
 def _time_in_turns(
     args: argparse.Namespace, image: RGBImage, detectors: list[Detector]
 ) -> tuple[list[Timing], dict[str, str | None]]:
-    """Times of ours and then of the peers, and the peers' versions. Raises ValueError where a peer fails."""
+    """Times of ours and then of the baselines, and the baselines' versions. Raises ValueError where one fails."""
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         file = Path(place, "photo.png")
         if not cv2.imwrite(str(file), image[..., ::-1]):
             raise OSError(f"cannot write {file}")
-        found = [stack.enter_context(Peer(name, python, 1, "cpu", args.yunet_model)) for name, python in args.peer]
+        named = [BaselineProcess(name, python, 1, "cpu", args.yunet_model) for name, python in args.baselines]
+        found = [stack.enter_context(baseline) for baseline in named]
         try:
-            for peer in found:
-                peer.open(file, args.min_face)
+            for baseline in found:
+                baseline.open(file, args.min_face)
             turns = [("cascade", pareto.ours(each, image)) for each in detectors]
-            turns += [(peer.name, peer.detect) for peer in found]
+            turns += [(baseline.name, baseline.detect) for baseline in found]
             with tqdm(total=args.runs * len(turns), desc="time", unit="run", disable=None, leave=False) as bar:
-                return pareto.in_turns(turns, args.runs, bar.update), {peer.name: peer.version for peer in found}
-        except PeerError as error:
+                timings = pareto.in_turns(turns, args.runs, bar.update)
+            return timings, {baseline.name: baseline.version for baseline in found}
+        except BaselineError as error:
             raise ValueError(str(error)) from error
 
 
 def _with_precision(
     args: argparse.Namespace, settings: list[pareto.Setting], test_set: TestSet, timings: list[Timing]
 ) -> list[pareto.Result]:
-    """Take the AP of every setting and peer; ``timings`` are those of the settings, then of the peers."""
-    theirs = pareto.peer_precisions(args.peer, args.yunet_model, args.data, test_set, args.out)
+    """Take the AP of every setting and baseline; ``timings`` are those of the settings, then of the baselines."""
+    theirs = pareto.baseline_precisions(args.baselines, args.yunet_model, args.data, test_set, args.out)
     results = []
     for at, (setting, timing) in enumerate(zip(settings, timings, strict=False), 1):
         ap = pareto.average_precision(setting, test_set, f"AP {at} of {len(settings)}")
         results.append(pareto.Result(timing, ap, setting))
-    return results + [pareto.Result(timing, theirs.get(timing.name)) for timing in timings[len(settings) :]]
+    return results + [pareto.Result(timing, theirs[timing.name]) for timing in timings[len(settings) :]]
 
 
 def _write_pareto(folder: Path, about: dict[str, Any], test_set: TestSet, results: list[pareto.Result]) -> None:

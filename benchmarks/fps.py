@@ -1,7 +1,7 @@
-"""Milliseconds and frames a second of the detector on photos, beside peers in the same run.
+"""Milliseconds and frames a second of the detector on photos, beside baselines in the same run.
 
-Ours and every peer detect in alternation in the very same pixels, so that a machine that slows down slows all of
-them; ratios are medians over the pairs. A ratio counts only if every face that the peer finds is found.
+Ours and every baseline detect in alternation in the very same pixels, so that a machine that slows down slows all of
+them; ratios are medians over the pairs. A ratio counts only if every face that the baseline finds is found.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from benchmarks.baselines import Peer, PeerError
 from benchmarks.scenes import letterbox, scene
 from benchmarks.timing import Timing
 from cascade.detect import Detector
 from cascade.imaging.reading import RGBImage, read_image
 from cascade.models.detector import DetectorWeights
+from eval.baselines.client import BaselineError, BaselineProcess
 from eval.detection.operations import CountingDetector
 
 __all__ = ["OURS", "SCENE_SIZE", "Measured", "Settings", "load", "measure", "missing_device"]
@@ -47,7 +47,7 @@ class Settings:
     batch: int = 1
 
     def detector(self, weights: DetectorWeights, kind: type[Detector] = Detector) -> Detector:
-        """A detector with these settings. torch is held to ``threads`` too, in the whole process."""
+        """A detector with these settings. torch is held to ``threads`` too, in all of the process."""
         if self.engine == "torch":
             import torch
 
@@ -64,10 +64,10 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One photo's results: its size in pixels, our timing first, then those of the peers that worked.
+    """One photo's results: its size in pixels, our timing first, then those of the baselines that worked.
 
     ``gflop`` is what our networks computed for one detection, in billions of operations, two for each multiply-add
-    that the networks' definitions ask for. ``failures`` says in a line each which peers failed.
+    that the networks' definitions ask for. ``failures`` says in a line each which baselines failed.
     """
 
     photo: str
@@ -112,12 +112,12 @@ def measure(
     image: RGBImage,
     settings: Settings,
     weights: DetectorWeights,
-    peers: Sequence[Peer] = (),
+    baselines: Sequence[BaselineProcess] = (),
     after_each: Callable[[], object] = lambda: None,
 ) -> Measured:
-    """Times our detector and the peers in turn on an image (height, width, 3) uint8 RGB.
+    """Times our detector and the baselines in turn on an image (height, width, 3) uint8 RGB.
 
-    Each detects once before, untimed. ``after_each`` is called after every round. A peer that fails is left out.
+    Each detects once before, untimed. ``after_each`` is called after every round. A baseline that fails is left out.
     """
     counting = settings.detector(weights, CountingDetector)
     assert isinstance(counting, CountingDetector)
@@ -126,18 +126,18 @@ def measure(
     milliseconds_each(detector, image, settings.batch)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo.png")
-        ready, failures = _open(peers, file, image, settings.min_face)
+        ready, failures = _open(baselines, file, image, settings.min_face)
         ours = Timing(OURS, [], boxes)
-        theirs = {peer: Timing(peer.name, [], np.empty((0, 4), np.float32)) for peer in ready}
+        theirs = {baseline: Timing(baseline.name, [], np.empty((0, 4), np.float32)) for baseline in ready}
         for _ in range(settings.runs):
             ours.times.append(milliseconds_each(detector, image, settings.batch))
-            for peer in list(theirs):
+            for baseline in list(theirs):
                 try:
-                    spent, found = peer.detect()
-                    theirs[peer] = Timing(peer.name, [*theirs[peer].times, spent], found)
-                except PeerError as error:
+                    spent, found = baseline.detect()
+                    theirs[baseline] = Timing(baseline.name, [*theirs[baseline].times, spent], found)
+                except BaselineError as error:
                     failures.append(str(error))
-                    del theirs[peer]
+                    del theirs[baseline]
             after_each()
     height, width = image.shape[:2]
     return Measured(name, width, height, counting.gflop, [ours, *theirs.values()], failures)
@@ -153,16 +153,18 @@ def milliseconds_each(detector: Detector, image: RGBImage, batch: int) -> float:
     return 1e3 * (time.perf_counter() - started) / batch
 
 
-def _open(peers: Sequence[Peer], file: Path, image: RGBImage, min_face: float) -> tuple[list[Peer], list[str]]:
-    """Show every peer the image, losslessly; return those that take it, and why the others do not."""
-    ready: list[Peer] = []
+def _open(
+    baselines: Sequence[BaselineProcess], file: Path, image: RGBImage, min_face: float
+) -> tuple[list[BaselineProcess], list[str]]:
+    """Show every baseline the image, losslessly; return those that take it, and why the others do not."""
+    ready: list[BaselineProcess] = []
     failures: list[str] = []
-    if peers and not cv2.imwrite(str(file), image[..., ::-1]):
+    if baselines and not cv2.imwrite(str(file), image[..., ::-1]):
         raise OSError(f"cannot write {file}")
-    for peer in peers:
+    for baseline in baselines:
         try:
-            peer.open(file, min_face)
-            ready.append(peer)
-        except PeerError as error:
+            baseline.open(file, min_face)
+            ready.append(baseline)
+        except BaselineError as error:
             failures.append(str(error))
     return ready, failures

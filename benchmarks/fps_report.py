@@ -29,12 +29,13 @@ def rows(measured: Measured, peak: Peak | None, rss_mib: float) -> list[tuple[An
 
     ``peak`` is one core's (None where we ran elsewhere), ``rss_mib`` the most memory of this process so far.
     """
-    ours, *peers = measured.timings
+    ours, *baselines = measured.timings
     about = (measured.photo, measured.width, measured.height)
     share = measured.share_of(peak.gflops) if peak else None
     found = [(*about, *_cells(ours), measured.gflop, share, rss_mib, None, None)]
-    for peer in peers:
-        found.append((*about, *_cells(peer), None, None, None, ratio(ours.times, peer.times), shared_faces(ours, peer)))
+    for baseline in baselines:
+        compared = (ratio(ours.times, baseline.times), shared_faces(ours, baseline))
+        found.append((*about, *_cells(baseline), None, None, None, *compared))
     return found
 
 

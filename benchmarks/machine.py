@@ -29,14 +29,14 @@ def peak_rss_mib() -> float:
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, instruction level in use and versions, as plain values for JSON.
+    """Processor, cores, SIMD level in use and versions, as plain values for JSON.
 
     Raises ValueError if the environment variable CASCADE_SIMD names a level that this machine lacks.
     """
     return {
         "processor": _processor(),
         "cores": cores(),
-        "level": _native.default_simd_level(),
+        "simd_level": _native.default_simd_level(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "numpy": np.__version__,

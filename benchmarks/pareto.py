@@ -1,15 +1,14 @@
 """AP against milliseconds of our detector at many settings, and the Pareto front: those that none beats at both.
 
 AP is that of the very settings that are timed: P-Net and R-Net keep their thresholds, and only O-Net's is lowered, to
-`SCORE_FLOOR`, so that there is a whole curve. O-Net's threshold hardly changes the time, as nothing but the landmarks
+`SCORE_FLOOR`, so that there is a full curve. O-Net's threshold hardly changes the time, as nothing but the landmarks
 of the faces found comes after it; times are taken with its default. (``python -m eval benchmark`` lowers all three.)
-Faces count from ``min_face`` pixels on, the smallest that a detector is told to look for. Peers run at their own
-settings and are judged by the same rule.
+Faces count from ``min_face`` pixels on, the smallest that a detector is told to look for. Baselines run at their own
+settings and are evaluated by the same rule.
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import time
 from collections.abc import Callable, Sequence
@@ -24,10 +23,10 @@ from benchmarks.timing import Timing
 from cascade.datasets import DatasetError
 from cascade.detect import THRESHOLDS, Detector
 from cascade.imaging.reading import RGBImage
-from eval.baselines import accuracy as peers
-from eval.commands.baselines import run_peers
+from eval.baselines import client
+from eval.baselines.worker import SCORE_FLOOR
 from eval.commands.common import progress
-from eval.commands.sets import judge_file
+from eval.commands.sets import evaluate_file
 from eval.detection import precision_recall as detection
 from eval.detection import running
 from eval.detection.predictions import read_predictions
@@ -41,26 +40,20 @@ __all__ = [
     "Result",
     "Setting",
     "average_precision",
+    "baseline_precisions",
     "front",
     "in_turns",
     "ours",
-    "peer_precisions",
     "rows",
     "sentence",
     "settings",
     "table",
 ]
 
-SCORE_FLOOR = peers.SCORE_FLOOR
-"""The score down to which curves are drawn, of ours and of peers."""
-
 HEADER = (
     *("detector", "scale_factor", "pnet_threshold", "rnet_threshold", "onet_threshold"),
     *("ap", "median_ms", "p95_ms", "faces", "on_front"),
 )
-
-EVALUATED_AS = {"facenet-pytorch": "facenet"}
-"""What `eval/baselines/accuracy.py` calls a peer, where that is not its name here."""
 
 Detect = Callable[[], tuple[float, np.ndarray]]
 """One detection in the photo: its milliseconds and boxes (n, 4)."""
@@ -104,15 +97,15 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """AP and times of a setting, or of a peer (``setting`` None); ``ap`` is None for a peer that cannot be judged."""
+    """AP and times of a setting, or of a baseline (``setting`` None)."""
 
     timing: Timing
-    ap: float | None
+    ap: float
     setting: Setting | None = None
 
     @property
     def name(self) -> str:
-        """What the set of weights or the peer is called."""
+        """What the set of weights or the baseline is called."""
         return self.setting.label if self.setting else self.timing.name
 
 
@@ -180,34 +173,28 @@ def average_precision(setting: Setting, test_set: TestSet, label: str) -> float:
     ran = running.run(progress(label)(test_set.photos), running.OurDetector(lowered))
     for reason in ran.broken.values():
         raise DatasetError(reason)
-    judged = detection.evaluate(
+    evaluated = detection.evaluate(
         test_set.photos, ran.found, min_size=test_set.min_size, overlaps=detection.OVERLAPS[:1], sizes=()
     )
-    return _known(judged.curve.ap, test_set)
+    return _known(evaluated.curve.ap, test_set)
 
 
-def peer_precisions(
+def baseline_precisions(
     pythons: Sequence[tuple[str, str]], yunet_model: str | None, data: Path, test_set: TestSet, folder: Path
 ) -> dict[str, float]:
-    """Return the AP of each peer (name, interpreter) that `eval/baselines/accuracy.py` runs; the others are left out.
+    """Return the AP of each baseline (name, interpreter).
 
-    What they find is kept in a folder below ``folder`` for this set and smallest face, and taken from there the next
+    What they find is cached in a folder below ``folder`` for this set and smallest face, and taken from there the next
     time. Raises ValueError where one fails.
     """
-    known = [(name, EVALUATED_AS.get(name, name), python) for name, python in pythons]
-    known = [each for each in known if each[1] in peers.DETECTORS]
-    options = argparse.Namespace(
-        peer=[(detector, python) for _, detector, python in known],
-        data=data,
-        out=folder / f"{test_set.name}_{test_set.min_size:g}",
-        threads=None,
-        yunet_model=yunet_model,
-    )
+    photos = [(test_set.min_size, photo.name) for photo in test_set.photos]
+    cache = folder / "baselines" / f"{test_set.name}_{test_set.min_size:g}"
+    files = client.predict(pythons, data, photos, cache, threads=1, yunet_model=yunet_model) if pythons else {}
     found = {}
-    for (name, _, _), (_, file) in zip(known, run_peers(options, [test_set]), strict=True):
-        judged = judge_file([test_set], read_predictions(file)).sets[test_set.name]
-        assert judged.figures.detection is not None
-        found[name] = _known(judged.figures.detection.curve.ap, test_set)
+    for name, file in files.items():
+        evaluated = evaluate_file([test_set], read_predictions(file)).sets[test_set.name]
+        assert evaluated.figures.detection is not None
+        found[name] = _known(evaluated.figures.detection.curve.ap, test_set)
     return found
 
 
@@ -221,14 +208,14 @@ def front(results: Sequence[Result]) -> list[Result]:
     """Return our results that no other of ours beats, the fastest first: each has a higher AP than all faster ones."""
     found: list[Result] = []
     mine = [result for result in results if result.setting is not None]
-    for result in sorted(mine, key=lambda result: (result.timing.median, -(result.ap or 0.0))):
-        if not found or (result.ap or 0.0) > (found[-1].ap or 0.0):
+    for result in sorted(mine, key=lambda result: (result.timing.median, -result.ap)):
+        if not found or result.ap > found[-1].ap:
             found.append(result)
     return found
 
 
 def rows(results: Sequence[Result]) -> list[tuple[Any, ...]]:
-    """Rows under `HEADER`: ours by set, fastest first, then peers; cells that do not apply are None."""
+    """Rows under `HEADER`: ours by set, fastest first, then baselines; cells that do not apply are None."""
     best, labels = front(results), list(dict.fromkeys(result.name for result in results if result.setting))
     places = {label: at for at, label in enumerate(labels)}
     ordered = sorted(results, key=lambda r: (places[r.name] if r.setting else len(labels), r.timing.median))
@@ -253,10 +240,10 @@ def table(results: Sequence[Result]) -> str:
 
 def sentence(result: Result, best: Sequence[Result]) -> str:
     """Say where a setting of ours stands relative to the front ``best``, which must be that of all results."""
-    told = f"{result.setting}: AP {result.ap or 0:.4f} in {result.timing.median:.1f} ms, "
+    told = f"{result.setting}: AP {result.ap:.4f} in {result.timing.median:.1f} ms, "
     if result in best:
         return told + "on the front"
     surer = [each for each in best if each.timing.median <= result.timing.median][-1]
-    faster = next(each for each in best if (each.ap or 0.0) >= (result.ap or 0.0))
-    named = [f"{each.setting} (AP {each.ap or 0:.4f}, {each.timing.median:.1f} ms)" for each in (surer, faster)]
+    faster = next(each for each in best if each.ap >= result.ap)
+    named = [f"{each.setting} (AP {each.ap:.4f}, {each.timing.median:.1f} ms)" for each in (surer, faster)]
     return told + f"beaten at AP by {named[0]} and at time by {named[1]}"

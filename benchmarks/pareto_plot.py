@@ -33,22 +33,22 @@ CLEARANCE = 3.0
 
 
 def draw(file: Path, results: Sequence[Result], title: str, x: str, y: str) -> None:
-    """Write a PNG: our settings by set of weights, the front through the best of them, and the peers.
+    """Write a PNG: our settings by set of weights, the front through the best of them, and the baselines.
 
-    ``x`` and ``y`` say what the axes are. Peers without an AP are left out.
+    ``x`` and ``y`` say what the axes are.
     """
     chart = Figure(figsize=(9.0, 6.0), layout="constrained")
     canvas = FigureCanvasAgg(chart)
     panel = chart.subplots()
     mine = [result for result in results if result.setting is not None]
-    theirs = [result for result in results if result.setting is None and result.ap is not None]
+    theirs = [result for result in results if result.setting is None]
     best = front(results)
     panel.set_xscale("log")
     panel.margins(x=0.11, y=0.08)
     _front_line(panel, best)
     _settings(panel, mine)
     if theirs:
-        panel.plot(*_places(theirs), label="peers at their own settings", marker="*", color="black", ms=11, ls="")
+        panel.plot(*_places(theirs), label="baselines at their own settings", marker="*", color="black", ms=11, ls="")
     finish(panel, title, x, y, legend="lower right")
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -59,7 +59,7 @@ def draw(file: Path, results: Sequence[Result], title: str, x: str, y: str) -> N
 
 def _places(results: Sequence[Result]) -> tuple[list[float], list[float]]:
     """Milliseconds and AP."""
-    return [result.timing.median for result in results], [result.ap or 0.0 for result in results]
+    return [result.timing.median for result in results], [result.ap for result in results]
 
 
 def _settings(panel: Any, mine: Sequence[Result]) -> None:
@@ -81,7 +81,7 @@ def _front_line(panel: Any, best: Sequence[Result]) -> None:
 
 
 def _text(result: Result) -> str:
-    """What a point is called: peers by name, ours by what is varied, as the colour tells the weights."""
+    """What a point is called: baselines by name, ours by what is varied, as the colour tells the weights."""
     setting = result.setting
     return f"{setting.scale_factor:g}, {setting.thresholds_text(2)}" if setting else result.name
 
@@ -89,8 +89,7 @@ def _text(result: Result) -> str:
 def _label(canvas: Any, panel: Any, wanted: Sequence[Result], results: Sequence[Result]) -> None:
     """Write beside each point where neither a point nor another label is; one without such a place gets none."""
     canvas.figure.draw_without_rendering()  # the layout must be known before anything has a place in pixels
-    drawn = [result for result in results if result.ap is not None]
-    taken = [Bbox([place - 4, place + 4]) for place in panel.transData.transform(np.transpose(_places(drawn)))]
+    taken = [Bbox([place - 4, place + 4]) for place in panel.transData.transform(np.transpose(_places(results)))]
     taken.append(panel.get_legend().get_window_extent())
     inside = panel.get_window_extent().padded(-2 * CLEARANCE)
     for result in wanted:

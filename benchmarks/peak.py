@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -14,22 +13,12 @@ import numpy as np
 from benchmarks.random_layers import random_layers
 from cascade import _native
 from cascade.nn.architectures import Architecture, Layer
+from eval.baselines.client import with_threads
 
-__all__ = ["Peak", "convolution", "matrix_product", "one_core", "with_threads"]
+__all__ = ["Peak", "convolution", "matrix_product", "one_core"]
 
 # Crops whose maps stay in the cache; nearly all of the work is in layers of 3 × 3 × 32 × 32.
 CHANNELS, DEPTH, SIDE, CROPS = 32, 6, 20, 32
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ def one_core(seconds: float = 0.5) -> Peak:
 
 
 def convolution(seconds: float) -> Peak:
-    """The rate of the native engine's convolution, at the level in use, on maps that stay in the cache."""
+    """The rate of the native engine's convolution, at the SIMD level in use, on maps that stay in the cache."""
     layers = (Layer("conv", 3, 1, CHANNELS),) * DEPTH + (Layer("conv", SIDE - 2 * DEPTH, 1, 16),)
     work = Architecture("peak", "onet", SIDE, SIDE, layers)
     network = _native.Network(random_layers(work), SIDE, _native.default_simd_level())
@@ -71,8 +60,3 @@ def matrix_product(seconds: float) -> Peak:
         command, env=with_threads(1), capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
     )
     return Peak(float(done.stdout), "numpy's product of 1024×1024 matrices")
-
-
-def with_threads(threads: int) -> dict[str, str]:
-    """Return the environment of this process with that number of threads for the usual numeric libraries."""
-    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}

@@ -79,7 +79,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A point's times in milliseconds, the faces found, and the pixels in millions that P-Net slides over.
+    """A point's times in milliseconds, the faces found, and the millions of pixels of the pyramid that P-Net scans.
 
     ``processes`` has, round by round, the milliseconds of one detection at the rate of as many processes of one thread
     each together; it is empty where they were not timed.

@@ -44,11 +44,11 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(other / mine for other, mine in zip(theirs, ours, strict=True))
 
 
-def shared_faces(ours: Timing, peer: Timing) -> int:
-    """Faces of the peer that we find too, each of our boxes standing for one of theirs, the best overlaps first."""
-    if not len(ours.boxes) or not len(peer.boxes):
+def shared_faces(ours: Timing, baseline: Timing) -> int:
+    """Faces of the baseline that we find too, each of our boxes standing for one of theirs, the best overlaps first."""
+    if not len(ours.boxes) or not len(baseline.boxes):
         return 0
-    overlaps, found = iou(peer.boxes, ours.boxes), 0
+    overlaps, found = iou(baseline.boxes, ours.boxes), 0
     while overlaps.max() >= SAME_FACE_IOU:
         theirs, mine = np.unravel_index(overlaps.argmax(), overlaps.shape)
         overlaps[theirs], overlaps[:, mine] = 0, 0

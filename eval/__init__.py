@@ -1,10 +1,10 @@
-"""Judging face detectors by the field's own protocols: ``python -m eval --help`` from a clone.
+"""Evaluating face detectors by the field's own protocols: ``python -m eval --help`` from a clone.
 
     fddb        the curves of the official FDDB tool
     wider       the easy, medium and hard average precision of the official WIDER FACE tool
     landmarks   how far five landmarks lie from the truth
     detection   plain average precision on any labelled photos
-    benchmark   all test sets of a data folder for our detector, beside others
+    benchmark   all test sets of a data folder for our detector, beside baselines
     compare     the same figures for prediction files alone
     errors      a page of pictures of what a detector got wrong
     verification    do two photos show the same person: LFW, CALFW, AgeDB-30, CACD-VS
@@ -12,7 +12,7 @@
     age             how far estimated ages are off: UTKFace, FG-NET
     false-accepts   how often two people are taken for one, by age, gender and race: UTKFace
 
-The modules of the same names hold the protocols as functions that return frozen dataclasses and print
-nothing: ``eval.detection.fddb.evaluate(...)``, ``eval.detection.wider.evaluate(...)`` and so on. ``eval.commands`` is the command
-line around them. README.md in this folder says what every key of ``summary.json`` means.
+The protocols are functions that return frozen dataclasses and print nothing: `eval.detection.fddb.evaluate`,
+`eval.detection.wider.evaluate` and so on. `eval.commands` is the command line around them. README.md in this folder
+says what every key of summary.json means.
 """

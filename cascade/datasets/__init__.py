@@ -2,7 +2,8 @@
 
 Readers of detection sets return a Dataset of Photos; those of recognition sets return People, the photos of people,
 or Pairs of photos to compare. Each names what it had to leave out in ``problems``. No reader decodes an image. Only
-numpy is needed, and scipy for the .mat files of WIDER FACE and AgeDB-30.
+numpy is needed, and scipy for the .mat files of WIDER FACE and AgeDB-30. ``REGISTRY`` has the sets that training and
+evaluation know by name.
 """
 
 from .agedb import read_agedb, read_agedb_pairs
@@ -18,6 +19,7 @@ from .identities import read_identities
 from .lfw import read_lfw_pairs
 from .people import Pair, Pairs, People, PersonPhoto
 from .photo import Dataset, DatasetError, Photo, Problem
+from .registry import PEOPLE_READERS, PHOTO_READERS, REGISTRY, Entry, people_in_folds, read_photos
 from .utkface import read_utkface
 from .wider import (
     WiderSubsets,
@@ -29,10 +31,14 @@ from .wider import (
 )
 
 __all__ = [
+    "PEOPLE_READERS",
+    "PHOTO_READERS",
+    "REGISTRY",
     "Boxed",
     "Dataset",
     "DatasetError",
     "Detections",
+    "Entry",
     "Pair",
     "Pairs",
     "People",
@@ -41,6 +47,7 @@ __all__ = [
     "Problem",
     "WiderSubsets",
     "ellipse_boxes",
+    "people_in_folds",
     "read_agedb",
     "read_agedb_pairs",
     "read_cacd_pairs",
@@ -54,6 +61,7 @@ __all__ = [
     "read_identities",
     "read_lfw_pairs",
     "read_photo_list",
+    "read_photos",
     "read_utkface",
     "read_wider",
     "read_wider_predictions",

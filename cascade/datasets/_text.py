@@ -172,7 +172,7 @@ def show(text: bytes) -> str:
 
 
 def count_of(text: bytes) -> int | None:
-    """Return the whole number that a line consists of, or None."""
+    """Return the integer that a line consists of, or None."""
     text = text.strip()
     return int(text) if text.isdigit() and len(text) < 10 else None
 

@@ -49,7 +49,7 @@ def read_text(file: Path, log: ProblemLog) -> Iterator[Entry]:
             count += 1
             yield entry
     if count == 0:
-        raise DatasetError(f"{file}: no photo can be read: not a WIDER FACE annotation, or wholly damaged")
+        raise DatasetError(f"{file}: no photo can be read: not a WIDER FACE annotation, or entirely damaged")
 
 
 def read_mat(file: Path, log: ProblemLog) -> Iterator[Entry]:

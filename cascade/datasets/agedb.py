@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ._images import ProblemLog, listed, without_suffix
+from ._file_names import read_file_names
+from ._images import ProblemLog, without_suffix
 from ._pairs import ListedPair, Side, existing, find_pairs, folds_in_order
 from ._text import LineError, decode, read_lines, show
-from .folders import read_folder
 from .people import Pairs, People, PersonPhoto
-from .photo import DatasetError
+from .photo import DatasetError, Photo
 
 __all__ = ["read_agedb", "read_agedb_pairs"]
 
@@ -36,22 +36,12 @@ def read_agedb(images: str | Path, *, strict: bool = False) -> People:
 
     Raises DatasetError when the folder holds no such photo, or, if ``strict``, for the first problem.
     """
-    folder = read_folder(images, strict=strict)
-    log = ProblemLog(strict)
-    photos: list[PersonPhoto] = []
-    odd: list[str] = []
-    for photo in folder:
-        label = _label(photo.name)
-        if label is None:
-            odd.append(photo.name)
-        else:
-            gender = {"gender": int(label["gender"].lower() == "f")}
-            photos.append(PersonPhoto(photo.path, photo.name, label["person"], float(label["age"]), None, gender))
-    if not photos:
-        raise DatasetError(f"{images}: no photos named like 0_MariaCallas_35_f.jpg")
-    if odd:
-        log.add(Path(images), None, f"{len(odd)} photos are not named like 0_MariaCallas_35_f.jpg: {listed(odd)}")
-    return People("agedb", tuple(photos), (*folder.problems, *log.problems))
+    return read_file_names("agedb", images, _label, _person_photo, "0_MariaCallas_35_f.jpg", strict)
+
+
+def _person_photo(photo: Photo, label: re.Match[str]) -> PersonPhoto:
+    gender = {"gender": int(label["gender"].lower() == "f")}
+    return PersonPhoto(photo.path, photo.name, label["person"], float(label["age"]), None, gender)
 
 
 def read_agedb_pairs(

@@ -26,13 +26,13 @@ def read_cacd_pairs(images: str | Path, *, require_images: bool = True, strict: 
     require_images  False: keep a pair of which one photo is missing
 
     There is no list: pair i shows one person when i mod 400 < 200, and its fold is i / 400, rounded down,
-    plus 1. Any whole number of folds is taken. CACD-VS names neither people nor ages.
+    plus 1. Any number of complete folds is taken. CACD-VS names neither people nor ages.
 
     The protocol is B.-C. Chen, C.-S. Chen, W. Hsu, Face Recognition and Retrieval Using Cross-Age Reference
     Coding With Cross-Age Celebrity Dataset, IEEE Transactions on Multimedia 17(6), 2015.
 
     Raises DatasetError when the folder holds no such photo, or, if ``strict``, for the first problem: another
-    file name, a missing photo, or a last fold that is not whole.
+    file name, a missing photo, or a last fold that is not complete.
     """
     root = Path(images)
     root = existing(root, "CACD_VS")[-1]
@@ -56,7 +56,7 @@ def read_cacd_pairs(images: str | Path, *, require_images: bool = True, strict: 
         first = next(number for number in range(count) if number not in numbers)
         log.add(root, None, f"{count - len(numbers)} pairs are missing, the first is {first:0{width}d}")
     if count % FOLD:
-        log.add(root, None, f"{count} pairs, expected a multiple of {FOLD}: the last fold is not whole")
+        log.add(root, None, f"{count} pairs, expected a multiple of {FOLD}: the last fold is not complete")
     entries = [_entry(number, width) for number in sorted(numbers)]
     return find_pairs("cacd-vs", entries, root, [root], log, require_images)
 

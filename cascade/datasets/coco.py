@@ -36,7 +36,7 @@ def read_coco(
     height. ``ignored`` are crowds and boxes without width or height. ``keypoints`` are five triples x, y,
     visibility in the order left eye, right eye, nose, left and right mouth corner as seen in the image;
     visibility 0 gives NaN. The attribute is category_id (−1 where absent). ``size`` is width and height where
-    both are given. A photo with a broken annotation is left out whole, or its other faces would pass for
+    both are given. A photo with a broken annotation is left out, or its other faces would pass for
     background. Missing photos are reported together, as one problem.
 
     Raises DatasetError when the file is not such a JSON file, or, if ``strict``, for the first problem.
@@ -134,7 +134,7 @@ def _faces(
 def _face(entry: dict[str, Any]) -> _Face:
     category = entry.get("category_id", -1)
     if not isinstance(category, int) or abs(category) >= 2**63:
-        raise ValueError(f"category_id must be a whole number, got {category!r}")
+        raise ValueError(f"category_id must be an integer, got {category!r}")
     landmarks = [[math.nan, math.nan]] * 5
     if entry.get("keypoints"):
         values = _numbers("keypoints", entry["keypoints"], 15)

@@ -32,7 +32,7 @@ def read_fddb(
     Names are as in the folds ("2002/08/11/big/img_591"); a photo is found by its stem with any of .jpg .jpeg
     .png .webp. ``ellipses`` are as in the file: major radius, minor radius (pixels), angle of the major axis
     (radians), centre. ``boxes`` are the tightest upright boxes around them, not clipped to the photo; without
-    area they are ``ignored``. A photo with a broken entry is left out whole. Missing photos are reported once
+    area they are ``ignored``. A photo with a broken entry is left out. Missing photos are reported once
     for each fold.
 
     Raises DatasetError when a fold cannot be read, none is there, or, if ``strict``, for the first problem.
@@ -138,7 +138,7 @@ def _fold(folder: Path, number: int, log: ProblemLog) -> list[Block]:
         else:
             blocks[block.name] = block
     if not blocks:
-        raise DatasetError(f"{source}: no photo can be read: not a list of ellipses, or wholly damaged")
+        raise DatasetError(f"{source}: no photo can be read: not a list of ellipses, or entirely damaged")
     names = folder / f"FDDB-fold-{number:02d}.txt"
     return _ordered(names, blocks, broken, log) if names.exists() else list(blocks.values())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .photo import Problem
+from .photo import PhotoSet, Problem
 
 __all__ = ["Pair", "Pairs", "People", "PersonPhoto"]
 
@@ -25,7 +25,7 @@ class PersonPhoto:
     age         in years when the photo was taken; NaN where unknown
     landmarks   (5, 2) float32, read-only: left eye, right eye, nose, left and right mouth corner as seen in
                 the image, in pixels; None where the set has none
-    attributes  further labels as whole numbers, such as gender (0 male, 1 female) and race
+    attributes  further labels as integers, such as gender (0 male, 1 female) and race
 
     Raises ValueError for an empty name, an age that is negative or infinite, and landmarks of another shape
     or not finite.
@@ -51,39 +51,10 @@ class PersonPhoto:
             object.__setattr__(self, "landmarks", points)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class People:
-    """The photos of one set, in the reader's order, and the problems met while reading it.
+class People(PhotoSet[PersonPhoto]):
+    """The photos of one set of people: a `PhotoSet` of `PersonPhoto`."""
 
-    Length, iteration and an index give photos. Raises ValueError when two photos have the same name.
-    """
-
-    name: str
-    photos: tuple[PersonPhoto, ...]
-    problems: tuple[Problem, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "photos", tuple(self.photos))
-        object.__setattr__(self, "problems", tuple(self.problems))
-        if len({photo.name for photo in self.photos}) < len(self.photos):
-            raise ValueError(f"{self.name}: two photos have the same name")
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __iter__(self) -> Iterator[PersonPhoto]:
-        return iter(self.photos)
-
-    def __getitem__(self, index: int) -> PersonPhoto:
-        return self.photos[index]
-
-    def by_person(self) -> dict[str, tuple[PersonPhoto, ...]]:
-        """Return the photos of every person; those of nobody known are left out."""
-        found: dict[str, list[PersonPhoto]] = {}
-        for photo in self.photos:
-            if photo.person is not None:
-                found.setdefault(photo.person, []).append(photo)
-        return {person: tuple(photos) for person, photos in found.items()}
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Dataset", "DatasetError", "Photo", "Problem"]
+__all__ = ["Dataset", "DatasetError", "Photo", "PhotoSet", "Problem"]
 
 
 class DatasetError(ValueError):
@@ -100,16 +100,24 @@ class Photo:
         return len(self.boxes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """The photos of one set, in the order of the annotation, and the problems met while reading it.
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
 
-    Length, iteration and an integer index give photos; a slice gives a tuple of them.
-    Raises ValueError when two photos have the same name.
+
+Item = TypeVar("Item", bound=_Named)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoSet(Generic[Item]):
+    """The photos of one set, in the reader's order, and the problems met while reading it.
+
+    Length, iteration and an integer index give photos; a slice gives a tuple of them. Raises ValueError when two photos
+    have the same name.
     """
 
     name: str
-    photos: tuple[Photo, ...]
+    photos: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
@@ -121,17 +129,23 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __iter__(self) -> Iterator[Photo]:
+    def __iter__(self) -> Iterator[Item]:
         return iter(self.photos)
 
     @overload
-    def __getitem__(self, index: int) -> Photo: ...
+    def __getitem__(self, index: int) -> Item: ...
 
     @overload
-    def __getitem__(self, index: slice) -> tuple[Photo, ...]: ...
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
 
-    def __getitem__(self, index: int | slice) -> Photo | tuple[Photo, ...]:
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
         return self.photos[index]
+
+
+class Dataset(PhotoSet[Photo]):
+    """The photos of one set for the detector, with their labelled faces: a `PhotoSet` of `Photo`."""
+
+    __slots__ = ()
 
     def by_name(self) -> dict[str, Photo]:
         """Return the photos keyed by name, in the same order."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ._images import ProblemLog, listed, without_suffix
-from .folders import read_folder
+from ._file_names import read_file_names
+from ._images import without_suffix
 from .people import People, PersonPhoto
-from .photo import DatasetError
+from .photo import Photo
 
 __all__ = ["UTKFACE_RACES", "read_utkface"]
 
@@ -31,22 +31,12 @@ def read_utkface(root: str | Path, *, strict: bool = False) -> People:
 
     Raises DatasetError when there is no such photo, or, if ``strict``, for the first problem.
     """
-    folder = read_folder(root, strict=strict)
-    log = ProblemLog(strict)
-    photos: list[PersonPhoto] = []
-    odd: list[str] = []
-    for photo in folder:
-        label = _label(photo.name)
-        if label is None:
-            odd.append(photo.name)
-        else:
-            labels = {"gender": int(label["gender"]), "race": int(label["race"])}
-            photos.append(PersonPhoto(photo.path, photo.name, None, float(label["age"]), None, labels))
-    if not photos:
-        raise DatasetError(f"{root}: no photos named like 26_1_0_20170116184024662.jpg")
-    if odd:
-        log.add(Path(root), None, f"{len(odd)} photos are not named age_gender_race_date: {listed(odd)}")
-    return People("utkface", tuple(photos), (*folder.problems, *log.problems))
+    return read_file_names("utkface", root, _label, _person_photo, "26_1_0_20170116184024662.jpg", strict)
+
+
+def _person_photo(photo: Photo, label: re.Match[str]) -> PersonPhoto:
+    labels = {"gender": int(label["gender"]), "race": int(label["race"])}
+    return PersonPhoto(photo.path, photo.name, None, float(label["age"]), None, labels)
 
 
 def _label(name: str) -> re.Match[str] | None:

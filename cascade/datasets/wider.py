@@ -48,7 +48,7 @@ def read_wider(
     Names are "event/stem". A photo is found by its stem with any of .jpg .jpeg .png .webp. Boxes are pixels,
     x1, y1, x2, y2. Every face of the annotation keeps its place, since the official lists count them: faces
     marked invalid or without width or height are ``ignored``. Attributes are blur, expression, illumination,
-    invalid, occlusion and pose, as in the file. A photo with a broken entry is left out whole, or its other
+    invalid, occlusion and pose, as in the file. A photo with a broken entry is left out, or its other
     faces would pass for background. Missing photos are reported once for each event.
 
     Raises DatasetError when the annotation cannot be read, no image folder is found, or, if ``strict``, for

@@ -37,38 +37,38 @@ def add_parsers(verbs: Any) -> None:
         "--ages",
         type=Path,
         metavar="FILE",
-        help="judge these estimates: .csv with the columns name and age, empty for a missed face, or .npz with names "
-        "(N,) and ages (N,), NaN for a missed face (default: run our recogniser)",
+        help="evaluate these estimates: .csv with the columns name and age, empty for a missed face, or .npz with "
+        "names (N,) and ages (N,), NaN for a missed face (default: run our recogniser)",
     )
     recognition.add_recogniser(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     people = SETS[args.protocol](args.images)
-    judged = _collect(args, people)
-    if judged.vectors.shape[1] != 1:
+    embedded = _collect(args, people)
+    if embedded.vectors.shape[1] != 1:
         raise ValueError("--ages: one number for each photo expected")
-    result = _evaluate(people, judged.vectors[:, 0].astype(np.float64))
-    name = args.name = args.name or (judged.name if args.ages is None else args.ages.stem)
+    result = _evaluate(people, embedded.vectors[:, 0].astype(np.float64))
+    name = args.name = args.name or (embedded.name if args.ages is None else args.ages.stem)
     with report.output_folder(args.out) as folder:
         report.write_csv(folder / AGES, AGES_HEADER, _rows(people, result))
         report.write_csv(folder / "cumulative_score.csv", SCORE_HEADER, _score_rows(result.overall))
         draw_ages(folder / "ages.png", result, f"{name} on {args.protocol}, {len(people):,} photos")
-        summary = recognition.summary("age", args, [judged], _figures(result), people.problems)
+        summary = recognition.summary("age", args, [embedded], _figures(result), people.problems)
         summary["missing_ages"] = summary.pop("missing_embeddings")
         own = hashlib.sha256((folder / AGES).read_bytes()).hexdigest()
-        report.write_summary(folder, summary | {"ages_sha256": judged.source.about.get("ages_sha256", own)})
+        report.write_summary(folder, summary | {"ages_sha256": embedded.source.about.get("ages_sha256", own)})
     print(_table(result, name, args.protocol))
 
 
-def _collect(args: argparse.Namespace, people: People) -> recognition.Judged:
+def _collect(args: argparse.Namespace, people: People) -> recognition.PhotoEmbeddings:
     """Return the estimates as embeddings of one number."""
     if args.ages is not None:
         return recognition.matched(args.ages, read_ages(args.ages), people.photos)
-    return recognition.embedded(args, people.photos, our_age_estimator(args.weights))
+    return recognition.embed(args, people.photos, our_age_estimator(args.weights))
 
 
 def _evaluate(people: People, estimates: FloatArray) -> AgeResult:
@@ -95,15 +95,15 @@ def _score_rows(errors: AgeErrors) -> Iterator[tuple[Any, ...]]:
 
 
 def _figures(result: AgeResult) -> dict[str, Any]:
-    whole = result.overall
+    overall = result.overall
     by_kind = {
         f"by_{kind}": {name: _group(errors) for name, errors in result.groups[kind].items()}
         if kind in result.groups
         else None
         for kind in KINDS
     }
-    figures = _group(whole) | {f"cs{years}_of_all": whole.of_all(years) for years in WITHIN}
-    figures["found"] = whole.photos - whole.missed
+    figures = _group(overall) | {f"cs{years}_of_all": overall.of_all(years) for years in WITHIN}
+    figures["found"] = overall.photos - overall.missed
     return {key: value for key, value in figures.items() if key not in ("photos", "missed_faces")} | by_kind
 
 
@@ -119,12 +119,12 @@ def _group(errors: AgeErrors) -> dict[str, Any]:
 
 
 def _table(result: AgeResult, name: str, protocol: str) -> str:
-    whole = result.overall
-    missed = ", ".join(f"within {years} years {whole.of_all(years):.4f}" for years in WITHIN)
+    overall = result.overall
+    missed = ", ".join(f"within {years} years {overall.of_all(years):.4f}" for years in WITHIN)
     lines = [
-        f"{protocol}; {whole.photos:,} photos; {whole.missed:,} missed faces, which are in no figure but their number "
-        f"(of all photos: {missed})",
-        report.table(["age", *_header()], [[name, *_cells(whole)]]),
+        f"{protocol}; {overall.photos:,} photos; {overall.missed:,} missed faces, which are in no figure but "
+        f"their number (of all photos: {missed})",
+        report.table(["age", *_header()], [[name, *_cells(overall)]]),
     ]
     for kind, groups in result.groups.items():
         rows = [[group, *_cells(errors)] for group, errors in groups.items()]

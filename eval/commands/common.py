@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "Gathered",
     "add_detector",
+    "add_labels",
     "add_report",
     "add_shared",
     "gather",
@@ -40,7 +41,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One detector's results on the judged photos, and which names did not fit."""
+    """One detector's results on the evaluated photos, and which names did not fit."""
 
     name: str
     found: Mapping[str, Found]
@@ -58,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gathered:
-    """The photos to judge, of how many in the set, and the detectors, the main one first."""
+    """The photos to evaluate, of how many in the set, and the detectors, the main one first."""
 
     photos: list[Photo]
     full: int
@@ -67,7 +68,7 @@ class Gathered:
 
     @property
     def subset(self) -> str | None:
-        """Return "180 of 3,226 photos", or None when all were judged."""
+        """Return "180 of 3,226 photos", or None when all were evaluated."""
         return subset_note(len(self.photos), self.full)
 
     @property
@@ -87,7 +88,7 @@ def progress(label: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    """Add where the report goes, and further detectors to judge."""
+    """Add where the report goes, and further detectors to evaluate."""
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
     parser.add_argument(
         "--compare",
@@ -95,7 +96,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=name_and_file,
         metavar="NAME=FILE",
-        help="judge these predictions too and draw them in the same figure (may be repeated)",
+        help="evaluate these predictions too and draw them in the same figure (may be repeated)",
     )
 
 
@@ -107,17 +108,25 @@ def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
         "--missing",
         choices=(LEAVE_OUT, COUNT),
         default=missing,
-        help="photos without an entry in the predictions: judge the others as a subset, or count them as "
+        help="photos without an entry in the predictions: evaluate the others as a subset, or count them as "
         f"photos in which nothing was found (default: {missing})",
     )
     parser.add_argument(
         "--min-score",
         type=float,
         metavar="S",
-        help='judge only detections of at least this score; "landmarks" takes what the file of predictions calls '
+        help='count only detections of at least this score; "landmarks" takes what the file of predictions calls '
         "the detector's own default, the others take all",
     )
     add_detector(parser)
+
+
+def add_labels(parser: argparse.ArgumentParser, *, data: str, predictions: str) -> None:
+    """Add the options of the evaluations on a labelled set; ``data`` and ``predictions`` say what their files are."""
+    parser.add_argument("--data", required=True, type=Path, metavar="FILE|DIR", help=data)
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
+    parser.add_argument("--predictions", type=Path, metavar=predictions, help="(default: run our detector)")
+    add_shared(parser, missing=COUNT)
 
 
 def add_detector(parser: argparse.ArgumentParser) -> None:
@@ -133,8 +142,8 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.02,
         metavar="S",
-        help="report faces from this score on, in place of the last threshold, so that the whole curve is "
-        "judged (default: %(default)s)",
+        help="report faces from this score on, in place of the last threshold, so that the full curve is "
+        "evaluated (default: %(default)s)",
     )
     group.add_argument("--engine", choices=("native", "torch"))
     group.add_argument("--threads", type=int, metavar="N")
@@ -158,8 +167,8 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings of our detector that the options ask for."""
-    search = ("weights", "min_face", "max_face", "scale_factor", "score_floor")
-    given = {name: getattr(args, name) for name in (*search, "engine", "threads", "device", "precision")}
+    scan = ("weights", "min_face", "max_face", "scale_factor", "score_floor")
+    given = {name: getattr(args, name) for name in (*scan, "engine", "threads", "device", "precision")}
     thresholds = None if args.thresholds is None else tuple(args.thresholds)
     return Settings(**given, thresholds=thresholds, input_rule=args.input, scales=tuple(args.scales))
 
@@ -188,11 +197,11 @@ def gather(
     *,
     own_score: bool = False,
 ) -> Gathered:
-    """Read or compute all predictions and settle which photos are judged.
+    """Read or compute all predictions and settle which photos are evaluated.
 
     With a ``source`` file these are the photos that it has entries for, or all of them with ``--missing
     count``. Without, our detector is run on the photos that are there and can be read. The detectors of
-    --compare are judged on the same photos. ``full`` is the size of the whole set. Detections below
+    --compare are evaluated on the same photos. ``full`` is the size of the full set. Detections below
     --min-score are left out, or, with ``own_score``, below the score from which each detector reports faces
     by itself. Raises ValueError when no photo is left.
     """
@@ -201,25 +210,25 @@ def gather(
     ran: Run | None = None
     if source is None:
         ran, about = run_ours(args, photos)
-        judged = [photo for photo in photos if photo.name in ran.found]
+        evaluated = [photo for photo in photos if photo.name in ran.found]
         main = Entry(name, ran.found, about)
     else:
         predictions = read_predictions(source)
         matched = match_names([photo.name for photo in photos], predictions.found)
         keep_all = args.missing == COUNT
-        judged = [photo for photo in photos if keep_all or photo.name in matched.found]
+        evaluated = [photo for photo in photos if keep_all or photo.name in matched.found]
         main = _entry(name, matched, predictions.about)
         if not matched.found:
-            raise ValueError(f"{source}: none of its {len(predictions.found)} photos is among those to judge")
-    if not judged:
-        raise ValueError("there is no photo to judge")
-    names = [photo.name for photo in judged]
+            raise ValueError(f"{source}: none of its {len(predictions.found)} photos is among those to evaluate")
+    if not evaluated:
+        raise ValueError("there is no photo to evaluate")
+    names = [photo.name for photo in evaluated]
     entries = [main]
     for other, predictions in others.items():
         matched = match_names(names, predictions.found)
         entries.append(_entry(other, matched, predictions.about))
     limited = [_at_least(entry, args.min_score, own_score) for entry in entries]
-    return Gathered(judged, full, limited, ran)
+    return Gathered(evaluated, full, limited, ran)
 
 
 def _entry(name: str, matched: Matched, about: Mapping[str, Any]) -> Entry:

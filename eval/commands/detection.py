@@ -28,28 +28,23 @@ UNLABELLED = "photos may hold faces without a label: AP, precision and false pos
 def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
     parser = verbs.add_parser("detection", help="plain average precision on any labelled photos")
-    parser.add_argument(
-        "--data",
-        required=True,
-        type=Path,
-        metavar="FILE|DIR",
-        help="COCO JSON file, WIDER FACE annotation (.mat, _bbx_gt.txt), or a folder of photos without faces",
+    common.add_labels(
+        parser,
+        data="COCO JSON file, WIDER FACE annotation (.mat, _bbx_gt.txt), or a folder of photos without faces",
+        predictions="FILE|DIR",
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
-    parser.add_argument("--photos", type=Path, metavar="FILE", help="judge only the photos listed here")
-    parser.add_argument("--predictions", type=Path, metavar="FILE|DIR", help="(default: run our detector)")
+    parser.add_argument("--photos", type=Path, metavar="FILE", help="evaluate only the photos listed here")
     parser.add_argument(
         "--min-size",
         type=float,
         metavar="PX",
         help="ignore faces whose shorter side is smaller (default: 12 for WIDER FACE, else 0)",
     )
-    common.add_shared(parser, missing=common.COUNT)
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     truth, full = read_truth(args)
     min_size = args.min_size if args.min_size is not None else WIDER_MIN_SIZE if is_wider(args.data) else 0.0
@@ -79,9 +74,9 @@ def is_wider(data: Path) -> bool:
 
 
 def read_truth(args: argparse.Namespace) -> tuple[Dataset, int]:
-    """Read the labels, those of the photos asked for, and the number of photos of the whole set.
+    """Read the labels, those of the photos asked for, and the number of photos of the full set.
 
-    A WIDER FACE annotation names the photos of all events; where some of them are on disk, those are judged.
+    A WIDER FACE annotation names the photos of all events; where some of them are on disk, those are evaluated.
     """
     listed = None if args.photos is None else read_photo_list(args.photos)
     if is_wider(args.data):
@@ -92,16 +87,16 @@ def read_truth(args: argparse.Namespace) -> tuple[Dataset, int]:
         present = tuple(photo for photo in every if photo.path.is_file())
         return Dataset(every.name, present or every.photos), len(every)
     if args.data.is_dir():
-        whole = read_folder(args.data, fully_labelled=True, strict=True)
+        every_photo = read_folder(args.data, fully_labelled=True, strict=True)
     else:
-        whole = read_coco(args.data, args.images, require_images=False, strict=True)
+        every_photo = read_coco(args.data, args.images, require_images=False, strict=True)
     if listed is None:
-        return whole, len(whole)
-    by_name = whole.by_name()
+        return every_photo, len(every_photo)
+    by_name = every_photo.by_name()
     unknown = [name for name in listed if name not in by_name]
     if unknown:
         raise ValueError(f"{args.photos}: {len(unknown)} photos are not in {args.data}, such as {unknown[0]}")
-    return Dataset(whole.name, tuple(by_name[name] for name in listed)), len(whole)
+    return Dataset(every_photo.name, tuple(by_name[name] for name in listed)), len(every_photo)
 
 
 def detection_figures(result: DetectionResult) -> dict[str, Any]:
@@ -111,7 +106,7 @@ def detection_figures(result: DetectionResult) -> dict[str, Any]:
         "ap": curve.ap,
         "ap_50_95": result.ap_50_95,
         "recall": curve.final_recall,
-        "false_positives": len(curve.hits) - int(curve.hits.sum()),
+        "false_positives": curve.false_positive_count,
         "recall_at_fp_per_photo": result.recall_at_false_positives(),
         "faces": curve.faces,
         "by_size": [

@@ -12,7 +12,7 @@ from typing import Any
 
 from cascade.version import __version__
 from eval.commands import common
-from eval.commands.sets import Judged, OnSet, add_data, judge_file, run_ours
+from eval.commands.sets import Evaluation, OnSet, add_data, evaluate_file, run_ours
 from eval.detection.error_page import HEADER, Page, csv_rows, write_page
 from eval.detection.errors import Kind, find_mistakes
 from eval.detection.predictions import read_predictions, to_json
@@ -35,40 +35,40 @@ def add_parsers(verbs: Any) -> None:
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, write the page and print how many mistakes there are. Raises ValueError or OSError for unfit input."""
+    """Evaluate, write the page and print how many mistakes there are. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     if args.count < 1:
         raise ValueError(f"errors: --count of at least 1 expected, got {args.count}")
     test_set = read_set(args.data, args.set)
     if args.predictions is None:
-        name, judged = common.OURS, run_ours(args, [test_set])
+        name, evaluated = common.OURS, run_ours(args, [test_set])
     else:
-        name, judged = args.predictions.stem, judge_file([test_set], read_predictions(args.predictions))
-    on_set = judged.sets[args.set]
-    page = _page(name, judged, on_set)
+        name, evaluated = args.predictions.stem, evaluate_file([test_set], read_predictions(args.predictions))
+    on_set = evaluated.sets[args.set]
+    page = _page(name, evaluated, on_set)
     with report.output_folder(args.out) as folder:
         pictures, unread = write_page(folder, page, args.count)
         for problem in unread:
             print(f"warning: {problem}", file=sys.stderr)
         report.write_csv(folder / "errors.csv", HEADER, csv_rows(page, pictures))
         if args.predictions is None:
-            text = to_json(judged.predictions.found, judged.predictions.about)
+            text = to_json(evaluated.predictions.found, evaluated.predictions.about)
             (folder / "predictions.json").write_text(text, encoding="utf-8")
-        report.write_summary(folder, _summary(args, name, judged, page, unread))
+        report.write_summary(folder, _summary(args, name, evaluated, page, unread))
     print("\n".join(page.facts))
     print(report.table(["mistake", "reason", "number"], page.reasons()))
     print(args.out / "page.html")
 
 
-def _page(name: str, judged: Judged, on_set: OnSet) -> Page:
-    test_set, default_score = on_set.test_set, judged.predictions.default_score
+def _page(name: str, evaluated: Evaluation, on_set: OnSet) -> Page:
+    test_set, default_score = on_set.test_set, evaluated.predictions.default_score
     lowest = min((each.scores.min() for each in on_set.found.values() if len(each)), default=None)
     facts = [
         f"{test_set.title}: {len(test_set.photos):,} photos; {test_set.note}.",
-        "Judged: detections of any score." if default_score is None else f"Default score: {default_score:g}.",
+        "Evaluated: detections of any score." if default_score is None else f"Default score: {default_score:g}.",
         "Nothing was found." if lowest is None else f"Detections are known from a score of {lowest:.3g} on.",
     ]
-    weights = judged.predictions.about.get("weights_sha256")
+    weights = evaluated.predictions.about.get("weights_sha256")
     facts += [] if weights is None else [f"SHA-256 of the weights: {weights}."]
     mistakes = find_mistakes(test_set, on_set.found, default_score)
     return Page(f"{name}: mistakes on {test_set.name}", facts, on_set.found, default_score, mistakes, _totals(on_set))
@@ -85,17 +85,19 @@ def _totals(on_set: OnSet) -> dict[Kind, str]:
     return alarms if figures.detection is None else {"miss": f"of {figures.default.curve.faces:,} faces", **alarms}
 
 
-def _summary(args: argparse.Namespace, name: str, judged: Judged, page: Page, unread: list[str]) -> Mapping[str, Any]:
-    about = judged.predictions.about
+def _summary(
+    args: argparse.Namespace, name: str, evaluated: Evaluation, page: Page, unread: list[str]
+) -> Mapping[str, Any]:
+    about = evaluated.predictions.about
     return {
         "task": "errors",
         "detector": name,
         "set": args.set,
-        **judged.sets[args.set].summary(),
+        **evaluated.sets[args.set].summary(),
         "mistakes": {kind: len(page.of(kind)) for kind in page.totals},
         "reasons": [{"kind": kind, "reason": reason, "number": number} for kind, reason, number in page.reasons()],
-        "broken_photos": len(judged.broken),
-        "problems": [*judged.problems(), *unread],
+        "broken_photos": len(evaluated.broken),
+        "problems": [*evaluated.problems(), *unread],
         "default_score": page.default_score,
         "settings": about.get("settings", {}),
         "weights_sha256": about.get("weights_sha256"),

@@ -51,41 +51,41 @@ def add_parsers(verbs: Any) -> None:
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     for option, value in (("--threshold", args.threshold), ("--near-duplicate", args.near_duplicate)):
         if value is not None and not -1 <= value <= 1:
             raise ValueError(f"{option}: a similarity from -1 to 1 expected, got {value}")
     people = read_utkface(args.images)
-    judged, threshold = _collect(args, people)
-    found = _evaluate(args, people, judged, threshold)
-    name = args.name or judged.name
+    embedded, threshold = _collect(args, people)
+    found = _evaluate(args, people, embedded, threshold)
+    name = args.name or embedded.name
     title = f"{name}: pairs of different people accepted at {threshold:.3f}, {args.protocol}, {len(people):,} photos"
     with report.output_folder(args.out) as folder:
-        hashes = recognition.keep_embeddings(folder, [judged])
+        hashes = recognition.keep_embeddings(folder, [embedded])
         report.write_csv(folder / "false_accepts.csv", (*HEADER, *RATES), _rows(found))
         draw_false_accepts(folder / "false_accepts.png", found, title)
         figures = {"threshold": threshold, **_summary(found)}
-        summary = recognition.summary("false-accepts", args, [judged], figures, people.problems)
+        summary = recognition.summary("false-accepts", args, [embedded], figures, people.problems)
         summary["settings"] |= {"near_duplicate": args.near_duplicate, "combinations_at_least": AT_LEAST}
         report.write_summary(folder, summary | hashes)
     print(_table(found, name, args, threshold))
 
 
-def _collect(args: argparse.Namespace, people: People) -> tuple[recognition.Judged, float]:
-    """Return the embeddings and the threshold; it is kept with the embeddings, so that they can be judged again."""
+def _collect(args: argparse.Namespace, people: People) -> tuple[recognition.PhotoEmbeddings, float]:
+    """Return the embeddings and the threshold; it is kept with the embeddings, so that they can be embedded again."""
     if args.embeddings is not None:
-        judged = recognition.collect(args, people.photos)
-        stated = judged.source.about.get("threshold")
+        embedded = recognition.collect(args, people.photos)
+        stated = embedded.source.about.get("threshold")
     else:
         embedder = our_embedder(args.weights)
         stated = embedder.threshold
         _chosen(args.threshold, stated)  # before the long run
-        judged = recognition.embedded(args, people.photos, embedder)
+        embedded = recognition.embed(args, people.photos, embedder)
         if stated is not None:
-            about = {**judged.source.about, "threshold": stated}
-            judged = replace(judged, source=replace(judged.source, about=about))
-    return judged, _chosen(args.threshold, stated)
+            about = {**embedded.source.about, "threshold": stated}
+            embedded = replace(embedded, source=replace(embedded.source, about=about))
+    return embedded, _chosen(args.threshold, stated)
 
 
 def _chosen(threshold: float | None, stated: Any) -> float:
@@ -96,22 +96,24 @@ def _chosen(threshold: float | None, stated: Any) -> float:
     return float(stated)
 
 
-def _evaluate(args: argparse.Namespace, people: People, judged: recognition.Judged, threshold: float) -> Figures:
+def _evaluate(
+    args: argparse.Namespace, people: People, embedded: recognition.PhotoEmbeddings, threshold: float
+) -> Figures:
     """Return the figures by kind and group; "all" and "combination" are kinds too."""
-    missed = judged.missed_photos
+    missed = embedded.missed_photos
     labels = by_label(people.photos)
     seen = {kind: {name: members & ~missed for name, members in each.items()} for kind, each in labels.items()}
     kept = combined(seen, AT_LEAST)
     groups = {**labels, COMBINATION: {name: each for name, each in combined(labels, 1).items() if name in kept}}
     flat = {name: members for each in groups.values() for name, members in each.items()}
-    whole, parts = evaluate(
-        judged.vectors,
+    every_pair, parts = evaluate(
+        embedded.vectors,
         threshold,
         flat,
         near_duplicate=args.near_duplicate,
         progress=common.progress("comparing"),
     )
-    return {ALL: {ALL: whole}, **{kind: {name: parts[name] for name in each} for kind, each in groups.items()}}
+    return {ALL: {ALL: every_pair}, **{kind: {name: parts[name] for name in each} for kind, each in groups.items()}}
 
 
 def _rows(found: Figures) -> Iterator[tuple[Any, ...]]:
@@ -139,22 +141,22 @@ def _figures(each: FalseAccepts) -> dict[str, Any]:
 
 def _summary(found: Figures) -> dict[str, Any]:
     overall = _figures(found[ALL][ALL])
-    whole = {"false_accept_rate": overall["rate"], "false_accept_rate_interval": overall["rate_interval"]}
-    whole |= {key: overall[key] for key in ("pairs", "accepted", "near_duplicates")}
+    every_pair = {"false_accept_rate": overall["rate"], "false_accept_rate_interval": overall["rate_interval"]}
+    every_pair |= {key: overall[key] for key in ("pairs", "accepted", "near_duplicates")}
     parts = {
         f"by_{kind}": {name: _figures(each) for name, each in found[kind].items()} if kind in found else None
         for kind in (*KINDS, COMBINATION)
     }
-    return whole | parts
+    return every_pair | parts
 
 
 def _table(found: Figures, name: str, args: argparse.Namespace, threshold: float) -> str:
-    whole = found[ALL][ALL]
-    left_out = f"{whole.near_duplicates:,} pairs above {args.near_duplicate:g} left out as near-duplicates"
+    every_pair = found[ALL][ALL]
+    left_out = f"{every_pair.near_duplicates:,} pairs above {args.near_duplicate:g} left out as near-duplicates"
     lines = [
-        f"{args.protocol}; {whole.photos + whole.missed:,} photos, {whole.missed:,} missed faces; "
+        f"{args.protocol}; {every_pair.photos + every_pair.missed:,} photos, {every_pair.missed:,} missed faces; "
         f"accepted from {threshold:.4f} on; {left_out}",
-        report.table(["accepted pairs of different photos", *_header()], [[name, *_cells(whole)]]),
+        report.table(["accepted pairs of different photos", *_header()], [[name, *_cells(every_pair)]]),
     ]
     for kind, groups in found.items():
         if kind != ALL and groups:

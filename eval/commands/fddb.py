@@ -43,7 +43,7 @@ def add_parsers(verbs: Any) -> None:
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     if args.detections is None and args.images is None:
         raise ValueError("fddb: give --detections FILE, or --images DIR to run our detector")

@@ -66,19 +66,19 @@ def add_parsers(verbs: Any) -> None:
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     people, problems = _read(args)
-    judged = recognition.collect(args, people)
+    embedded = recognition.collect(args, people)
     strangers = None if args.distractors is None else _distractors(args)
     kept: NDArray[np.bool_] = np.ones(len(people), bool)
     if args.missed == recognition.LEAVE_OUT:
-        kept = np.asarray(~np.isnan(judged.vectors).any(axis=1))
+        kept = np.asarray(~np.isnan(embedded.vectors).any(axis=1))
     photos = [photo for photo, keep in zip(people, kept, strict=True) if keep]
     search = _search_fgnet if args.protocol == FGNET else _search_gallery
-    found = search(photos, judged.vectors[kept], None if strangers is None else strangers.vectors)
-    name = args.name or judged.name
-    parts = [judged] if strangers is None else [judged, strangers]
+    found = search(photos, embedded.vectors[kept], None if strangers is None else strangers.vectors)
+    name = args.name or embedded.name
+    parts = [embedded] if strangers is None else [embedded, strangers]
     with report.output_folder(args.out) as folder:
         hashes = recognition.keep_embeddings(folder, parts)
         _write(folder, found, f"{name}, {args.protocol}")
@@ -86,7 +86,7 @@ def execute(args: argparse.Namespace) -> None:
         figures["missed_distractors"] = 0 if strangers is None else strangers.missed
         summary = recognition.summary("identification", args, parts, figures, problems)
         report.write_summary(folder, summary | hashes)
-    print(_table(found, name, args.protocol, judged))
+    print(_table(found, name, args.protocol, embedded))
 
 
 def _read(args: argparse.Namespace) -> tuple[list[PersonPhoto], list[Problem]]:
@@ -102,7 +102,7 @@ def _read(args: argparse.Namespace) -> tuple[list[PersonPhoto], list[Problem]]:
     return photos, problems
 
 
-def _distractors(args: argparse.Namespace) -> recognition.Judged:
+def _distractors(args: argparse.Namespace) -> recognition.PhotoEmbeddings:
     """Return the embeddings of the strangers, by names that begin with "distractors/"."""
     photos = [PersonPhoto(each.path, f"{DISTRACTORS}/{each.name}", None) for each in read_folder(args.distractors)]
     return recognition.collect(args, photos, align=recognition.DETECT)
@@ -210,7 +210,7 @@ def _write(folder: Path, found: Searched, title: str) -> None:
     draw_roc(folder / "roc.png", {"all pairs": every, **({"by age gap": bands} if bands else {})}, title)
 
 
-def _table(found: Searched, name: str, protocol: str, judged: recognition.Judged) -> str:
+def _table(found: Searched, name: str, protocol: str, embedded: recognition.PhotoEmbeddings) -> str:
     pairs = found.pairs
     depths = (1, 5, 10, 20)
     rows = [
@@ -220,7 +220,7 @@ def _table(found: Searched, name: str, protocol: str, judged: recognition.Judged
     header = ["identification", *(f"rank {depth}" for depth in depths), "searches", "people"]
     tar = pairs.tar_at_far()
     lines = [
-        f"{protocol}; {len(judged.photos):,} photos; {judged.missed:,} missed faces",
+        f"{protocol}; {len(embedded.photos):,} photos; {embedded.missed:,} missed faces",
         report.table(header, rows),
         "",
         report.table(

@@ -6,7 +6,6 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from eval.commands import common
@@ -22,21 +21,16 @@ HEADER = ("detector", "normaliser", "error", "share_of_all_faces", "photos")
 def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
     parser = verbs.add_parser("landmarks", help="errors of five landmarks: COCO, AFLW or 300-W")
-    parser.add_argument(
-        "--data",
-        required=True,
-        type=Path,
-        metavar="FILE|DIR",
-        help="COCO JSON with five keypoints, AFLW's database (.sqlite) or a folder of 300-W's .pts files",
+    common.add_labels(
+        parser,
+        data="COCO JSON with five keypoints, AFLW's database (.sqlite) or a folder of 300-W's .pts files",
+        predictions="FILE",
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
-    parser.add_argument("--predictions", type=Path, metavar="FILE", help="(default: run our detector)")
-    common.add_shared(parser, missing=common.COUNT)
     parser.set_defaults(execute=execute, score_floor=None)
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     truth = read_landmark_set(args.data, args.images)
     gathered = common.gather(args, list(truth), args.predictions, len(truth), own_score=True)
@@ -101,10 +95,10 @@ def _table(results: dict[str, LandmarkResult], gathered: common.Gathered, name: 
     for detector, result in results.items():
         points = [[point, *values.values()] for point, values in result.by_landmark().items()]
         lines += ["", report.table([f"{detector}, by landmark", "eye distance", "√ box area"], points)]
-        turned = [
+        yaws = [
             [f"{y.smallest:g}–{y.largest:g}°", y.error_interocular, y.error_box, y.matched, y.faces]
             for y in result.yaws
         ]
         title = f"{detector}, by {result.yaw_source} yaw"
-        lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], turned)]
+        lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], yaws)]
     return "\n".join(lines)

@@ -25,7 +25,7 @@ COMMANDS = (fddb, wider, landmarks, detection, benchmark, errors, verification, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one evaluation; return 0, or 1 after printing what is wrong with the input."""
-    parser = argparse.ArgumentParser(prog="python -m eval", description="Judge face detectors and face recognition.")
+    parser = argparse.ArgumentParser(prog="python -m eval", description="Evaluate face detectors and face recognition.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="TASK")
     for command in COMMANDS:
         command.add_parsers(verbs)

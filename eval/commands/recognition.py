@@ -34,12 +34,12 @@ from eval.recognition.verification import VerificationResult
 from eval.report import files as report
 
 __all__ = [
-    "Judged",
+    "PhotoEmbeddings",
     "add_options",
     "add_recogniser",
     "add_report",
     "collect",
-    "embedded",
+    "embed",
     "gap_figures",
     "gap_table",
     "keep_embeddings",
@@ -60,7 +60,7 @@ TOLD_ELSEWHERE = ("model", "weights_sha256", "embeddings_sha256", "ages_sha256",
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class PhotoEmbeddings:
     """The photos of a protocol and their embeddings.
 
     vectors   (N, D) float32, one row for each photo, NaN where a face was missed
@@ -105,13 +105,13 @@ class Judged:
 
 
 def add_options(parser: argparse.ArgumentParser, *, missed: bool = True) -> None:
-    """Add the options of the commands that judge embeddings; ``missed``: also what missed faces count as."""
+    """Add the options of the commands that evaluate embeddings; ``missed``: also what missed faces count as."""
     add_report(parser)
     parser.add_argument(
         "--embeddings",
         type=Path,
         metavar="FILE.npz",
-        help="judge these embeddings: names (N,) and embeddings (N, D), NaN for a missed face "
+        help="evaluate these embeddings: names (N,) and embeddings (N, D), NaN for a missed face "
         "(default: run our recogniser)",
     )
     if missed:
@@ -147,7 +147,7 @@ def add_recogniser(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=int, metavar="N")
 
 
-def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: str | None = None) -> Judged:
+def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: str | None = None) -> PhotoEmbeddings:
     """Read the photos' embeddings from the file of --embeddings, or run our recogniser on them.
 
     ``align`` is "points" or "detect" where it is not to be that of the options. Raises ValueError where no
@@ -155,25 +155,25 @@ def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: s
     """
     if args.embeddings is not None:
         return matched(args.embeddings, read_embeddings(args.embeddings), photos)
-    return embedded(args, photos, our_embedder(args.weights), align=align)
+    return embed(args, photos, our_embedder(args.weights), align=align)
 
 
-def matched(file: Path, source: Embeddings, photos: Sequence[PersonPhoto]) -> Judged:
+def matched(file: Path, source: Embeddings, photos: Sequence[PersonPhoto]) -> PhotoEmbeddings:
     """Find the photos' rows in what was read from a file. Raises ValueError where no photo has one."""
     vectors, missing = source.of([photo.name for photo in photos])
     if len(missing) == len(photos):
         first = f"it has {source.names[0]}, the protocol {photos[0].name}"
         raise ValueError(f"{file}: none of its {len(source)} names is among the photos ({first})")
-    return Judged(tuple(photos), vectors, source, missing, file)
+    return PhotoEmbeddings(tuple(photos), vectors, source, missing, file)
 
 
-def embedded(
+def embed(
     args: argparse.Namespace, photos: Sequence[PersonPhoto], embedder: Embedder, *, align: str | None = None
-) -> Judged:
+) -> PhotoEmbeddings:
     """Run a network on the photos; see ``collect``."""
     locate, about = _locator(args, photos, align or args.align)
     source = embed_photos(common.progress("embedding")(photos), embedder, locate, about=about)
-    return Judged(tuple(photos), source.vectors, source, (), None)
+    return PhotoEmbeddings(tuple(photos), source.vectors, source, (), None)
 
 
 def _locator(args: argparse.Namespace, photos: Iterable[PersonPhoto], align: str) -> tuple[Locate, dict[str, Any]]:
@@ -196,21 +196,21 @@ def _locator(args: argparse.Namespace, photos: Iterable[PersonPhoto], align: str
     return DetectedPoints(detector), about
 
 
-def keep_embeddings(folder: Path, judged: Sequence[Judged]) -> dict[str, Any]:
+def keep_embeddings(folder: Path, embedded: Sequence[PhotoEmbeddings]) -> dict[str, Any]:
     """Write embeddings.npz where they were made here; return the hash of the file that has them."""
-    if judged[0].file is not None:
-        return {"embeddings_sha256": judged[0].source.about.get("embeddings_sha256")}
-    names = tuple(name for each in judged for name in each.source.names)
-    vectors = np.concatenate([each.source.vectors for each in judged])
-    broken = {name: reason for each in judged for name, reason in each.source.broken.items()}
-    write_embeddings(folder / EMBEDDINGS, Embeddings(names, vectors, judged[0].source.about, broken))
+    if embedded[0].file is not None:
+        return {"embeddings_sha256": embedded[0].source.about.get("embeddings_sha256")}
+    names = tuple(name for each in embedded for name in each.source.names)
+    vectors = np.concatenate([each.source.vectors for each in embedded])
+    broken = {name: reason for each in embedded for name, reason in each.source.broken.items()}
+    write_embeddings(folder / EMBEDDINGS, Embeddings(names, vectors, embedded[0].source.about, broken))
     return {"embeddings_sha256": hashlib.sha256((folder / EMBEDDINGS).read_bytes()).hexdigest()}
 
 
 def summary(
     task: str,
     args: argparse.Namespace,
-    parts: Sequence[Judged],
+    parts: Sequence[PhotoEmbeddings],
     figures: Mapping[str, Any],
     problems: Iterable[Problem],
 ) -> dict[str, Any]:
@@ -218,36 +218,36 @@ def summary(
 
     ``parts`` are the photos of the protocol and perhaps distractors, ``problems`` the reader's.
     """
-    judged = parts[0]
+    embedded = parts[0]
     told = [*map(str, problems), *(problem for part in parts for problem in _problems(part))]
     for problem in told:
         print(f"warning: {problem}", file=sys.stderr)
-    about = {key: value for key, value in judged.source.about.items() if key not in TOLD_ELSEWHERE}
+    about = {key: value for key, value in embedded.source.about.items() if key not in TOLD_ELSEWHERE}
     if "missed" in args:
         about["missed"] = args.missed
     return {
         "task": task,
         "protocol": args.protocol,
-        "model": args.name or judged.name,
+        "model": args.name or embedded.name,
         **figures,
-        "photos": len(judged.photos),
-        "missed_faces": judged.missed,
+        "photos": len(embedded.photos),
+        "missed_faces": embedded.missed,
         "broken_photos": sum(len(part.broken) for part in parts),
-        "missing_embeddings": len(judged.missing),
+        "missing_embeddings": len(embedded.missing),
         "problems": told,
         "settings": about,
-        "weights_sha256": judged.source.about.get("weights_sha256"),
+        "weights_sha256": embedded.source.about.get("weights_sha256"),
         "command": shlex.join(args.command_line),
         "version": __version__,
         "seconds": round(time.perf_counter() - args.started, 3),
     }
 
 
-def _problems(judged: Judged) -> Iterator[str]:
-    yield from (f"broken photo: {reason}" for reason in judged.broken.values())
+def _problems(embedded: PhotoEmbeddings) -> Iterator[str]:
+    yield from (f"broken photo: {reason}" for reason in embedded.broken.values())
     for what, names in (
-        (f"{judged.file}: no row for", judged.missing),
-        ("no face found in", judged.faceless),
+        (f"{embedded.file}: no row for", embedded.missing),
+        ("no face found in", embedded.faceless),
     ):
         if names:
             yield f"{what} {len(names)} photos, such as {', '.join(names[:NAMES_SHOWN])}"

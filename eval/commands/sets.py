@@ -1,4 +1,4 @@
-"""Running and judging detectors on the sets of a data folder, for the commands that do so."""
+"""Running and evaluating detectors on the sets of a data folder, for the commands that do so."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from eval.commands import common
 from eval.detection.predictions import Found, Predictions, match_names
 from eval.detection.running import OurDetector, Settings, run
-from eval.detection.test_sets import SetFigures, TestSet, judge
+from eval.detection.test_sets import SetFigures, TestSet, evaluate_detector
 
-__all__ = ["Judged", "OnSet", "add_data", "judge_file", "run_ours"]
+__all__ = ["Evaluation", "OnSet", "add_data", "evaluate_file", "run_ours"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnSet:
     """One detector on one set.
 
-    test_set   with the photos that were judged
+    test_set   with the photos that were evaluated
     found      by photo name; a photo without an entry counts as one in which nothing was found
     median_ms  median time of a detection in milliseconds, the photo already decoded; None where not told
     """
@@ -38,12 +38,16 @@ class OnSet:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """One detector: all it found and what is said of it, the results by set, and why photos could not be read."""
+class Evaluation:
+    """One detector: all it found and what is said of it, the results by set, and why photos could not be read.
+
+    ``ours`` tells our detector, run here, from what a file says.
+    """
 
     predictions: Predictions
     sets: Mapping[str, OnSet]
     broken: Mapping[str, str]
+    ours: bool = False
 
     def problems(self) -> list[str]:
         """Return what went wrong in words, after saying so on stderr."""
@@ -58,7 +62,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, type=Path, metavar="ROOT", help="the data folder")
 
 
-def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Judged:
+def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:
     """Run our detector on every set, by default for times and counts and down to low scores for the curves.
 
     Photos that cannot be read are left out of the figures.
@@ -82,12 +86,12 @@ def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Judged:
         if wanted.score_floor is not None:
             curve = run(common.progress(f"{test_set.name}, curve")(readable.photos), OurDetector(wanted)).found
         found |= curve
-        figures = judge(readable, curve, usual.default_score, ran.found)
+        figures = evaluate_detector(readable, curve, usual.default_score, ran.found)
         results[test_set.name] = OnSet(readable, curve, figures, _median(readable, ran.milliseconds))
     about = usual.about()
     about["settings"]["min_face_by_set"] = {each.name: each.min_size for each in sets if each.min_size}
     about |= {"gflop_per_photo": gflop, "milliseconds": milliseconds}
-    return Judged(Predictions(found, about), results, broken)
+    return Evaluation(Predictions(found, about), results, broken, ours=True)
 
 
 def _settings_for(settings: Settings, test_set: TestSet) -> Settings:
@@ -96,8 +100,8 @@ def _settings_for(settings: Settings, test_set: TestSet) -> Settings:
     return settings if given else replace(settings, min_face=test_set.min_size)
 
 
-def judge_file(sets: Iterable[TestSet], predictions: Predictions) -> Judged:
-    """Judge predictions on every set; raises ValueError where a set is wholly missing from them."""
+def evaluate_file(sets: Iterable[TestSet], predictions: Predictions) -> Evaluation:
+    """Score predictions on every set; raises ValueError where a set is entirely missing from them."""
     results = {}
     for test_set in sets:
         matched = match_names([photo.name for photo in test_set.photos], predictions.found)
@@ -108,10 +112,10 @@ def judge_file(sets: Iterable[TestSet], predictions: Predictions) -> Judged:
                 f"warning: {test_set.name}: {len(matched.missing)} photos without predictions",
                 file=sys.stderr,
             )
-        figures = judge(test_set, matched.found, predictions.default_score)
+        figures = evaluate_detector(test_set, matched.found, predictions.default_score)
         median = _median(test_set, predictions.milliseconds)
         results[test_set.name] = OnSet(test_set, matched.found, figures, median)
-    return Judged(predictions, results, {})
+    return Evaluation(predictions, results, {})
 
 
 def _median(test_set: TestSet, milliseconds: Mapping[str, float]) -> float | None:

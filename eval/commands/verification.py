@@ -34,29 +34,29 @@ def add_parsers(verbs: Any) -> None:
         type=int,
         nargs="+",
         metavar="N",
-        help="judge these folds only, from 1; the threshold for each comes from the others of them",
+        help="evaluate these folds only, from 1; the threshold for each comes from the others of them",
     )
     recognition.add_options(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     everything = _read(args)
     pairs = _folds(everything, args.folds)
-    judged = recognition.collect(args, pairs.photos())
-    places = {photo.name: at for at, photo in enumerate(judged.photos)}
+    embedded = recognition.collect(args, pairs.photos())
+    places = {photo.name: at for at, photo in enumerate(embedded.photos)}
     first, second = (
         np.array([places[photo.name] for photo in side])
         for side in ([pair.image_a for pair in pairs], [pair.image_b for pair in pairs])
     )
-    scores = pair_scores(unit_rows(judged.vectors), first, second)
+    scores = pair_scores(unit_rows(embedded.vectors), first, second)
     result, count = _evaluate(pairs, scores, leave_out=args.missed == recognition.LEAVE_OUT)
     note = f"{count:,} pairs" if count == len(everything) else f"subset: {count:,} of {len(everything):,} pairs"
-    name = args.name or judged.name
+    name = args.name or embedded.name
     with report.output_folder(args.out) as folder:
-        hashes = recognition.keep_embeddings(folder, [judged])
+        hashes = recognition.keep_embeddings(folder, [embedded])
         report.write_csv(folder / "roc.csv", recognition.ROC_HEADER, recognition.roc_rows(result))
         _draw(folder / "roc.png", result, f"{name} on {args.protocol}, {note}")
         figures = _figures(result) | {
@@ -65,9 +65,9 @@ def execute(args: argparse.Namespace) -> None:
             "subset": None if count == len(everything) else f"{count:,} of {len(everything):,} pairs",
             "missed_pairs": result.missed_pairs,
         }
-        summary = recognition.summary("verification", args, [judged], figures, pairs.problems)
+        summary = recognition.summary("verification", args, [embedded], figures, pairs.problems)
         report.write_summary(folder, summary | hashes)
-    print(_table(result, name, f"{args.protocol}; {note.replace('pairs', 'pairs of photos')}", judged.missed))
+    print(_table(result, name, f"{args.protocol}; {note.replace('pairs', 'pairs of photos')}", embedded.missed))
 
 
 def _read(args: argparse.Namespace) -> Pairs:
@@ -90,7 +90,7 @@ def _folds(pairs: Pairs, folds: list[int] | None) -> Pairs:
 
 
 def _evaluate(pairs: Pairs, scores: FloatArray, *, leave_out: bool) -> tuple[VerificationResult, int]:
-    """Return the figures and the number of pairs judged."""
+    """Return the figures and the number of pairs embedded."""
     kept = ~np.isnan(scores) if leave_out else np.ones(len(scores), bool)
     same = np.array([pair.same for pair in pairs])
     folds = np.array([pair.fold for pair in pairs])

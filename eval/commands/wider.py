@@ -39,7 +39,7 @@ def add_parsers(verbs: Any) -> None:
 
 
 def execute(args: argparse.Namespace) -> None:
-    """Judge, print and write the report. Raises ValueError or OSError for unfit input."""
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     if (args.predictions is None) == (args.images is None):
         raise ValueError("wider: give either --predictions DIR, or --images DIR to run our detector")

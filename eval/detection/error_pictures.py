@@ -123,7 +123,7 @@ def _floor(default_score: float | None) -> float:
 
 
 def _surroundings(boxes: FloatArray, image: RGBImage, context: float) -> list[int]:
-    """Return x1, y1, x2, y2 of a part of the image around all the boxes, in whole pixels."""
+    """Return x1, y1, x2, y2 of a part of the image around all the boxes, in integer pixels."""
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     size = np.array([image.shape[1], image.shape[0]])
     reach = max(context * float((high - low).max()), SMALLEST_CROP) / 2

@@ -1,7 +1,7 @@
 """What a detector got wrong on a set, one mistake at a time: faces missed, false alarms, landmarks far off.
 
-The matching is that of the figures, ``eval.detection.precision_recall`` and ``eval.detection.landmarks``, so there are as many mistakes here as
-these count at the detector's default score.
+The matching is that of the figures, `eval.detection.precision_recall` and `eval.detection.landmarks`, so there are as
+many mistakes here as these count at the detector's default score.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ REASONS = {
 class Mistake:
     """One missed face, false alarm, or face with landmarks far off.
 
-    photo      with all faces marked as ignored that are not looked for on the set
+    photo      in which the faces that are not looked for on the set are ignored
     box        (4,) float64: the face, or the false alarm
     reason     one of ``REASONS``
     face       its place in the photo: the face, or the one that the false alarm overlaps most
@@ -85,9 +85,9 @@ class Mistake:
 def find_mistakes(test_set: TestSet, found: Mapping[str, Found], default_score: float | None) -> list[Mistake]:
     """Return all mistakes at the default score, the worst of each kind first, kinds in the order of ``KINDS``.
 
-    Missed are the faces that ``judge`` counts as not found, false alarms what it counts as false positives. On sets
-    with landmarks there are no false alarms, since photos may hold faces without a label. ``found`` should reach down
-    to a low score, so that the reasons can be told.
+    Missed are the faces that `evaluate_detector` counts as not found, false alarms what it counts as false positives.
+    On sets with landmarks there are no false alarms, since photos may hold faces without a label. ``found`` should
+    reach down to a low score, so that the reasons can be told.
     """
     mistakes: list[Mistake] = []
     for photo in sorted(test_set.photos, key=lambda photo: photo.name):

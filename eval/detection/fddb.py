@@ -33,7 +33,7 @@ LONGEST_SIDE = 450
 class FddbResult:
     """The curves over all K different scores, from the highest score to the lowest.
 
-    photos, faces    how many were judged
+    photos, faces    how many were evaluated
     thresholds       (K,) float64: detections with at least this score count
     false_positives  (K,) int64: detections without a face
     discrete         (K,) float64: the share of the faces matched with an overlap above 0.5
@@ -78,9 +78,9 @@ def evaluate(
     longest_side: int = LONGEST_SIDE,
     progress: Callable[[Sequence[Photo]], Iterable[Photo]] = iter,
 ) -> FddbResult:
-    """Judge detections on FDDB photos, giving the curves of the official tool.
+    """Score detections on FDDB photos, giving the curves of the official tool.
 
-    photos        with ``ellipses``, as ``read_fddb`` gives them; every one is judged, and one without an
+    photos        with ``ellipses``, as ``read_fddb`` gives them; every one is evaluated, and one without an
                   entry in ``detections`` counts as a photo in which nothing was found
     detections    boxes, or ellipses where they have an attribute of that name, by photo name; names that no
                   photo has are not looked at

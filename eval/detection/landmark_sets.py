@@ -1,4 +1,4 @@
-"""Readers of the layouts of AFLW and 300-W, for judging landmarks: both become photos with five landmarks."""
+"""Readers of the layouts of AFLW and 300-W, for evaluating landmarks: both become photos with five landmarks."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ NOSE_REACH = 0.55
 
 @dataclass(frozen=True, slots=True)
 class YawResult:
-    """Figures for the faces turned ``smallest`` to ``largest`` degrees; errors are None without a match."""
+    """Figures for the faces with a yaw of ``smallest`` to ``largest`` degrees; errors are None without a match."""
 
     smallest: float
     largest: float
@@ -62,7 +62,7 @@ class YawResult:
 class LandmarkResult:
     """What ``evaluate`` gives. M of the faces were matched.
 
-    photos, faces          judged photos, and faces with all five landmarks in them
+    photos, faces          evaluated photos, and faces with all five landmarks in them
     incomplete             further faces that count, without all five landmarks or with both eyes in one place
     interocular            (M, 5) float64: distance of each landmark over that between the true eyes
     box                    (M, 5) float64: the same distances over √(width · height) of the true box
@@ -121,7 +121,7 @@ class LandmarkResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoErrors:
-    """The F faces of one photo that are judged: those that count and have all five landmarks.
+    """The F faces of one photo that are evaluated: those that count and have all five landmarks.
 
     faces       (F,) int64: their places in the photo
     detections  (F,) int64: the detection that overlaps each most, in the order given; −1 for a face not found
@@ -140,9 +140,9 @@ class PhotoErrors:
 
 
 def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: float = MATCH) -> LandmarkResult:
-    """Judge the landmarks of the detection that overlaps each labelled face most.
+    """Score the landmarks of the detection that overlaps each labelled face most.
 
-    photos  every face that is not ignored and has all five landmarks is judged; a photo without an entry in
+    photos  every face that is not ignored and has all five landmarks is evaluated; a photo without an entry in
             ``found`` counts as one in which nothing was found. ``attributes["yaw"]`` in degrees is used where
             every photo has it, else the yaw is estimated
     match   the overlap that a detection must exceed; faces without such a detection are counted as not found
@@ -157,13 +157,13 @@ def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: floa
         errors = photo_errors(photo, found.get(photo.name), match=match)
         incomplete += int(np.count_nonzero(~photo.ignored)) - len(errors.faces)
         truth = photo.landmarks[errors.faces].astype(np.float64)
-        turned = photo.attributes["yaw"][errors.faces] if annotated else estimated_yaw(truth)
+        yaw = photo.attributes["yaw"][errors.faces] if annotated else estimated_yaw(truth)
         interocular.append(errors.interocular[errors.matched])
         box.append(errors.box[errors.matched])
-        yaws.append(np.abs(np.asarray(turned, np.float64)))
+        yaws.append(np.abs(np.asarray(yaw, np.float64)))
         hit.append(errors.matched)
     if not sum(map(len, hit)):
-        raise ValueError("landmarks: there is no face with five landmarks to judge")
+        raise ValueError("landmarks: there is no face with five landmarks to evaluate")
     every = np.concatenate(interocular), np.concatenate(box)
     classes = _by_yaw(*every, np.concatenate(yaws), np.concatenate(hit))
     source = "annotated" if annotated else "estimated"
@@ -171,7 +171,7 @@ def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: floa
 
 
 def photo_errors(photo: Photo, found: Found | None, *, match: float = MATCH) -> PhotoErrors:
-    """Judge one photo by the rule of ``evaluate``; None for ``found`` is a photo in which nothing was found.
+    """Score one photo by the rule of ``evaluate``; None for ``found`` is a photo in which nothing was found.
 
     Raises ValueError for detections without landmarks.
     """

@@ -46,7 +46,7 @@ FALSE_POSITIVE, LEFT_OUT = -1, -2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """All K detections that are judged, best score first, at one overlap.
+    """All K detections that count, best score first, at one overlap.
 
     faces   how many faces count
     scores  (K,) float64
@@ -71,6 +71,11 @@ class Curve:
     def false_positives(self) -> NDArray[np.int64]:
         """(K,) int64: false positives so far."""
         return np.cumsum(~self.hits)
+
+    @property
+    def false_positive_count(self) -> int:
+        """How many detections are false positives in all."""
+        return int(np.count_nonzero(~self.hits))
 
     @property
     def ap(self) -> float | None:
@@ -158,13 +163,13 @@ def evaluate(
     overlaps: Sequence[float] = OVERLAPS,
     sizes: Sequence[tuple[float, float]] = tuple(pairwise(SIZES)),
 ) -> DetectionResult:
-    """Judge detections on labelled photos.
+    """Score detections on labelled photos.
 
-    photos    every one is judged, and one without an entry in ``found`` counts as one in which nothing was
+    photos    every one is evaluated, and one without an entry in ``found`` counts as one in which nothing was
               found
     min_size  faces whose shorter side is smaller (pixels) are ignored, like those that the photo marks so
     overlaps  intersection over union from which a detection matches; the first one is that of the curve
-    sizes     classes of faces to judge by themselves: smallest and largest shorter side (pixels)
+    sizes     classes of faces to evaluate by themselves: smallest and largest shorter side (pixels)
 
     From the best score down, a detection that matches free faces takes the one that it overlaps most; one
     that matches only ignored faces (besides those taken) is left out; any other is a false positive. Faces
@@ -173,7 +178,7 @@ def evaluate(
     """
     ordered = sorted(photos, key=lambda photo: photo.name)
     if not ordered:
-        raise ValueError("detection: there is no photo to judge")
+        raise ValueError("detection: there is no photo to evaluate")
     nothing = Found(np.zeros((0, 4)), np.zeros(0))
     scenes = [_scene(photo, found.get(photo.name, nothing), min_size) for photo in ordered]
     curves = [_curve(scenes, overlap) for overlap in overlaps]
@@ -185,7 +190,7 @@ def evaluate(
 
 def match(photo: Photo, found: Found, *, min_size: float = 0.0, overlap: float = OVERLAPS[0]) -> Matches:
     """Tell which detection of one photo finds which face, by the rule of ``evaluate``."""
-    outcome = _judge(_scene(photo, found, min_size), overlap)
+    outcome = _match_scene(_scene(photo, found, min_size), overlap)
     hits = outcome >= 0
     outcome[hits] = np.flatnonzero(_with_area(photo))[outcome[hits]]
     faces = np.empty(len(found), np.int64)
@@ -207,7 +212,7 @@ def _best_first(found: Found) -> NDArray[np.int64]:
 def _with_area(photo: Photo) -> NDArray[np.bool_]:
     """Tell which faces are looked at: not those without width or height.
 
-    Nor those with a negative one, which the reader turned round and ignores: nothing to find or to ignore.
+    Nor those with a negative one, which the reader puts in order and ignores: nothing to find or to ignore.
     """
     x1, y1, x2, y2 = photo.boxes.T
     solid: NDArray[np.bool_] = (x2 > x1) & (y2 > y1)
@@ -230,15 +235,15 @@ def _scene(photo: Photo, found: Found, min_size: float) -> _Scene:
 def _curve(scenes: Sequence[_Scene], overlap: float) -> Curve:
     """Put the detections of all photos in the order of scores, equal ones in the order of the photos."""
     faces = sum(int(np.count_nonzero(~scene.ignored)) for scene in scenes)
-    outcomes = [_judge(scene, overlap) for scene in scenes]
-    judged = zip(scenes, outcomes, strict=True)
-    scores = np.concatenate([scene.scores[outcome != LEFT_OUT] for scene, outcome in judged])
+    outcomes = [_match_scene(scene, overlap) for scene in scenes]
+    evaluated = zip(scenes, outcomes, strict=True)
+    scores = np.concatenate([scene.scores[outcome != LEFT_OUT] for scene, outcome in evaluated])
     hits = np.concatenate([outcome[outcome != LEFT_OUT] for outcome in outcomes]) >= 0
     order = np.argsort(-scores, kind="stable")
     return Curve(faces, scores[order], hits[order])
 
 
-def _judge(scene: _Scene, overlap: float) -> NDArray[np.int64]:
+def _match_scene(scene: _Scene, overlap: float) -> NDArray[np.int64]:
     """Return for each detection of a photo, best first, the face it finds, or FALSE_POSITIVE, or LEFT_OUT."""
     outcome = np.full(len(scene.scores), FALSE_POSITIVE, np.int64)
     near = scene.overlaps >= overlap
@@ -259,7 +264,7 @@ def _size_result(scenes: Sequence[_Scene], overlap: float, smallest: float, larg
         inside = (scene.sides >= smallest) & (scene.sides < largest)
         own = replace(scene, ignored=scene.ignored | ~inside)
         fits = (scene.found_sides >= smallest) & (scene.found_sides < largest)
-        keep = fits | (_judge(own, overlap) >= 0)
+        keep = fits | (_match_scene(own, overlap) >= 0)
         narrowed.append(_Scene(own.overlaps[keep], own.scores[keep], own.found_sides[keep], own.ignored, own.sides))
     curve = _curve(narrowed, overlap)
     return SizeResult(smallest, largest, curve.faces, curve.ap, curve.final_recall)

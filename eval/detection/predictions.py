@@ -117,7 +117,7 @@ def read_predictions(source: str | Path) -> Predictions:
 
     .json       {photo: [[x1, y1, x2, y2, score], …], …}, each row with or without ten more numbers for the
                 five landmarks; or such an object under "photos", beside anything said of the detector
-    .npz        "photos" (P,) names, "counts" (P,) whole numbers, "rows" (N, 5) or (N, 15)
+    .npz        "photos" (P,) names, "counts" (P,) integers, "rows" (N, 5) or (N, 15)
     .txt        the FDDB text form
     folder, zip the WIDER FACE text form: event/photo.txt
 
@@ -204,7 +204,7 @@ def _from_npz(file: Path) -> Predictions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
-    """Predictions under the names of the photos judged.
+    """Predictions under the names of the photos evaluated.
 
     found    by photo name
     missing  photos without an entry in the predictions
@@ -229,11 +229,11 @@ def match_names(photos: Iterable[str], found: Mapping[str, Found]) -> Matched:
         parts = _without_suffix(known_name).split("/")
         for at in range(len(parts)):
             by_tail.setdefault("/".join(parts[at:]), set()).add(known_name)
-    whole = {_without_suffix(each): each for each in names}
+    by_stem = {_without_suffix(each): each for each in names}
     taken: dict[str, str] = {}
     unknown: list[str] = []
     for key in found:
-        name: str | None = key if key in known else _resolve(key, known, whole, by_tail)
+        name: str | None = key if key in known else _resolve(key, known, by_stem, by_tail)
         if name is None:
             unknown.append(key)
         elif name in taken:
@@ -244,8 +244,8 @@ def match_names(photos: Iterable[str], found: Mapping[str, Found]) -> Matched:
     return Matched(matched, tuple(each for each in names if each not in taken), tuple(unknown))
 
 
-def _resolve(key: str, known: set[str], whole: Mapping[str, str], by_tail: Mapping[str, set[str]]) -> str | None:
-    """Return the photo that a name means, or None; ``whole`` and ``by_tail`` have no image suffixes."""
+def _resolve(key: str, known: set[str], by_stem: Mapping[str, str], by_tail: Mapping[str, set[str]]) -> str | None:
+    """Return the photo that a name means, or None; ``by_stem`` and ``by_tail`` have no image suffixes."""
     stripped = _without_suffix(key)
     folders = key.count("/") + 1
     for at in range(folders):
@@ -253,8 +253,8 @@ def _resolve(key: str, known: set[str], whole: Mapping[str, str], by_tail: Mappi
         for tail in ("/".join(key.split("/")[at:]), "/".join(stripped.split("/")[at:])):
             if tail in known:
                 return tail
-        if tail in whole:
-            return whole[tail]
+        if tail in by_stem:
+            return by_stem[tail]
     # The prediction's name may be the shorter one.
     hits = by_tail.get(stripped, set())
     if len(hits) > 1:

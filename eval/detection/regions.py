@@ -44,8 +44,8 @@ class Region:
 def draw_ellipse(ellipse: FloatArray, width: int, height: int) -> Region:
     """Return the pixels of an ellipse (5,): major radius, minor radius, angle in radians, centre x and y.
 
-    As in the official tool the centre is rounded, the radii are cut to whole pixels and the angle is rounded
-    to whole degrees; pixels outside the photo of ``width`` × ``height`` do not exist.
+    As in the official tool the centre is rounded, the radii are cut to integer pixels and the angle is rounded
+    to integer degrees; pixels outside the photo of ``width`` × ``height`` do not exist.
     """
     major, minor, angle, centre_x, centre_y = ellipse.tolist()
     column, row = _pixel(centre_x), _pixel(centre_y)

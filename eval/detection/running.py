@@ -1,4 +1,4 @@
-"""Running our detector over photos before judging it."""
+"""Running our detector over photos before evaluating it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Settings:
     weights        name of a shipped set or a folder
     min_face       smallest face in pixels of the photo as it is given to the detector
     thresholds     face probabilities for P-Net, R-Net and O-Net
-    score_floor    report faces from this score on, so that a whole curve can be drawn: it replaces the last threshold,
+    score_floor    report faces from this score on, so that a full curve can be drawn: it replaces the last threshold,
                    and P-Net and R-Net let through what `CURVE_THRESHOLDS` says; None: as the thresholds are
     input_rule     "original" photos, or "vga": scaled so that the longer side is 640 pixels
     scales         further factors; with several, what each finds is merged

@@ -1,24 +1,33 @@
-"""The sets of a data folder that every detector of ours is judged on, and the figures taken on each."""
+"""The sets of a data folder that every detector of ours is evaluated on, and the figures taken on each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cascade.datasets import Dataset, Photo, read_coco, read_folder, read_photo_list, read_wider
+from cascade.datasets import PHOTO_READERS, REGISTRY, Dataset, Entry, Photo
 from eval.detection import landmarks
 from eval.detection import precision_recall as detection
 from eval.detection.landmarks import LandmarkResult
 from eval.detection.precision_recall import DetectionResult
 from eval.detection.predictions import Found
 
-__all__ = ["SELECTION_SET", "SETS", "TEST_SETS", "SetFigures", "TestSet", "judge", "read_set"]
+__all__ = [
+    "SELECTION_SET",
+    "SETS",
+    "TEST_SETS",
+    "EqualFalsePositives",
+    "SetFigures",
+    "TestSet",
+    "equal_false_positives",
+    "evaluate_detector",
+    "kind_of",
+    "read_set",
+]
 
 Kind = Literal["faces", "no_face", "landmarks"]
-
-WIDER_MIN_SIZE = 12.0
 
 SMALL = (20.0, 32.0)
 """The shorter side, in pixels, of the small faces whose recall is told by itself."""
@@ -65,11 +74,10 @@ class SetFigures:
             figures |= {"ap": self.detection.curve.ap, "ap_50_95": self.detection.ap_50_95}
             figures["recall_at_fp_per_photo"] = self.detection.recall_at_false_positives()
         if self.default is not None:
-            hits = self.default.curve.hits
             if self.detection is not None:
                 figures |= {"recall": self.default.curve.final_recall, "faces": self.default.curve.faces}
                 figures["recall_{:g}_{:g}".format(*SMALL)] = self.default.sizes[0].recall
-            figures |= {"false_positives": len(hits) - int(hits.sum()), "photos": self.default.photos}
+            figures |= {"false_positives": self.default.curve.false_positive_count, "photos": self.default.photos}
         if self.landmarks is not None:
             result = self.landmarks
             figures |= {"error_interocular": result.error_interocular, "error_box": result.error_box}
@@ -78,77 +86,34 @@ class SetFigures:
         return figures
 
 
-def _wider_val(data: Path) -> Dataset:
-    annotation = data / "wider" / "wider_face_split" / "wider_face_val.mat"
-    return read_wider(annotation, data / "wider" / "WIDER_val", photos="present", strict=True)
+def kind_of(entry: Entry) -> Kind:
+    """Return what is measured on a registered set of photos."""
+    return "no_face" if "no_face" in entry.labels else "landmarks" if "landmarks" in entry.labels else "faces"
 
 
-def _wider_validation(data: Path) -> Dataset:
-    annotation = data / "wider" / "wider_face_split" / "wider_face_train.mat"
-    listed = read_photo_list(data / "wider" / "validation_from_train.txt")
-    return read_wider(annotation, data / "wider" / "WIDER_train", photos=listed, strict=True)
-
-
-_Reader = Callable[[Path], Dataset]
-
-SETS: dict[str, tuple[Kind, str, str, float, _Reader]] = {
-    "wider_val": (
-        "faces",
-        "WIDER FACE, subset of validation",
-        "3 of the 61 events of WIDER FACE validation, faces from 12 px; not WIDER FACE AP",
-        WIDER_MIN_SIZE,
-        _wider_val,
-    ),
-    "fddb_single": (
-        "faces",
-        "FDDB, photos of one face",
-        "FDDB photos with exactly one labelled face, boxes around the ellipses; not FDDB",
-        0.0,
-        lambda data: read_coco(data / "fddb_single" / "annotations.json", strict=True),
-    ),
-    "no_face": (
-        "no_face",
-        "photos without a face",
-        "natural photos without any face",
-        0.0,
-        lambda data: read_folder(data / "no_face" / "test", fully_labelled=True, strict=True),
-    ),
-    "net7876": (
-        "landmarks",
-        "net7876, landmarks",
-        "web photos with five landmarks of one face each; others may be there, unlabelled",
-        0.0,
-        lambda data: read_coco(data / "net7876" / "test.json", strict=True),
-    ),
-    "wider_train_holdout": (
-        "faces",
-        "WIDER FACE, held out of training",
-        "photos of the WIDER FACE training set kept for choosing models, faces from 12 px",
-        WIDER_MIN_SIZE,
-        _wider_validation,
-    ),
-}
-"""By name: what is measured, title, note, smallest face that counts (pixels) and reader."""
+SETS = {name: entry for name, entry in REGISTRY.items() if entry.kind in PHOTO_READERS and entry.split != "train"}
+"""The registered sets that detectors are evaluated on, by name."""
 
 SELECTION_SET = "wider_train_holdout"
-TEST_SETS = tuple(name for name in SETS if name != SELECTION_SET)
+TEST_SETS = tuple(name for name, entry in SETS.items() if entry.split == "test")
 
 
 def read_set(data: str | Path, name: str) -> TestSet:
-    """Read one of ``SETS`` below a data folder; raises DatasetError when it is not whole."""
-    data = Path(data)
-    kind, title, note, min_size, read = SETS[name]
-    photos = tuple(replace(photo, name=photo.path.relative_to(data).as_posix()) for photo in read(data))
-    return TestSet(name, kind, title, note, min_size, photos)
+    """Read one of ``SETS`` below a data folder; raises DatasetError when it is not complete."""
+    data, entry = Path(data), SETS[name]
+    read = entry.read(data, strict=True)
+    assert isinstance(read, Dataset)
+    photos = tuple(replace(photo, name=photo.path.relative_to(data).as_posix()) for photo in read)
+    return TestSet(name, kind_of(entry), entry.title, entry.note, entry.min_size, photos)
 
 
-def judge(
+def evaluate_detector(
     test_set: TestSet,
     found: Mapping[str, Found],
     default_score: float | None,
     usual: Mapping[str, Found] | None = None,
 ) -> SetFigures:
-    """Judge one detector on one set; a photo without an entry counts as one in which nothing was found.
+    """Evaluate one detector on one set; a photo without an entry counts as one in which nothing was found.
 
     ``found`` may reach down to any score; figures of the default behaviour use ``usual``, what the detector finds by
     default, or without it what ``found`` has at ``default_score`` and better. Raises ValueError for detections without
@@ -164,3 +129,28 @@ def judge(
     if test_set.kind == "no_face":
         return SetFigures(default=default)
     return SetFigures(detection=detection.evaluate(photos, found, min_size=min_size), default=default)
+
+
+@dataclass(frozen=True, slots=True)
+class EqualFalsePositives:
+    """Recalls at the number of false positives that one detector, the reference, makes at its default score."""
+
+    false_positives: int
+    recall: Mapping[str, float | None]
+
+
+def equal_false_positives(
+    results: Mapping[str, SetFigures], references: Iterable[str]
+) -> dict[str, EqualFalsePositives]:
+    """Return, for each reference by name, the recall of all detectors at no more false positives than it makes.
+
+    ``results`` are all detectors on one set. A set without a curve gives nothing.
+    """
+    curves = {name: result.detection.curve for name, result in results.items() if result.detection is not None}
+    found = {}
+    for reference in references:
+        default = results[reference].default
+        if curves and default is not None:
+            count = default.curve.false_positive_count
+            found[reference] = EqualFalsePositives(count, {name: c.recall_at(count) for name, c in curves.items()})
+    return found

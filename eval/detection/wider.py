@@ -49,8 +49,8 @@ class LevelResult:
 class WiderResult:
     """What the official evaluator says of one detector.
 
-    photos, faces  judged photos and the faces labelled in them
-    full_set       the photos of the whole official set
+    photos, faces  evaluated photos and the faces labelled in them
+    full_set       the photos of the full official set
     thresholds     (1000,) float64: on scores brought to 0 … 1 over all detections
     """
 
@@ -83,9 +83,9 @@ def evaluate(
     *,
     progress: Callable[[Sequence[Photo]], Iterable[Photo]] = iter,
 ) -> WiderResult:
-    """Judge predictions on WIDER FACE photos as the official evaluator does.
+    """Score predictions on WIDER FACE photos as the official evaluator does.
 
-    photos       as ``read_wider`` gives them, every face in its place; all of them are judged, and one
+    photos       as ``read_wider`` gives them, every face in its place; all of them are evaluated, and one
                  without an entry in ``predictions`` counts as a photo in which nothing was found
     subsets      the official lists of the faces that count; every photo must be in them
     predictions  by photo name; names that no photo has are not looked at
@@ -120,7 +120,7 @@ def evaluate(
 
 def _check(photos: Sequence[Photo], subsets: WiderSubsets) -> None:
     if not photos:
-        raise ValueError("WIDER FACE: there is no photo to judge")
+        raise ValueError("WIDER FACE: there is no photo to evaluate")
     known = set(subsets.photos)
     unknown = [photo.name for photo in photos if photo.name not in known]
     if unknown:
@@ -160,13 +160,13 @@ def overlaps(found: FloatArray, faces: NDArray[np.float32]) -> FloatArray:
     """Return the (N, M) overlaps of N detections with M faces (x1, y1, x2, y2) as the official tool does.
 
     The corners are the first and the last pixel, so sides are one larger. The tool keeps the annotation as
-    whole numbers, and MATLAB rounds whatever it combines with one: the corners of the intersection, and the
+    integers, and MATLAB rounds whatever it combines with one: the corners of the intersection, and the
     sum of the two areas, but neither the detection's own area nor the quotient. Without that rounding the
     average precision comes out up to 0.0012 different.
     """
     boxes, truth = found[:, None, :], faces[None].astype(np.float64)
-    whole = _rounded(boxes)
-    sides = np.minimum(truth[..., 2:], whole[..., 2:]) - np.maximum(truth[..., :2], whole[..., :2]) + 1
+    rounded = _rounded(boxes)
+    sides = np.minimum(truth[..., 2:], rounded[..., 2:]) - np.maximum(truth[..., :2], rounded[..., :2]) + 1
     shared = np.clip(sides[..., 0], 0, None) * np.clip(sides[..., 1], 0, None)
     areas = [np.prod(corners[..., 2:] - corners[..., :2] + 1, axis=-1) for corners in (boxes, truth)]
     ratio: FloatArray = shared / np.maximum(_rounded(areas[0] + areas[1]) - shared, 1)
@@ -174,7 +174,7 @@ def overlaps(found: FloatArray, faces: NDArray[np.float32]) -> FloatArray:
 
 
 def _rounded(values: FloatArray) -> FloatArray:
-    """Round to whole numbers as MATLAB does, halves away from zero."""
+    """Round to integers as MATLAB does, halves away from zero."""
     return np.copysign(np.floor(np.abs(values) + 0.5), values)
 
 

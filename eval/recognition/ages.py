@@ -95,7 +95,7 @@ def evaluate(
     ages       (N,) years, finite
     estimates  (N,) years, NaN where a face was missed
     groups     kind → name → (N,) bool, for the figures by group
-    people     N names or numbers: who is in each photo, for draws of whole people, whose errors go together;
+    people     N names or numbers: who is in each photo, for draws of people: one person's errors go together;
                None where that is not known, for draws of photos
 
     Raises ProtocolError for arrays that do not fit each other and where no face was found.

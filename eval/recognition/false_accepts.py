@@ -119,11 +119,11 @@ def evaluate(
         return _count(rows[kept], threshold, near_duplicate, drawn[:, kept], report)
 
     every = np.ones(len(rows), bool)
-    whole = tally(every, progress)
-    if not whole.pairs:
+    overall = tally(every, progress)
+    if not overall.pairs:
         raise ProtocolError(f"embeddings: all pairs are more alike than {near_duplicate:g}, so that none is left")
-    parts = {name: _figures(tally(members), int(members.sum()), whole) for name, members in groups.items()}
-    return _figures(whole, len(rows), whole), parts
+    parts = {name: _figures(tally(members), int(members.sum()), overall) for name, members in groups.items()}
+    return _figures(overall, len(rows), overall), parts
 
 
 def _count(
@@ -156,11 +156,11 @@ def _times(pairs: BoolArray, first: NDArray[np.float32], second: NDArray[np.floa
     return np.asarray(each.sum(axis=1, dtype=np.float64))
 
 
-def _figures(part: _Tally, photos: int, whole: _Tally) -> FalseAccepts:
+def _figures(part: _Tally, photos: int, overall: _Tally) -> FalseAccepts:
     ratio, spread = None, None
-    if part.pairs and whole.accepted:
-        ratio = part.rate / whole.rate
-        spread = interval(quotients(part.rates_drawn, whole.rates_drawn)) if part is not whole else None
+    if part.pairs and overall.accepted:
+        ratio = part.rate / overall.rate
+        spread = interval(quotients(part.rates_drawn, overall.rates_drawn)) if part is not overall else None
     certain = part.accepted in (0, part.pairs)
     return FalseAccepts(
         photos=part.photos,

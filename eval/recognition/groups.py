@@ -31,7 +31,7 @@ Groups = dict[str, dict[str, BoolArray]]
 
 
 def in_bands(ages: ArrayLike, bands: Sequence[tuple[float, float]] = AGE_BANDS) -> dict[str, BoolArray]:
-    """Return which of N ages are in each band, "11-20" or "61+"; whole years count, NaN is in none."""
+    """Return which of N ages are in each band, "11-20" or "61+"; completed years count, NaN is in none."""
     years = np.floor(np.asarray(ages, np.float64))
     return {gap_name(first, last): (years >= first) & (years <= last) for first, last in bands}
 

@@ -185,7 +185,7 @@ def evaluate(
 
     scores  (P,) similarities, NaN where a face was missed
     same    (P,) bool: whether both photos show one person
-    folds   (P,) whole numbers: the part of the protocol, for the accuracy; None leaves that out
+    folds   (P,) integers: the part of the protocol, for the accuracy; None leaves that out
     gaps    (P,) years between the photos, NaN where unknown; None leaves the figures by age gap out
 
     Raises ProtocolError for arrays that do not fit each other and without genuine or impostor pairs.

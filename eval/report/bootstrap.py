@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: its spread over photos drawn again from those that were judged.
+"""How far a figure can be trusted: its spread over photos drawn again from those that were evaluated.
 
 B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993: as many photos are drawn as there are, with
 repetition, and the figure is taken again, many times.
@@ -22,7 +22,7 @@ Interval = tuple[float, float]
 
 
 def times_drawn(count: int, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float32]:
-    """Return (draws, count) whole numbers: how often each of ``count`` photos comes up; rows add up to ``count``."""
+    """Return (draws, count) integers: how often each of ``count`` photos comes up; rows add up to ``count``."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float32)
 

@@ -22,7 +22,7 @@ SUMMARY = "summary.json"
 def output_folder(out: str | Path) -> Iterator[Path]:
     """Give a temporary folder beside ``out`` and move its files there at the end, summary.json last.
 
-    When the block raises, nothing reaches ``out``: it holds whole results or none of this run's.
+    When the block raises, nothing reaches ``out``: it holds complete results or none of this run's.
     """
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,9 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def subset_note(judged: int, full: int) -> str | None:
-    """Return "180 of 3,226 photos" where fewer than all photos of a set were judged, else None."""
-    return None if judged == full else f"{judged:,} of {full:,} photos"
+def subset_note(evaluated: int, full: int) -> str | None:
+    """Return "180 of 3,226 photos" where fewer than all photos of a set were evaluated, else None."""
+    return None if evaluated == full else f"{evaluated:,} of {full:,} photos"
 
 
 def _cell(value: Any) -> str:

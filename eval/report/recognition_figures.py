@@ -98,7 +98,7 @@ def draw_false_accepts(file: Path, found: Mapping[str, Mapping[str, FalseAccepts
 
     found  kind → group → figures; the first kind holds all pairs, the last one combinations, in their own panel
     """
-    whole = next(iter(next(iter(found.values())).values()))
+    overall = next(iter(next(iter(found.values())).values()))
     kinds = list(found.items())
     panels = [("by group", dict(kinds[:-1])), ("by combination of groups", dict(kinds[-1:]))]
     panels = [(heading, groups) for heading, groups in panels if any(groups.values())]
@@ -106,7 +106,7 @@ def draw_false_accepts(file: Path, found: Mapping[str, Mapping[str, FalseAccepts
     longest = max(sum(map(len, groups.values())) for _, groups in panels)
     chart.set_figheight(max(LEAST_INCHES, 1.2 + BAR_INCHES * longest))
     for place, (heading, groups) in zip(places, panels, strict=True):
-        _rates(place, groups, whole)
+        _rates(place, groups, overall)
         figures.finish(place, heading, "share of pairs accepted", "", legend="lower right")
         place.grid(False, axis="y")
         place.set_axisbelow(True)
@@ -114,7 +114,7 @@ def draw_false_accepts(file: Path, found: Mapping[str, Mapping[str, FalseAccepts
     figures.save(chart, file)
 
 
-def _rates(place: Any, kinds: Mapping[str, Mapping[str, FalseAccepts]], whole: FalseAccepts) -> None:
+def _rates(place: Any, kinds: Mapping[str, Mapping[str, FalseAccepts]], overall: FalseAccepts) -> None:
     """Draw a bar for each group, from the top down, in a colour for each kind."""
     at, labels = 0, []
     for k, groups in enumerate(kinds.values()):
@@ -127,7 +127,7 @@ def _rates(place: Any, kinds: Mapping[str, Mapping[str, FalseAccepts]], whole: F
             place.annotate(text, (max(high, rate), at), xytext=(3, 0), textcoords="offset points", va="center", size=7)
             labels.append(f"{name} ({each.photos:,})")
             at += 1
-    place.axvline(whole.rate or 0.0, color="black", linestyle="--", linewidth=1, label="all pairs")
+    place.axvline(overall.rate or 0.0, color="black", linestyle="--", linewidth=1, label="all pairs")
     place.set_yticks(range(at), labels, fontsize=7.5)
     place.set_ylim(at + 1.2, -0.6)  # room for the legend below the bars
     place.set_xlim(0, 1.18 * place.get_xlim()[1])

@@ -13,7 +13,7 @@ from cascade.engines.native import NativeEngine
 from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES
 from eval.detection.operations import sliding_multiply_adds
-from tests.benchmarks.helpers import needs_weights, run
+from tests.benchmarks.helpers import run
 
 
 def test_each_stage_classifies_the_given_number_of_windows():
@@ -43,7 +43,6 @@ def test_rate_is_operations_over_the_median_time():
     assert found.gflops == pytest.approx(found.gflop / (1e-3 * np.median(found.times)))
 
 
-@needs_weights
 def test_arithmetic_is_of_float32_as_the_peak_is(monkeypatch):
     made = []
     plain = NativeEngine.__init__

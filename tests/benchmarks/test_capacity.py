@@ -18,14 +18,11 @@ from benchmarks.capacity import Processes, WorkerError, own_cores
 from benchmarks.machine import cores
 from benchmarks.scenes import compose
 from cascade.detect import Detector
-from tests.benchmarks.helpers import needs_weights
 
 SETTINGS = {"min_face": 20.0}
 TWO_CORES = pytest.mark.skipif(cores() < 2, reason="needs two cores")
 CAN_PIN = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system pins no process to a core")
 ROOT = Path(__file__).resolve().parents[2]
-
-pytestmark = needs_weights
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks fps`` measures what it says, beside peers in alternation, and goes on where one fails."""
+"""``python -m benchmarks fps`` measures what it says, beside baselines in alternation, and goes on where one fails."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from benchmarks import commands, fps, fps_report
-from benchmarks.baselines import PeerError
 from benchmarks.fps import Measured, Settings, load, measure
 from benchmarks.peak import Peak
 from benchmarks.scenes import scene
 from benchmarks.timing import Timing, ratio, shared_faces
 from cascade.detect import Detector
 from cascade.models.detector import load_detector
+from eval.baselines.client import BaselineError
 from eval.detection.operations import CountingDetector
-from tests.benchmarks.helpers import needs_weights, run, shared
+from tests.benchmarks.helpers import run, shared
 from tests.photos import PORTRAIT
 
 SMALL = ("fps", "--runs", 2, "--size", "160x120", "--scene", "one")
@@ -38,8 +38,8 @@ def timing(name, times, boxes=()):
     return Timing(name, times, np.array(boxes, np.float32).reshape(-1, 4))
 
 
-class StubPeer:
-    """A peer that logs when it detects, and fails in its ``fails``-th detection."""
+class StubBaseline:
+    """A baseline that logs when it detects, and fails in its ``fails``-th detection."""
 
     def __init__(self, name, log, fails=None, opens=True):
         self.name, self.log, self.fails, self.opens = name, log, fails, opens
@@ -47,13 +47,13 @@ class StubPeer:
 
     def open(self, image, min_face):
         if not self.opens:
-            raise PeerError(f"{self.name}: cannot")
+            raise BaselineError(f"{self.name}: cannot")
         self.image = cv2.imread(str(image))[..., ::-1]
 
     def detect(self):
         self.log.append(self.name)
         if self.log.count(self.name) == self.fails:
-            raise PeerError(f"{self.name}: broke")
+            raise BaselineError(f"{self.name}: broke")
         return 5.0, np.zeros((1, 4), np.float32)
 
 
@@ -63,15 +63,15 @@ class StubPeer:
 
 def test_a_face_is_shared_from_half_overlap_on():
     ours = timing("cascade", [1.0], [[0, 0, 10, 10], [100, 100, 120, 120]])
-    assert shared_faces(ours, timing("peer", [1.0], [[0, 0, 10, 10], [50, 50, 60, 60]])) == 1
-    assert shared_faces(ours, timing("peer", [1.0], [[0, 0, 10, 5.1]])) == 1
-    assert shared_faces(ours, timing("peer", [1.0], [[0, 0, 10, 4.9]])) == 0
-    assert shared_faces(ours, timing("peer", [1.0])) == 0
+    assert shared_faces(ours, timing("baseline", [1.0], [[0, 0, 10, 10], [50, 50, 60, 60]])) == 1
+    assert shared_faces(ours, timing("baseline", [1.0], [[0, 0, 10, 5.1]])) == 1
+    assert shared_faces(ours, timing("baseline", [1.0], [[0, 0, 10, 4.9]])) == 0
+    assert shared_faces(ours, timing("baseline", [1.0])) == 0
 
 
 def test_one_box_of_ours_stands_for_one_face():
     ours = timing("cascade", [1.0], [[0, 0, 10, 10]])
-    twice = timing("peer", [1.0], [[0, 0, 10, 9], [0, 1, 10, 10]])
+    twice = timing("baseline", [1.0], [[0, 0, 10, 9], [0, 1, 10, 10]])
     assert shared_faces(ours, twice) == 1
     both = timing("cascade", [1.0], [[0, 0, 10, 9], [0, 1, 10, 10]])
     assert shared_faces(both, twice) == 2
@@ -96,13 +96,12 @@ def test_share_is_arithmetic_over_time_and_peak():
 # Measuring
 
 
-@needs_weights
 def test_detections_alternate_in_the_same_pixels(monkeypatch):
     log = []
     plain = Detector.detect
     monkeypatch.setattr(Detector, "detect", lambda self, image: log.append("ours") or plain(self, image))
     image = scene("one", 96, 80).image
-    first, second = StubPeer("a", log), StubPeer("b", log)
+    first, second = StubBaseline("a", log), StubBaseline("b", log)
     measured = measure("photo", image, Settings(runs=3), load_detector(), [first, second], lambda: log.append("|"))
     assert " ".join(log[-12:]) == "ours a b | ours a b | ours a b |"
     assert log[:-12] == ["ours", "ours"]  # untimed
@@ -111,7 +110,6 @@ def test_detections_alternate_in_the_same_pixels(monkeypatch):
     assert [len(t.times) for t in measured.timings] == [3, 3, 3]
 
 
-@needs_weights
 def test_times_of_a_batch_are_those_of_one_photo(monkeypatch):
     seen = []
 
@@ -125,7 +123,6 @@ def test_times_of_a_batch_are_those_of_one_photo(monkeypatch):
     assert all(5 <= each < 20 for each in measured.timings[0].times)
 
 
-@needs_weights
 def test_work_and_faces_are_those_of_one_detection():
     image = scene("six", 160, 120).image
     measured = measure("photo", image, Settings(runs=2, min_face=16), load_detector())
@@ -138,11 +135,10 @@ def test_work_and_faces_are_those_of_one_detection():
     assert counting.multiply_adds["lnet"] == 6 * lnet
 
 
-@needs_weights
-def test_a_peer_that_fails_leaves_the_others_their_times():
+def test_a_baseline_that_fails_leaves_the_others_their_times():
     log = []
-    peers = [StubPeer("a", log, opens=False), StubPeer("b", log, fails=2), StubPeer("c", log)]
-    measured = measure("photo", scene("one", 96, 80).image, Settings(runs=4), load_detector(), peers)
+    baselines = [StubBaseline("a", log, opens=False), StubBaseline("b", log, fails=2), StubBaseline("c", log)]
+    measured = measure("photo", scene("one", 96, 80).image, Settings(runs=4), load_detector(), baselines)
     assert [(t.name, len(t.times)) for t in measured.timings] == [("cascade", 4), ("c", 4)]
     assert measured.failures == ["a: cannot", "b: broke"]
     assert log.count("b") == 2
@@ -161,7 +157,6 @@ def test_photos_keep_their_size_unless_told(tmp_path):
 # The command
 
 
-@needs_weights
 def test_all_scenes_by_default(capsys):
     status, lines, _ = run(capsys, "fps", "--runs", 1, "--size", "320x240")
     assert status == 0
@@ -176,7 +171,6 @@ def test_all_scenes_by_default(capsys):
         assert rss > 20
 
 
-@needs_weights
 def test_files_hold_settings_and_every_time(capsys, tmp_path):
     out = tmp_path / "new" / "out"
     status, lines, _ = run(capsys, *SMALL, "--image", PORTRAIT, "--min-face", 30, "--batch", 3, "--out", out)
@@ -188,7 +182,7 @@ def test_files_hold_settings_and_every_time(capsys, tmp_path):
     expected = {"device": "cpu", "engine": "native", "threads": 1, "min_face": 30, "runs": 2, "peak_gflops": 50}
     expected["batch"] = 3
     assert {key: written[key] for key in expected} == expected
-    assert written["machine"]["level"] and written["failures"] == [] and "--min-face 30" in written["command"]
+    assert written["machine"]["simd_level"] and written["failures"] == [] and "--min-face 30" in written["command"]
     assert [photo["photo"] for photo in written["photos"]] == ["one", "astronaut.jpg"]
     with open(out / "fps.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -202,7 +196,6 @@ def test_files_hold_settings_and_every_time(capsys, tmp_path):
         assert (row["width"], row["height"], row["ratio"]) == ("160", "120", "")
 
 
-@needs_weights
 def test_a_broken_photo_is_told_in_a_line_and_the_others_are_timed(capsys, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     images = ("--image", tmp_path / "missing.jpg", "--image", tmp_path / "broken.jpg", "--image", PORTRAIT)
@@ -213,18 +206,27 @@ def test_a_broken_photo_is_told_in_a_line_and_the_others_are_timed(capsys, tmp_p
     assert len(json.loads((tmp_path / "out" / "fps.json").read_text())["failures"]) == 2
 
 
-@needs_weights
-def test_a_failing_peer_is_named_in_a_line(capsys):
-    status, lines, errors = run(capsys, *SMALL, "--peer", "yunet=/nowhere/python")
+def test_a_failing_baseline_is_named_in_a_line(capsys):
+    status, lines, errors = run(capsys, *SMALL, "--baseline", "yunet=/nowhere/python")
     assert status == 1 and len(lines) == 4
     assert len(errors) == 1 and "yunet" in errors[0] and "/nowhere/python" in errors[0]
 
 
-@needs_weights
-def test_peers_of_this_python_are_timed_beside_ours(capsys, tmp_path):
+def test_baselines_of_this_python_are_timed_beside_ours(capsys, tmp_path):
     model = shared("peers/yunet/yunet_n_640_640.onnx")
     out = tmp_path / "out"
-    arguments = ("fps", "--runs", 2, "--size", "320x240", "--scene", "six", "--peers", "--yunet-model", model)
+    arguments = (
+        "fps",
+        "--runs",
+        2,
+        "--size",
+        "320x240",
+        "--scene",
+        "six",
+        "--installed-baselines",
+        "--yunet-model",
+        model,
+    )
     status, lines, errors = run(capsys, *arguments, "--out", out)
     assert status == 0 and errors == []
     yunet = next(line for line in lines if line.split()[0] == "yunet").split()
@@ -234,12 +236,11 @@ def test_peers_of_this_python_are_timed_beside_ours(capsys, tmp_path):
     assert theirs["ratio"] == pytest.approx(statistics.median(pairs)) and theirs["shared_faces"] == 6
 
 
-@needs_weights
-def test_absent_peers_are_told_and_no_failure(capsys, monkeypatch):
+def test_absent_baselines_are_told_and_no_failure(capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    status, lines, _ = run(capsys, *SMALL, "--peers")
+    status, lines, _ = run(capsys, *SMALL, "--installed-baselines")
     assert status == 0
-    assert lines[0].startswith("not timed here: facenet-pytorch (not installed), mtcnn (not")
+    assert lines[0].startswith("not timed here: yunet (not installed), facenet-pytorch (not installed), mtcnn (not")
 
 
 def test_a_machine_without_gpu_says_so_in_a_line(capsys, monkeypatch):
@@ -249,16 +250,15 @@ def test_a_machine_without_gpu_says_so_in_a_line(capsys, monkeypatch):
 
 
 def test_torch_without_gpu_says_so_in_a_line(capsys, monkeypatch, tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     status, lines, errors = run(capsys, "fps", "--device", "cuda", "--out", tmp_path / "out")
     assert (status, len(lines), errors) == (0, 1, []) and "no CUDA device" in lines[0]
     assert not (tmp_path / "out").exists()
 
 
-@needs_weights
 def test_a_gpu_is_timed_with_torch_where_there_is_one(capsys, tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     status, lines, _ = run(capsys, *SMALL, "--device", "cuda", "--out", tmp_path / "out")
@@ -267,7 +267,6 @@ def test_a_gpu_is_timed_with_torch_where_there_is_one(capsys, tmp_path):
     assert (written["device"], written["engine"], written["peak_gflops"]) == ("cuda", "torch", None)
 
 
-@needs_weights
 @pytest.mark.parametrize("given", ["int8", "float32", None])
 def test_precision_is_told_in_the_first_line_and_written(capsys, given, tmp_path):
     options = () if given is None else ("--precision", given)
@@ -277,9 +276,8 @@ def test_precision_is_told_in_the_first_line_and_written(capsys, given, tmp_path
     assert json.loads((tmp_path / "out" / "fps.json").read_text())["precision"] == told
 
 
-@needs_weights
 def test_torch_engine_finds_the_same(capsys):
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     status, lines, _ = run(capsys, *SMALL, "--engine", "torch")
     assert status == 0 and "torch engine (cpu)" in lines[0] and lines[3].split()[6] == "1"
     assert torch.get_num_threads() == 1
@@ -297,9 +295,9 @@ def test_torch_engine_finds_the_same(capsys):
         (["--size", "640x99999"], "--size"),
         (["--min-face", "nan"], "--min-face"),
         (["--min-face", "1"], "--min-face"),
-        (["--peer", "yunet"], "--peer"),
-        (["--peer", "yunet="], "--peer"),
-        (["--peer", "retina=python"], "--peer"),
+        (["--baseline", "yunet"], "--baseline"),
+        (["--baseline", "yunet="], "--baseline"),
+        (["--baseline", "retina=python"], "--baseline"),
         (["--scene", "crowd"], "--scene"),
         (["--device", "tpu"], "--device"),
         (["--device", "cuda", "--engine", "native"], "--engine"),
@@ -315,7 +313,6 @@ def test_a_bad_argument_is_one_line(arguments, word, capsys, monkeypatch):
     assert (status, lines, len(errors)) == (2, [], 1) and word in errors[0] and "error" in errors[0]
 
 
-@needs_weights
 def test_results_that_cannot_be_written_are_told_before_anything_is_timed(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(commands, "measure", None)
     (tmp_path / "file").write_text("")
@@ -323,7 +320,7 @@ def test_results_that_cannot_be_written_are_told_before_anything_is_timed(capsys
     assert (status, lines, len(errors)) == (2, [], 1) and "file" in errors[0]
 
 
-def test_an_unknown_instruction_level_is_one_line(capsys, monkeypatch):
+def test_an_unknown_simd_level_is_one_line(capsys, monkeypatch):
     monkeypatch.setenv("CASCADE_SIMD", "mmx")
     status, _, errors = run(capsys, *SMALL)
     assert (status, len(errors)) == (2, 1) and "CASCADE_SIMD" in errors[0]

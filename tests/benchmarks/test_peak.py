@@ -56,9 +56,9 @@ def test_peak_memory_grows_with_what_is_held():
     assert machine.peak_rss_mib() > before + 60
 
 
-def test_machine_says_level_and_cores(monkeypatch):
+def test_machine_says_simd_level_and_cores(monkeypatch):
     about = machine.describe()
-    assert about["level"] in ("avx512vnni", "avx512", "avx2", "neon", "scalar")
+    assert about["simd_level"] in ("avx512vnni", "avx512", "avx2", "neon", "scalar")
     assert about["cores"] >= 1 and about["processor"]
     monkeypatch.setenv("CASCADE_SIMD", "mmx")
     with pytest.raises(ValueError, match="CASCADE_SIMD"):

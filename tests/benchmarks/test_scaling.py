@@ -33,7 +33,7 @@ from benchmarks.scaling import (
 )
 from cascade.detect import Detector
 from cascade.models.detector import load_detector
-from tests.benchmarks.helpers import needs_weights, run
+from tests.benchmarks.helpers import run
 
 SMALL = ("--sizes", "160x120", "320x240", "--min-faces", 16, 40, "--faces", 0, 2, "--threads", 1, 2, "--runs", 2)
 
@@ -141,7 +141,6 @@ def test_thread_counts_double_up_to_the_cores(monkeypatch):
         assert scaling.thread_counts() == expected
 
 
-@needs_weights
 def test_every_point_is_timed_once_a_round(monkeypatch):
     log = []
     plain = Detector.detect
@@ -152,7 +151,6 @@ def test_every_point_is_timed_once_a_round(monkeypatch):
     assert [len(each.times) for each in found] == [3, 3] and [each.found for each in found] == [1, 1]
 
 
-@needs_weights
 @needs_two_cores
 def test_processes_are_timed_beside_their_threads_in_every_round():
     some = points([(160, 120)], [20], [1], [1, 2, cores() + 1])
@@ -165,7 +163,6 @@ def test_processes_are_timed_beside_their_threads_in_every_round():
     assert active_children() == []
 
 
-@needs_weights
 @needs_two_cores
 def test_a_process_that_dies_ends_the_measurement_in_a_line(capsys, monkeypatch):
     plain = scaling.Processes.time
@@ -183,7 +180,6 @@ def test_a_process_that_dies_ends_the_measurement_in_a_line(capsys, monkeypatch)
     assert (status, said, len(errors)) == (2, [], 1) and "ended with signal 9" in errors[0]
 
 
-@needs_weights
 def test_pyramid_megapixels_are_those_that_pnet_sees(monkeypatch):
     point = Point("pixels", 160, 120, min_face=16)
     seen = []
@@ -200,9 +196,7 @@ def test_pyramid_megapixels_are_those_that_pnet_sees(monkeypatch):
     assert scaling.pyramid_megapixels(point, pnet, detector.scale_factor) == pytest.approx(1e-6 * sum(seen))
 
 
-@needs_weights
 def test_table_files_and_picture(capsys, tmp_path):
-    pytest.importorskip("matplotlib")
     out = tmp_path / "out"
     status, said, errors = run(capsys, "scaling", *SMALL, "--out", out)
     assert status == 0 and errors == []

@@ -8,7 +8,6 @@ import pytest
 from benchmarks.scenes import SCENES, compose, grid, letterbox, scene
 from cascade.boxes import iou
 from cascade.detect import Detector
-from tests.benchmarks.helpers import needs_weights
 from tests.photos import portrait
 
 
@@ -20,7 +19,6 @@ def test_scenes_have_0_1_6_and_26_faces():
         assert made.boxes.shape == (faces, 4) and made.boxes.dtype == np.float32
 
 
-@needs_weights
 @pytest.mark.parametrize("name", SCENES)
 @pytest.mark.parametrize("size", [(640, 480), (500, 700)])
 def test_detector_finds_the_faces_where_they_are(name, size):
@@ -73,7 +71,6 @@ def test_letterbox_shows_all_of_a_photo_in_its_proportions(size, inner):
     assert (fitted == 128).all()
 
 
-@needs_weights
 def test_letterboxed_face_is_where_the_portrait_s_is():
     usual = Detector(threads=1).detect(portrait()).boxes / 2 + (72, 0, 72, 0)
     assert iou(usual, Detector(threads=1).detect(letterbox(portrait(), 400, 256)).boxes).max() > 0.7

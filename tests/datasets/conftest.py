@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 LABELS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
 
@@ -25,7 +26,6 @@ def text_cell(values):
 @pytest.fixture
 def save_wider_mat():
     """Return a function that writes {event: {stem: rows of ten numbers}} like wider_face_*.mat."""
-    savemat = pytest.importorskip("scipy.io").savemat
 
     def save(file: Path, events: dict, counted: dict | None = None, **replaced) -> Path:
         faces = [[np.asarray(rows, np.int32).reshape(-1, 10) for rows in photos.values()] for photos in events.values()]

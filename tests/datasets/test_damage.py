@@ -42,7 +42,7 @@ faces = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(contents)
 @pytest.mark.parametrize("reader", ["wider", "fddb", "detections", "celeba", "coco"])
 def test_damaged_text(reader, content):
@@ -67,7 +67,7 @@ def test_damaged_text(reader, content):
             read_coco(root / "x_bbx_gt.txt", require_images=False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(images | json_values, max_size=4), st.lists(faces | json_values, max_size=4), json_values)
 def test_damaged_json(image_list, face_list, info):
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(DatasetError):

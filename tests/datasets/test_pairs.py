@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from cascade.datasets import (
     DatasetError,
@@ -163,7 +164,6 @@ def test_agedb30_text(form, tmp_path, touch):
 
 
 def test_agedb30_mat(tmp_path, touch):
-    savemat = pytest.importorskip("scipy.io").savemat
     splits = np.empty((10, 1), object)
     for fold in range(10):
         part = AGEDB[2 * fold : 2 * fold + 2]
@@ -180,7 +180,6 @@ def test_agedb30_mat(tmp_path, touch):
 
 
 def test_agedb30_damaged(tmp_path):
-    pytest.importorskip("scipy.io")
     (tmp_path / "x.mat").write_bytes(b"no mat file at all")
     with pytest.raises(DatasetError, match=r"x\.mat"):
         read_agedb_pairs(tmp_path / "x.mat")

@@ -46,7 +46,7 @@ def assert_same(read, written):
     np.testing.assert_allclose(read.boxes, written.boxes, rtol=0, atol=4e-16 * scale)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.tuples(stems, stems).map("/".join), detections(), min_size=1, max_size=4))
 def test_wider_round_trip(written):
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ def test_wider_round_trip(written):
         assert_same(read[name], found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.tuples(stems, stems).map("/".join), detections(), min_size=1, max_size=4))
 def test_fddb_round_trip(written):
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,7 @@ def test_fddb_round_trip(written):
         assert read[name].ellipses is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(stems, detections(elliptic=True), min_size=1, max_size=4))
 def test_fddb_round_trip_of_ellipses(written):
     with tempfile.TemporaryDirectory() as folder:

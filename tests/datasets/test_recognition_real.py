@@ -33,12 +33,12 @@ def test_lfw_view_2():
 
 def test_lfw_people():
     people = read_identities(needed(DATA / "lfw" / "images"), strict=True)
-    assert (len(people), len(people.by_person())) == (8822, 4333)
+    assert (len(people), len({each.person for each in people})) == (8822, 4333)
 
 
 def test_fgnet():
     people = read_fgnet(needed(DATA / "fgnet"), strict=True)
-    assert (len(people), len(people.by_person())) == (1002, 82)
+    assert (len(people), len({each.person for each in people})) == (1002, 82)
     assert (min(each.age for each in people), max(each.age for each in people)) == (0, 69)
     points = np.array([each.landmarks for each in people])
     left_eye, right_eye, nose, left_mouth, right_mouth = np.moveaxis(points, 1, 0)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from cascade.datasets import Photo, WiderSubsets
 from eval.commands.main import main
@@ -79,7 +80,6 @@ def save_wider(
 
     ``counted`` maps levels to {"event/stem": faces that count, from 0}; by default all count.
     """
-    savemat = pytest.importorskip("scipy.io").savemat
     events = list(dict.fromkeys(name.split("/")[0] for name in photos))
     names = [[name for name in photos if name.startswith(f"{event}/")] for event in events]
     boxes = {name: np.asarray(rows, np.int32).reshape(-1, 4) for name, rows in photos.items()}

@@ -1,17 +1,21 @@
 """What training learns from: a TOML file that lists annotated sets of photos.
 
     [[source]]
-    kind = "wider"                          # or "coco", "folder" (photos without any face)
+    name = "net7876_train"                  # a set of `cascade.datasets.REGISTRY` whose split is "train" …
+    pseudo_labels = "net7876.json"          # … and what is added or changed
+
+    [[source]]
+    kind = "wider"                          # or photos of one's own: "wider", "coco", "folder" (without any face)
     annotations = "wider/wider_face_split/wider_face_train.mat"
     images = "wider/WIDER_train/images"
     exclude = "wider/validation_from_train.txt"     # photos kept out, one a line
     fully_labelled = true                   # false: other faces may be there, so nothing blind becomes a negative
     box_rule = [0.0, 0.0, 0.0, 0.0]         # moves left, top, right, bottom edge by these parts of width or height,
                                             # to bring another box convention to that of WIDER FACE
-    teacher = "teacher/net7876.json"        # see train.detection.pseudo_labels; its faces are never negatives
-    about = "net_7876 training photos"      # what the model cards say of it
+    pseudo_labels = "mine.json"             # a detector's, see train.detection.pseudo_labels: never negatives
+    about = "my photos"                     # what the model cards say of it
 
-Paths are relative to the root given on the command line, a teacher's file to the teacher folder.
+Paths are relative to the root given on the command line, those of pseudo-labels to the folder of pseudo-labels.
 """
 
 from __future__ import annotations
@@ -28,8 +32,7 @@ from typing import Any
 import numpy as np
 
 from cascade.boxes import iou
-from cascade.datasets import Dataset, Photo, read_coco, read_folder, read_wider
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.datasets import PHOTO_READERS, REGISTRY, Entry, Photo, read_photos
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Source:
     exclude: Path | None = None
     fully_labelled: bool = True
     box_rule: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    teacher: Path | None = None
+    pseudo_labels: Path | None = None
     about: str = ""
 
 
@@ -50,89 +53,109 @@ class SourceError(ValueError):
     """The TOML file of training sources is wrong."""
 
 
-def read_sources(file: Path, root: Path, teacher: Path) -> tuple[Source, ...]:
-    """Reads the TOML file; paths in it are below ``root``, teacher files in ``teacher``.
+def read_sources(file: Path, root: Path, pseudo_labels: Path) -> tuple[Source, ...]:
+    """Read the TOML file; paths in it are below ``root``, files of pseudo-labels in ``pseudo_labels``.
 
     Raises SourceError naming the entry that is wrong.
     """
+    entries = read_entries(file)
+    return tuple(_source(entry, root, pseudo_labels, f"{file}: source {i + 1}") for i, entry in enumerate(entries))
+
+
+def read_entries(file: Path) -> list[dict[str, Any]]:
+    """Return the [[source]] entries of a TOML file. Raises SourceError where it has none."""
     try:
         entries = tomllib.loads(file.read_text())["source"]
     except (ValueError, KeyError) as error:  # not TOML, not UTF-8, or without the key
         raise SourceError(f"{file}: expected [[source]] entries ({error!r})") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise SourceError(f"{file}: expected [[source]] entries, got {entries!r}")
-    return tuple(_source(entry, root, teacher, f"{file}: source {i + 1}") for i, entry in enumerate(entries))
+    return entries
 
 
-def _source(entry: dict[str, Any], root: Path, teacher: Path, where: str) -> Source:
-    values = dict(entry)
-    for name in ("images", "annotations", "exclude", "teacher"):
+def registered(name: Any) -> Entry:
+    """Return a training set of the registry. Raises SourceError for any other name, those of test sets included."""
+    trainable = [known for known, entry in REGISTRY.items() if entry.split == "train"]
+    if name in trainable:
+        return REGISTRY[name]
+    kept_out = REGISTRY.get(name) if isinstance(name, str) else None
+    if kept_out is not None:
+        raise SourceError(f"name: {name} is a {kept_out.split} set, which takes no part in training")
+    raise SourceError(f"name: expected one of {', '.join(trainable)}, got {name!r}")
+
+
+def resolve_paths(values: dict[str, Any], names: tuple[str, ...], root: Path) -> None:
+    """Put those of the named paths that are there below ``root``. Raises SourceError for what is no path."""
+    for name in names:
         if name in values:
             if not isinstance(values[name], str):
-                raise SourceError(f"{where}: {name}: expected a path, got {values[name]!r}")
-            values[name] = (teacher if name == "teacher" else root) / values[name]
-    if "box_rule" in values:
-        values["box_rule"] = _edges(values["box_rule"], where)
-    if not isinstance(values.get("about", ""), str):
-        raise SourceError(f"{where}: about: expected text, got {values['about']!r}")
-    if not isinstance(values.get("fully_labelled", True), bool):
-        raise SourceError(f"{where}: fully_labelled: expected true or false, got {values['fully_labelled']!r}")
+                raise SourceError(f"{name}: expected a path, got {values[name]!r}")
+            values[name] = root / values[name]
+
+
+def _source(entry: dict[str, Any], root: Path, pseudo_labels: Path, where: str) -> Source:
     try:
+        values = _registered_values(entry)
+        resolve_paths(values, ("images", "annotations", "exclude"), root)
+        resolve_paths(values, ("pseudo_labels",), pseudo_labels)
+        _check_values(values)
         source = Source(**values)
-    except TypeError as error:
+    except (SourceError, TypeError) as error:
         raise SourceError(f"{where}: {error}") from None
-    if source.kind not in ("wider", "coco", "folder"):
-        raise SourceError(f"{where}: kind: expected wider, coco or folder, got {source.kind!r}")
+    if source.kind not in PHOTO_READERS:
+        raise SourceError(f"{where}: kind: expected {_listed(PHOTO_READERS)}, got {source.kind!r}")
     if source.kind != "folder" and source.annotations is None:
         raise SourceError(f"{where}: annotations are missing")
     return source
 
 
-def _edges(rule: Any, where: str) -> tuple[float, ...]:
-    if not isinstance(rule, list) or len(rule) != 4 or not all(isinstance(v, int | float) for v in rule):
-        raise SourceError(f"{where}: box_rule: expected four numbers, got {rule!r}")
-    return tuple(map(float, rule))
+def _registered_values(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of an entry, those of the registry in place of what it leaves out."""
+    values = dict(entry)
+    if "name" not in values:
+        return values
+    known = registered(values.pop("name"))
+    fields = ("kind", "images", "annotations", "exclude", "fully_labelled")
+    given = {field: getattr(known, field) for field in fields if getattr(known, field) is not None}
+    return {**given, "box_rule": list(known.box_rule), "about": known.note, **values}
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    if "box_rule" in values:
+        rule = values["box_rule"]
+        if not isinstance(rule, list) or len(rule) != 4 or not all(isinstance(v, int | float) for v in rule):
+            raise SourceError(f"box_rule: expected four numbers, got {rule!r}")
+        values["box_rule"] = tuple(map(float, rule))
+    if not isinstance(values.get("about", ""), str):
+        raise SourceError(f"about: expected text, got {values['about']!r}")
+    if not isinstance(values.get("fully_labelled", True), bool):
+        raise SourceError(f"fully_labelled: expected true or false, got {values['fully_labelled']!r}")
+
+
+def _listed(names: Any) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 def describe(sources: tuple[Source, ...]) -> str:
-    """The training sets in a few words."""
+    """The training sets in one line."""
     return "; ".join(s.about or f"{s.kind} {s.images.name}" for s in sources)
 
 
 def photos(source: Source) -> Iterator[Photo]:
-    """The photos of a source in our box convention; unlabelled faces that the teacher sees are ignored ones.
+    """The photos of a source in our box convention; faces that only the pseudo-labels have are ignored ones.
 
     What its reader had to leave out is told on stderr.
     """
-    lines = source.exclude.read_text().splitlines() if source.exclude else []
-    excluded = {_stem(line.strip()) for line in lines if line.strip()}
-    taught = json.loads(source.teacher.read_text()) if source.teacher else {}
-    dataset = _read(source)
+    labels = json.loads(source.pseudo_labels.read_text()) if source.pseudo_labels else {}
+    dataset = read_photos(source.kind, source.images, source.annotations, exclude=source.exclude)
     for problem in dataset.problems:
         print(problem, file=sys.stderr)
     for photo in dataset:
-        if _stem(photo.name) in excluded:
-            continue
-        faces = taught.get(photo.path.relative_to(source.images).as_posix(), [])
+        faces = labels.get(photo.path.relative_to(source.images).as_posix(), [])
         labelled = photo.fully_labelled and source.fully_labelled  # a file that denies it is believed
         moved = replace(_moved(photo, source.box_rule), fully_labelled=labelled)
         yield _with_ignored(moved, np.array(faces, np.float32).reshape(-1, 15))
-
-
-def _stem(name: str) -> str:
-    """A photo's name without the suffix of an image file; other dots are part of the name."""
-    path = Path(name)
-    return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix()
-
-
-def _read(source: Source) -> Dataset:
-    if source.kind == "wider":
-        assert source.annotations is not None
-        return read_wider(source.annotations, source.images, photos="present")
-    if source.kind == "coco":
-        assert source.annotations is not None
-        return read_coco(source.annotations, source.images)
-    return read_folder(source.images, fully_labelled=True)
 
 
 def _moved(photo: Photo, rule: tuple[float, float, float, float]) -> Photo:
@@ -141,11 +164,11 @@ def _moved(photo: Photo, rule: tuple[float, float, float, float]) -> Photo:
     return replace(photo, boxes=boxes + np.array(rule, np.float32) * sizes)
 
 
-def _with_ignored(photo: Photo, taught: np.ndarray) -> Photo:
-    """Adds what the teacher saw and nobody labelled, as faces that are neither positive nor negative."""
-    if len(taught) == 0:
+def _with_ignored(photo: Photo, pseudo_labels: np.ndarray) -> Photo:
+    """Add the pseudo-labels (n, 15) that no label overlaps, as faces that are neither positive nor negative."""
+    if len(pseudo_labels) == 0:
         return photo
-    extra = taught[:, :4]
+    extra = pseudo_labels[:, :4]
     if len(photo.boxes):
         extra = extra[iou(extra, photo.boxes).max(axis=1) < 0.3]
     if len(extra) == 0:
@@ -163,7 +186,7 @@ def fingerprint(sources: tuple[Source, ...]) -> str:
     """SHA-256 over the annotation files and lists, for the record of a training run."""
     digest = hashlib.sha256()
     for source in sources:
-        for path in (source.annotations, source.exclude, source.teacher):
+        for path in (source.annotations, source.exclude, source.pseudo_labels):
             if path is not None:
                 digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from cascade.models.detector import load_detector
 from cascade.nn.architectures import BOX_OUTPUTS
 from cascade.nn.torch_network import CascadeNetwork
 from eval.detection.running import OurDetector, Settings, run
-from eval.detection.test_sets import SELECTION_SET, TestSet, judge, read_set
+from eval.detection.test_sets import SELECTION_SET, TestSet, evaluate_detector, read_set
 from train.detection.export import export
 from train.experiments.definitions import Arm
 from train.experiments.measures import Figures
@@ -69,7 +69,7 @@ class Cascade:
         photos = tqdm(self.test_set.photos, desc="whole cascade", unit="photo", leave=False)
         ran = run(photos, detector)
         readable = tuple(photo for photo in self.test_set.photos if photo.name in ran.found)
-        result = judge(replace(self.test_set, photos=readable), ran.found, detector.default_score)
+        result = evaluate_detector(replace(self.test_set, photos=readable), ran.found, detector.default_score)
         assert result.detection is not None and result.default is not None  # it is a set of faces
         recalls = result.detection.recall_at_false_positives()
         return {

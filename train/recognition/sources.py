@@ -1,7 +1,10 @@
 """What recognition learns from: a TOML file that lists sets of photos.
 
     [[source]]
-    kind = "lfw"                     # folders of people …
+    name = "utkface_train"           # a set of `cascade.datasets.REGISTRY` whose split is "train", and what is changed
+
+    [[source]]
+    kind = "lfw"                     # or photos of one's own: folders of people …
     images = "lfw/images"
     pairs = "lfw/pairs.txt"          # … without the people of
     without_folds = [9, 10]          # these folds
@@ -11,8 +14,11 @@ Kinds and what they know of a face:
 
     lfw, identities   the person: a folder for each
     utkface           the age, from the file's name
+    agedb, fgnet      person and age, from the file's name
     csv               a file with columns image, and person, age or both; either may be empty
     photos            nothing: every face that the detector finds ("exclude" is a list of photos kept out)
+
+A registered set of photos for the detector is of the kind "photos" here.
 
 Paths are below the root given on the command line.
 """
@@ -21,17 +27,24 @@ from __future__ import annotations
 
 import csv
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade.datasets import DatasetError, PersonPhoto, read_folder, read_identities, read_lfw_pairs, read_utkface
-from train.detection.sources import SourceError
+from cascade.datasets import (
+    PEOPLE_READERS,
+    DatasetError,
+    PersonPhoto,
+    people_in_folds,
+    read_folder,
+    read_photo_list,
+)
+from train.detection.sources import SourceError, read_entries, registered, resolve_paths
 
-KINDS = ("lfw", "identities", "utkface", "csv", "photos")
-LABELLED = ("lfw", "identities", "utkface", "csv")
+LABELLED = (*PEOPLE_READERS, "csv")
 """Kinds whose photos show one person each."""
+
+KINDS = (*LABELLED, "photos")
 
 
 @dataclass(frozen=True)
@@ -63,15 +76,9 @@ class FaceSource:
 
 
 def read_face_sources(file: Path, root: Path) -> tuple[FaceSource, ...]:
-    """Reads the TOML file. Raises SourceError naming the entry that is wrong."""
-    try:
-        entries = tomllib.loads(file.read_text())["source"]
-    except (ValueError, KeyError) as error:
-        raise SourceError(f"{file}: expected [[source]] entries ({error!r})") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise SourceError(f"{file}: expected [[source]] entries, got {entries!r}")
+    """Read the TOML file. Raises SourceError naming the entry that is wrong."""
     found = []
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(read_entries(file), 1):
         try:
             found.append(_source(entry, root))
         except (SourceError, TypeError) as error:
@@ -80,12 +87,8 @@ def read_face_sources(file: Path, root: Path) -> tuple[FaceSource, ...]:
 
 
 def _source(entry: dict[str, Any], root: Path) -> FaceSource:
-    values = dict(entry)
-    for name in ("images", "pairs", "exclude", "labels"):
-        if name in values:
-            if not isinstance(values[name], str):
-                raise SourceError(f"{name}: expected a path, got {values[name]!r}")
-            values[name] = root / values[name]
+    values = _registered_values(entry)
+    resolve_paths(values, ("images", "pairs", "exclude", "labels"), root)
     folds = values.get("without_folds", [])
     if not isinstance(folds, list) or not all(isinstance(fold, int) for fold in folds):
         raise SourceError(f"without_folds: expected numbers of folds, got {folds!r}")
@@ -93,30 +96,41 @@ def _source(entry: dict[str, Any], root: Path) -> FaceSource:
     return FaceSource(**values)
 
 
+def _registered_values(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of an entry, those of the registry in place of what it leaves out."""
+    values = dict(entry)
+    if "name" not in values:
+        return values
+    known = registered(values.pop("name"))
+    given = {field: getattr(known, field) for field in ("images", "pairs", "exclude") if getattr(known, field)}
+    given |= {"kind": known.kind if known.kind in PEOPLE_READERS else "photos", "about": known.note}
+    return {**given, "without_folds": list(known.without_folds), **values}
+
+
 def source_photos(source: FaceSource) -> list[PersonPhoto]:
     """The photos of a source in a fixed order. Raises DatasetError or SourceError."""
     assert source.images is not None
-    if source.kind == "utkface":
-        return list(read_utkface(source.images))
     if source.kind == "csv":
-        return _from_csv(source)
+        return _without(source, _from_csv(source))
     if source.kind == "photos":
-        lines = source.exclude.read_text().splitlines() if source.exclude else []
-        kept_out = {line.strip() for line in lines} - {""}
-        every = read_folder(source.images)
-        photos = [photo for photo in every if photo.name not in kept_out]
-        if len(photos) + len(kept_out) != len(every):
-            raise SourceError(f"exclude: {source.exclude} lists photos that are not below {source.images}")
-        return [PersonPhoto(photo.path, photo.name, None) for photo in photos]
-    people = list(read_identities(source.images))
+        return _without(source, [PersonPhoto(photo.path, photo.name, None) for photo in read_folder(source.images)])
+    people = _without(source, list(PEOPLE_READERS[source.kind](source.images)))
     if not source.without_folds:
         return people
-    pairs = read_lfw_pairs(source.pairs or "", source.images, require_images=False)
-    if not set(source.without_folds) <= set(pairs.folds()):
-        raise SourceError(f"without_folds: {source.pairs} has folds {pairs.folds()}, got {source.without_folds}")
-    tested = [pair for pair in pairs if pair.fold in source.without_folds]
-    left_out = {photo.person for pair in tested for photo in (pair.image_a, pair.image_b)}
+    assert source.pairs is not None
+    left_out = people_in_folds(source.pairs, source.images, source.without_folds)
     return [photo for photo in people if photo.person not in left_out]
+
+
+def _without(source: FaceSource, photos: list[PersonPhoto]) -> list[PersonPhoto]:
+    """Leave out the photos listed in ``exclude``. Raises SourceError where it lists others."""
+    if source.exclude is None:
+        return photos
+    excluded = {name.strip() for name in read_photo_list(source.exclude)}
+    left = [photo for photo in photos if photo.name not in excluded]
+    if len(left) + len(excluded) != len(photos):
+        raise SourceError(f"exclude: {source.exclude} lists photos that are not below {source.images}")
+    return left
 
 
 def _from_csv(source: FaceSource) -> list[PersonPhoto]:

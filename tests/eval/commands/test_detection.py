@@ -317,7 +317,7 @@ def data_root(tmp_path):
     return save_data_root(tmp_path / "data")
 
 
-def test_benchmark_judges_all_sets_in_one_go(data_root, random_weights, tmp_path, capsys):
+def test_benchmark_evaluates_all_sets_in_one_go(data_root, random_weights, tmp_path, capsys):
     out = tmp_path / "out"
     # thresholds as low as those of the curve: the file of predictions then has the very faces of the default run
     low = ("--thresholds", 0.2, 0.1, 0.8)
@@ -346,13 +346,15 @@ def test_benchmark_judges_all_sets_in_one_go(data_root, random_weights, tmp_path
         "net7876.csv",
     }
     assert {path.name for path in out.iterdir()} == names
-    # What it found, judged again from the file: the same figures.
+    # What it found, evaluated again from the file: the same figures.
     files = ("--compare", f"again={out / 'predictions.json'}")
     assert (
         run_eval("compare", "--data", data_root, "--set", "fddb_single", "no_face", "net7876", *files, "--out", out)
         == 0
     )
     again = summary(out)["detectors"]["again"]
+    # Ours has no other detector beside it there.
+    del again["fddb_single"]["recall_at_false_positives_of"], ours["fddb_single"]["recall_at_false_positives_of"]
     for name in ("fddb_single", "no_face", "net7876"):
         assert again[name] == ours[name]
 

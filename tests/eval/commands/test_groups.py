@@ -179,7 +179,7 @@ def test_false_accepts_of_our_recogniser(utkface, weights, tmp_path, capsys):
     assert sorted(path.name for path in out.iterdir()) == names
     assert is_picture(out / "false_accepts.png")
     assert "2 missed faces" in capsys.readouterr().out
-    # The file of embeddings keeps the threshold, so that it can be judged again without the network.
+    # The file of embeddings keeps the threshold, so that it can be evaluated again without the network.
     again = (*arguments[:3], "--out", tmp_path / "again", *arguments[5:], "--embeddings", out / "embeddings.npz")
     assert run_eval(*again) == 0
     second = summary(tmp_path / "again")

@@ -208,7 +208,7 @@ def test_fgnet_with_our_recogniser_and_the_given_points(fgnet, recognizer, tmp_p
     assert "leave-one-out" in capsys.readouterr().out
 
 
-def test_a_run_can_be_judged_again(fgnet, recognizer, tmp_path):
+def test_a_run_can_be_evaluated_again(fgnet, recognizer, tmp_path):
     (tmp_path / "fgnet" / "images" / "002A12.png").write_bytes(b"broken")
     assert run_eval(*fgnet, "--align", "points") == 0
     first = summary(tmp_path / "out")

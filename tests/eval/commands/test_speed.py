@@ -15,7 +15,7 @@ from tests.eval.helpers import shared
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 MEASURE = """
 import json, resource, sys
 from pathlib import Path

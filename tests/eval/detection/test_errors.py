@@ -15,7 +15,7 @@ from eval.detection import errors
 from eval.detection.error_pictures import BELOW, CROP_SIDE, DETECTED, IGNORED, LABELLED, crop_picture, photo_picture
 from eval.detection.errors import find_mistakes
 from eval.detection.predictions import to_json
-from eval.detection.test_sets import TestSet, judge, read_set
+from eval.detection.test_sets import TestSet, evaluate_detector, read_set
 from tests.eval.helpers import found, photo, run_eval, save_data_root, shared, summary
 from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait
 
@@ -82,7 +82,7 @@ def test_as_many_mistakes_as_the_figures_count(default_score):
     test_set = set_of(*(faces for faces, _ in drawn), min_size=12.0)
     rows = {faces.name: each for faces, each in drawn}
     mistakes = find_mistakes(test_set, rows, default_score)
-    curve = judge(test_set, rows, default_score).default.curve
+    curve = evaluate_detector(test_set, rows, default_score).default.curve
     counts = {kind: sum(each.kind == kind for each in mistakes) for kind in errors.KINDS}
     assert counts == {
         "miss": curve.faces - int(curve.hits.sum()),
@@ -111,7 +111,7 @@ def test_landmark_sets_have_errors_and_misses_but_no_false_alarms():
         ("landmarks", "b", errors.BAD_POINTS, 1),
     ]
     assert mistakes[1].weight == pytest.approx(9 / 40)
-    result = judge(test_set, rows, 0.5).landmarks
+    result = evaluate_detector(test_set, rows, 0.5).landmarks
     assert (result.faces - result.matched, round(result.failure_rate * result.matched)) == (1, 2)
 
 
@@ -296,7 +296,7 @@ def test_mistakes_of_detections_around_the_labels_equal_the_figures(name):
         scored = np.column_stack([near, rng.uniform(0, 1, len(near))])
         rows[each.name] = found(*scored, landmarks=np.nan_to_num(each.landmarks) + rng.normal(0, 5, (len(near), 5, 2)))
     mistakes = find_mistakes(test_set, rows, 0.3)
-    figures = judge(test_set, rows, 0.3).summary()
+    figures = evaluate_detector(test_set, rows, 0.3).summary()
     misses = sum(each.kind == "miss" for each in mistakes)
     if name == "net7876":
         assert misses == figures["faces"] - figures["matched"]

@@ -137,7 +137,7 @@ def test_order_of_photos_and_detections_does_not_matter():
         np.testing.assert_array_equal(getattr(result, part), getattr(again, part))
 
 
-def test_photos_that_cannot_be_judged_are_refused():
+def test_photos_that_cannot_be_evaluated_are_refused():
     with pytest.raises(ValueError, match="no labelled face"):
         fddb.evaluate([], {})
     with pytest.raises(ValueError, match="ellipses"):
@@ -176,7 +176,7 @@ def test_discrete_curve_of_boxes_inside_the_photos_is_the_official_one_to_the_di
     np.testing.assert_allclose(result.thresholds[::-1], curve[:, 2], atol=5e-7)
 
 
-def test_one_fold_is_judged_alone():
+def test_one_fold_is_evaluated_alone():
     folder = shared("reference/fddb/FDDB-folds")
     detections = read_fddb_detections(shared("reference/fddb/s3fd_resnet18_detections.txt"))
     one = fddb.evaluate(read_fddb(folder, folds=[3], require_images=False), detections)

@@ -80,7 +80,7 @@ def test_cumulative_curve_by_hand():
     assert result.cumulative(np.array([0.024, 0.026]), box=True).tolist() == [0.25, 0.5]
 
 
-def test_incomplete_and_ignored_faces_are_not_judged():
+def test_incomplete_and_ignored_faces_do_not_count():
     partial = POINTS.copy()
     partial[4] = np.nan
     joined = POINTS.copy()

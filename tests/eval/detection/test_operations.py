@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from cascade.detect import Detector
 from cascade.engines.base import run
@@ -30,7 +31,6 @@ def test_one_window_is_the_network_itself(family):
 
 
 def test_maps_are_as_large_as_torch_s():
-    torch = pytest.importorskip("torch")
     from cascade.nn.torch_network import CascadeNetwork
 
     network = ARCHITECTURES["default"]["pnet"]

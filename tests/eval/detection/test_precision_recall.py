@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eval.detection.precision_recall import FALSE_POSITIVE, LEFT_OUT, evaluate, match
 from eval.detection.predictions import Found
-from eval.detection.test_sets import judge, read_set
+from eval.detection.test_sets import evaluate_detector, read_set
 from tests.eval.helpers import found, photo, shared
 
 A, B = [10, 10, 50, 50], [100, 100, 160, 160]
@@ -215,7 +215,7 @@ def test_equals_the_project_s_ruler(name):
         predictions[photo_name] = np.column_stack([near, scores]).tolist()
     expected = ruler.figures(samples, predictions)
     found_rows = {key: Found.from_rows(rows) for key, rows in predictions.items()}
-    figures = judge(read_set(data, name), found_rows, None).summary()
+    figures = evaluate_detector(read_set(data, name), found_rows, None).summary()
     assert figures["false_positives"] == expected["false_positives"]
     assert figures["photos"] == expected["photos"]
     if expected["faces"]:

@@ -10,7 +10,6 @@ import pytest
 
 from cascade._native import default_simd_level, int8_is_fast
 from cascade.detect import Detector
-from cascade.models import detector as weights
 from eval.detection.running import OurDetector, Settings, merge, run
 from tests.eval.helpers import found, photo
 from tests.photos import portrait
@@ -117,7 +116,6 @@ def test_settings_are_told_as_plain_values(folder):
     assert len(about["weights_sha256"]) == 64
 
 
-@pytest.mark.skipif(not weights.shipped_detectors(), reason="no trained weights are shipped yet")
 def test_precision_is_told_also_where_the_detector_chose_it(folder):
     usual = "int8" if int8_is_fast(default_simd_level()) else "float32"
     for given, told in ((None, usual), ("int8", "int8"), ("float32", "float32")):
@@ -125,7 +123,6 @@ def test_precision_is_told_also_where_the_detector_chose_it(folder):
     assert OurDetector(Settings(weights=folder, threads=1)).about()["settings"]["precision"] == "float32"
 
 
-@pytest.mark.skipif(not weights.shipped_detectors(), reason="no trained weights are shipped yet")
 def test_shipped_weights_find_the_portrait_s_face():
     result = OurDetector(Settings())(portrait())
     assert result.scores.max() > 0.9

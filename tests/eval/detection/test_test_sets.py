@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from eval.detection.test_sets import TestSet, judge
+from eval.detection.test_sets import TestSet, evaluate_detector
 from tests.eval.helpers import found, photo, run_eval, save_data_root, summary
 
 SMALL, MIDDLE, LARGE = [0, 0, 20, 40], [100, 0, 131, 60], [200, 0, 232, 60]
@@ -18,11 +18,11 @@ def test_recall_of_small_faces_is_at_the_default_score():
     faces = photo("a", [SMALL, MIDDLE, LARGE, [300, 0, 319, 40]])
     test_set = TestSet("x", "faces", "", "", 0.0, (faces,))
     rows = found([*SMALL, 0.9], [*MIDDLE, 0.4], [*LARGE, 0.8])
-    assert judge(test_set, {"a": rows}, 0.5).summary()["recall_20_32"] == 0.5
-    assert judge(test_set, {"a": rows}, 0.3).summary()["recall_20_32"] == 1.0
-    assert judge(test_set, {"a": rows.at_least(0.85)}, 0.5).summary()["recall_20_32"] == 0.5
+    assert evaluate_detector(test_set, {"a": rows}, 0.5).summary()["recall_20_32"] == 0.5
+    assert evaluate_detector(test_set, {"a": rows}, 0.3).summary()["recall_20_32"] == 1.0
+    assert evaluate_detector(test_set, {"a": rows.at_least(0.85)}, 0.5).summary()["recall_20_32"] == 0.5
     large = TestSet("x", "faces", "", "", 0.0, (photo("a", [LARGE]),))
-    assert judge(large, {"a": rows}, 0.5).summary()["recall_20_32"] is None
+    assert evaluate_detector(large, {"a": rows}, 0.5).summary()["recall_20_32"] is None
 
 
 @pytest.mark.parametrize(("times", "median"), [({WIDER: 30.0, BROKEN: 50.5}, 40.25), ({WIDER: 30.0}, None), ({}, None)])
@@ -50,7 +50,7 @@ def test_our_times_come_with_the_predictions(tmp_path, random_weights):
     assert run_eval("benchmark", *arguments, "--threads", 1, *weights) == 0
     ours = summary(tmp_path / "out")["detectors"]["cascade"]
     predictions = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    # The broken photo has no time, and is none of those judged.
+    # The broken photo has no time, and is none of those evaluated.
     assert list(predictions["milliseconds"]) == [WIDER]
     assert ours["wider_val"]["median_ms"] == predictions["milliseconds"][WIDER] > 0
     assert (ours["settings"]["threads"], ours["settings"]["precision"]) == (1, "float32")

@@ -18,20 +18,20 @@ A, B = [10, 10, 50, 50], [100, 100, 160, 160]
 NOWHERE = [300, 300, 340, 340]
 
 
-def judge(photos, predictions, **counted):
+def evaluate_detector(photos, predictions, **counted):
     return wider.evaluate(photos, subsets(photos, **counted), predictions)
 
 
 def test_perfect_detections_have_ap_1():
     photos = [photo("e/1", [A, B]), photo("e/2", [A])]
-    result = judge(photos, {"e/1": found([*A, 0.9], [*B, 0.5]), "e/2": found([*A, 0.7])})
+    result = evaluate_detector(photos, {"e/1": found([*A, 0.9], [*B, 0.5]), "e/2": found([*A, 0.7])})
     assert result.easy.ap == result.medium.ap == result.hard.ap == 1.0
     assert (result.photos, result.faces, result.hard.faces) == (2, 3, 3)
 
 
 @pytest.mark.parametrize("predictions", [{}, {"e/1": found()}])
 def test_no_detections_have_ap_0(predictions):
-    result = judge([photo("e/1", [A])], predictions)
+    result = evaluate_detector([photo("e/1", [A])], predictions)
     assert result.hard.ap == 0.0
     assert not result.hard.recall.any()
     assert np.isfinite(result.hard.precision).all()
@@ -41,14 +41,14 @@ def test_second_detection_of_a_face_is_a_false_positive():
     photos = [photo("e/1", [A]), photo("e/2", [B])]
     # Scores become 1, 2/3, 1/3, 0: hit, second detection, hit, false alarm.
     detections = {"e/1": found([*A, 0.9], [*A, 0.8]), "e/2": found([*B, 0.7], [*NOWHERE, 0.6])}
-    assert judge(photos, detections).hard.ap == pytest.approx(0.5 * 1 + 0.5 * 2 / 3, abs=1e-12)
+    assert evaluate_detector(photos, detections).hard.ap == pytest.approx(0.5 * 1 + 0.5 * 2 / 3, abs=1e-12)
 
 
 def test_detections_of_ignored_faces_are_left_out():
     photos = [photo("e/1", [A, B])]
     # B does not count as easy: its detections change nothing there, and lower the rest otherwise.
     detections = {"e/1": found([*B, 0.9], [*B, 0.8], [*A, 0.5])}
-    result = judge(photos, detections, easy={"e/1": [0]}, medium={"e/1": [1]})
+    result = evaluate_detector(photos, detections, easy={"e/1": [0]}, medium={"e/1": [1]})
     assert result.easy.ap == 1.0
     assert (result.easy.faces, result.medium.faces, result.hard.faces) == (1, 1, 2)
     assert result.medium.ap == 1.0
@@ -59,7 +59,7 @@ def test_detections_of_equal_score_count_together():
     photos = [photo("e/1", [A]), photo("e/2", [B])]
     # At every threshold above 0 the hit and the false alarm of score 0.9 come together: precision 1/2.
     detections = {"e/1": found([*NOWHERE, 0.9], [*A, 0.9]), "e/2": found([*B, 0.1])}
-    assert judge(photos, detections).hard.ap == pytest.approx(2 / 3, abs=1e-12)
+    assert evaluate_detector(photos, detections).hard.ap == pytest.approx(2 / 3, abs=1e-12)
     # 1/2 at the first face, 2/3 at the second, and the envelope lifts the first.
 
 
@@ -67,12 +67,12 @@ def test_scores_closer_than_a_thousandth_count_together():
     photos = [photo("e/1", [A, B])]
     near = {"e/1": found([*A, 1.0], [*NOWHERE, 0.9995], [*B, 0.0])}
     apart = {"e/1": found([*A, 1.0], [*NOWHERE, 0.9975], [*B, 0.0])}
-    assert judge(photos, near).hard.ap == pytest.approx(2 / 3, abs=1e-12)
-    assert judge(photos, apart).hard.ap == pytest.approx(0.5 + 0.5 * 2 / 3, abs=1e-12)
+    assert evaluate_detector(photos, near).hard.ap == pytest.approx(2 / 3, abs=1e-12)
+    assert evaluate_detector(photos, apart).hard.ap == pytest.approx(0.5 + 0.5 * 2 / 3, abs=1e-12)
 
 
 def test_one_photo_with_one_score_only():
-    result = judge([photo("e/1", [A])], {"e/1": found([*A, 0.3], [*NOWHERE, 0.3])})
+    result = evaluate_detector([photo("e/1", [A])], {"e/1": found([*A, 0.3], [*NOWHERE, 0.3])})
     assert result.hard.ap == 0.5
     assert result.hard.recall[0] == 1.0  # equal scores become 1 rather than 0/0
 
@@ -80,14 +80,14 @@ def test_one_photo_with_one_score_only():
 def test_threshold_without_proposals_is_not_0_over_0():
     # The best detection lies on an ignored face: no proposal is left above 1/2.
     photos = [photo("e/1", [A, B])]
-    result = judge(photos, {"e/1": found([*B, 0.9], [*A, 0.5], [*NOWHERE, 0.1])}, hard={"e/1": [0]})
+    result = evaluate_detector(photos, {"e/1": found([*B, 0.9], [*A, 0.5], [*NOWHERE, 0.1])}, hard={"e/1": [0]})
     assert result.hard.precision[0] == 1.0
     assert result.hard.recall[0] == 0.0
     assert result.hard.ap == 1.0
 
 
 def test_level_without_faces_has_no_ap():
-    result = judge([photo("e/1", [A])], {"e/1": found([*A, 0.9])}, easy={"e/1": []})
+    result = evaluate_detector([photo("e/1", [A])], {"e/1": found([*A, 0.9])}, easy={"e/1": []})
     assert result.easy.ap is None
     assert result.hard.ap == 1.0
 
@@ -95,32 +95,32 @@ def test_level_without_faces_has_no_ap():
 def test_detection_takes_the_face_that_it_overlaps_most():
     left, right = [0, 0, 100, 100], [10, 0, 110, 100]
     # Nearer to the right face, which does not count: left out although the left one overlaps enough too.
-    result = judge([photo("e/1", [left, right])], {"e/1": found([8, 0, 108, 100, 0.9])}, hard={"e/1": [0]})
+    result = evaluate_detector([photo("e/1", [left, right])], {"e/1": found([8, 0, 108, 100, 0.9])}, hard={"e/1": [0]})
     assert result.hard.ap == 0.0
 
 
 def test_missing_photo_counts_its_faces():
     photos = [photo("e/1", [A]), photo("e/2", [A])]
-    assert judge(photos, {"e/1": found([*A, 0.9])}).hard.ap == 0.5
+    assert evaluate_detector(photos, {"e/1": found([*A, 0.9])}).hard.ap == 0.5
 
 
 def test_unknown_photos_in_the_predictions_are_not_looked_at():
     photos = [photo("e/1", [A])]
     detections = {"e/1": found([*A, 0.9], [*NOWHERE, 0.8])}
     more = {**detections, "e/9": found([*A, 5.0], [*A, -5.0])}
-    assert judge(photos, more).hard.ap == judge(photos, detections).hard.ap == 1.0
+    assert evaluate_detector(photos, more).hard.ap == evaluate_detector(photos, detections).hard.ap == 1.0
 
 
 def test_photo_without_a_labelled_face_is_passed_over():
     photos = [photo("e/1", [A]), photo("e/2")]
-    assert judge(photos, {"e/1": found([*A, 0.5]), "e/2": found([*A, 0.9], [*B, 0.1])}).hard.ap == 1.0
+    assert evaluate_detector(photos, {"e/1": found([*A, 0.5]), "e/2": found([*A, 0.9], [*B, 0.1])}).hard.ap == 1.0
 
 
 def test_order_of_photos_does_not_matter():
     rng = np.random.default_rng(5)
     photos, detections = random_case(rng, 12)
-    result = judge(photos, detections)
-    turned = judge(photos[::-1], dict(reversed(detections.items())))
+    result = evaluate_detector(photos, detections)
+    turned = evaluate_detector(photos[::-1], dict(reversed(detections.items())))
     np.testing.assert_array_equal(result.hard.precision, turned.hard.precision)
     np.testing.assert_array_equal(result.hard.recall, turned.hard.recall)
 
@@ -128,7 +128,7 @@ def test_order_of_photos_does_not_matter():
 def test_face_with_a_negative_size_matches_nothing():
     # The reader puts its corners in order, ignores it, and leaves it valid.
     turned = photo("e/1", [A, B], ignored=[False, True], attributes={"invalid": np.zeros(2, np.int64)})
-    result = judge([turned], {"e/1": found([*B, 0.9], [*A, 0.5])}, hard={"e/1": [0]})
+    result = evaluate_detector([turned], {"e/1": found([*B, 0.9], [*A, 0.5])}, hard={"e/1": [0]})
     assert result.hard.ap == 0.5
 
 
@@ -226,7 +226,7 @@ def test_equals_the_literal_transcription(seed):
     counted = {each.name: np.flatnonzero(rng.uniform(size=len(each)) < 0.7) for each in photos}
     counted[photos[0].name] = np.array([0])
     expected = slow_ap(photos, detections, counted)
-    assert judge(photos, detections, hard=counted).hard.ap == pytest.approx(expected, abs=1e-12)
+    assert evaluate_detector(photos, detections, hard=counted).hard.ap == pytest.approx(expected, abs=1e-12)
 
 
 # The official tool's own figures.

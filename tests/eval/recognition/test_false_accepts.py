@@ -48,7 +48,7 @@ def test_four_photos_by_hand():
     assert (one.photos, one.missed, one.pairs, one.rate) == (1, 1, 0, None)
 
 
-def test_a_pair_at_the_threshold_is_accepted_and_one_at_the_limit_is_judged():
+def test_a_pair_at_the_threshold_is_accepted_and_one_at_the_limit_counts():
     whole, _ = evaluate([[1, 0], [0.6, 0.8]], 0.6, {})
     assert (whole.pairs, whole.accepted) == (1, 1)
     whole, _ = evaluate([[1, 0], [0.6, 0.8]], 0.6, {}, near_duplicate=0.6)
@@ -62,18 +62,18 @@ def test_nothing_accepted_gives_no_ratio():
 
 
 def plain(rows, kept, threshold):
-    """Return the judged pairs (a, b, accepted), and how many near-duplicates there are."""
+    """Return the evaluated pairs (a, b, accepted), and how many near-duplicates there are."""
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     chosen = np.flatnonzero(kept & np.isfinite(rows[:, 0])).tolist()
     pairs = [(a, b, round(float(units[a] @ units[b]), 9)) for a, b in combinations(chosen, 2)]
-    judged = [(a, b, each >= threshold) for a, b, each in pairs if each <= NEAR_DUPLICATE]
-    return judged, len(pairs) - len(judged)
+    evaluated = [(a, b, each >= threshold) for a, b, each in pairs if each <= NEAR_DUPLICATE]
+    return evaluated, len(pairs) - len(evaluated)
 
 
-def plain_interval(judged, drawn):
+def plain_interval(evaluated, drawn):
     rates = []
     for times in drawn.astype(int):
-        weights = [(times[a] * times[b], taken) for a, b, taken in judged]
+        weights = [(times[a] * times[b], taken) for a, b, taken in evaluated]
         if total := sum(weight for weight, _ in weights):
             rates.append(sum(weight for weight, taken in weights if taken) / total)
     return np.quantile(rates, [0.025, 0.975])
@@ -89,12 +89,12 @@ def test_a_plain_count_gives_the_same(count, seed, block):
         patch.setattr(false_accepts, "BLOCK", block)
         whole, parts = evaluate(rows, 0.3, {"some": members}, draws=30)
     for result, kept in ((whole, everybody), (parts["some"], members)):
-        judged, near = plain(rows, kept, 0.3)
+        evaluated, near = plain(rows, kept, 0.3)
         assert result.photos + result.missed == kept.sum()
-        assert (result.pairs, result.near_duplicates) == (len(judged), near)
-        assert result.accepted == sum(taken for *_, taken in judged)
+        assert (result.pairs, result.near_duplicates) == (len(evaluated), near)
+        assert result.accepted == sum(taken for *_, taken in evaluated)
         if result.interval is not None:
-            np.testing.assert_allclose(result.interval, plain_interval(judged, times_drawn(count, 30)))
+            np.testing.assert_allclose(result.interval, plain_interval(evaluated, times_drawn(count, 30)))
 
 
 def test_intervals_hold_the_rate_of_many_photos():

@@ -43,11 +43,11 @@ def write(root: Path, text: str) -> Path:
 
 
 def read(root: Path, text: str) -> tuple[Source, ...]:
-    return read_sources(write(root, text), root, root / "teacher")
+    return read_sources(write(root, text), root, root / "pseudo")
 
 
 def test_reading(root):
-    text = COCO + 'fully_labelled = false\nbox_rule = [0, 0.5, -1, 2]\nteacher = "t.json"\nexclude = "x.txt"\n'
+    text = COCO + 'fully_labelled = false\nbox_rule = [0, 0.5, -1, 2]\npseudo_labels = "t.json"\nexclude = "x.txt"\n'
     first, second = read(root, text + '[[source]]\nkind = "folder"\nimages = "coco/sub"\n')
     assert first == Source(
         "coco",
@@ -56,7 +56,7 @@ def test_reading(root):
         exclude=root / "x.txt",
         fully_labelled=False,
         box_rule=(0.0, 0.5, -1.0, 2.0),
-        teacher=root / "teacher/t.json",
+        pseudo_labels=root / "pseudo/t.json",
     )
     assert (second.kind, second.images, second.fully_labelled) == ("folder", root / "coco/sub", True)
     assert describe((first, second)) == "coco coco; folder sub"
@@ -154,23 +154,23 @@ def row(*box: float) -> list[float]:
     return [*box, 0.9, *range(10)]
 
 
-def test_the_faces_that_only_the_teacher_sees_are_ignored(root):
+def test_faces_that_only_the_pseudo_labels_have_are_ignored(root):
     seen = {"a.png": [row(11, 11, 31, 41), row(60, 40, 75, 55)], "sub/b.v2.png": [row(6, 6, 44, 54)], "z.png": []}
     (root / "t.json").write_text(json.dumps(seen))
-    taught = {photo.name: photo for photo in photos(source(root, teacher=root / "t.json"))}
+    labelled = {photo.name: photo for photo in photos(source(root, pseudo_labels=root / "t.json"))}
     plain = {photo.name: photo for photo in photos(source(root))}
-    a = taught["a.png"]
+    a = labelled["a.png"]
     # the first one is labelled already, under a box that overlaps it
     np.testing.assert_allclose(a.boxes, [*plain["a.png"].boxes, (60, 40, 75, 55)])
     assert a.ignored.tolist() == [False, True, True]
     assert np.isnan(a.landmarks[2]).all()
-    assert len(taught["sub/b.v2.png"]) == 1
-    assert len(taught["c d.png"]) == 0
+    assert len(labelled["sub/b.v2.png"]) == 1
+    assert len(labelled["c d.png"]) == 0
 
 
-def test_the_teachers_boxes_are_compared_with_the_moved_ones(root):
+def test_pseudo_labels_are_compared_with_the_moved_ones(root):
     (root / "t.json").write_text(json.dumps({"a.png": [row(10, 10, 30, 40)]}))
-    moved = next(iter(photos(source(root, teacher=root / "t.json", box_rule=(2, 0, 2, 0)))))
+    moved = next(iter(photos(source(root, pseudo_labels=root / "t.json", box_rule=(2, 0, 2, 0)))))
     np.testing.assert_allclose(moved.boxes[0], (50, 10, 70, 40))
     np.testing.assert_allclose(moved.boxes[2], (10, 10, 30, 40))
     assert moved.ignored[2]

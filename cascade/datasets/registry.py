@@ -1,0 +1,342 @@
+"""The data sets that training and evaluation know by name: where each lies, what it is for, and how it is read.
+
+A new data set is one reader and one entry here. Paths are below a data folder that the caller names. `train` takes only
+sets whose split is "train", `eval` those of the splits "holdout" (for choosing models and thresholds) and "test".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ._images import without_suffix
+from .agedb import read_agedb
+from .coco import read_coco
+from .fgnet import read_fgnet
+from .folders import read_folder
+from .identities import read_identities
+from .lfw import read_lfw_pairs
+from .people import Pairs, People
+from .photo import Dataset, DatasetError
+from .utkface import read_utkface
+from .wider import read_photo_list, read_wider
+
+__all__ = ["PEOPLE_READERS", "PHOTO_READERS", "REGISTRY", "Entry", "people_in_folds", "read_photos"]
+
+Split = Literal["train", "holdout", "test"]
+Label = Literal["boxes", "landmarks", "no_face", "identity", "age", "pairs"]
+
+Edges = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One data set.
+
+    kind           its layout: a key of `PHOTO_READERS` or `PEOPLE_READERS`, or "lfw_pairs"
+    images         the folder that the photos' names start from
+    annotations    the file of its labels; None where folders or file names have them
+    include        a list of the photos that are in the set, one a line; None: all that are there
+    exclude        a list of photos to leave out, one a line
+    pairs          LFW's list of pairs
+    folds          of ``pairs``: those that are in the set; none: all
+    without_folds  of ``pairs``: the people in these folds are left out
+    split          what the set may be used for
+    labels         what is known of its photos
+    fully_labelled  False: there may be faces without a label, so that background must not be taken blindly
+    box_rule       moves the left, top, right and bottom edge by these parts of width or height, from the set's box
+                   convention to that of WIDER FACE; applied in training, while evaluators take boxes as annotated
+    min_size       evaluators ignore faces with a smaller shorter side (pixels); 0: none
+    licence        as far as it is stated
+    title          short, for figures
+    note           what the set is, and what its figures must not be taken for
+    """
+
+    kind: str
+    images: str
+    annotations: str | None = None
+    include: str | None = None
+    exclude: str | None = None
+    pairs: str | None = None
+    folds: tuple[int, ...] = ()
+    without_folds: tuple[int, ...] = ()
+    split: Split
+    labels: tuple[Label, ...]
+    fully_labelled: bool = True
+    box_rule: Edges = (0.0, 0.0, 0.0, 0.0)
+    min_size: float = 0.0
+    licence: str
+    title: str
+    note: str
+
+    def read(self, data: Path, *, strict: bool = False) -> Dataset | People | Pairs:
+        """Read the set below a data folder: a Dataset where faces have boxes, People, or Pairs.
+
+        Raises DatasetError when it cannot be read, or, if ``strict``, for the first problem.
+        """
+        paths = {name: data / getattr(self, name) for name in ("include", "exclude") if getattr(self, name) is not None}
+        annotations = None if self.annotations is None else data / self.annotations
+        if self.kind in PHOTO_READERS:
+            return read_photos(self.kind, data / self.images, annotations, **paths, strict=strict)
+        if self.kind in PEOPLE_READERS:
+            return self._people(data, strict)
+        assert self.kind == "lfw_pairs" and self.pairs is not None, self.kind
+        pairs = read_lfw_pairs(data / self.pairs, data / self.images, strict=strict)
+        chosen = tuple(pair for pair in pairs if not self.folds or pair.fold in self.folds)
+        return Pairs(pairs.name, chosen, pairs.problems)
+
+    def _people(self, data: Path, strict: bool) -> People:
+        people = PEOPLE_READERS[self.kind](data / self.images, strict=strict)
+        excluded = set() if self.exclude is None else set(read_photo_list(data / self.exclude))
+        absent: set[str | None] = set()
+        if self.without_folds:
+            assert self.pairs is not None
+            absent = people_in_folds(data / self.pairs, data / self.images, self.without_folds)
+        photos = (photo for photo in people if photo.name not in excluded)
+        return People(
+            people.name,
+            tuple(photo for photo in photos if photo.person is None or photo.person not in absent),
+            people.problems,
+        )
+
+
+def read_photos(
+    kind: str,
+    images: Path,
+    annotations: Path | None = None,
+    *,
+    include: Path | None = None,
+    exclude: Path | None = None,
+    strict: bool = False,
+) -> Dataset:
+    """Read photos for the detector in one of the layouts of `PHOTO_READERS`, those that are on disk.
+
+    ``include`` and ``exclude`` are lists with one photo a line; image suffixes in them mean nothing. Raises
+    DatasetError as the readers do.
+    """
+    dataset = PHOTO_READERS[kind](images, annotations, include, strict)
+    excluded = set() if exclude is None else {without_suffix(name.strip()) for name in read_photo_list(exclude)}
+    photos = tuple(photo for photo in dataset if without_suffix(photo.name) not in excluded)
+    return Dataset(dataset.name, photos, dataset.problems)
+
+
+def people_in_folds(pairs: Path, images: Path, folds: tuple[int, ...]) -> set[str | None]:
+    """Return everybody in these folds of LFW's pairs. Raises DatasetError, also for a fold that is not there."""
+    listed = read_lfw_pairs(pairs, images, require_images=False)
+    if not set(folds) <= set(listed.folds()):
+        raise DatasetError(f"{pairs}: folds {listed.folds()} expected, got {folds}")
+    tested = (pair for pair in listed if pair.fold in folds)
+    return {photo.person for pair in tested for photo in (pair.image_a, pair.image_b)}
+
+
+def _wider(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
+    photos = "present" if include is None else read_photo_list(include)
+    assert annotations is not None
+    return read_wider(annotations, images, photos=photos, strict=strict)
+
+
+def _coco(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
+    assert annotations is not None and include is None
+    return read_coco(annotations, images, strict=strict)
+
+
+def _no_face(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
+    assert annotations is None and include is None
+    return read_folder(images, fully_labelled=True, strict=strict)
+
+
+PHOTO_READERS: Mapping[str, Callable[[Path, Path | None, Path | None, bool], Dataset]] = {
+    "wider": _wider,
+    "coco": _coco,
+    "folder": _no_face,
+}
+"""By layout: takes the folder of the photos, the annotation, the list of photos, and whether to be strict."""
+
+PEOPLE_READERS: Mapping[str, Callable[..., People]] = {
+    "identities": read_identities,
+    "lfw": read_identities,
+    "utkface": read_utkface,
+    "agedb": read_agedb,
+    "fgnet": read_fgnet,
+}
+"""By layout: takes the folder of the photos, each of which shows one person."""
+
+_WIDER_MIN_SIZE = 12.0
+_NET7876_BOX_RULE = (-0.02, -0.305, 0.045, 0.13)
+_RESEARCH = "research only, as far as it is stated; no redistribution"
+
+REGISTRY: Mapping[str, Entry] = {
+    # Testing the detector.
+    "wider_val": Entry(
+        kind="wider",
+        images="wider/WIDER_val",
+        annotations="wider/wider_face_split/wider_face_val.mat",
+        split="test",
+        labels=("boxes",),
+        min_size=_WIDER_MIN_SIZE,
+        licence=_RESEARCH,
+        title="WIDER FACE, subset of validation",
+        note="3 of the 61 events of WIDER FACE validation, faces from 12 px; not WIDER FACE AP",
+    ),
+    "fddb_single": Entry(
+        kind="coco",
+        images="fddb_single",
+        annotations="fddb_single/annotations.json",
+        split="test",
+        labels=("boxes",),
+        licence=_RESEARCH,
+        title="FDDB, photos of one face",
+        note="FDDB photos with exactly one labelled face, boxes around the ellipses; not FDDB",
+    ),
+    "no_face": Entry(
+        kind="folder",
+        images="no_face/test",
+        split="test",
+        labels=("no_face",),
+        licence=_RESEARCH,
+        title="photos without a face",
+        note="natural photos without any face",
+    ),
+    "net7876": Entry(
+        kind="coco",
+        images="net7876",
+        annotations="net7876/test.json",
+        split="test",
+        labels=("boxes", "landmarks"),
+        fully_labelled=False,
+        licence=_RESEARCH,
+        title="net7876, landmarks",
+        note="web photos with five landmarks of one face each; others may be there, unlabelled",
+    ),
+    # Choosing among detectors, thresholds and settings.
+    "wider_train_holdout": Entry(
+        kind="wider",
+        images="wider/WIDER_train",
+        annotations="wider/wider_face_split/wider_face_train.mat",
+        include="wider/validation_from_train.txt",
+        split="holdout",
+        labels=("boxes",),
+        min_size=_WIDER_MIN_SIZE,
+        licence=_RESEARCH,
+        title="WIDER FACE, held out of training",
+        note="photos of the WIDER FACE training set kept for choosing models, faces from 12 px",
+    ),
+    # Training the detector.
+    "wider_train": Entry(
+        kind="wider",
+        images="wider/WIDER_train/images",
+        annotations="wider/wider_face_split/wider_face_train.mat",
+        exclude="wider/validation_from_train.txt",
+        split="train",
+        labels=("boxes",),
+        licence=_RESEARCH,
+        title="WIDER FACE, training",
+        note="WIDER FACE training photos (Parade, Handshaking, Demonstration and Press Conference)",
+    ),
+    "net7876_train": Entry(
+        kind="coco",
+        images="net7876",
+        annotations="net7876/train.json",
+        split="train",
+        labels=("boxes", "landmarks"),
+        fully_labelled=False,
+        # Boxes from brow to chin, one face labelled in each photo. The rule moves the edges to where a detector trained
+        # on WIDER FACE puts them: the median over the 2,000 training faces.
+        box_rule=_NET7876_BOX_RULE,
+        licence=_RESEARCH,
+        title="net7876, training",
+        note="2,000 net_7876 training photos, boxes moved to the WIDER FACE convention",
+    ),
+    "face_masks": Entry(
+        kind="coco",
+        images="face_masks",
+        annotations="face_masks/annotations.json",
+        split="train",
+        labels=("boxes",),
+        box_rule=(-0.015, -0.07, 0.0, -0.02),
+        licence="none stated: web photos of a student project",
+        title="faces with masks",
+        note="320 photos with face masks, boxes moved; a few faces in the background have no label",
+    ),
+    "no_face_train": Entry(
+        kind="folder",
+        images="no_face/train",
+        split="train",
+        labels=("no_face",),
+        licence=_RESEARCH,
+        title="photos without a face, training",
+        note="184 BSDS500 photos without faces",
+    ),
+    # Recognition and age.
+    "lfw_train": Entry(
+        kind="lfw",
+        images="lfw/images",
+        pairs="lfw/pairs.txt",
+        without_folds=(9, 10),
+        split="train",
+        labels=("identity",),
+        licence=_RESEARCH,
+        title="LFW, training",
+        note="Labeled Faces in the Wild, at most 8 photos a person, without the people in folds 9 and 10 of View 2",
+    ),
+    "lfw_pairs": Entry(
+        kind="lfw_pairs",
+        images="lfw/images",
+        pairs="lfw/pairs.txt",
+        folds=(9, 10),
+        split="test",
+        labels=("pairs",),
+        licence=_RESEARCH,
+        title="LFW, folds 9 and 10",
+        note="the 1,200 pairs of folds 9 and 10 of View 2; not LFW's ten-fold accuracy",
+    ),
+    "utkface_train": Entry(
+        kind="utkface",
+        images="utkface/train",
+        split="train",
+        labels=("age",),
+        licence="non-commercial research",
+        title="UTKFace, training",
+        note="UTKFace, 8,179 training photos with ages (non-commercial research)",
+    ),
+    "utkface_full": Entry(
+        kind="utkface",
+        images="utkface_full",
+        exclude="utkface_excluded.txt",
+        split="train",
+        labels=("age",),
+        licence="non-commercial research",
+        title="UTKFace, all but the test part",
+        note="UTKFace without the photos of the validation and test parts and their near-duplicates",
+    ),
+    "utkface_val": Entry(
+        kind="utkface",
+        images="utkface/val",
+        split="holdout",
+        labels=("age",),
+        licence="non-commercial research",
+        title="UTKFace, validation",
+        note="1,366 UTKFace crops for choosing models",
+    ),
+    "utkface_test": Entry(
+        kind="utkface",
+        images="utkface/test",
+        split="test",
+        labels=("age",),
+        licence="non-commercial research",
+        title="UTKFace, test",
+        note="1,325 UTKFace crops",
+    ),
+    "fgnet": Entry(
+        kind="fgnet",
+        images="fgnet",
+        split="test",
+        labels=("identity", "age", "landmarks"),
+        licence=_RESEARCH,
+        title="FG-NET",
+        note="FG-NET complete, 1,002 photos of 82 people aged 0 to 69",
+    ),
+}
+"""The data sets by name."""

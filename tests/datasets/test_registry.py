@@ -1,0 +1,152 @@
+"""The registered sets: each can be read where it lies, and none that is for choosing or testing is trained on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cascade.datasets import PEOPLE_READERS, PHOTO_READERS, REGISTRY, Dataset, DatasetError, Entry, Pairs, People
+from tests.eval.helpers import save_coco
+from tests.train.drawn_faces import save_photo
+from train.detection.sources import SourceError, photos, read_sources
+from train.recognition.sources import read_face_sources, source_photos
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPES = sorted((REPOSITORY / "train" / "recipes").glob("*.toml"))
+KEPT_OUT = [name for name, entry in REGISTRY.items() if entry.split != "train"]
+
+ROW = [10, 10, 30, 40, 0, 0, 0, 0, 0, 0]
+EVENTS = {"0--Parade": {"train": [ROW], "kept": [ROW]}}
+FOLDS = 10
+
+
+@pytest.fixture
+def data(tmp_path, save_wider_mat) -> Path:
+    """A data folder in which every registered set has a photo or more."""
+    root = tmp_path / "data"
+    split = root / "wider" / "wider_face_split"
+    split.mkdir(parents=True)
+    for part, events in (("train", EVENTS), ("val", {"13--Interview": {"one": [ROW]}})):
+        save_wider_mat(split / f"wider_face_{part}.mat", events)
+        for event, listed in events.items():
+            _save(root / f"wider/WIDER_{part}/images/{event}", *(f"{stem}.png" for stem in listed))
+    (root / "wider/validation_from_train.txt").write_text("0--Parade/kept.png\n")
+    face = [((5, 5, 20, 20), None)]
+    for file, name in (
+        ("fddb_single/annotations.json", "1.png"),
+        ("face_masks/annotations.json", "images/1.png"),
+        ("net7876/train.json", "train/1.png"),
+        ("net7876/test.json", "test/1.png"),
+    ):
+        _save(root / Path(file).parent, name)
+        save_coco(root / file, {name: face})
+    for part in ("train", "test"):
+        _save(root / "no_face" / part, "1.png")
+    _save(
+        root / "lfw/images",
+        *(f"{p}{k}/{p}{k}_000{n}.png" for p in "AB" for k in range(FOLDS) for n in (1, 2)),
+        "C/C_1.png",
+    )
+    pairs = [f"A{k}\t1\t2\nA{k}\t1\tB{k}\t1\n" for k in range(FOLDS)]
+    (root / "lfw/pairs.txt").write_text(f"{FOLDS}\t1\n{''.join(pairs)}")
+    for part in ("utkface/train", "utkface/val", "utkface/test", "utkface_full"):
+        _save(root / part, "20_0_0_2017.png", "30_1_1_2018.png")
+    (root / "utkface_excluded.txt").write_text("30_1_1_2018.png\n")
+    _save(root / "fgnet/images", "001A02.png")
+    return root
+
+
+def _save(folder: Path, *names: str) -> None:
+    for name in names:
+        save_photo(folder / name, np.zeros((60, 60, 3), np.uint8))
+
+
+def paths_of(entry: Entry, data: Path) -> set[Path]:
+    """The photos of a set, those of its people in other folds left out."""
+    read = entry.read(data)
+    return {photo.path for photo in (read.photos() if isinstance(read, Pairs) else read)}
+
+
+def trained_on(recipe: Path, data: Path) -> set[Path]:
+    """The photos of a recipe, for the detector or for recognition."""
+    try:
+        sources = read_sources(recipe, data, data)
+    except SourceError:
+        return {photo.path for source in read_face_sources(recipe, data) for photo in source_photos(source)}
+    (data / "net7876.json").write_text("{}")
+    (data / "face_masks.json").write_text("{}")
+    return {photo.path for source in sources for photo in photos(source)}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+@pytest.mark.parametrize("name", KEPT_OUT)
+def test_no_recipe_trains_on_a_set_for_choosing_or_testing(data, recipe, name):
+    trained = trained_on(recipe, data)
+    assert len(trained) >= 4
+    assert not trained & paths_of(REGISTRY[name], data)
+
+
+@pytest.mark.parametrize("name", KEPT_OUT)
+@pytest.mark.parametrize("read", [lambda file, root: read_sources(file, root, root), read_face_sources])
+def test_such_a_set_cannot_be_named_in_a_recipe(tmp_path, name, read):
+    recipe = tmp_path / "data.toml"
+    recipe.write_text(f'[[source]]\nname = "{name}"\n')
+    with pytest.raises(SourceError, match=f"{name} is a {REGISTRY[name].split} set, which takes no part in training"):
+        read(recipe, tmp_path)
+
+
+def test_a_recipe_that_trains_on_a_test_set_by_its_folder_is_noticed(data, tmp_path):
+    """The guard above would fail: it looks at photos, not at names."""
+    recipe = tmp_path / "data.toml"
+    recipe.write_text(f'{RECIPES[0].read_text()}\n[[source]]\nkind = "folder"\nimages = "no_face"\n')
+    assert trained_on(recipe, data) & paths_of(REGISTRY["no_face"], data)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_set_is_read_and_says_what_it_is(data, name):
+    entry = REGISTRY[name]
+    read = entry.read(data)
+    assert len(read) > 0
+    expected = Dataset if entry.kind in PHOTO_READERS else People if entry.kind in PEOPLE_READERS else Pairs
+    assert isinstance(read, expected)
+    assert entry.licence and entry.title and entry.note
+    if isinstance(read, Dataset):
+        assert all(("no_face" in entry.labels) == (len(photo) == 0) for photo in read)
+    shutil.rmtree(data / entry.images)
+    with pytest.raises(DatasetError):
+        entry.read(data, strict=True)
+
+
+def test_lists_split_one_set_in_two(data):
+    split = {
+        name: [photo.name for photo in REGISTRY[name].read(data)] for name in ("wider_train", "wider_train_holdout")
+    }
+    assert split == {"wider_train": ["0--Parade/train"], "wider_train_holdout": ["0--Parade/kept"]}
+    assert [photo.name for photo in REGISTRY["utkface_full"].read(data)] == ["20_0_0_2017.png"]
+    people = {photo.person for photo in REGISTRY["lfw_train"].read(data)}
+    assert people == {"C", *(f"{p}{k}" for p in "AB" for k in range(FOLDS - 2))}
+    assert {pair.fold for pair in REGISTRY["lfw_pairs"].read(data)} == {9, 10}
+
+
+def test_a_named_set_can_be_changed(data, tmp_path):
+    recipe = tmp_path / "data.toml"
+    recipe.write_text('[[source]]\nname = "net7876_train"\nbox_rule = [0, 0, 0, 0]\nabout = "mine"\n')
+    (source,) = read_sources(recipe, data, data)
+    plain = REGISTRY["net7876_train"]
+    assert (source.kind, source.images, source.annotations) == ("coco", data / "net7876", data / "net7876/train.json")
+    assert (source.box_rule, source.about, source.fully_labelled) == ((0.0,) * 4, "mine", plain.fully_labelled)
+    recipe.write_text('[[source]]\nname = "net7876_train"\n')
+    (source,) = read_sources(recipe, data, data)
+    assert (source.box_rule, source.about) == (plain.box_rule, plain.note)
+
+
+@pytest.mark.parametrize("value", ['"voc"', "3", '["wider_train"]'])
+def test_an_unknown_name_is_told(tmp_path, value):
+    recipe = tmp_path / "data.toml"
+    recipe.write_text(f"[[source]]\nname = {value}\n")
+    for read in (lambda: read_sources(recipe, tmp_path, tmp_path), lambda: read_face_sources(recipe, tmp_path)):
+        with pytest.raises(SourceError, match=r"source 1: name: expected one of wider_train, .*got"):
+            read()
