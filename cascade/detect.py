@@ -24,7 +24,7 @@ from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarit
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.imaging.reading import ImageInput, read_image
 from cascade.models.detector import DetectorWeights
-from cascade.nn.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
+from cascade.nn.architectures import LANDMARK_STAGE, Architecture, Stage
 
 Overlaps = tuple[tuple[float, Literal["union", "min"]], ...]
 
@@ -185,15 +185,17 @@ class Detector:
     def _refine(self, pyramid: Pyramid, candidates: Candidates, nms: float) -> Steps[Candidates]:
         windows, outputs, logits = yield from self._judge("rnet", pyramid, candidates)
         threshold = _logit(self.thresholds[1])
-        _, boxes, logits = _native.candidates(windows, outputs[:, BOX_OUTPUTS], logits, threshold, ((nms, "union"),))
+        offsets = outputs[:, self.weights["rnet"].architecture.output("box")]
+        _, boxes, logits = _native.candidates(windows, offsets, logits, threshold, ((nms, "union"),))
         return Candidates(boxes, logits)
 
     def _output(self, pyramid: Pyramid, candidates: Candidates) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         windows, outputs, logits = yield from self._judge("onet", pyramid, candidates)
         logits[~np.isfinite(outputs).all(axis=1)] = np.nan  # nothing is a face whose landmarks are no numbers
         threshold = _logit(self.thresholds[2])
-        kept, boxes, logits = _native.candidates(windows, outputs[:, BOX_OUTPUTS], logits, threshold, ONET_NMS)
-        shares = outputs[kept, LANDMARK_OUTPUTS].reshape(-1, 5, 2)
+        output = self.weights["onet"].architecture.output
+        kept, boxes, logits = _native.candidates(windows, outputs[:, output("box")], logits, threshold, ONET_NMS)
+        shares = outputs[kept, output("landmarks")].reshape(-1, 5, 2)
         return boxes, logits, _native.window_points(windows[kept], shares)
 
     def _refine_landmarks(self, pyramid: Pyramid, landmarks: np.ndarray) -> Steps[np.ndarray]:
@@ -203,7 +205,7 @@ class Detector:
         some = _native.can_align(landmarks, matrices, architecture.input_size)
         outputs = yield ClassifyCrops(LANDMARK_STAGE, pyramid, matrices[some])
         margin = (architecture.input_size - architecture.window) / 2
-        points = outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window + margin
+        points = outputs[:, architecture.output("landmarks")].reshape(-1, 5, 2) * architecture.window + margin
         found = _native.inverse_transform(points, matrices[some])
         sharper = landmarks.copy()
         sharper[some] = np.where(np.isfinite(found).all(axis=(1, 2), keepdims=True), found, landmarks[some])

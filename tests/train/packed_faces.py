@@ -13,7 +13,7 @@ import pytest
 
 from cascade.nn.graphs import IMAGE, GraphBuilder
 from train.recognition.age import AGES
-from train.recognition.architectures import DESIGNS, Design
+from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.decomposition import decompose
 from train.recognition.settings import RecognitionSettings
@@ -38,14 +38,14 @@ READS_CROPS: tuple[Layer, ...] = (
 """The crop of 112 pixels as the blob "crop", normalised."""
 
 
-def tiny(decomposed: bool = True) -> Design:
+def tiny(decomposed: bool = True) -> RecognitionNetwork:
     """One convolution to 7×7 positions in 16 channels, and a little more."""
     builder = GraphBuilder()
     skips = (builder.conv(16, 16, 16, activation="prelu", after=IMAGE), builder.conv(16, activation="prelu"))
     return finished(builder, "tiny", skips, decomposed)
 
 
-def finished(builder: GraphBuilder, name: str, skips: tuple[int, ...], decomposed: bool) -> Design:
+def finished(builder: GraphBuilder, name: str, skips: tuple[int, ...], decomposed: bool) -> RecognitionNetwork:
     """An encoder to 7×7 positions in 16 channels with the rest of a network behind it."""
     age, identity = decompose(builder, skips[-1], 16) if decomposed else (None, skips[-1])
     builder.depthwise(7, after=identity)
@@ -54,13 +54,13 @@ def finished(builder: GraphBuilder, name: str, skips: tuple[int, ...], decompose
         builder.pyramid_pool((1,), after=age)
         builder.conv(16, activation="relu")
         outputs["age"] = builder.conv(AGES)
-    return Design(builder.build(name, SIDE, outputs), skips, identity, 16)
+    return RecognitionNetwork(builder.build(name, SIDE, outputs), skips, identity, 16)
 
 
 @pytest.fixture
-def tiny_design(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Design]:
-    """The design "light" is tiny."""
-    monkeypatch.setitem(DESIGNS, "light", tiny)
+def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], RecognitionNetwork]:
+    """The architecture "light" is tiny."""
+    monkeypatch.setitem(ARCHITECTURES, "light", tiny)
     return tiny
 
 

@@ -11,7 +11,7 @@ from cascade.engines.native import crop_sources
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid
 from cascade.nn.architectures import Architecture
-from train.detection.packed import LANDMARK
+from train.detection.labels import LANDMARK
 
 # Standard deviations of a landmark's own error and of one that all five share, over the size of the face; and the share
 # of the windows, for faces that O-Net got quite wrong, where both are larger by a factor.

@@ -8,14 +8,14 @@ import numpy as np
 from cascade.datasets import Photo
 from cascade.detect import square
 from cascade.imaging.pyramid import Pyramid
-from train.detection.packed import LANDMARK
+from train.detection.labels import LANDMARK
 
 # Standard deviation and limit of the turn in degrees.
 ROLL, MOST_ROLL = 18.0, 45.0
 OUTSIDE = (128, 128, 128)
 
 
-def around_marked(
+def windows_around_landmarks(
     photo: Photo, count: int, jitter: tuple[float, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """``count`` square windows (n, 4) float32 about each face with landmarks, and the faces' indices (n,).
@@ -31,7 +31,7 @@ def around_marked(
     return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32), owners
 
 
-def rolled_windows(
+def rotated_windows(
     photo: Photo,
     pyramid: Pyramid,
     count: int,
@@ -40,13 +40,13 @@ def rolled_windows(
     jitter: tuple[float, float],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``count`` turned windows of each face with landmarks, placed as `around_marked` does.
+    """``count`` turned windows of each face with landmarks, placed as `windows_around_landmarks` does.
 
     Returns crops (n, side, side, 3) uint8 that show ``context`` times the window, kinds (n,), all LANDMARK, and
     targets (n, 14) in units of the window: the landmarks turned with the pixels, and no boxes (NaN), since the box
     of a turned face is not known.
     """
-    windows, owners = around_marked(photo, count, jitter, rng)
+    windows, owners = windows_around_landmarks(photo, count, jitter, rng)
     landmarks = photo.landmarks[owners].astype(np.float64)
     centres = (windows[:, :2] + windows[:, 2:]).astype(np.float64) / 2
     sides = (windows[:, 2] - windows[:, 0]).astype(np.float64)

@@ -28,8 +28,9 @@ from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Stage
 from train.detection.aligned_crops import upright_windows
-from train.detection.in_plane_rotation import around_marked, rolled_windows
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
+from train.detection.in_plane_rotation import rotated_windows, windows_around_landmarks
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
+from train.detection.sample_store import Samples, SampleWriter
 from train.detection.sources import Source, describe, fingerprint, photos
 
 # Size of a pyramid level over the one before, as detection has it by default.
@@ -48,14 +49,14 @@ class SampleSettings:
     negative_iou: float = 0.3  # below this with every face: negative
     positive_iou: float = 0.65  # from this with some face: positive
     part_iou: float = 0.4  # from this: part
-    square_truth: bool = False  # compare windows with the square about a face; the windows are squares too
+    square_ground_truth: bool = False  # compare windows with the square about a face; the windows are squares too
     negatives_per_photo: int = 60
     windows_per_face: int = 4  # at most this many positives, and parts, and landmark windows of one face in one pass
     near_share: float = 0.3  # of the negatives of P-Net that touch a face
     proposal_threshold: float = 0.3  # a stage's probability above which its windows go on to the next
     proposal_nms: float = 0.8  # loose, so that several windows of a face remain
-    marked_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
-    rolled_windows: int = 0  # and further ones turned in the plane, for the landmarks only
+    landmark_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
+    rotated_windows: int = 0  # and further ones turned in the plane, for the landmarks only
     jitter: tuple[float, float] = (0.12, 0.18)  # of those: most shift in sides of the face, most change of log size
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
@@ -139,7 +140,9 @@ def _photo_samples(job: tuple[Photo, SampleSettings, Path | None]) -> tuple[np.n
         elif settings.stage == "lnet":
             # the crops may come from any level that is fine enough, as in detection
             pyramid = _pyramid(image, min_face, ARCHITECTURES[settings.family]["pnet"].window)
-            results.append(upright_windows(photo, pyramid, architecture, settings.marked_windows, settings.margin, rng))
+            results.append(
+                upright_windows(photo, pyramid, architecture, settings.landmark_windows, settings.margin, rng)
+            )
         else:
             results.append(_proposed(photo, image, settings, architecture, min_face, weights, rng))
     crops, kinds, targets = zip(*results, strict=True)
@@ -152,7 +155,7 @@ def _faces(photo: Photo, settings: SampleSettings) -> tuple[np.ndarray, np.ndarr
     learn = np.flatnonzero(~photo.ignored & (sides >= settings.min_face))
     other = np.setdiff1d(np.arange(len(photo.boxes)), learn)
     boxes = photo.boxes[learn]
-    return learn, (square(boxes) if settings.square_truth else boxes), photo.boxes[other]
+    return learn, (square(boxes) if settings.square_ground_truth else boxes), photo.boxes[other]
 
 
 def label(
@@ -316,7 +319,7 @@ def _proposed(
     candidates = detector.propose(pyramid, settings.proposal_nms)
     if settings.stage == "onet":
         candidates = detector.refine(pyramid, candidates, settings.proposal_nms)
-    around, _ = around_marked(photo, settings.marked_windows, settings.jitter, rng)
+    around, _ = windows_around_landmarks(photo, settings.landmark_windows, settings.jitter, rng)
     windows = np.concatenate([square(candidates.boxes), around])
     labels = label(windows, photo, settings, rng, hardest_first=True)
     windows = windows[labels.indices]
@@ -338,7 +341,7 @@ def _cut_windows(
     images, scales = crop_sources(pyramid)
     crops = _native.cut(images, scales, widen(windows, context), side)
     found = crops, labels.kinds, _targets(windows, labels, photo)
-    if not settings.rolled_windows:
+    if not settings.rotated_windows:
         return found
-    rolled = rolled_windows(photo, pyramid, settings.rolled_windows, side, context, settings.jitter, rng)
+    rolled = rotated_windows(photo, pyramid, settings.rotated_windows, side, context, settings.jitter, rng)
     return tuple(np.concatenate(pair) for pair in zip(found, rolled, strict=True))

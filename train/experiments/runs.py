@@ -11,12 +11,14 @@ from typing import Any
 from cascade.nn.architectures import Stage
 from cascade.nn.torch_network import CascadeNetwork
 from train.common.checkpoints import TrainingError, checkpoint_file
-from train.detection.packed import Samples, load_samples
-from train.detection.settings import TrainSettings, save_settings
-from train.detection.trainer import check_resumable, split, train
+from train.common.settings import save_settings
+from train.detection.batches import split
+from train.detection.sample_store import Samples, load_samples
+from train.detection.settings import TrainSettings
+from train.detection.trainer import check_resumable, train
 from train.experiments.baseline_networks import FAMILIES
 from train.experiments.definitions import Arm
-from train.experiments.measures import Figures, judge
+from train.experiments.measures import Figures, evaluate
 
 FAMILY = "paper"
 BATCH = 128
@@ -112,7 +114,7 @@ class Protocol:
         if not file.exists():
             network = self.network(arm, seed)
             _, validation = split(self.samples, settings.validation_share)
-            save_json(file, judge(network, self.samples, validation, settings.alpha))
+            save_json(file, evaluate(network, self.samples, validation, settings.heads))
         metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         run = Run(arm, seed, folder, settings.steps, json.loads(file.read_text()), metrics)
         _, losses = run.curve(("validation", "face"))

@@ -3,7 +3,7 @@
 - `sources`: the TOML file that lists what to learn from
 - `pack`, `crops`: photos → aligned crops and labels, packed once
 - `teacher`: embeddings of a public network for these crops
-- `designs`, `decomposition`: the networks, and how features become an age part and an identity part
+- `architectures`, `decomposition`: the networks, and how features become an age part and an identity part
 - `cosface`, `age`, `reversal`: the large-margin head, age as a distribution, gradient reversal
 - `model`, `losses`: the parts together, and what is minimised
 - `augment`, `batches`: changes that leave the person the same, and what a step learns from

@@ -35,8 +35,8 @@ def outputs(
         embeddings.append(found.embeddings.cpu())
         if found.age is not None:
             logits.append(found.age.cpu())
-    dimension = model.design.graph.output_shapes()["embedding"][1]
-    ages = torch.cat([torch.empty(0, AGES), *logits]) if model.design.decomposed else None
+    dimension = model.architecture.graph.output_shapes()["embedding"][1]
+    ages = torch.cat([torch.empty(0, AGES), *logits]) if model.architecture.decomposed else None
     return torch.cat([torch.empty(0, dimension), *embeddings]), ages
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.nn.architectures import BOX_OUTPUTS, FACE_OUTPUTS, LANDMARK_OUTPUTS, STAGES
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
 from train.detection.losses import WING_WIDTH, box_loss, cascade_loss, face_loss, landmark_loss, mine
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE
 from train.detection.settings import TrainSettings
 
 ALL = (1.0, 0.5, 0.5)

@@ -22,9 +22,9 @@ from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
 from tests.train.drawn_faces import iou, save_empty, save_set
-from train.detection.packed import load_samples
-from train.detection.pipeline import Chain
+from train.detection.pipeline import Pipeline
 from train.detection.presets import DEFAULT
+from train.detection.sample_store import load_samples
 from train.detection.samples import SampleSettings
 from train.detection.trainer import prepare
 
@@ -332,7 +332,7 @@ def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, m
 )
 def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, trained):
     stages = []
-    monkeypatch.setattr(Chain, "stage", lambda self, preset: stages.append(preset.training.stage))
+    monkeypatch.setattr(Pipeline, "stage", lambda self, preset: stages.append(preset.training.stage))
     assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
     assert stages == trained
 

@@ -35,7 +35,8 @@ from tests.train.drawn_faces import (
     save_empty,
     save_photo,
 )
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
+from train.detection.sample_store import Samples
 from train.detection.samples import SampleSettings, label, make_samples
 from train.detection.sources import Source
 
@@ -43,8 +44,12 @@ SIZE = (120, 96)
 PNET = SampleSettings("pnet", passes=2, negatives_per_photo=40, margin=1)
 # random weights propose little else than noise: let more of it through
 LOOSE = {"proposal_threshold": 0.0005, "proposal_nms": 0.95, "positive_iou": 0.5}
-RNET = SampleSettings("rnet", passes=2, min_face=14, square_truth=True, negatives_per_photo=40, margin=2, **LOOSE)
-ONET = SampleSettings("onet", passes=2, min_face=14, square_truth=True, negatives_per_photo=40, margin=4, **LOOSE)
+RNET = SampleSettings(
+    "rnet", passes=2, min_face=14, square_ground_truth=True, negatives_per_photo=40, margin=2, **LOOSE
+)
+ONET = SampleSettings(
+    "onet", passes=2, min_face=14, square_ground_truth=True, negatives_per_photo=40, margin=4, **LOOSE
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +80,13 @@ def crowd(tmp_path_factory) -> Source:
     return Source("coco", folder, save_coco(folder, {"crowd.png": CROWD}))
 
 
-def target_ious(samples: Samples, square_truth: bool) -> np.ndarray:
+def target_ious(samples: Samples, square_ground_truth: bool) -> np.ndarray:
     """Overlap of each sample's window, the unit square of its targets, with its face; NaN for negatives."""
     found = []
     for x1, y1, x2, y2 in samples.targets[:, :4].astype(float):
-        grow = max(x2 - x1, y2 - y1) / 2 if square_truth else 0
+        grow = max(x2 - x1, y2 - y1) / 2 if square_ground_truth else 0
         x, y = (x1 + x2) / 2, (y1 + y2) / 2
-        box = (x - grow, y - grow, x + grow, y + grow) if square_truth else (x1, y1, x2, y2)
+        box = (x - grow, y - grow, x + grow, y + grow) if square_ground_truth else (x1, y1, x2, y2)
         found.append(iou((0, 0, 1, 1), box))
     return np.array(found)
 
@@ -89,13 +94,13 @@ def target_ious(samples: Samples, square_truth: bool) -> np.ndarray:
 def check_kinds(samples: Samples) -> None:
     """The kinds are those of the overlaps that the targets tell."""
     s = samples.meta["settings"]
-    overlap = target_ious(samples, s["square_truth"])
+    overlap = target_ious(samples, s["square_ground_truth"])
     with_face = samples.kinds != NEGATIVE
     assert np.isnan(samples.targets[~with_face]).all()
     assert np.isfinite(samples.targets[with_face, :4]).all()
     assert np.isfinite(samples.targets[samples.kinds == LANDMARK]).all()
     # P-Net's windows are as little out of square as their level's size was rounded
-    near = 0.03 if s["square_truth"] and s["stage"] == "pnet" else 1e-4
+    near = 0.03 if s["square_ground_truth"] and s["stage"] == "pnet" else 1e-4
     for kind in (POSITIVE, LANDMARK):
         assert (overlap[samples.kinds == kind] >= s["positive_iou"] - near).all()
     parts = overlap[samples.kinds == PART]
@@ -116,9 +121,11 @@ def check_pixels(samples: Samples, architecture) -> None:
 
 
 @pytest.mark.parametrize("family", ["default", "paper"])
-@pytest.mark.parametrize("square_truth", [False, True])
-def test_pnet(singles, tmp_path, family, square_truth):
-    samples = make_samples(replace(PNET, family=family, square_truth=square_truth), (singles,), tmp_path / "s")
+@pytest.mark.parametrize("square_ground_truth", [False, True])
+def test_pnet(singles, tmp_path, family, square_ground_truth):
+    samples = make_samples(
+        replace(PNET, family=family, square_ground_truth=square_ground_truth), (singles,), tmp_path / "s"
+    )
     architecture = ARCHITECTURES[family]["pnet"]
     assert samples.crops.shape[1:] == (architecture.input_size + 2, architecture.input_size + 2, 3)
     counts = samples.counts()
@@ -148,19 +155,19 @@ def test_later_stages(singles, tmp_path, random_weights, base):
 @pytest.mark.parametrize("base", [RNET, ONET], ids=["rnet", "onet"])
 def test_windows_around_marked_faces(singles, crowd, tmp_path, random_weights, base):
     """Even where the stages before let nothing through."""
-    chosen = replace(base, proposal_threshold=0.9999, marked_windows=12, windows_per_face=30)
+    chosen = replace(base, proposal_threshold=0.9999, landmark_windows=12, windows_per_face=30)
     samples = make_samples(chosen, (singles, crowd), tmp_path / "s", random_weights("default"))
     check_kinds(samples)
     assert samples.counts()["landmark"] > 60
     architecture = ARCHITECTURES["default"][base.stage]
     check_pixels(make_samples(chosen, (singles,), tmp_path / "t", random_weights("default")), architecture)
-    none = make_samples(replace(chosen, marked_windows=0), (singles,), tmp_path / "u", random_weights("default"))
+    none = make_samples(replace(chosen, landmark_windows=0), (singles,), tmp_path / "u", random_weights("default"))
     assert none.counts()["landmark"] == 0
 
 
 def test_rolled_windows_turn_the_landmarks_with_the_pixels(singles, tmp_path, random_weights):
     weights, chosen = random_weights("default"), replace(ONET, proposal_threshold=0.9999)
-    samples = make_samples(replace(chosen, rolled_windows=10), (singles,), tmp_path / "s", weights)
+    samples = make_samples(replace(chosen, rotated_windows=10), (singles,), tmp_path / "s", weights)
     rolled = samples.kinds == LANDMARK
     assert rolled.sum() == 8 * 2 * 10
     assert np.isnan(samples.targets[rolled, :4]).all()
@@ -318,7 +325,7 @@ def test_the_portrait(tmp_path, random_weights):
     (folder / "a.json").write_text(json.dumps(listing))
     source, image = Source("coco", folder, folder / "a.json"), read_image(folder / "face.png")
     for base, weights in ((PNET, None), (replace(ONET, passes=8, min_face=25), random_weights("default"))):
-        chosen = replace(base, square_truth=True, positive_iou=0.5)
+        chosen = replace(base, square_ground_truth=True, positive_iou=0.5)
         samples = make_samples(chosen, (source,), tmp_path / base.stage, weights)
         check_kinds(samples)
         window, side = ARCHITECTURES["default"][base.stage].window, samples.crops.shape[1]
@@ -419,7 +426,7 @@ def photos_and_windows(draw_from):
     windows = np.concatenate([places, places + wide], axis=1).astype(np.float32)
     chosen = replace(
         PNET,
-        square_truth=draw_from(st.booleans()),
+        square_ground_truth=draw_from(st.booleans()),
         negatives_per_photo=draw_from(st.integers(0, 30)),
         windows_per_face=draw_from(st.integers(1, 5)),
     )
@@ -442,7 +449,7 @@ def test_labels_follow_the_rules(case):
     small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) < chosen.min_face
     learn = [i for i in range(len(boxes)) if not photo.ignored[i] and not small[i]]
     avoid = [i for i in range(len(boxes)) if i not in learn]
-    truth = {i: squared(boxes[i]) if chosen.square_truth else boxes[i] for i in learn}
+    truth = {i: squared(boxes[i]) if chosen.square_ground_truth else boxes[i] for i in learn}
     table = np.array([[iou(w, truth[i]) for i in learn] for w in windows.astype(float)]).reshape(
         len(windows), len(learn)
     )
@@ -487,7 +494,7 @@ def test_labels_follow_the_rules(case):
 
 
 def test_lnet_learns_from_marked_faces_turned_upright(singles, tmp_path):
-    chosen = SampleSettings("lnet", min_face=14, marked_windows=40, margin=2)
+    chosen = SampleSettings("lnet", min_face=14, landmark_windows=40, margin=2)
     samples = make_samples(chosen, (singles,), tmp_path / "s")
     assert samples.meta["photos"] == 8, "the photo without a face is not opened"
     assert samples.counts() == {"negative": 0, "positive": 0, "part": 0, "landmark": 8 * 40}

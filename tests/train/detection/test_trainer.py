@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from train.common.checkpoints import TrainingError
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
+from train.detection.sample_store import Samples
 from train.detection.settings import TrainSettings, paper_preset, save_settings, with_changes
 from train.detection.trainer import Batches, Trainer, check_resumable, chosen_device, rate, split, train
 

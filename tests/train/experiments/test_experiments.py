@@ -22,17 +22,18 @@ from cascade.nn.torch_network import CascadeNetwork
 from eval.detection.test_sets import TestSet
 from tests.train.drawn_faces import save_set
 from train.common.checkpoints import TrainingError
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
 from train.detection.presets import DEFAULT
+from train.detection.sample_store import Samples, SampleWriter
 from train.detection.trainer import Trainer
 from train.experiments import runs, table_one, timing
 from train.experiments.baseline_networks import OLDER, labels_only
 from train.experiments.comparison import compare, paired
-from train.experiments.definitions import DESIGNS, landmark_arm, mining_arm
+from train.experiments.definitions import EXPERIMENTS, landmark_arm, mining_arm
 from train.experiments.full_cascade import Cascade, without_boxes
 from train.experiments.learning_curve import LearningCurve
 from train.experiments.measures import FIGURES, Meaning, area_under_roc, judge, ranked_precision
-from train.experiments.onet import results, run_design
+from train.experiments.onet import results, run_arms
 from train.experiments.runs import Protocol, Run, open_samples
 
 MARKS = (0.3, 0.4, 0.7, 0.4, 0.5, 0.6, 0.35, 0.8, 0.65, 0.8)
@@ -75,12 +76,18 @@ def tree(folder: Path) -> dict[str, int]:
 # arms
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_arms_start_alike_and_see_the_same_batches(protocol, name):
-    design = DESIGNS[name]
-    assert design.reference in [arm.label for arm in design.arms]
-    assert len({arm.folder for arm in design.arms}) == len({arm.label for arm in design.arms}) == len(design.arms)
-    trainers = [Trainer(protocol.settings(arm, 5), protocol.samples, protocol.out / arm.folder) for arm in design.arms]
+    experiment = EXPERIMENTS[name]
+    assert experiment.reference in [arm.label for arm in experiment.arms]
+    assert (
+        len({arm.folder for arm in experiment.arms})
+        == len({arm.label for arm in experiment.arms})
+        == len(experiment.arms)
+    )
+    trainers = [
+        Trainer(protocol.settings(arm, 5), protocol.samples, protocol.out / arm.folder) for arm in experiment.arms
+    ]
     for one, other in itertools.pairwise(trainers):
         states = one.network.state_dict(), other.network.state_dict()
         assert all(torch.equal(a, b) for a, b in zip(*(state.values() for state in states), strict=True))
@@ -88,7 +95,7 @@ def test_the_arms_start_alike_and_see_the_same_batches(protocol, name):
         for step in range(6):
             pairs = zip(one.prepared_batch(step), other.prepared_batch(step), strict=True)
             assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
-    again = Trainer(protocol.settings(design.arms[0], 6), protocol.samples, protocol.out / "again")
+    again = Trainer(protocol.settings(experiment.arms[0], 6), protocol.samples, protocol.out / "again")
     assert not torch.equal(again.prepared_batch(0)[0], trainers[0].prepared_batch(0)[0])
 
 
@@ -131,13 +138,13 @@ def test_runs_are_shared_and_complete_ones_are_left_alone(protocol, monkeypatch)
         return honest(settings, samples, folder, architecture)
 
     monkeypatch.setattr(runs, "train", counting)
-    run_design(DESIGNS["mining"], protocol, [1, 2], None)
+    run_arms(EXPERIMENTS["mining"], protocol, [1, 2], None)
     assert trained == ["mining-1", "mining-0.7"] * 2
     before = tree(protocol.out / "runs")
     trained.clear()
-    run_design(DESIGNS["ratio"], protocol, [1], None)
+    run_arms(EXPERIMENTS["ratio"], protocol, [1], None)
     assert trained == ["mining-0.5", "mining-0.6", "mining-0.8"]
-    run_design(DESIGNS["mining"], protocol, [2, 1], None)
+    run_arms(EXPERIMENTS["mining"], protocol, [2, 1], None)
     assert len(trained) == 3
     assert {path: time for path, time in tree(protocol.out / "runs").items() if path in before} == before
 
@@ -275,7 +282,7 @@ def test_one_command_leaves_csv_json_and_curves(tmp_path, capsys):
 def test_the_learning_curve_differs_in_its_photos_alone(tmp_path):
     samples = make(tmp_path / "samples", "onet", "default", n=400)
     protocol = LearningCurve("onet", samples, tmp_path / "out", "a command", 3)
-    arms = DESIGNS["photos"].arms
+    arms = EXPERIMENTS["photos"].arms
     shares = [protocol.samples_of(arm) for arm in arms]
     assert [len(share) for share in shares] == [49, 98, 196, 392]  # 8 are kept for validation
     for share in shares:
@@ -325,13 +332,13 @@ def test_the_whole_cascade_is_judged_with_the_o_net_of_a_run(tmp_path, random_we
     photos = tuple(read_coco(tmp_path / "photos/annotations.json"))
     cascade = Cascade(random_weights("paper"), TestSet("drawn", "faces", "drawn", "", 12.0, photos))
     arm = mining_arm(0.7)
-    record = run_design(DESIGNS["mining"], protocol, [1], cascade)
+    record = run_arms(EXPERIMENTS["mining"], protocol, [1], cascade)
     made = json.loads((protocol.folder(arm, 1) / "cascade.json").read_text())
     assert record["photos"] == 2
     assert set(made["figures"]) == {name for name in FIGURES if name.startswith("cascade")}
     assert all(0 <= value <= 1 for value in made["figures"].values())
     assert record["arms"][arm.label]["cascade_ap"]["mean"] == made["figures"]["cascade_ap"]
-    assert FIGURES["cascade_ap"].title in results(DESIGNS["mining"], record)
+    assert FIGURES["cascade_ap"].title in results(EXPERIMENTS["mining"], record)
     folder = protocol.folder(arm, 1) / "cascade"
     exported = load_stage(folder / "onet.safetensors").tensors
     last = f"{len(PAPER['onet'].layers) - 1}"

@@ -14,15 +14,15 @@ pytest.importorskip("matplotlib")
 
 import torch
 
-from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_design, tiny_teacher
+from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_architecture, tiny_teacher
 from train.experiments import recognition_ablation as ablation
 from train.experiments.recognition_ablation import ARMS, LABELS, judge, run_arms, summary
-from train.recognition.architectures import DESIGNS
+from train.recognition.architectures import ARCHITECTURES
 from train.recognition.model import RecognitionModel
 from train.recognition.teacher import Teacher
 from train.recognition.trainer import train_recognition
 
-__all__ = ["tiny_design"]
+__all__ = ["tiny_architecture"]
 
 BANDS = ["0-5", "5-10", "10-20", "20-30", "30+", "20+"]
 
@@ -50,18 +50,18 @@ def test_differences_are_taken_seed_by_seed():
     assert found["adversary"]["tar_20+"]["gain"]["std"] == pytest.approx(np.std([0.1, -0.1], ddof=1))
 
 
-def test_a_model_is_judged_by_years_between_photos(tiny_design):
+def test_a_model_is_judged_by_years_between_photos(tiny_architecture):
     torch.manual_seed(0)
-    found = judge(RecognitionModel(DESIGNS["light"](True), 0, False), *faces_of_ages())
+    found = judge(RecognitionModel(ARCHITECTURES["light"](True), 0, False), *faces_of_ages())
     assert list(found["tar"]) == [band for band in BANDS if band != "0-5"]  # which no pair has
     assert 0 <= found["eer"] <= 1
     assert found["rank1"] > 0.5  # the patterns differ, which even a network of chance sees
     assert found["age_mae"] >= 0
-    plain = judge(RecognitionModel(DESIGNS["light"](False), 0, False), *faces_of_ages())
+    plain = judge(RecognitionModel(ARCHITECTURES["light"](False), 0, False), *faces_of_ages())
     assert "age_mae" not in plain
 
 
-def test_all_arms_start_alike_and_are_made_once(tiny_design, tmp_path, monkeypatch):
+def test_all_arms_start_alike_and_are_made_once(tiny_architecture, tmp_path, monkeypatch):
     faces = packed()
     plain = replace(SETTINGS, decomposed=False, lambda_age=0.0, lambda_adversary=0.0)
     train_recognition(plain, faces, tmp_path / "plain")
@@ -86,7 +86,7 @@ def test_all_arms_start_alike_and_are_made_once(tiny_design, tmp_path, monkeypat
         run_arms(replace(base, learning_rate=1e-5), [1], faces, tmp_path / "no-fgnet", out)
 
 
-def test_every_arm_is_taught(tiny_design, tmp_path, monkeypatch):
+def test_every_arm_is_taught(tiny_architecture, tmp_path, monkeypatch):
     """A teacher at hand is asked in every arm."""
     teacher = Teacher(*tiny_teacher(tmp_path))
     crops, people, ages = faces_of_ages()

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from train.recognition.processes import Processes
 
 from cascade.nn.graphs import IMAGE
-from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_design, tiny_teacher
+from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_architecture, tiny_teacher
 from train.common.checkpoints import TrainingError
 from train.detection.augment import normalise
 from train.recognition import feature_cache as kept
-from train.recognition.architectures import DESIGNS
+from train.recognition.architectures import ARCHITECTURES
 from train.recognition.batches import split
-from train.recognition.feature_cache import KeptFeatures, Maker, keep_maps, to_maps
+from train.recognition.feature_cache import CachedFeatures, Maker, cache_maps, to_maps
 from train.recognition.model import RecognitionModel
-from train.recognition.processes import Processes
 from train.recognition.teacher import Teacher
 from train.recognition.trainer import RecognitionTrainer, train_recognition
 
-__all__ = ["tiny_design"]
+__all__ = ["tiny_architecture"]
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -34,7 +34,7 @@ def teacher(tmp_path: Path) -> Teacher:
 
 
 @pytest.fixture
-def start(tmp_path: Path, tiny_design) -> str:
+def start(tmp_path: Path, tiny_architecture) -> str:
     """The checkpoint of a short run."""
     train_recognition(replace(SETTINGS, steps=3), packed(), tmp_path / "start", ALONE)
     return str(tmp_path / "start/checkpoint.pt")
@@ -47,7 +47,7 @@ def load(folder: Path, name: str) -> torch.Tensor:
 def test_maps_are_those_of_the_crops_beside_them(tmp_path, teacher):
     rows = np.arange(70)
     maker = Maker("teacher", teacher.network, (IMAGE, 0, teacher.embedding))
-    keep_maps(packed(), rows, [maker], tmp_path / "kept", 3)
+    cache_maps(packed(), rows, [maker], tmp_path / "kept", 3)
     crops = np.load(tmp_path / "kept/crops.npy")
     assert (crops.dtype, crops.shape) == (np.uint8, (70, 112, 112, 3))
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, 
 
     def keep(**changes) -> np.ndarray:
         given = {"rows": rows, "seed": 0, "nodes": (IMAGE, 0)} | changes
-        keep_maps(faces, given["rows"], [Maker("t", teacher.network, given["nodes"])], tmp_path / "k", given["seed"])
+        cache_maps(faces, given["rows"], [Maker("t", teacher.network, given["nodes"])], tmp_path / "k", given["seed"])
         return np.load(tmp_path / "k/crops.npy")
 
     first = keep()
@@ -90,15 +90,15 @@ def test_what_was_broken_off_is_computed_again(tmp_path, teacher, monkeypatch):
     maker = Maker("t", teacher.network, (0,))
     monkeypatch.setattr(kept, "_changed", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        keep_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
+        cache_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
     assert not (tmp_path / "k/kept.json").exists()
     monkeypatch.undo()
-    keep_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
+    cache_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
     assert json.loads((tmp_path / "k/kept.json").read_text())["seed"] == 0
     assert np.load(tmp_path / "k/t-0.npy").any(axis=(1, 2, 3)).all()
 
 
-def test_features_and_answers_are_of_the_same_view(tmp_path, tiny_design, teacher, monkeypatch):
+def test_features_and_answers_are_of_the_same_view(tmp_path, tiny_architecture, teacher, monkeypatch):
     seen = {}
     changed = kept._changed
 
@@ -111,9 +111,9 @@ def test_features_and_answers_are_of_the_same_view(tmp_path, tiny_design, teache
     monkeypatch.setattr(kept, "_changed", remember)
     faces = packed()
     rows = split(faces, 0.2)[0]
-    model = RecognitionModel(DESIGNS["light"](True), 0, False).eval()
+    model = RecognitionModel(ARCHITECTURES["light"](True), 0, False).eval()
     model.freeze(1)
-    features = KeptFeatures(faces, rows, model, teacher, [0], tmp_path / "k", views=3, seed=0)
+    features = CachedFeatures(faces, rows, model, teacher, [0], tmp_path / "k", views=3, seed=0)
     asked = rows[[5, 2, 40, 5, 11, 5, 5, 5, 5, 5]]
     inputs, answer = features.take(asked, np.random.default_rng(1))
     views = set()

@@ -35,7 +35,7 @@ def teacher() -> torch.Tensor:
 
 
 def test_all_parts(model, crops, teacher):
-    model.kept = model.design.skips[:1]
+    model.kept = model.architecture.skips[:1]
     predicted = model(crops)
     parts = recognition_losses(model, predicted, PERSONS, AGES, teacher, [torch.randn(4, 16, 7, 7)])
     assert tuple(parts) == PARTS
@@ -132,7 +132,7 @@ def test_the_adversarys_gradient_reaches_the_encoder_reversed(model, crops):
         return torch.autograd.grad(model.adversary_loss(logits, AGES), (encoder, own))
 
     reversed_, learned = gradients(model(crops).adversary)
-    identity = model.design.identity
+    identity = model.architecture.identity
     honest, learned_too = gradients(model.adversary(model.network(crops, keep=(identity,))[identity]))
     assert honest.abs().max() > 0
     torch.testing.assert_close(reversed_, -honest)
@@ -159,8 +159,8 @@ def test_what_the_identity_part_tells_of_age_falls(crops):
 
 def test_presets_are_made_of_the_published_numbers():
     assert set(PRESETS) == {"light", "dense", "paper"}
-    assert all(settings.design == {"paper": "ir50"}.get(name, name) for name, settings in PRESETS.items())
-    assert (PAPER.design, PAPER.scale, PAPER.margin) == ("ir50", 64.0, 0.35)
+    assert all(settings.architecture == {"paper": "ir50"}.get(name, name) for name, settings in PRESETS.items())
+    assert (PAPER.architecture, PAPER.scale, PAPER.margin) == ("ir50", 64.0, 0.35)
     assert PAPER.weights() == {"identity": 1.0, "distillation": 0.0, "maps": 0.0, "age": 0.001, "adversary": 0.002}
     assert LIGHT.lambda_maps > 0 == DENSE.lambda_maps  # the one needs a teacher's network, the other embeddings alone
     assert (PAPER.optimiser, PAPER.learning_rate, PAPER.schedule) == ("sgd", 0.1, "steps")

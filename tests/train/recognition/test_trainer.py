@@ -15,19 +15,19 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from train.recognition.processes import Processes
 
 from cascade.nn.graphs import IMAGE, GraphBuilder
-from tests.train.packed_faces import DIMENSION, SETTINGS, embedded, packed, tiny, tiny_design, tiny_teacher
+from tests.train.packed_faces import DIMENSION, SETTINGS, embedded, packed, tiny, tiny_architecture, tiny_teacher
 from train.common.checkpoints import TrainingError
 from train.recognition import trainer as loop
-from train.recognition.architectures import DESIGNS, Design, dense
+from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork, dense
 from train.recognition.batches import Batch, split
 from train.recognition.crops import SIDE
 from train.recognition.curves import plot_recognition
 from train.recognition.losses import PARTS
 from train.recognition.measures import measure
 from train.recognition.model import RecognitionModel
-from train.recognition.processes import Processes
 from train.recognition.settings import PAPER
 from train.recognition.teacher import Teacher
 from train.recognition.trainer import RecognitionTrainer, rate, train_recognition
@@ -37,11 +37,11 @@ REPOSITORY = Path(loop.__file__).parents[2]
 PLAIN = {"decomposed": False, "lambda_age": 0.0, "lambda_adversary": 0.0}
 ALONE = Processes(0, 1, torch.device("cpu"))
 
-__all__ = ["tiny_design"]
+__all__ = ["tiny_architecture"]
 
 
 @pytest.fixture
-def often(tiny_design, monkeypatch: pytest.MonkeyPatch) -> None:
+def often(tiny_architecture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny network, a row of metrics every step and a checkpoint every third."""
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     monkeypatch.setattr(loop, "SAVE_EVERY", 3)
@@ -96,7 +96,7 @@ def test_a_short_run_begins_at_its_rate():
 # a run
 
 
-def test_losses_fall_and_faces_kept_out_are_known_better(tiny_design, monkeypatch, tmp_path):
+def test_losses_fall_and_faces_kept_out_are_known_better(tiny_architecture, monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "LOG_EVERY", 10)
     monkeypatch.setattr(loop, "SAVE_EVERY", 30)
     settings = replace(SETTINGS, steps=60, batch=24, learning_rate=1e-2, augment=False, lambda_age=0.003)
@@ -402,7 +402,7 @@ def test_maps_without_a_teacher_are_refused(often, tmp_path):
 
 
 def test_a_teacher_of_other_maps_is_refused(often, tmp_path, monkeypatch, teacher):
-    monkeypatch.setitem(DESIGNS, "light", wider)
+    monkeypatch.setitem(ARCHITECTURES, "light", wider)
     with pytest.raises(TrainingError, match="lambda_maps: no map of wider has the shape of one of tiny_teacher"):
         train_recognition(TAUGHT, embedded(packed(), teacher), tmp_path / "run", ALONE, teacher)
     # its embeddings are of use all the same
@@ -410,12 +410,12 @@ def test_a_teacher_of_other_maps_is_refused(often, tmp_path, monkeypatch, teache
     train_recognition(settings, embedded(packed(), teacher), tmp_path / "run", ALONE, teacher)
 
 
-def wider(decomposed: bool = True, name: str = "wider") -> Design:
+def wider(decomposed: bool = True, name: str = "wider") -> RecognitionNetwork:
     """Tiny with maps of 12 channels."""
     builder = GraphBuilder()
     skips = (builder.conv(12, 16, 16, activation="prelu", after=IMAGE),)
     builder.depthwise(7)
-    return Design(builder.build(name, SIDE, {"embedding": builder.conv(DIMENSION)}), skips, skips[0], 12)
+    return RecognitionNetwork(builder.build(name, SIDE, {"embedding": builder.conv(DIMENSION)}), skips, skips[0], 12)
 
 
 def test_a_resumed_run_with_a_teacher_equals_an_uninterrupted_one(often, tmp_path, monkeypatch, teacher):
@@ -481,7 +481,7 @@ def test_starting_from_a_run_without_decomposition(often, tmp_path):
     # with gates that let all of the features through to identity, the embedding is that of the run
     x = torch.randn(2, 3, 112, 112)
     with torch.no_grad():
-        for index, node in enumerate(model.design.graph.nodes):
+        for index, node in enumerate(model.architecture.graph.nodes):
             if node.kind == "spatial_gate" or node.activation == "sigmoid":
                 for weights in model.network.blocks[index].parameters():
                     weights.zero_()
@@ -503,19 +503,19 @@ def test_what_is_no_checkpoint_to_start_from(often, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"start: .*text\.pt is no checkpoint"):
         start_from(model, tmp_path / "text.pt")
     train_recognition(replace(SETTINGS, steps=1), packed(), tmp_path, ALONE)
-    monkeypatch.setitem(DESIGNS, "light", dense)
+    monkeypatch.setitem(ARCHITECTURES, "light", dense)
     with pytest.raises(TrainingError, match=r"is of dense, expected tiny"):
         start_from(model, tmp_path / "checkpoint.pt")
 
 
 def test_a_run_of_another_network_of_the_same_name_is_no_start(often, tmp_path, monkeypatch):
-    """As when a design was changed after the run."""
+    """As when an architecture was changed after the run."""
     train_recognition(replace(SETTINGS, steps=1, **PLAIN), packed(), tmp_path, ALONE)
 
-    def changed(decomposed: bool = True) -> Design:
+    def changed(decomposed: bool = True) -> RecognitionNetwork:
         return wider(decomposed, "tiny")
 
-    monkeypatch.setitem(DESIGNS, "light", changed)
+    monkeypatch.setitem(ARCHITECTURES, "light", changed)
     model = RecognitionModel(changed(False), persons=0, adversarial=False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(TrainingError, match=r"start: .*checkpoint\.pt is of another network that was called tiny too"):
@@ -551,11 +551,11 @@ import torch
 from tests.train.packed_faces import SETTINGS, packed, tiny
 
 from train.recognition import trainer as loop
-from train.recognition.architectures import DESIGNS
+from train.recognition.architectures import ARCHITECTURES
 from train.recognition.trainer import train_recognition
 from train.recognition.processes import Processes
 
-DESIGNS["light"] = tiny
+ARCHITECTURES["light"] = tiny
 loop.LOG_EVERY, loop.SAVE_EVERY = 1, 2
 out, processes = Path(sys.argv[1]), Processes.joined()
 torch.manual_seed(processes.rank)
