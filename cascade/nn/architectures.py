@@ -3,8 +3,8 @@
 Both the torch modules (`cascade.nn.torch_network`) and the native engine are built from these lists, and a weight file
 carries its own list, so a new network needs no new code at run time.
 
-Every list ends in one layer that holds all heads of the network, one behind the other (`cascade.nn.heads`). The heads of
-a detector's network begin with `DETECTION_HEADS`; P-Net and R-Net may leave out the landmarks.
+Every list ends in one layer that holds all heads of the network, one behind the other (`cascade.nn.heads`). The heads
+of a detector's network begin with `DETECTION_HEADS`; P-Net and R-Net may leave out the landmarks.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Run(ABC):
     """The state of one run: what a step changes, saved and resumed as one.
 
-    settings    with the number of steps; a run is resumed with equal ones only
+    settings    with the number of steps and the learning rate; a run is resumed with equal ones only
     out         its folder, for checkpoint.pt and metrics.jsonl
     device      where it computes
     title       what the bar says
@@ -47,10 +47,6 @@ class Run(ABC):
     @abstractmethod
     def defaults(self) -> DataclassInstance:
         """Settings whose values those had that came up after a checkpoint was written."""
-
-    @abstractmethod
-    def rate(self, step: int) -> float:
-        """The learning rate of a step."""
 
     @abstractmethod
     def train_step(self) -> Mapping[str, torch.Tensor]:
@@ -81,7 +77,7 @@ class Run(ABC):
                     last = self.step == steps
                     if self.step % log_every and not last:
                         continue
-                    row = progress.row(self.step, self.rate(self.step - 1))
+                    row = progress.row(self.step, self.settings.rate(self.step - 1))
                     if self.writes and (last or self.step % save_every == 0):
                         row["validation"] = self.validate()
                         self.save()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from cascade.nn.architectures import Stage
 from cascade.nn.heads import BOX, DETECTION_HEADS, FACE, LANDMARKS, Head
+from train.common.schedule import warmed_cosine
 
 # The paper's losses, and its weights of the three tasks.
 PAPER_HEADS: dict[Stage, tuple[Head, ...]] = {
@@ -51,6 +52,12 @@ class TrainSettings:
             raise ValueError("heads: expected one with a weight above 0")
         if not 0 < self.mining_ratio <= 1:
             raise ValueError(f"mining_ratio: expected above 0 and at most 1, got {self.mining_ratio!r}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate: constant, or linear warm-up over a twentieth of the run and then a cosine to a thousandth."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return warmed_cosine(self.learning_rate, step, self.steps, max(1, self.steps // 20))
 
     def weight(self, name: str) -> float:
         """The weight of a head, 0 for one that the network lacks."""

@@ -21,7 +21,7 @@ from train.common.checkpoints import TrainingError, load_checkpoint, read_checkp
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
-from train.common.schedule import set_rate, warmed_cosine
+from train.common.schedule import set_rate
 from train.detection.batches import Batch, Batches, network_inputs, split
 from train.detection.labels import POSITIVE, target_columns
 from train.detection.losses import detection_losses
@@ -75,7 +75,7 @@ class DetectorRun(Run):
         """One step of the optimiser; the losses."""
         settings = self.settings
         inputs, kinds, targets = self.next_batch()
-        set_rate(self.optimiser, self.rate(self.step))
+        set_rate(self.optimiser, settings.rate(self.step))
         outputs = self.network(inputs).flatten(1)
         losses = detection_losses(outputs, kinds, targets, settings.heads, settings.mining_ratio)
         self.optimiser.zero_grad(set_to_none=True)
@@ -88,13 +88,6 @@ class DetectorRun(Run):
     def next_batch(self) -> Batch:
         """Network inputs, kinds and targets of this step."""
         return self.data.finished(self.batches.take(self.step), self.step)
-
-    def rate(self, step: int) -> float:
-        """Learning rate: constant, or linear warm-up over a twentieth of the run and then a cosine to a thousandth."""
-        settings = self.settings
-        if settings.schedule == "constant":
-            return float(settings.learning_rate)
-        return warmed_cosine(settings.learning_rate, step, settings.steps, max(1, settings.steps // 20))
 
     @torch.no_grad()
     def validate(self, batch: int = 1024) -> dict[str, float]:
@@ -135,6 +128,8 @@ def _accuracy(logits: torch.Tensor, kinds: torch.Tensor) -> dict[str, float]:
 
 def _architecture(settings: TrainSettings, given: Architecture | None) -> Architecture:
     """The network given or named by the settings, with their heads. Raises TrainingError if the family has none."""
+    if given is None and settings.family not in ARCHITECTURES:
+        raise TrainingError(f"family: expected {', '.join(ARCHITECTURES)}, got {settings.family!r}")
     networks = ARCHITECTURES.get(settings.family, {})
     if given is None and settings.stage not in networks:
         raise TrainingError(f"family: {settings.family!r} has {', '.join(networks)}, no {settings.stage}")

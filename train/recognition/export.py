@@ -32,7 +32,7 @@ def export_recognizer(
 
     With it go the mean embeddings of the ages, of faces that were learned from. The threshold of `Recognizer.verify`
     is the one that accepts a thousandth of the pairs of different people among the faces of a known person or age that
-    were kept out of training; two faces of a known age alone are two people.
+    were held out of training; two faces of a known age alone are two people.
     """
     graph = model.architecture.graph
     model.eval()
@@ -42,7 +42,7 @@ def export_recognizer(
     vectors, people = _kept_out(model, faces, measured, means)
     point = operating_point(vectors, people, FALSE_ACCEPT_RATE)
     if point:
-        point["measured_on"] = f"{np.unique(people).size:,} people of all ages kept out of training"
+        point["measured_on"] = f"{np.unique(people).size:,} people of all ages held out of training"
     metadata = {
         "version": __version__,
         "revision": revision(),
@@ -90,7 +90,7 @@ def _kept_out(
 
 def _decision(point: dict[str, Any]) -> str:
     if not point:
-        return "no threshold was measured: too few people were kept out of training"
+        return "no threshold was measured: too few people were held out of training"
     rates = f"{point['false_accept_rate']:.2%} false and {point['true_accept_rate']:.1%} true accepts"
     return f"threshold {point['threshold']:.3f}: {rates} over {point['measured_on']}"
 

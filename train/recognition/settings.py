@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from train.common.schedule import warmed_cosine
+
 
 @dataclass(frozen=True)
 class RecognitionSettings:
@@ -74,6 +76,13 @@ class RecognitionSettings:
             raise ValueError("views: expected 0 without frozen stages or without changes to the faces")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: expected a share between 0 and 1, got {self.validation!r}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate: a linear warm-up, then a cosine to a thousandth or tenths at the milestones."""
+        warm = max(1, round(self.warm_up * self.steps))
+        if self.schedule == "steps" and step >= warm:
+            return float(self.learning_rate * 0.1 ** sum(step >= m * self.steps for m in self.milestones))
+        return warmed_cosine(self.learning_rate, step, self.steps, warm)
 
     def weights(self) -> dict[str, float]:
         """The weight of each loss by its name: the fields ``lambda_…``."""

@@ -24,7 +24,7 @@ from train.common.checkpoints import TrainingError
 from train.common.device import Processes
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
-from train.common.schedule import set_rate, warmed_cosine
+from train.common.schedule import set_rate
 from train.recognition.architectures import ARCHITECTURES
 from train.recognition.batches import Batch, FaceBatches, split
 from train.recognition.crops import FaceCrops
@@ -100,7 +100,7 @@ class RecognitionRun(Run):
         settings = self.settings
         batch = self.next_batch()
         self.model.train()
-        set_rate(self.optimiser, self.rate(self.step))
+        set_rate(self.optimiser, settings.rate(self.step))
         half = settings.precision == "bfloat16" and self.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
             predicted = self.wrapped(batch.inputs)
@@ -134,14 +134,6 @@ class RecognitionRun(Run):
         answer = batch.answer or self.teacher.answer(batch.inputs, [other for _, other in self.matched])
         goal = None if batch.teacher is None else functional.normalize(answer.embeddings + batch.teacher)
         return Labels(batch.persons, batch.ages, goal, [found.float() for found in answer.maps])
-
-    def rate(self, step: int) -> float:
-        """Learning rate: a linear warm-up, then a cosine to a thousandth or tenths at the milestones."""
-        settings = self.settings
-        warm = max(1, round(settings.warm_up * settings.steps))
-        if settings.schedule == "steps" and step >= warm:
-            return float(settings.learning_rate * 0.1 ** sum(step >= m * settings.steps for m in settings.milestones))
-        return warmed_cosine(settings.learning_rate, step, settings.steps, warm)
 
     def validate(self) -> dict[str, float]:
         """Measures of the averaged model on the faces held out."""

@@ -22,11 +22,11 @@ from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
 from tests.train.drawn_faces import iou, save_empty, save_set
+from train.detection.batches import network_inputs
 from train.detection.pipeline import Pipeline
 from train.detection.presets import DEFAULT
 from train.detection.sample_store import load_samples
 from train.detection.samples import SampleSettings
-from train.detection.trainer import prepare
 
 REPOSITORY = Path(command_line.__file__).parents[1]
 
@@ -71,7 +71,7 @@ def short(request):
     for stage, preset in DEFAULT.items():
         samples = replace(preset.samples, negatives_per_photo=40)
         training = replace(preset.training, log_every=10, checkpoint_every=20, average=0.95)
-        patch.setitem(command_line.DEFAULT, stage, replace(preset, samples=samples, training=training))
+        patch.setitem(DEFAULT, stage, replace(preset, samples=samples, training=training))
     yield
     patch.undo()
 
@@ -127,7 +127,7 @@ def test_the_losses_fall(run):
     for stage, steps in zip(EVERY, (100, 60, 60, 60), strict=True):
         found = metrics(run / stage)
         assert [row["step"] for row in found] == list(range(10, steps + 1, 10))
-        for name in ("total", "landmark") if stage == "lnet" else ("total", "face", "box", "landmark"):
+        for name in ("total", "landmarks") if stage == "lnet" else ("total", "face", "box", "landmarks"):
             assert found[-1][name] < 0.8 * found[0][name], (stage, name)
         assert [row["step"] for row in found if "validation" in row] == list(range(20, steps + 1, 20))
 
@@ -187,7 +187,9 @@ def test_export_equals_the_network_that_learned(run, stage):
     samples = load_samples(run / f"{stage}-samples")
     margin = (samples.crops.shape[1] - architecture.input_size) // 2
     crops = samples.crops[:200, margin : margin + architecture.input_size, margin : margin + architecture.input_size]
-    inputs, _ = prepare(torch.from_numpy(np.array(samples.crops[:200])), torch.zeros(200, 14), architecture, None)
+    inputs, _ = network_inputs(
+        torch.from_numpy(np.array(samples.crops[:200])), torch.zeros(200, 14), architecture, None
+    )
     weights = load_detector(run / "weights")[stage]
     outputs = weights.architecture.outputs
     with torch.no_grad():
@@ -256,11 +258,13 @@ def test_one_stage_with_its_ablations(run, short, tmp_path, capsys):
     settings = {name: json.loads((tmp_path / name / "settings.json").read_text())["settings"] for name in rows}
     assert settings["plain"]["mining_ratio"] == 0.7
     assert settings["no mining"]["mining_ratio"] == 1.0
-    assert settings["no landmarks"]["landmarks"] is False
-    assert settings["weights"]["task_weights"] == [2.0, 1.0, 0.25]
+    assert [head["weight"] for head in settings["no landmarks"]["heads"]] == [1.0, 0.5, 0.0]
+    assert settings["no landmarks"]["ratio"] == [3, 1, 1, 0]
+    assert [head["loss"] for head in settings["wing"]["heads"]] == ["cross_entropy", "l2", "wing"]
+    assert [head["weight"] for head in settings["weights"]["heads"]] == [2.0, 1.0, 0.25]
     assert rows["no mining"]["face"] < rows["plain"]["face"], "the mean of the hardest is above the mean of all"
-    assert rows["no landmarks"]["landmark"] == 0 < rows["plain"]["landmark"]
-    expected = sum(a * rows["weights"][name] for a, name in ((2, "face"), (1, "box"), (0.25, "landmark")))
+    assert rows["no landmarks"]["landmarks"] == 0 < rows["plain"]["landmarks"]
+    expected = sum(a * rows["weights"][name] for a, name in ((2, "face"), (1, "box"), (0.25, "landmarks")))
     assert rows["weights"]["total"] == pytest.approx(expected, rel=1e-4)
 
 
@@ -359,7 +363,7 @@ def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
 
 
 def samples_of(stage: str, **changes) -> SampleSettings:
-    return replace(command_line.DEFAULT[stage].samples, **changes)
+    return replace(DEFAULT[stage].samples, **changes)
 
 
 def test_a_gpu_that_is_not_there(data, tmp_path, monkeypatch, capsys):

@@ -25,14 +25,15 @@ from train.common.checkpoints import TrainingError
 from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
 from train.detection.presets import DEFAULT
 from train.detection.sample_store import Samples, SampleWriter
-from train.detection.trainer import Trainer
+from train.detection.settings import PAPER_HEADS
+from train.detection.trainer import DetectorRun
 from train.experiments import runs, table_one, timing
 from train.experiments.baseline_networks import OLDER, labels_only
 from train.experiments.comparison import compare, paired
 from train.experiments.definitions import EXPERIMENTS, landmark_arm, mining_arm
 from train.experiments.full_cascade import Cascade, without_boxes
 from train.experiments.learning_curve import LearningCurve
-from train.experiments.measures import FIGURES, Meaning, area_under_roc, judge, ranked_precision
+from train.experiments.measures import FIGURES, Meaning, area_under_roc, evaluate, ranked_precision
 from train.experiments.onet import results, run_arms
 from train.experiments.runs import Protocol, Run, open_samples
 
@@ -86,39 +87,40 @@ def test_the_arms_start_alike_and_see_the_same_batches(protocol, name):
         == len(experiment.arms)
     )
     trainers = [
-        Trainer(protocol.settings(arm, 5), protocol.samples, protocol.out / arm.folder) for arm in experiment.arms
+        DetectorRun(protocol.settings(arm, 5), protocol.samples, protocol.out / arm.folder) for arm in experiment.arms
     ]
     for one, other in itertools.pairwise(trainers):
         states = one.network.state_dict(), other.network.state_dict()
         assert all(torch.equal(a, b) for a, b in zip(*(state.values() for state in states), strict=True))
         assert one.validation.tolist() == other.validation.tolist()
         for step in range(6):
-            pairs = zip(one.prepared_batch(step), other.prepared_batch(step), strict=True)
+            pairs = zip(one.data.ahead(step), other.data.ahead(step), strict=True)
             assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
-    again = Trainer(protocol.settings(experiment.arms[0], 6), protocol.samples, protocol.out / "again")
-    assert not torch.equal(again.prepared_batch(0)[0], trainers[0].prepared_batch(0)[0])
+    again = DetectorRun(protocol.settings(experiment.arms[0], 6), protocol.samples, protocol.out / "again")
+    assert not torch.equal(again.data.ahead(0)[0], trainers[0].data.ahead(0)[0])
 
 
 def test_arms_differ_in_what_they_are_named_after_alone(protocol):
     mined, all_of_them = (protocol.settings(mining_arm(ratio), 1) for ratio in (0.7, 1.0))
     assert (mined.mining_ratio, all_of_them.mining_ratio) == (0.7, 1.0)
     assert replace(mined, mining_ratio=1.0) == all_of_them
-    assert (mined.schedule, mined.average, mined.alpha) == ("constant", 0, (1, 0, 0))
+    assert (mined.schedule, mined.average) == ("constant", 0)
+    assert [head.weight for head in mined.heads] == [1, 0, 0]
     joint, alone = (protocol.settings(landmark_arm(weight), 1) for weight in (2.0, 0.0))
-    assert (joint.alpha, alone.alpha) == ((1.0, 0.5, 2.0), (1.0, 0.5, 0.0))
-    assert replace(joint, task_weights=alone.task_weights) == alone
+    assert [[head.weight for head in arm.heads] for arm in (joint, alone)] == [[1.0, 0.5, 2.0], [1.0, 0.5, 0.0]]
+    assert replace(joint, heads=alone.heads) == alone
 
 
 def test_faces_alone_are_learned_from_negatives_and_positives(protocol):
-    trainer = Trainer(protocol.settings(mining_arm(0.7), 1), protocol.samples, protocol.out)
-    _, kinds, _ = trainer.prepared_batch(0)
+    trainer = DetectorRun(protocol.settings(mining_arm(0.7), 1), protocol.samples, protocol.out)
+    _, kinds, _ = trainer.data.ahead(0)
     assert np.bincount(kinds, minlength=4).tolist() == [21, 7, 0, 0]
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_the_landmark_weight_switches_the_task(protocol, weight):
     arm = landmark_arm(weight)
-    before = Trainer(protocol.settings(arm, 1), protocol.samples, protocol.out / "untrained").network.state_dict()
+    before = DetectorRun(protocol.settings(arm, 1), protocol.samples, protocol.out / "untrained").network.state_dict()
     after = protocol.network(arm, 1).state_dict()
     head = [name for name in before if name.endswith("weight")][-1]
     assert not torch.equal(before[head][:6], after[head][:6])
@@ -152,9 +154,9 @@ def test_runs_are_shared_and_complete_ones_are_left_alone(protocol, monkeypatch)
 def test_a_run_that_was_stopped_ends_as_if_it_was_not(protocol, monkeypatch):
     arm = mining_arm(0.7)
     whole = replace(protocol, out=protocol.out / "whole").run(arm, 1)
-    honest = Trainer.train_step
+    honest = DetectorRun.train_step
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", lambda self: honest(self) if self.step < 4 else 1 / 0)
+        patch.setattr(DetectorRun, "train_step", lambda self: honest(self) if self.step < 4 else 1 / 0)
         with pytest.raises(ZeroDivisionError):  # the power goes off
             protocol.run(arm, 1)
     resumed = protocol.run(arm, 1)
@@ -215,7 +217,7 @@ def test_figures_of_a_network_that_is_known():
     # the face at 0.75, the lower edge up by half a window, landmarks all off by (0.3, 0.4)
     off = (np.reshape(MARKS, (5, 2)) + np.array([0.3, 0.4])).ravel()
     network = constant([0.0, math.log(3), 0.0, 0.0, 0.0, -0.5, *off])
-    figures = judge(network, samples, np.arange(5), (1.0, 0.5, 1.0), batch=2)
+    figures = evaluate(network, samples, np.arange(5), PAPER_HEADS["onet"], batch=2)
     assert figures["cross_entropy"] == pytest.approx(-(2 * math.log(0.25) + math.log(0.75)) / 3)
     assert figures["accuracy"] == pytest.approx(1 / 3)
     assert figures["auc"] == 0.5
@@ -223,11 +225,11 @@ def test_figures_of_a_network_that_is_known():
     assert figures["iou"] == pytest.approx((0.5 + 1) / 2)
     assert figures["window_iou"] == pytest.approx((1 + 0.5) / 2)
     assert figures["landmark_error"] == pytest.approx(0.5)
-    untaught = judge(network, samples, np.arange(5), (1.0, 0.0, 0.0))
+    untaught = evaluate(network, samples, np.arange(5), mining_arm(1.0).changes["heads"])
     assert [untaught[name] for name in ("box_error", "iou", "landmark_error")] == [None] * 3
     assert untaught["accuracy"] == figures["accuracy"]
-    assert set(judge(network, samples, np.arange(2), (1.0, 0.5, 1.0)).values()) == {None}, "there is no positive"
-    assert set(judge(network, samples, np.arange(0), (1.0, 0.5, 1.0)).values()) == {None}
+    assert set(evaluate(network, samples, np.arange(2), PAPER_HEADS["onet"]).values()) == {None}, "there is no positive"
+    assert set(evaluate(network, samples, np.arange(0), PAPER_HEADS["onet"]).values()) == {None}
 
 
 def test_paired_differences_by_hand():
@@ -272,7 +274,7 @@ def test_one_command_leaves_csv_json_and_curves(tmp_path, capsys):
     assert record["arms"]["landmarks × 1"]["iou"]["mean"] == pytest.approx(np.mean(joint))
     difference = record["differences"]["landmarks × 1"]["iou"]
     assert difference["differences"] == pytest.approx(np.subtract(joint, alone))
-    assert record["settings"]["no landmarks"]["task_weights"] == [1.0, 0.5, 0.0]
+    assert record["settings"]["no landmarks"]["heads"][2]["weight"] == 0
     assert record["samples"]["data"] == "drawn"
     assert record["command"].startswith("python -m train experiment landmarks --samples ")
     assert min(cv2.imread(str(tmp_path / "out/landmarks.png")).shape[:2]) > 200
@@ -326,7 +328,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path, capsys):
 # the whole cascade
 
 
-def test_the_whole_cascade_is_judged_with_the_o_net_of_a_run(tmp_path, random_weights, monkeypatch):
+def test_the_cascade_is_evaluated_with_the_o_net_of_a_run(tmp_path, random_weights, monkeypatch):
     protocol = Protocol("onet", make(tmp_path / "samples", "onet", n=60), tmp_path / "out", "a command", 2)
     save_set(tmp_path / "photos", 2, seed=1)
     photos = tuple(read_coco(tmp_path / "photos/annotations.json"))
@@ -348,10 +350,10 @@ def test_the_whole_cascade_is_judged_with_the_o_net_of_a_run(tmp_path, random_we
     assert (folder / "rnet.safetensors").read_bytes() == (random_weights("paper") / "rnet.safetensors").read_bytes()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Cascade, "_judge", lambda *_: pytest.fail("it was judged already"))
-        assert cascade.judge(protocol, arm, 1) == made["figures"]
+        patch.setattr(Cascade, "_evaluate", lambda *_: pytest.fail("it was evaluated already"))
+        assert cascade.evaluate(protocol, arm, 1) == made["figures"]
     fewer = replace(cascade, test_set=replace(cascade.test_set, photos=photos[:1]))
-    fewer.judge(protocol, arm, 1)
+    fewer.evaluate(protocol, arm, 1)
     assert len(json.loads((protocol.folder(arm, 1) / "cascade.json").read_text())["photos"]) == 1
 
 
@@ -431,7 +433,7 @@ def test_networks_take_turns_on_one_thread(monkeypatch):
 
 def test_networks_of_table_one_are_in_no_family(protocol):
     settings = protocol.settings(table_one.arm_of("older-cascade", "pnet"), 1)
-    with pytest.raises(KeyError):
-        Trainer(settings, replace(protocol.samples, meta={}), protocol.out)
-    trainer = Trainer(settings, protocol.samples, protocol.out, OLDER["pnet"])
+    with pytest.raises(TrainingError, match="family: expected default, small, paper, got 'older-cascade'"):
+        DetectorRun(settings, replace(protocol.samples, meta={}), protocol.out)
+    trainer = DetectorRun(settings, protocol.samples, protocol.out, OLDER["pnet"])
     assert trainer.network.architecture == OLDER["pnet"]

@@ -16,7 +16,7 @@ import torch
 
 from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_architecture, tiny_teacher
 from train.experiments import recognition_ablation as ablation
-from train.experiments.recognition_ablation import ARMS, LABELS, judge, run_arms, summary
+from train.experiments.recognition_ablation import ARMS, LABELS, evaluate_model, run_arms, summary
 from train.recognition.architectures import ARCHITECTURES
 from train.recognition.model import RecognitionModel
 from train.recognition.teacher import Teacher
@@ -42,7 +42,7 @@ def test_differences_are_taken_seed_by_seed():
     rows = [row("plain", 1, 0.5, 0.1), row("plain", 2, 0.7, 0.3)]
     rows += [row("decomposition", 1, 0.6, 0.1), row("decomposition", 2, 0.8, 0.3)]
     rows += [row("adversary", 1, 0.5, 0.2), row("adversary", 2, 0.7, 0.2)]
-    rows += [row("centring", 1, 0.9, 0.9), row("centring", 2, 0.9, 0.9)]
+    rows += [row("age-mean subtraction", 1, 0.9, 0.9), row("age-mean subtraction", 2, 0.9, 0.9)]
     found = summary(rows)
     assert found["plain"]["rank1"]["mean"] == pytest.approx(0.6)
     assert found["decomposition"]["rank1"]["gain"] == {"mean": pytest.approx(0.1), "std": pytest.approx(0, abs=1e-9)}
@@ -52,12 +52,12 @@ def test_differences_are_taken_seed_by_seed():
 
 def test_a_model_is_judged_by_years_between_photos(tiny_architecture):
     torch.manual_seed(0)
-    found = judge(RecognitionModel(ARCHITECTURES["light"](True), 0, False), *faces_of_ages())
+    found = evaluate_model(RecognitionModel(ARCHITECTURES["light"](True), 0, False), *faces_of_ages())
     assert list(found["tar"]) == [band for band in BANDS if band != "0-5"]  # which no pair has
     assert 0 <= found["eer"] <= 1
     assert found["rank1"] > 0.5  # the patterns differ, which even a network of chance sees
     assert found["age_mae"] >= 0
-    plain = judge(RecognitionModel(ARCHITECTURES["light"](False), 0, False), *faces_of_ages())
+    plain = evaluate_model(RecognitionModel(ARCHITECTURES["light"](False), 0, False), *faces_of_ages())
     assert "age_mae" not in plain
 
 

@@ -127,11 +127,11 @@ def test_embedding_and_age_both_teach_the_encoder():
 
 
 @torch.no_grad()
-def test_maps_that_are_kept_are_part_of_the_prediction():
+def test_exposed_maps_are_part_of_the_prediction():
     model = RecognitionModel(tiny(), persons=0, adversarial=True).eval()
     crops = torch.randn(2, 3, 112, 112)
     assert model(crops).maps == ()
-    model.kept = model.architecture.skips[::-1]
+    model.exposed = model.architecture.skips[::-1]
     predicted = model(crops)
     assert len(predicted.maps) == 2
     for found, expected in zip(predicted.maps, model.skips(crops)[::-1], strict=True):

@@ -11,7 +11,7 @@ import torch
 
 from tests.train.packed_faces import SETTINGS, packed
 from train.common.checkpoints import TrainingError
-from train.common.progress import PoolOrder
+from train.common.order import PoolOrder
 from train.detection.augment import normalise
 from train.recognition import augment as changes_module
 from train.recognition.augment import BLUR, BLURRED, LARGEST_BORDER, _blur, _cover, _rectangle, augment

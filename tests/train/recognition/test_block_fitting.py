@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from train.recognition.processes import Processes
 
 import train.__main__ as command_line
 from cascade.nn.graphs import IMAGE, Graph, GraphBuilder
@@ -25,6 +24,7 @@ from tests.train.packed_faces import (
     tiny_teacher,
 )
 from train.common.checkpoints import TrainingError
+from train.common.device import Processes
 from train.detection.augment import normalise
 from train.recognition import block_fitting as blocks
 from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork, dense, light
@@ -35,7 +35,7 @@ from train.recognition.feature_cache import to_maps
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import BlockSettings, RecognitionSettings
 from train.recognition.teacher import Teacher
-from train.recognition.trainer import RecognitionTrainer, train_recognition
+from train.recognition.trainer import RecognitionRun, train_recognition
 from train.recognition.transfer import start_from
 
 __all__ = ["tiny_architecture"]
@@ -147,7 +147,7 @@ def test_the_two_networks_here_match(teacher):
     assert [str(last) for last, _ in ends] == ENDS
 
 
-def kept(folder: Path, node: int | None = None) -> torch.Tensor:
+def cached(folder: Path, node: int | None = None) -> torch.Tensor:
     """The crops or the maps of a node that were written, channels first."""
     if node is None:
         return normalise(to_maps(np.load(folder / "crops.npy")))
@@ -179,9 +179,9 @@ def test_fitted_blocks_do_what_the_teachers_do_and_a_run_begins_from_them(tmp_pa
     # each block is where it belongs, and as good as it is said to be
     model = RecognitionModel(stacked(False), persons=0, adversarial=False).eval()
     start_from(model, out / "checkpoint.pt")
-    x = kept(out / "maps", None)[-HELD_BACK:].float()
+    x = cached(out / "maps", None)[-HELD_BACK:].float()
     for first, last in ((0, 0), (1, 2), (3, 4)):
-        y = kept(out / "maps", last).float()
+        y = cached(out / "maps", last).float()
         with torch.no_grad():
             made = model.network.part(x, first, last)
         error = float((made - y[-HELD_BACK:]).square().mean() / y.var())
@@ -190,11 +190,11 @@ def test_fitted_blocks_do_what_the_teachers_do_and_a_run_begins_from_them(tmp_pa
     # a run has them too, with decomposition and without
     for name, changes in (("whole", {}), ("plain", {"decomposed": False, "lambda_age": 0.0, "lambda_adversary": 0.0})):
         settings = replace(RUN, start=str(out / "checkpoint.pt"), **changes)
-        trainer = RecognitionTrainer(settings, faces, tmp_path / name, ALONE)
+        trainer = RecognitionRun(settings, faces, tmp_path / name, ALONE)
         for index in range(5):
             for key, tensor in trainer.model.network.blocks[index].state_dict().items():
                 assert torch.equal(tensor, state["averaged"][f"network.blocks.{index}.{key}"])
-        trainer.preparer.shutdown()
+        trainer.batches.close()
 
 
 def test_blocks_can_begin_from_a_run(tmp_path, stacked_architecture, teacher):

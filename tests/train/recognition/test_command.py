@@ -252,7 +252,7 @@ def test_what_a_file_says_of_verification(tmp_path):
     weights = load_recognizer(tmp_path / "light.safetensors")
     point = weights.metadata["verification"]
     # 4 people with a name, and those of the nameless faces of a known age
-    assert point["measured_on"].endswith("people of all ages kept out of training")
+    assert point["measured_on"].endswith("people of all ages held out of training")
     assert point["false_accept_rate"] <= 1e-3 and 0 <= point["true_accept_rate"] <= 1
     found = Recognizer(weights).operating_point
     assert (found.threshold, found.false_accept_rate) == (point["threshold"], point["false_accept_rate"])
@@ -273,7 +273,7 @@ def test_what_is_not_used_is_not_told_of(tmp_path):
     card = (tmp_path / "light.md").read_text()
     assert "**Teacher**: none" in card
     assert "adversary" not in card and "distillation" not in card
-    assert "no threshold was measured: too few people were kept out of training" in card
+    assert "no threshold was measured: too few people were held out of training" in card
     Recognizer(tmp_path / "light.safetensors")
 
 

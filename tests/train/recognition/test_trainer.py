@@ -15,22 +15,23 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from train.recognition.processes import Processes
 
 from cascade.nn.graphs import IMAGE, GraphBuilder
 from tests.train.packed_faces import DIMENSION, SETTINGS, embedded, packed, tiny, tiny_architecture, tiny_teacher
+from tests.train.runs import Stopped, rows, state, stop_after, tensors, without_time
 from train.common.checkpoints import TrainingError
+from train.common.device import Processes
 from train.recognition import trainer as loop
 from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork, dense
 from train.recognition.batches import Batch, split
 from train.recognition.crops import SIDE
 from train.recognition.curves import plot_recognition
-from train.recognition.losses import PARTS
+from train.recognition.losses import LOSSES
 from train.recognition.measures import measure
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import PAPER
 from train.recognition.teacher import Teacher
-from train.recognition.trainer import RecognitionTrainer, rate, train_recognition
+from train.recognition.trainer import RecognitionRun, train_recognition
 from train.recognition.transfer import shared_nodes, start_from
 
 REPOSITORY = Path(loop.__file__).parents[2]
@@ -47,34 +48,13 @@ def often(tiny_architecture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SAVE_EVERY", 3)
 
 
-def rows(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_time(out: Path) -> list[dict]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(out)]
-
-
-def state(out: Path) -> dict:
-    return torch.load(out / "checkpoint.pt", weights_only=True)
-
-
-def tensors(value) -> list[torch.Tensor]:
-    """All tensors and numbers of a nested state, in order."""
-    if isinstance(value, dict):
-        return [t for key in sorted(value, key=str) for t in tensors(value[key])]
-    if isinstance(value, list | tuple):
-        return [t for item in value for t in tensors(item)]
-    return [torch.as_tensor(value)] if isinstance(value, int | float | torch.Tensor) else []
-
-
 # --------------------------------------------------------------------------------------------------
 # schedule
 
 
 def test_the_cosine_schedule():
     settings = replace(SETTINGS, steps=200, learning_rate=0.5, warm_up=0.05)
-    rates = [rate(settings, step) for step in range(201)]
+    rates = [settings.rate(step) for step in range(201)]
     np.testing.assert_allclose(rates[:10], 0.05 * np.arange(1, 11))
     assert rates[10] == pytest.approx(0.5)
     assert rates[105] == pytest.approx(0.5 * (0.001 + 0.999 / 2))
@@ -83,13 +63,13 @@ def test_the_cosine_schedule():
 
 
 def test_the_papers_schedule_goes_down_in_tenths():
-    found = [rate(PAPER, step) for step in (0, 999, 1000, 19_998, 20_001, 23_001, 32_001, 35_999)]
+    found = [PAPER.rate(step) for step in (0, 999, 1000, 19_998, 20_001, 23_001, 32_001, 35_999)]
     np.testing.assert_allclose(found, [1e-4, 0.1, 0.1, 0.1, 1e-2, 1e-3, 1e-4, 1e-4])
 
 
 def test_a_short_run_begins_at_its_rate():
-    assert rate(replace(SETTINGS, steps=1, learning_rate=0.5), 0) == 0.5
-    assert rate(replace(SETTINGS, warm_up=0.0, learning_rate=0.5), 0) == 0.5
+    assert replace(SETTINGS, steps=1, learning_rate=0.5).rate(0) == 0.5
+    assert replace(SETTINGS, warm_up=0.0, learning_rate=0.5).rate(0) == 0.5
 
 
 # --------------------------------------------------------------------------------------------------
@@ -103,9 +83,9 @@ def test_losses_fall_and_faces_kept_out_are_known_better(tiny_architecture, monk
     model = train_recognition(settings, packed(), tmp_path, ALONE)
     found = rows(tmp_path)
     assert [row["step"] for row in found] == [10, 20, 30, 40, 50, 60]
-    assert {"total", *PARTS, "step", "rate", "seconds"} <= set(found[0])
+    assert {"total", *LOSSES, "step", "rate", "seconds"} <= set(found[0])
     assert all(found[-1][name] < 0.7 * found[0][name] for name in ("total", "distillation", "identity", "age"))
-    assert found[-1]["rate"] == pytest.approx(rate(settings, 59))
+    assert found[-1]["rate"] == pytest.approx(settings.rate(59))
     checked = [row["validation"] for row in found if "validation" in row]
     assert len(checked) == 2
     torch.manual_seed(settings.seed)
@@ -121,22 +101,6 @@ def test_losses_fall_and_faces_kept_out_are_known_better(tiny_architecture, monk
     assert (tmp_path / "losses.png").stat().st_size > 10_000
 
 
-class Stopped(Exception):
-    """The power went off."""
-
-
-def stop_after(monkeypatch, steps: int) -> None:
-    """Lets the training that follows die right after so many steps."""
-    honest = RecognitionTrainer.train_step
-
-    def step(trainer):
-        if trainer.step >= steps:
-            raise Stopped
-        return honest(trainer)
-
-    monkeypatch.setattr(RecognitionTrainer, "train_step", step)
-
-
 @pytest.mark.parametrize(
     "changes",
     [{}, {**PLAIN, "optimiser": "sgd", "schedule": "steps", "milestones": (0.5,), "augment": False, "seed": 3}],
@@ -146,7 +110,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(often, tmp_path, 
     settings, faces = replace(SETTINGS, **changes), packed()
     whole = train_recognition(settings, faces, tmp_path / "whole", ALONE)
     with monkeypatch.context() as patch:
-        stop_after(patch, 5)
+        stop_after(patch, RecognitionRun, 5)
         with pytest.raises(Stopped):
             train_recognition(settings, faces, tmp_path / "parts", ALONE)
     assert state(tmp_path / "parts")["step"] == 3
@@ -185,7 +149,7 @@ def test_a_checkpoint_of_other_settings_is_refused(often, tmp_path):
 
 def test_a_checkpoint_of_other_people_is_refused(often, tmp_path):
     train_recognition(SETTINGS, packed(), tmp_path, ALONE)
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt was made with other faces"):
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt was made with other data"):
         train_recognition(SETTINGS, packed(people=20), tmp_path, ALONE)
 
 
@@ -243,7 +207,7 @@ def test_runs_with_less(often, tmp_path, faces, changes, absent):
     train_recognition(replace(SETTINGS, steps=1, **changes), packed(**faces), tmp_path, ALONE)
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     row = json.loads(line, parse_constant=pytest.fail)
-    assert {name for name in PARTS if row[name] == 0} == {"maps", *absent}
+    assert {name for name in LOSSES if row[name] == 0} == {"maps", *absent}
     plot_recognition(tmp_path / "metrics.jsonl", tmp_path / "losses.png")
 
 
@@ -253,7 +217,7 @@ def test_metrics_are_means_since_the_last_row(often, tmp_path, monkeypatch):
     train_recognition(SETTINGS, packed(), tmp_path / "some", ALONE)
     each, some = rows(tmp_path / "each"), rows(tmp_path / "some")
     assert [row["step"] for row in some] == [4, 6]
-    for name in ("total", *PARTS):
+    for name in ("total", *LOSSES):
         assert some[0][name] == pytest.approx(np.mean([row[name] for row in each[:4]]))
         assert some[1][name] == pytest.approx(np.mean([row[name] for row in each[4:]]))
 
@@ -266,10 +230,10 @@ def test_the_total_is_the_weighted_sum(often, tmp_path):
 
 
 def test_the_average_follows_the_weights(often, tmp_path):
-    trainer = RecognitionTrainer(SETTINGS, packed(), tmp_path, ALONE)
+    trainer = RecognitionRun(SETTINGS, packed(), tmp_path, ALONE)
     before = trainer.averaged.network.blocks[0][0].weight.clone()
     trainer.train_step()
-    trainer.preparer.shutdown()
+    trainer.batches.close()
     now = trainer.model.network.blocks[0][0].weight.detach()
     expected = before + (now - before) * 10 / 11  # of the first step a decay of 1 / 11
     torch.testing.assert_close(trainer.averaged.network.blocks[0][0].weight, expected)
@@ -278,13 +242,13 @@ def test_the_average_follows_the_weights(often, tmp_path):
 
 
 def test_decay_falls_on_matrices_and_filters(often, tmp_path):
-    trainer = RecognitionTrainer(SETTINGS, packed(), tmp_path, ALONE)
+    trainer = RecognitionRun(SETTINGS, packed(), tmp_path, ALONE)
     decayed, others = trainer.optimiser.param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (SETTINGS.weight_decay, 0)
     assert {p.ndim for p in decayed["params"]} == {2, 4}
     assert {p.ndim for p in others["params"]} == {1}
     assert len(decayed["params"]) + len(others["params"]) == len(list(trainer.model.parameters()))
-    trainer.preparer.shutdown()
+    trainer.batches.close()
 
 
 # --------------------------------------------------------------------------------------------------
@@ -299,8 +263,8 @@ def teacher(tmp_path) -> Teacher:
     return Teacher(*tiny_teacher(tmp_path))
 
 
-def trainer_of(settings, faces, out, teacher=None, **changes) -> RecognitionTrainer:
-    return RecognitionTrainer(replace(settings, **changes), faces, out, ALONE, teacher)
+def trainer_of(settings, faces, out, teacher=None, **changes) -> RecognitionRun:
+    return RecognitionRun(replace(settings, **changes), faces, out, ALONE, teacher)
 
 
 def test_steps_with_a_teacher_lead_towards_it(often, tmp_path, teacher):
@@ -313,14 +277,14 @@ def test_steps_with_a_teacher_lead_towards_it(often, tmp_path, teacher):
         means = [np.mean([row[name] for row in part]) for part in (found[:4], found[-4:])]
         assert means[1] < 0.6 * means[0], name
     assert all(row["total"] == pytest.approx(2 * row["maps"] + 10 * row["distillation"], rel=1e-4) for row in found)
-    assert model.kept == ()  # which is only needed to learn
+    assert model.exposed == ()  # which is only needed to learn
 
 
 def test_a_teacher_stays_as_it_is(tmp_path, often, teacher):
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     trainer = trainer_of(TAUGHT, embedded(packed(), teacher), tmp_path / "run", teacher)
     trainer.train_step()
-    trainer.preparer.shutdown()
+    trainer.batches.close()
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
     learning = {id(p) for group in trainer.optimiser.param_groups for p in group["params"]}
     assert not learning & {id(p) for p in teacher.parameters()}
@@ -330,29 +294,30 @@ def test_what_a_teacher_is_asked(often, tmp_path, teacher):
     """The mean direction of what it says of the changed faces and of the faces as they are; of averages the first."""
     trainer = trainer_of(TAUGHT, embedded(packed(), teacher), tmp_path / "run", teacher)
     batch = trainer.next_batch()
-    trainer.preparer.shutdown()
-    goal, (first, second) = trainer.ask_teacher(batch)
+    trainer.batches.close()
+    labels = trainer.labels(batch)
+    goal, (first, second) = labels.teacher, labels.teacher_maps
     now, maps = teacher(batch.inputs, (0,))
     average = ~batch.teacher.any(1)
     assert 0 < int(average.sum()) < len(average)
     torch.testing.assert_close(goal[average], now[average])
     both = functional.normalize((now + batch.teacher) / 2)
     torch.testing.assert_close(goal[~average], both[~average])
-    assert not torch.allclose(goal[~average], now[~average], atol=1e-3)  # the changes tell
+    assert not torch.allclose(goal[~average], now[~average], atol=1e-3)  # augmentation shows
     assert torch.equal(first, maps[0]) and torch.equal(second, maps[0])
     # a batch without embeddings has maps to match and nothing to repeat
-    nothing, again = trainer.ask_teacher(replace(batch, teacher=None))
-    assert nothing is None
-    assert [torch.equal(one, two) for one, two in zip(again, (first, second), strict=True)] == [True, True]
+    again = trainer.labels(replace(batch, teacher=None))
+    assert again.teacher is None
+    assert [torch.equal(one, two) for one, two in zip(again.teacher_maps, (first, second), strict=True)] == [True] * 2
 
 
 def test_without_a_teacher_at_hand_its_embeddings_are_repeated(often, tmp_path):
     trainer = trainer_of(SETTINGS, packed(), tmp_path)
     batch = trainer.next_batch()
-    trainer.preparer.shutdown()
-    goal, maps = trainer.ask_teacher(batch)
-    assert goal is batch.teacher and maps == []
-    assert trainer.model.kept == ()
+    trainer.batches.close()
+    labels = trainer.labels(batch)
+    assert labels.teacher is batch.teacher and list(labels.teacher_maps) == []
+    assert trainer.model.exposed == ()
 
 
 def test_maps_alone_can_be_learned(often, tmp_path, teacher):
@@ -383,17 +348,17 @@ def test_maps_of_the_same_shape_are_matched(often, tmp_path, teacher):
     faces = embedded(packed(), teacher)
     trainer = trainer_of(TAUGHT, faces, tmp_path / "one", teacher)
     assert trainer.matched == tuple((own, 0) for own in tiny(False).skips)
-    assert trainer.model.kept == tiny(False).skips
+    assert trainer.model.exposed == tiny(False).skips
     without = trainer_of(TAUGHT, faces, tmp_path / "two", teacher, lambda_maps=0.0)
-    assert without.matched == without.model.kept == ()
+    assert without.matched == without.model.exposed == ()
     for each in (trainer, without):
-        each.preparer.shutdown()
+        each.batches.close()
 
 
 def test_averages_need_a_teacher_at_hand(often, tmp_path, teacher):
     faces = embedded(packed(), teacher)
-    assert trainer_of(TAUGHT, faces, tmp_path / "one", teacher).batches.counts[3] > 0
-    assert trainer_of(TAUGHT, faces, tmp_path / "two", lambda_maps=0.0).batches.counts[3] == 0
+    assert trainer_of(TAUGHT, faces, tmp_path / "one", teacher).data.counts[3] > 0
+    assert trainer_of(TAUGHT, faces, tmp_path / "two", lambda_maps=0.0).data.counts[3] == 0
 
 
 def test_maps_without_a_teacher_are_refused(often, tmp_path):
@@ -422,7 +387,7 @@ def test_a_resumed_run_with_a_teacher_equals_an_uninterrupted_one(often, tmp_pat
     faces = embedded(packed(), teacher)
     whole = train_recognition(TAUGHT, faces, tmp_path / "whole", ALONE, teacher)
     with monkeypatch.context() as patch:
-        stop_after(patch, 4)
+        stop_after(patch, RecognitionRun, 4)
         with pytest.raises(Stopped):
             train_recognition(TAUGHT, faces, tmp_path / "parts", ALONE, teacher)
     resumed = train_recognition(TAUGHT, faces, tmp_path / "parts", ALONE, teacher)
@@ -456,7 +421,7 @@ def test_starting_from_a_run_of_the_same_kind(often, tmp_path):
     faces = packed()
     trained = train_recognition(SETTINGS, faces, tmp_path / "one", ALONE)
     settings = replace(SETTINGS, start=str(tmp_path / "one/checkpoint.pt"))
-    trainer = RecognitionTrainer(settings, faces, tmp_path / "two", ALONE)
+    trainer = RecognitionRun(settings, faces, tmp_path / "two", ALONE)
     for name, tensor in trained.state_dict().items():
         assert torch.equal(trainer.model.state_dict()[name], tensor), name
     other = RecognitionModel(tiny(), persons=99, adversarial=False)  # other people, and no adversary
@@ -468,7 +433,7 @@ def test_starting_from_a_run_of_the_same_kind(often, tmp_path):
 def test_starting_from_a_run_without_decomposition(often, tmp_path):
     faces = packed()
     trained = train_recognition(replace(SETTINGS, **PLAIN), faces, tmp_path / "plain", ALONE)
-    model = RecognitionTrainer(
+    model = RecognitionRun(
         replace(SETTINGS, start=str(tmp_path / "plain/checkpoint.pt")), faces, tmp_path / "two", ALONE
     ).model.eval()
     places = list(zip(shared_nodes(tiny(False)), shared_nodes(tiny(True)), strict=True))
@@ -527,10 +492,10 @@ def test_a_run_of_another_network_of_the_same_name_is_no_start(often, tmp_path, 
 # processes
 
 
-def test_one_process_keeps_its_batch_where_it_is():
+def test_a_batch_on_the_cpu_stays_there():
     batch = Batch(torch.zeros(1, 3, 2, 2), torch.zeros(1), torch.zeros(1), None)
-    assert ALONE.place(batch) is batch
-    moved = Processes(0, 1, torch.device("meta")).place(batch)
+    assert batch.to(torch.device("cpu")) is batch
+    moved = batch.to(torch.device("meta"))
     assert moved.inputs.device.type == moved.ages.device.type == "meta"
     assert moved.teacher is None
 
@@ -553,7 +518,7 @@ from tests.train.packed_faces import SETTINGS, packed, tiny
 from train.recognition import trainer as loop
 from train.recognition.architectures import ARCHITECTURES
 from train.recognition.trainer import train_recognition
-from train.recognition.processes import Processes
+from train.common.device import Processes
 
 ARCHITECTURES["light"] = tiny
 loop.LOG_EVERY, loop.SAVE_EVERY = 1, 2
