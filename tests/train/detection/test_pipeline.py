@@ -21,47 +21,17 @@ from cascade.detect import Detector
 from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
-from tests.train.drawn_faces import iou, save_empty, save_set
+from tests.train.drawn_faces import iou
+from tests.train.drawn_sets import cascade, of_data
 from train.detection.batches import network_inputs
-from train.detection.pipeline import Pipeline
 from train.detection.presets import DEFAULT
 from train.detection.sample_store import load_samples
 from train.detection.samples import SampleSettings
 
 REPOSITORY = Path(command_line.__file__).parents[1]
 
+
 EVERY = (*STAGES, LANDMARK_STAGE)
-
-DATA = """
-[[source]]
-kind = "coco"
-annotations = "faces/annotations.json"
-images = "faces"
-exclude = "kept.txt"
-
-[[source]]
-kind = "folder"
-images = "none"
-"""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """40 photos with faces, 4 of them kept out, and 8 without."""
-    root = tmp_path_factory.mktemp("data")
-    save_set(root / "faces", 40, seed=1)
-    save_empty(root / "none", 8, seed=2)
-    (root / "kept.txt").write_text("".join(f"{number:03}.png\n" for number in range(36, 40)))
-    (root / "data.toml").write_text(DATA)
-    return root
-
-
-def of_data(root: Path, workers: int = 1) -> list[str]:
-    return ["--data", str(root / "data.toml"), "--root", str(root), "--workers", str(workers)]
-
-
-def cascade(root: Path, out: Path, *options: str) -> list[str]:
-    return ["cascade", *of_data(root), "--out", str(out), "--batch", "112", *options]
 
 
 @pytest.fixture(scope="module")
@@ -301,46 +271,6 @@ def test_samples_of_one_stage_by_themselves(run, data, short, tmp_path, capsys):
     assert settings == samples.meta["settings"] | {"family": "small"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["pnet", "--samples", "nowhere", "--out", "x"], "nowhere"),
-        (["cascade", "--data", "nowhere.toml", "--root", ".", "--out", "x"], "nowhere.toml"),
-        (["cascade", "--data", "bad.toml", "--root", ".", "--out", "x"], "bad.toml: expected"),
-        (
-            ["samples", "--stage", "lnet", "--family", "paper", "--data", "bad.toml", "--root", ".", "--out", "x"],
-            "stage: expected pnet, rnet, onet, the networks of the paper, got 'lnet'",
-        ),
-    ],
-)
-def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "bad.toml").write_text("x = 1")
-    assert command_line.main(arguments) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert len(error.splitlines()) == 1
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "trained"),
-    [
-        (("--stages", "lnet"), ["lnet"]),
-        (("--stages", "rnet", "pnet"), ["pnet", "rnet"]),
-        (("--no-landmarks",), ["pnet", "rnet", "onet"]),  # an L-Net would have nothing to learn
-        (("--family", "paper"), ["pnet", "rnet", "onet"]),
-        (("--family", "small"), ["pnet", "rnet", "onet", "lnet"]),
-    ],
-)
-def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, trained):
-    stages = []
-    monkeypatch.setattr(Pipeline, "stage", lambda self, preset: stages.append(preset.training.stage))
-    assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
-    assert stages == trained
-
-
 @pytest.mark.parametrize("family", ["paper", "small"])
 def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
     """Only the networks differ; without an L-Net, landmarks are O-Net's own."""
@@ -366,13 +296,6 @@ def samples_of(stage: str, **changes) -> SampleSettings:
     return replace(DEFAULT[stage].samples, **changes)
 
 
-def test_a_gpu_that_is_not_there(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert command_line.main(cascade(data, tmp_path / "x", "--device", "cuda")) == 1
-    assert capsys.readouterr().err == "error: device: torch finds no GPU here, so cuda cannot be had\n"
-    assert not (tmp_path / "x").exists()
-
-
 def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):
     assert command_line.main(one_stage(run, tmp_path / "x", "pnet", "--mining-ratio", "0")) == 1
     assert "mining_ratio" in capsys.readouterr().err
@@ -394,11 +317,3 @@ def test_in_a_process_of_its_own_with_two_workers(data, tmp_path):
     assert "Warning" not in done.stderr
     faces = Detector(weights=tmp_path / "run/weights", threads=1).detect(data / "faces/000.png")
     assert faces.boxes.shape[1:] == (4,)
-
-
-def test_help_needs_nothing(capsys):
-    for arguments in (["--help"], ["cascade", "--help"], ["samples", "--help"], ["onet", "--help"]):
-        with pytest.raises(SystemExit) as stopped:
-            command_line.main(arguments)
-        assert stopped.value.code == 0
-        assert "usage: python -m train" in capsys.readouterr().out

@@ -1,182 +1,21 @@
-"""The training loop: batches, schedule, resuming, and what makes it stop."""
+"""Training a network of the detector: resuming, starting from a run, and what makes it stop."""
 
 from __future__ import annotations
 
 import json
 import math
 import threading
-from dataclasses import asdict, replace
-from itertools import pairwise
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from cascade.nn.architectures import ARCHITECTURES
+from tests.train.easy_samples import SETTINGS, samples
 from tests.train.runs import Stopped, rows, state, stop_after, tensors, without_time
 from train.common.checkpoints import TrainingError
-from train.common.device import chosen_device
-from train.common.settings import save_settings, with_changes
-from train.detection.batches import Batches, split
-from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
-from train.detection.sample_store import Samples
-from train.detection.settings import TrainSettings, paper_preset
+from train.detection.labels import NEGATIVE, PART, POSITIVE
 from train.detection.trainer import DetectorRun, check_resumable, train
-
-SETTINGS = TrainSettings("pnet", steps=6, batch=70, log_every=1, checkpoint_every=3, validation_share=0.1)
-
-
-def samples(n: int = 420, side: int = 25, seed: int = 0, kinds: np.ndarray | None = None) -> Samples:
-    """Crops that are easy to tell apart: what has a face is bright in the middle, more to the left for small boxes."""
-    rng = np.random.default_rng(seed)
-    if kinds is None:
-        kinds = rng.choice(4, n, p=[0.4, 0.2, 0.2, 0.2])
-    n = len(kinds)
-    crops = rng.integers(40, 90, (n, side, side, 3))
-    faces = kinds != NEGATIVE
-    crops[faces, 6:-6, 6:-6] += 120
-    targets = np.full((n, 14), np.nan, np.float32)
-    targets[faces, :4] = np.array([0.1, 0.0, 0.9, 1.0]) + rng.normal(0, 0.02, (faces.sum(), 4))
-    targets[faces, 4:] = np.tile((0.3, 0.4, 0.7, 0.4, 0.5, 0.6, 0.35, 0.8, 0.65, 0.8), (faces.sum(), 1))
-    return Samples(crops.astype(np.uint8), kinds.astype(np.uint8), targets, {})
-
-
-def batches_of(made: Samples, **changes) -> Batches:
-    settings = replace(SETTINGS, **changes)
-    architecture = ARCHITECTURES[settings.family][settings.stage]
-    return Batches(made, np.arange(len(made)), settings, architecture, torch.device("cpu"))
-
-
-# --------------------------------------------------------------------------------------------------
-# batches
-
-
-def test_batches_keep_the_ratio():
-    made = samples()
-    batches = batches_of(made)
-    for step in range(30):
-        crops, kinds, targets = batches.read(step)
-        assert np.bincount(kinds, minlength=4).tolist() == [30, 10, 10, 20]
-        assert crops.shape == (70, 25, 25, 3)
-        assert crops.dtype == torch.uint8
-        assert targets.shape == (70, 14)
-        assert torch.isnan(targets[kinds == NEGATIVE]).all()
-        assert torch.isfinite(targets[kinds != NEGATIVE]).all()
-
-
-def test_every_sample_has_its_turn():
-    made = samples()
-    # the first bytes of a crop tell which one it is
-    marked = made.crops.copy()
-    marked[:, 0, 0, 0], marked[:, 0, 0, 1] = np.arange(len(made)) // 256, np.arange(len(made)) % 256
-    made = replace(made, crops=marked)
-    batches = batches_of(made)
-    seen: list[list[int]] = [[] for _ in range(4)]
-    for step in range(40):
-        crops, kinds, _ = batches.read(step)
-        numbers = crops[:, 0, 0, 0].long() * 256 + crops[:, 0, 0, 1].long()
-        for number, kind in zip(numbers.tolist(), kinds.tolist(), strict=True):
-            assert made.kinds[number] == kind, "crop and kind belong to different samples"
-            seen[kind].append(number)
-    for kind in range(4):
-        pool = np.flatnonzero(made.kinds == kind).tolist()
-        turns = [seen[kind][k : k + len(pool)] for k in range(0, len(seen[kind]) - len(pool) + 1, len(pool))]
-        assert len(turns) > 1
-        assert all(sorted(turn) == pool for turn in turns)
-        assert turns[0] != turns[1]
-
-
-def test_a_batch_depends_on_the_seed_and_the_step_alone():
-    made = samples()
-    one, two = (batches_of(made) for _ in range(2))
-    forward = {step: one.read(step) for step in range(12)}
-    for step in (7, 0, 11, 3):
-        assert all(
-            torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(forward[step], two.read(step), strict=True)
-        )
-    other = batches_of(made, seed=2)
-    assert not torch.equal(forward[0][0], other.read(0)[0])
-
-
-def test_kinds_that_are_missing_leave_their_share_to_the_others():
-    def counts(kinds: tuple[int, ...], **changes) -> list[int]:
-        made = samples(kinds=np.repeat(kinds, 5))
-        return batches_of(made, **changes).counts
-
-    assert counts((NEGATIVE, POSITIVE, PART, LANDMARK)) == [30, 10, 10, 20]
-    assert counts((NEGATIVE, POSITIVE, PART)) == [42, 14, 14, 0]
-    assert counts((NEGATIVE,)) == [70, 0, 0, 0]
-    assert counts((NEGATIVE, POSITIVE, PART, LANDMARK), ratio=(3, 1, 1, 0)) == [42, 14, 14, 0]
-    with pytest.raises(TrainingError, match="nothing to learn"):
-        counts(())
-    with pytest.raises(TrainingError, match="nothing to learn"):
-        counts((LANDMARK,), ratio=(3, 1, 1, 0))
-
-
-def test_fewer_samples_than_a_batch_takes_are_repeated():
-    made = samples(kinds=np.array([NEGATIVE] * 7 + [POSITIVE] * 2 + [LANDMARK]))
-    _, kinds, _ = batches_of(made).read(3)
-    assert np.bincount(kinds, minlength=4).tolist() == [35, 11, 0, 23]
-
-
-def test_validation_samples_are_the_last_ones():
-    learned, kept = split(samples(), 0.1)
-    assert learned.tolist() == list(range(378))
-    assert kept.tolist() == list(range(378, 420))
-
-
-# --------------------------------------------------------------------------------------------------
-# schedule and settings
-
-
-def test_the_one_cycle_schedule():
-    settings = TrainSettings("pnet", steps=200, learning_rate=0.5)
-    rates = [settings.rate(step) for step in range(200)]
-    np.testing.assert_allclose(rates[:10], 0.05 * np.arange(1, 11))  # a twentieth of the run, in even steps
-    assert rates[10] == pytest.approx(0.5)
-    assert rates[105] == pytest.approx(0.5 * (0.001 + 0.999 / 2))  # half of the cosine
-    assert settings.rate(200) == pytest.approx(0.0005)
-    assert all(a > b > 0 for a, b in pairwise(rates[10:]))
-    short = TrainSettings("pnet", steps=1, learning_rate=0.5)
-    assert short.rate(0) == 0.5
-
-
-def test_the_papers_recipe_is_constant():
-    settings = paper_preset("rnet", 3200)
-    assert [settings.rate(step) for step in (0, 5, 9999)] == [1e-3] * 3
-    assert (settings.steps, settings.batch, settings.family) == (10_000, 32, "paper")
-    assert (settings.batch_norm, settings.augment, settings.average, settings.weight_decay) == (False, False, 0, 0)
-    assert settings.mining_ratio == 0.7
-
-
-def test_settings_are_written_with_the_revision(tmp_path):
-    save_settings(SETTINGS, tmp_path / "deep", samples={"photos": 3}, command="x")
-    record = json.loads((tmp_path / "deep/settings.json").read_text())
-    assert record["settings"] == json.loads(json.dumps(asdict(SETTINGS)))
-    assert record["revision"]
-    assert (record["samples"], record["command"]) == ({"photos": 3}, "x")
-
-
-def test_with_changes_takes_what_is_said():
-    changed = with_changes(SETTINGS, {"batch": 7, "augment": False, "steps": None, "seed": 0})
-    assert changed == replace(SETTINGS, batch=7, augment=False, seed=0)
-
-
-# --------------------------------------------------------------------------------------------------
-# training
-
-
-def test_augmentation_depends_on_the_step_and_on_nothing_else(tmp_path):
-    # as many samples as a batch takes: each batch holds all of them, in an order of its own
-    kinds = np.repeat([NEGATIVE, POSITIVE, PART, LANDMARK], [30, 10, 10, 20])
-    alike = samples(kinds=kinds)
-    alike.crops[:] = alike.crops[0]
-    trainer = DetectorRun(replace(SETTINGS, validation_share=0.0), alike, tmp_path)
-    first, again, second = (trainer.data.ahead(step)[0] for step in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, second)
-    plain = DetectorRun(replace(SETTINGS, validation_share=0.0, augment=False), alike, tmp_path)
-    assert torch.equal(plain.data.ahead(0)[0], plain.data.ahead(1)[0])
 
 
 @pytest.mark.parametrize(
@@ -319,16 +158,6 @@ def test_validation_without_faces_or_backgrounds(tmp_path):
     assert "accuracy" not in rows(tmp_path)[-1]["validation"]
     train(replace(SETTINGS, validation_share=0.0), samples(kinds=kinds), tmp_path / "none")
     assert not rows(tmp_path / "none")[-1]["validation"]
-
-
-def test_the_device(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert chosen_device().type == chosen_device("cpu").type == "cpu"
-    with pytest.raises(TrainingError, match="device: torch finds no GPU"):
-        chosen_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert chosen_device().type == chosen_device("cuda").type == "cuda"
-    assert chosen_device("cpu").type == "cpu"
 
 
 def test_the_device_is_no_setting(tmp_path):

@@ -14,15 +14,13 @@ pytest.importorskip("matplotlib")
 
 import torch
 
-from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_architecture, tiny_teacher
+from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_teacher
 from train.experiments import recognition_ablation as ablation
 from train.experiments.recognition_ablation import ARMS, LABELS, evaluate_model, run_arms, summary
 from train.recognition.architectures import ARCHITECTURES
 from train.recognition.model import RecognitionModel
 from train.recognition.teacher import Teacher
 from train.recognition.trainer import train_recognition
-
-__all__ = ["tiny_architecture"]
 
 BANDS = ["0-5", "5-10", "10-20", "20-30", "30+", "20+"]
 

@@ -20,7 +20,6 @@ from tests.train.packed_faces import (
     finished,
     packed,
     save_ncnn,
-    tiny_architecture,
     tiny_teacher,
 )
 from train.common.checkpoints import TrainingError
@@ -37,8 +36,6 @@ from train.recognition.settings import BlockSettings, RecognitionSettings
 from train.recognition.teacher import Teacher
 from train.recognition.trainer import RecognitionRun, train_recognition
 from train.recognition.transfer import start_from
-
-__all__ = ["tiny_architecture"]
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

@@ -18,7 +18,7 @@ from cascade.nn.torch_graph import from_tensors
 from cascade.recognize import Recognizer, centred_by_age
 from tests.photos import portrait
 from tests.train.drawn_faces import save_photo
-from tests.train.packed_faces import DIMENSION, SETTINGS, packed, tiny, tiny_architecture, tiny_teacher
+from tests.train.packed_faces import DIMENSION, SETTINGS, packed, tiny, tiny_teacher
 from train.experiments import recognition_ablation as ablation
 from train.recognition.age import expected_age
 from train.recognition.command import add_recognition, settings_of
@@ -28,8 +28,6 @@ from train.recognition.measures import outputs
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import DENSE, LIGHT, PAPER, RecognitionSettings
 from train.recognition.teacher import Teacher
-
-__all__ = ["tiny_architecture"]
 
 TINY_RUN = ("--steps", "2", "--batch", "8", "--threads", "1")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cascade.nn.graphs import IMAGE
-from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_architecture, tiny_teacher
+from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_teacher
 from train.common.checkpoints import TrainingError
 from train.common.device import Processes
 from train.detection.augment import normalise
@@ -22,8 +22,6 @@ from train.recognition.feature_cache import CachedFeatures, CachedNetwork, cache
 from train.recognition.model import RecognitionModel
 from train.recognition.teacher import Teacher
 from train.recognition.trainer import RecognitionRun, train_recognition
-
-__all__ = ["tiny_architecture"]
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
