@@ -1,4 +1,4 @@
-"""python -m train: samples, one network at a time, the whole cascade, recognition, and the papers' experiments.
+"""python -m train: samples, one network at a time, the complete cascade, recognition, and the papers' experiments.
 
 Examples:
     python -m train cascade --data train/recipes/data.toml --root DATA --out runs/mine

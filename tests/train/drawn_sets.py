@@ -99,7 +99,7 @@ DATA = """
 kind = "coco"
 annotations = "faces/annotations.json"
 images = "faces"
-exclude = "kept.txt"
+exclude = "held_out.txt"
 
 [[source]]
 kind = "folder"
@@ -112,4 +112,4 @@ def of_data(root: Path, workers: int = 1) -> list[str]:
 
 
 def cascade(root: Path, out: Path, *options: str) -> list[str]:
-    return ["cascade", *of_data(root), "--out", str(out), "--batch", "112", *options]
+    return ["cascade", *of_data(root), "--out", str(out), *options]

@@ -69,6 +69,6 @@ def check_finite(loss: float, what: str) -> None:
 def open_metrics(path: Path, step: int) -> TextIO:
     """The metrics file, cut back to the step that training goes on from."""
     rows = path.read_text().splitlines() if path.exists() else []
-    kept = [row for row in rows if json.loads(row)["step"] <= step]
-    path.write_text("".join(row + "\n" for row in kept))
+    done = [row for row in rows if json.loads(row)["step"] <= step]
+    path.write_text("".join(row + "\n" for row in done))
     return path.open("a")

@@ -83,7 +83,7 @@ def cut_slices(crops: torch.Tensor, corners: torch.Tensor, taken: int, size: int
 def cut_weighted(crops: torch.Tensor, corners: torch.Tensor, taken: torch.Tensor, size: int) -> torch.Tensor:
     """The same cuts, but for rounding, with sides ``taken`` (n, 1, 1): products with the weights of the pixels.
 
-    A few products for the whole batch, where slices would start kernels for each crop and wait for every number.
+    A few products for the complete batch, where slices would start kernels for each crop and wait for every number.
     """
     count, side = crops.shape[:2]
     columns, rows = (_weights(corners[:, :, axis, None], taken, size, side) for axis in (0, 1))

@@ -28,7 +28,7 @@ CHANGES = ("family", "batch", "learning_rate", "mining_ratio", "augment", "seed"
 
 def add_detection(commands: Any) -> None:
     """Adds the commands to those of `python -m train`."""
-    cascade = commands.add_parser("cascade", help="the whole pipeline, from annotated photos to a folder of weights")
+    cascade = commands.add_parser("cascade", help="the complete pipeline, from annotated photos to a folder of weights")
     _add_data(cascade)
     _add_training(cascade)
     cascade.add_argument("--out", type=Path, required=True, help=RUN_HELP)

@@ -1,7 +1,7 @@
 """Labels: which head learns from which samples (the paper's β), and where its targets are.
 
 A sample is a negative, a positive, a part or a landmark sample. Its targets are one row of numbers, NaN where nothing
-is known: those of each head in turn. The face's label is the kind of the sample and needs no target, a head that
+is known: those of the heads in their order. The face's label is the kind of the sample and needs no target, a head that
 classifies has the number of the class, and any other head has as many numbers as outputs.
 """
 

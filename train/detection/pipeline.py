@@ -1,4 +1,4 @@
-"""The whole pipeline: samples, training and export of P-Net, R-Net and O-Net in turn, and of L-Net if the set has one.
+"""The pipeline: samples, training and export of P-Net, then R-Net, then O-Net, and of L-Net if the set has one.
 
 Every step leaves a folder and is passed over when that folder is complete, so the same command goes on after a stop.
 """

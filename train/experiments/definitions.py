@@ -1,4 +1,4 @@
-"""What each experiment compares: its arms, the one they are measured against, and the figures looked at."""
+"""What each experiment compares: its arms, the one they are measured against, and its figures."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def mining_arm(ratio: float) -> Arm:
 def landmark_arm(weight: float) -> Arm:
     """O-Net learns faces, boxes and, with this weight, landmarks.
 
-    Without landmarks (weight 0) the batches are the same: their landmark samples are there and teach nothing. So both
+    Without landmarks (weight 0) the batches are the same: their landmark samples are there without a label. So both
     arms see the same negatives, positives and parts, as many of them, in the same order.
     """
     label = f"landmarks × {weight:g}" if weight else "no landmarks"
@@ -82,8 +82,8 @@ def photos_arm(share: float) -> Arm:
 
 
 FACE_CURVE: Curves = {"validation, all samples": ("validation", "face")}
-# What is minimised is the mean over the samples kept, so mined curves lie above unmined ones by construction.
-MINED_CURVE: Curves = {"training, the samples kept": ("face",)}
+# What is minimised is the mean over the mined samples, so mined curves lie above unmined ones by construction.
+MINED_CURVE: Curves = {"training, mined samples": ("face",)}
 BOX_CURVE: Curves = {"validation, box regression": ("validation", "box")}
 
 FACE_FIGURES = ("cross_entropy", "late_cross_entropy", "accuracy", "average_precision", "auc")
@@ -105,12 +105,12 @@ EXPERIMENTS = {
         ),
         Experiment(
             "ratio",
-            "O-Net of the paper, faces alone, by the share of a batch that is kept",
+            "O-Net of the paper, faces alone, by the share of a batch that is mined",
             tuple(mining_arm(ratio) for ratio in MINING_RATIOS),
             "no mining",
             FACE_FIGURES,
             FACE_CURVE,
-            "share of the hardest samples kept",
+            "share of the hardest samples mined",
             ("late_cross_entropy", "average_precision"),
         ),
         Experiment(

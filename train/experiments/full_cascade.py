@@ -1,4 +1,4 @@
-"""The whole cascade with the O-Net of a run: average precision and recall on photos."""
+"""The complete cascade with the O-Net of a run: average precision and recall on photos."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Cascade:
     test_set: TestSet
 
     def evaluate(self, protocol: Protocol, arm: Arm, seed: int) -> Figures:
-        """Figures of the cascade with the O-Net of a run; kept beside it in cascade.json.
+        """Figures of the cascade with the O-Net of a run; stored beside it in cascade.json.
 
         cascade_ap                             average precision, down to a score of 0.02
         cascade_recall                         share of the faces found at the detector's own threshold
@@ -66,7 +66,7 @@ class Cascade:
 
     def _evaluate(self, folder: Path) -> Figures:
         detector = OurDetector(Settings(weights=str(folder), min_face=self.test_set.min_size or None, threads=1))
-        photos = tqdm(self.test_set.photos, desc="whole cascade", unit="photo", leave=False)
+        photos = tqdm(self.test_set.photos, desc="complete cascade", unit="photo", leave=False)
         ran = run(photos, detector)
         readable = tuple(photo for photo in self.test_set.photos if photo.name in ran.found)
         result = judge(replace(self.test_set, photos=readable), ran.found, detector.default_score)

@@ -20,7 +20,7 @@ FAMILY = "default"
 class LearningCurve(Protocol):
     """Runs that differ in the samples alone: those of the first photos, which are in random order.
 
-    All have the same number of steps, so the smaller shares are gone through more often. Samples kept for
+    All have the same number of steps, so the smaller shares are gone through more often. Samples held out for
     validation are left out of every share.
     """
 

@@ -22,9 +22,9 @@ from train.experiments.runs import Protocol, Run, save_json
 def run_arms(
     experiment: Experiment, protocol: Protocol, seeds: Sequence[int], cascade: Cascade | None
 ) -> dict[str, Any]:
-    """Makes the runs that are not there yet, writes CSV, JSON and PNG, and returns what the JSON holds.
+    """Trains the runs that are not there yet, writes CSV, JSON and PNG, and returns what the JSON holds.
 
-    Runs go seed by seed, so that a stopped experiment has whole comparisons for the first seeds.
+    Runs go seed by seed, so that a stopped experiment has complete comparisons for the first seeds.
     """
     runs = []
     for seed, arm in tqdm([(seed, arm) for seed in seeds for arm in experiment.arms], desc=experiment.name, unit="run"):

@@ -1,4 +1,4 @@
-"""Curves of several arms as a picture: the mean over the seeds as a line, from the least to the most as a band."""
+"""Curves of several arms as a picture: the mean over the seeds as a line, from the least to the most shaded."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes and its lines by label; ``marked`` shows the points."""
+    """One pair of axes and its lines by label; ``points`` shows them with markers."""
 
     title: str
     x: str
     y: str
     lines: Mapping[str, Line]
-    marked: bool = False
+    points: bool = False
 
 
 def draw(file: Path, title: str, panels: Sequence[Panel]) -> None:
@@ -42,7 +42,7 @@ def draw(file: Path, title: str, panels: Sequence[Panel]) -> None:
             colour = COLOURS[number % len(COLOURS)]
             low, high = line.values.min(axis=0), line.values.max(axis=0)
             axis.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
-            marker = "o" if panel.marked else None
+            marker = "o" if panel.points else None
             mean = line.values.mean(axis=0)
             axis.plot(line.x, mean, LINES[number % len(LINES)], color=colour, marker=marker, label=label)
         finish(axis, panel.title, panel.x, panel.y, legend="best")
@@ -65,7 +65,7 @@ def sweep_panel(name: str, experiment: Experiment, runs: Sequence[Run]) -> Panel
     seeds = np.array([list(values[arm.label].values()) for arm in arms]).T
     line = Line([arm.value for arm in arms if arm.value is not None], seeds)
     lines = {"all seeds": line} if arms else {}
-    return Panel("at the end of training", experiment.swept, FIGURES[name].title, lines, marked=True)
+    return Panel("at the end of training", experiment.swept, FIGURES[name].title, lines, points=True)
 
 
 def panels_of(experiment: Experiment, runs: Sequence[Run]) -> list[Panel]:

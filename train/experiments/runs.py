@@ -1,4 +1,4 @@
-"""The runs of the experiments: short trainings that are made once, resumed where they stopped, and shared."""
+"""The runs of the experiments: short trainings that are done once, resumed where they stopped, and shared."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Protocol:
         return self.out / "runs" / arm.folder / f"seed-{seed}"
 
     def network(self, arm: Arm, seed: int) -> CascadeNetwork:
-        """The trained network of a run, which is made now unless it is complete.
+        """The trained network of a run, which is trained now unless it is complete.
 
         Raises TrainingError if the folder holds a run of other settings or samples.
         """
@@ -143,7 +143,7 @@ def open_samples(folder: Path, stage: Stage, family: str = FAMILY) -> Samples:
 
 
 def save_json(file: Path, value: Any) -> None:
-    """Writes a JSON file in one go, so that a run that is stopped leaves none or a whole one."""
+    """Writes a JSON file atomically."""
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=2))
     partial.replace(file)

@@ -5,8 +5,8 @@
 Where a network's blocks end on maps of the same shapes as the teacher's, block k can learn alone to compute the
 teacher's map k from the teacher's map k - 1. It then learns from every position of every map, where the complete
 network has one embedding a face to learn from, and all blocks can learn at once, in as many processes as there are
-cores. Then each learns once more in turn, from the maps of the blocks before it, so that their errors do not add up.
-With `--initial` that is all; with `--stages` too, stages take the place of blocks.
+cores. Then they learn once more, one after the other, from the maps of the blocks before them, so that their errors do
+not add up. With `--initial` that is all; with `--stages` too, stages take the place of blocks.
 """
 
 from __future__ import annotations
@@ -148,9 +148,9 @@ def fit_blocks(
 ) -> dict[str, float]:
     """Fits all blocks of a run's network that have their like in the teacher, or its first stages.
 
-    Those of a checkpoint to ``start`` from learn in turn alone. Writes ``out/checkpoint.pt``, to begin such a run from.
-    Returns the error of each block, by its last node, over the variance of its target. Raises TrainingError if there is
-    no such block.
+    Those of a checkpoint to ``start`` from only learn one after the other. Writes ``out/checkpoint.pt``, to begin such
+    a run from. Returns the error of each block, by its last node, over the variance of its target. Raises TrainingError
+    if there is no such block.
     """
     architecture = ARCHITECTURES[run.architecture](run.decomposed)
     ends = matched_ends(architecture.graph, teacher.network.graph)

@@ -79,7 +79,7 @@ def recognition_losses(
 ) -> dict[str, torch.Tensor]:
     """``total``, the weighted sum that is minimised, and the losses by name, unweighted, that there are labels for.
 
-    The gradient reversal has already turned the sign of the adversary's gradient.
+    The gradient reversal has already changed the sign of the adversary's gradient.
     """
     found = {name: loss(model, predicted, labels) for name, loss in LOSSES.items()}
     parts = {name: loss for name, loss in found.items() if loss is not None}

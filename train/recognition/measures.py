@@ -1,4 +1,4 @@
-"""How well a model does on the faces kept out of its training."""
+"""How well a model does on the faces held out of its training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def predict(model: RecognitionModel, crops: NDArray[np.uint8], batch: int = 64) 
 def outputs(
     model: RecognitionModel, crops: NDArray[np.uint8], batch: int = 64
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What the network makes of crops (n, 112, 112, 3): embeddings (n, D), and logits (n, 101) of an age head."""
+    """The outputs of the network for crops (n, 112, 112, 3): embeddings (n, D), and logits (n, 101) of an age head."""
     device = next(model.parameters()).device
     embeddings, logits = [], []
     for first in range(0, len(crops), batch):

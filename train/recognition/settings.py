@@ -96,7 +96,7 @@ class BlockSettings:
 
     views         augmented faces whose maps of the teacher are cached, 0.9 MB each for the light network
     stages        how many of the first stages learn, each as a unit in place of its blocks; 0 for blocks
-    steps, batch, learning_rate   of every block, by itself and once more in turn
+    steps, batch, learning_rate   of every block, by itself and once more after the others
     compiled      whether blocks go through torch.compile
     """
 

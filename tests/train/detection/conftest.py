@@ -42,10 +42,10 @@ def crowd(tmp_path_factory) -> Source:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
-    """40 photos with faces, 4 of them kept out, and 8 without."""
+    """40 photos with faces, 4 of them held out, and 8 without."""
     root = tmp_path_factory.mktemp("data")
     save_set(root / "faces", 40, seed=1)
     save_empty(root / "none", 8, seed=2)
-    (root / "kept.txt").write_text("".join(f"{number:03}.png\n" for number in range(36, 40)))
+    (root / "held_out.txt").write_text("".join(f"{number:03}.png\n" for number in range(36, 40)))
     (root / "data.toml").write_text(DATA)
     return root

@@ -192,10 +192,10 @@ def test_prepare_keeps_pixels_and_targets_together(family, stage):
     architecture = ARCHITECTURES[family][stage]
     size, window, margin = architecture.input_size, architecture.window, 3
     crop, targets, _ = drawn_crop(size + 2 * margin, window)
-    inputs, kept = network_inputs(crop, targets, architecture, None)
+    inputs, unmoved = network_inputs(crop, targets, architecture, None)
     middle = crop[:, margin:-margin, margin:-margin].permute(0, 3, 1, 2).float()
     assert torch.equal(inputs, (middle - 127.5) * 0.0078125)
-    assert torch.equal(kept, targets)
+    assert torch.equal(unmoved, targets)
 
     many, goals = crop.expand(64, -1, -1, -1), targets.expand(64, -1)
     inputs, moved = network_inputs(many, goals, architecture, seeded(3))

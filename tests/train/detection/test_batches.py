@@ -31,9 +31,9 @@ def test_batches_keep_the_ratio():
 def test_every_sample_has_its_turn():
     made = samples()
     # the first bytes of a crop tell which one it is
-    marked = made.crops.copy()
-    marked[:, 0, 0, 0], marked[:, 0, 0, 1] = np.arange(len(made)) // 256, np.arange(len(made)) % 256
-    made = replace(made, crops=marked)
+    numbered = made.crops.copy()
+    numbered[:, 0, 0, 0], numbered[:, 0, 0, 1] = np.arange(len(made)) // 256, np.arange(len(made)) % 256
+    made = replace(made, crops=numbered)
     batches = batches_of(made)
     seen: list[list[int]] = [[] for _ in range(4)]
     for step in range(40):
@@ -84,9 +84,9 @@ def test_fewer_samples_than_a_batch_takes_are_repeated():
 
 
 def test_validation_samples_are_the_last_ones():
-    learned, kept = split(samples(), 0.1)
+    learned, held_out = split(samples(), 0.1)
     assert learned.tolist() == list(range(378))
-    assert kept.tolist() == list(range(378, 420))
+    assert held_out.tolist() == list(range(378, 420))
 
 
 def test_augmentation_depends_on_the_step_and_on_nothing_else(tmp_path):

@@ -20,7 +20,7 @@ from train.detection.samples import SampleSettings, make_samples
 
 
 @pytest.mark.parametrize("base", [RNET, ONET], ids=["rnet", "onet"])
-def test_windows_around_marked_faces(singles, crowd, tmp_path, random_weights, base):
+def test_windows_around_faces_with_landmarks(singles, crowd, tmp_path, random_weights, base):
     """Even where the stages before let nothing through."""
     chosen = replace(base, proposal_threshold=0.9999, landmark_windows=12, windows_per_face=30)
     samples = make_samples(chosen, (singles, crowd), tmp_path / "s", random_weights("default"))
@@ -32,27 +32,27 @@ def test_windows_around_marked_faces(singles, crowd, tmp_path, random_weights, b
     assert none.counts()["landmark"] == 0
 
 
-def test_rolled_windows_turn_the_landmarks_with_the_pixels(singles, tmp_path, random_weights):
+def test_landmarks_rotate_with_the_pixels(singles, tmp_path, random_weights):
     weights, chosen = random_weights("default"), replace(ONET, proposal_threshold=0.9999)
     samples = make_samples(replace(chosen, rotated_windows=10), (singles,), tmp_path / "s", weights)
-    rolled = samples.kinds == LANDMARK
-    assert rolled.sum() == 8 * 2 * 10
-    assert np.isnan(samples.targets[rolled, :4]).all()
-    eyes, side = samples.targets[rolled, 4:8].reshape(-1, 2, 2), samples.crops.shape[1]
-    turns = np.degrees(np.arctan2(*(eyes[:, 1] - eyes[:, 0]).T[::-1]))
-    assert 10 < turns.std() < 26
+    rotated = samples.kinds == LANDMARK
+    assert rotated.sum() == 8 * 2 * 10
+    assert np.isnan(samples.targets[rotated, :4]).all()
+    eyes, side = samples.targets[rotated, 4:8].reshape(-1, 2, 2), samples.crops.shape[1]
+    angles = np.degrees(np.arctan2(*(eyes[:, 1] - eyes[:, 0]).T[::-1]))
+    assert 10 < angles.std() < 26
     window = ARCHITECTURES["default"]["onet"].window
     for points, seen in ((eyes[:, 0], blueness), (eyes[:, 1], greenness)):
         expected = points * window + (side - window) / 2
         whole = ((expected > 5) & (expected < side - 5)).all(axis=1)
-        error = (centroids(seen(samples.crops[rolled])) - expected)[whole]
+        error = (centroids(seen(samples.crops[rotated])) - expected)[whole]
         assert whole.mean() > 0.8
         assert np.abs(error).max() < 0.8
         assert np.abs(error.mean(axis=0)).max() < 0.12, "a constant shift: the half-pixel rule is broken"
     assert make_samples(chosen, (singles,), tmp_path / "t", weights).counts()["landmark"] == 0
 
 
-def test_lnet_learns_from_marked_faces_turned_upright(singles, tmp_path):
+def test_lnet_learns_from_aligned_crops(singles, tmp_path):
     chosen = SampleSettings("lnet", min_face=14, landmark_windows=40, margin=2)
     samples = make_samples(chosen, (singles,), tmp_path / "s")
     assert samples.meta["photos"] == 8, "the photo without a face is not opened"

@@ -56,46 +56,19 @@ def test_pnet(singles, tmp_path, family, square_ground_truth):
 
 
 @pytest.mark.parametrize("base", [RNET, ONET], ids=["rnet", "onet"])
-def test_later_stages(singles, tmp_path, random_weights, base):
-    for family in ("default", "paper"):
-        chosen = replace(base, family=family)
-        samples = make_samples(chosen, (singles,), tmp_path / family, random_weights(family))
-        architecture = ARCHITECTURES[family][base.stage]
-        side = architecture.input_size + 2 * base.margin
-        assert samples.crops.shape[1:] == (side, side, 3)
-        assert min(samples.counts().values()) > 10
-        check_kinds(samples)
-        check_pixels(samples, architecture)
-
-
-def detection_windows(image: np.ndarray, chosen: SampleSettings, name: str, weights: Path) -> dict[bytes, list]:
-    """Every window that detection slides over in the one pass of ``chosen``: {pixels: boxes in the photo}."""
-    # the phase of the pyramid is the first number drawn for a photo
-    phase = np.random.default_rng([chosen.seed, zlib.crc32(name.encode())]).uniform(-0.5, 0.5)
-    detector = Detector(weights=weights, threads=1)
-    architecture = ARCHITECTURES[chosen.family]["pnet"]
-    sizes = level_sizes(
-        image.shape[1], image.shape[0], chosen.min_face * 0.709**phase, None, architecture.window, 0.709
-    )
-    pyramid = detector.engine.pyramid(image, sizes)
-    network = _native.Network(detector.weights["pnet"].layers(), architecture.input_size)
-    around = architecture.padding + chosen.margin
-    found: dict[bytes, list] = {}
-    for level, scale in zip(pyramid.images[1:], pyramid.scales[1:], strict=True):
-        padded = np.pad(level, ((around, around), (around, around), (0, 0)), constant_values=128)
-        rows, columns, stride, field = network.grid(level.shape[1], level.shape[0], architecture.padding)
-        side = field + 2 * chosen.margin
-        for row in range(rows):
-            for column in range(columns):
-                y, x = row * stride, column * stride
-                corner = np.array([x, y]) - architecture.padding + (field - architecture.window) / 2
-                box = np.concatenate([corner, corner + architecture.window]) / np.tile(scale, 2)
-                found.setdefault(padded[y : y + side, x : x + side].tobytes(), []).append(box)
-    return found
+@pytest.mark.parametrize("family", ["default", pytest.param("paper", marks=pytest.mark.slow)])
+def test_later_stages(singles, tmp_path, random_weights, base, family):
+    samples = make_samples(replace(base, family=family), (singles,), tmp_path / "s", random_weights(family))
+    architecture = ARCHITECTURES[family][base.stage]
+    side = architecture.input_size + 2 * base.margin
+    assert samples.crops.shape[1:] == (side, side, 3)
+    assert min(samples.counts().values()) > 10
+    check_kinds(samples)
+    check_pixels(samples, architecture)
 
 
 @pytest.mark.parametrize(("family", "margin"), [("default", 0), ("default", 2), ("paper", 1)])
-def test_pnets_crops_are_the_pixels_that_detection_slides_over(crowd, tmp_path, random_weights, family, margin):
+def test_pnets_crops_are_the_pixels_that_detection_scans(crowd, tmp_path, random_weights, family, margin):
     chosen = replace(PNET, family=family, passes=1, margin=margin, negatives_per_photo=300)
     samples = make_samples(chosen, (crowd,), tmp_path / "s")
     image = read_image(crowd.images / "crowd.png")
@@ -141,7 +114,7 @@ def test_later_crops_are_those_of_detection(singles, tmp_path, random_weights, m
     m = base.margin
     np.testing.assert_array_equal(samples.kinds, middle.kinds)
     np.testing.assert_array_equal(samples.targets, middle.targets)
-    # cut anew, as the engine's judge() does
+    # cut anew, as detection cuts them
     context, side = ARCHITECTURES["default"][base.stage].context, ARCHITECTURES["default"][base.stage].input_size
     expected = []
     for photo, windows, _ in asked[: len(asked) // 2]:
@@ -207,14 +180,14 @@ def test_the_portrait(tmp_path, random_weights):
         samples = make_samples(chosen, (source,), tmp_path / base.stage, weights)
         check_kinds(samples)
         window, side = ARCHITECTURES["default"][base.stage].window, samples.crops.shape[1]
-        marked = np.flatnonzero(samples.kinds == LANDMARK)
-        assert len(marked) > 4
-        windows = np.stack([_window_from(target[:4], box) for target in samples.targets[marked].astype(float)])
+        labelled = np.flatnonzero(samples.kinds == LANDMARK)
+        assert len(labelled) > 4
+        windows = np.stack([_window_from(target[:4], box) for target in samples.targets[labelled].astype(float)])
         fresh = _native.cut([image], [(1.0, 1.0)], widen(windows, side / window), side).astype(float)
-        assert np.abs(fresh - samples.crops[marked]).mean() < 5
+        assert np.abs(fresh - samples.crops[labelled]).mean() < 5
         # the targets of the landmarks, brought back to the photo, are the hand-set ones
         sides = windows[:, None, 2:] - windows[:, None, :2]
-        found = windows[:, None, :2] + samples.targets[marked, 4:].reshape(-1, 5, 2) * sides
+        found = windows[:, None, :2] + samples.targets[labelled, 4:].reshape(-1, 5, 2) * sides
         np.testing.assert_allclose(found, np.broadcast_to(points, found.shape), atol=0.05)
 
 

@@ -55,7 +55,7 @@ def test_the_learning_curve_differs_in_its_photos_alone(tmp_path):
     protocol = LearningCurve("onet", samples, tmp_path / "out", "a command", 3)
     arms = EXPERIMENTS["photos"].arms
     shares = [protocol.samples_of(arm) for arm in arms]
-    assert [len(share) for share in shares] == [49, 98, 196, 392]  # 8 are kept for validation
+    assert [len(share) for share in shares] == [49, 98, 196, 392]  # 8 are held out for validation
     for share in shares:
         assert np.array_equal(share.crops, samples.crops[: len(share)])
         assert np.array_equal(share.kinds, samples.kinds[: len(share)])

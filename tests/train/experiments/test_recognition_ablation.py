@@ -1,4 +1,4 @@
-"""The ablation: every arm once and from the same start, results that are kept, and differences seed by seed."""
+"""The ablation: every arm once and from the same start, results that are used again, and differences seed by seed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_differences_are_taken_seed_by_seed():
     assert found["adversary"]["tar_20+"]["gain"]["std"] == pytest.approx(np.std([0.1, -0.1], ddof=1))
 
 
-def test_a_model_is_judged_by_years_between_photos(tiny_architecture):
+def test_a_model_is_evaluated_by_years_between_photos(tiny_architecture):
     torch.manual_seed(0)
     found = evaluate_model(RecognitionModel(ARCHITECTURES["light"](True), 0, False), *faces_of_ages())
     assert list(found["tar"]) == [band for band in BANDS if band != "0-5"]  # which no pair has
@@ -59,7 +59,7 @@ def test_a_model_is_judged_by_years_between_photos(tiny_architecture):
     assert "age_mae" not in plain
 
 
-def test_all_arms_start_alike_and_are_made_once(tiny_architecture, tmp_path, monkeypatch):
+def test_all_arms_start_alike_and_are_trained_once(tiny_architecture, tmp_path, monkeypatch):
     faces = packed()
     plain = replace(SETTINGS, decomposed=False, lambda_age=0.0, lambda_adversary=0.0)
     train_recognition(plain, faces, tmp_path / "plain")
@@ -78,7 +78,7 @@ def test_all_arms_start_alike_and_are_made_once(tiny_architecture, tmp_path, mon
     first = "network.blocks.0.0.weight"  # the frozen stage
     assert all(torch.equal(w[first], weights[0][first]) for w in weights)
 
-    monkeypatch.setattr(ablation, "train_recognition", lambda *_, **__: pytest.fail("made again"))
+    monkeypatch.setattr(ablation, "train_recognition", lambda *_, **__: pytest.fail("trained again"))
     assert run_arms(base, [1, 2], faces, tmp_path / "no-fgnet", out) == rows
     with pytest.raises(pytest.fail.Exception):
         run_arms(replace(base, learning_rate=1e-5), [1], faces, tmp_path / "no-fgnet", out)

@@ -17,7 +17,7 @@ from train.recognition.batches import BLEND_SHARES, FaceBatches, split
 PLAIN = replace(SETTINGS, augment=False, lambda_distillation=1.0)
 
 
-def marked(**changes):
+def numbered(**changes):
     """Faces whose first two pixels tell their row."""
     made = packed(**changes)
     crops = made.crops.copy()
@@ -33,21 +33,21 @@ def every(made) -> np.ndarray:
     return np.arange(len(made))
 
 
-def test_whole_persons_are_kept_out():
+def test_persons_are_held_out_with_all_their_faces():
     made = packed()
-    learned, kept = split(made, 0.2)
-    assert sorted([*learned, *kept]) == list(range(len(made)))
-    out = set(made.persons[kept]) - {-1}
+    learned, held_out = split(made, 0.2)
+    assert sorted([*learned, *held_out]) == list(range(len(made)))
+    out = set(made.persons[held_out]) - {-1}
     assert len(out) == 2
     assert not out & set(made.persons[learned])
     assert np.isin(made.persons, list(out)).sum() == 8
 
 
-def test_of_faces_without_a_name_a_share_is_kept_out():
+def test_of_faces_without_a_name_a_share_is_held_out():
     made = packed(people=0, aged=60, nameless=40)
-    _, kept = split(made, 0.3)
-    assert len(kept) == 30
-    assert set(made.sources[kept]) == {1, 2}
+    _, held_out = split(made, 0.3)
+    assert len(held_out) == 30
+    assert set(made.sources[held_out]) == {1, 2}
 
 
 def test_the_split_is_the_same_again_and_grows_with_the_share():
@@ -58,12 +58,12 @@ def test_the_split_is_the_same_again_and_grows_with_the_share():
 
 
 def test_a_share_of_few_may_be_none():
-    learned, kept = split(packed(people=2, aged=3, nameless=1), 0.05)
-    assert (len(learned), len(kept)) == (12, 0)
+    learned, held_out = split(packed(people=2, aged=3, nameless=1), 0.05)
+    assert (len(learned), len(held_out)) == (12, 0)
 
 
 def test_a_batch_says_what_is_known_of_each_face():
-    made = marked()
+    made = numbered()
     batch = FaceBatches(made, every(made), PLAIN)[4]
     rows = rows_of(batch)
     assert batch.inputs.shape == (16, 3, 112, 112)
@@ -76,7 +76,7 @@ def test_a_batch_says_what_is_known_of_each_face():
 
 
 def test_persons_are_numbered_among_those_to_learn():
-    made = marked()
+    made = numbered()
     learned, _ = split(made, 0.5)
     batches = FaceBatches(made, learned, PLAIN)
     assert batches.persons == 5
@@ -91,7 +91,7 @@ def test_persons_are_numbered_among_those_to_learn():
 
 
 def test_shares():
-    made = marked()
+    made = numbered()
     batches = FaceBatches(made, every(made), replace(PLAIN, batch=16, shares=(3, 3, 2, 2)))
     assert batches.counts == [6, 6, 4, 0]
     for step in range(5):
@@ -132,7 +132,7 @@ def test_nothing_to_learn_from(changes, blends):
 
 
 def test_every_face_has_its_turn():
-    made = marked()
+    made = numbered()
     batches = FaceBatches(made, every(made), replace(PLAIN, batch=8))
     seen = [row for step in range(40) for row in rows_of(batches[step])]
     named = [row for row in seen if row < 40]
@@ -143,7 +143,7 @@ def test_every_face_has_its_turn():
 
 
 def test_fewer_faces_than_a_batch_takes_are_repeated():
-    made = marked(people=1, photos=2, aged=0, nameless=0)
+    made = numbered(people=1, photos=2, aged=0, nameless=0)
     assert sorted(rows_of(FaceBatches(made, every(made), replace(PLAIN, batch=5))[3])) in (
         [0, 0, 0, 1, 1],
         [0, 0, 1, 1, 1],
@@ -163,7 +163,7 @@ def test_a_batch_depends_on_the_seed_and_the_step_alone():
 
 
 def test_crops_are_changed_anew_in_every_turn():
-    made = marked(people=1, photos=1, aged=0, nameless=0)
+    made = numbered(people=1, photos=1, aged=0, nameless=0)
     batches = FaceBatches(made, every(made), replace(PLAIN, augment=True, batch=1))
     assert not torch.equal(batches[0].inputs, batches[1].inputs)
     same = FaceBatches(made, every(made), replace(PLAIN, batch=1))
@@ -172,7 +172,7 @@ def test_crops_are_changed_anew_in_every_turn():
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_a_batch(world):
-    made = marked()
+    made = numbered()
     whole = FaceBatches(made, every(made), PLAIN)
     parts = [FaceBatches(made, every(made), PLAIN, rank, world) for rank in range(world)]
     for step in range(4):

@@ -261,7 +261,7 @@ def test_what_a_file_says_of_verification(tmp_path):
     assert f"threshold {point['threshold']:.3f}: {point['false_accept_rate']:.2%} false" in card
     assert f"over {point['measured_on']}" in card
     assert "embeddings of patterns (SHA-256 `000000000000…`)" in card
-    # of 80 faces 16 of known people and 16 of the others are kept out
+    # of 80 faces 16 of known people and 16 of the others are held out
     assert "**Faces**: 48, among them 6 people with a name" in card
     assert f"{weights.graph.weights():,} weights" in card
 

@@ -44,8 +44,8 @@ def load(folder: Path, name: str) -> torch.Tensor:
 
 def test_maps_are_those_of_the_crops_beside_them(tmp_path, teacher):
     rows = np.arange(70)
-    maker = CachedNetwork("teacher", teacher.network, (IMAGE, 0, teacher.embedding))
-    cache_maps(packed(), rows, [maker], tmp_path / "features", 3)
+    cached = CachedNetwork("teacher", teacher.network, (IMAGE, 0, teacher.embedding))
+    cache_maps(packed(), rows, [cached], tmp_path / "features", 3)
     crops = np.load(tmp_path / "features/crops.npy")
     assert (crops.dtype, crops.shape) == (np.uint8, (70, 112, 112, 3))
     with torch.no_grad():
@@ -87,13 +87,13 @@ def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, 
 
 
 def test_what_was_broken_off_is_computed_again(tmp_path, teacher, monkeypatch):
-    maker = CachedNetwork("t", teacher.network, (0,))
+    cached = CachedNetwork("t", teacher.network, (0,))
     monkeypatch.setattr(feature_cache, "_augmented", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cache_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
+        cache_maps(packed(), np.arange(20), [cached], tmp_path / "k", 0)
     assert not (tmp_path / "k/cache.json").exists()
     monkeypatch.undo()
-    cache_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
+    cache_maps(packed(), np.arange(20), [cached], tmp_path / "k", 0)
     assert json.loads((tmp_path / "k/cache.json").read_text())["seed"] == 0
     assert np.load(tmp_path / "k/t-0.npy").any(axis=(1, 2, 3)).all()
 

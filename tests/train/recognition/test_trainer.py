@@ -23,16 +23,16 @@ from train.recognition.model import RecognitionModel
 from train.recognition.trainer import RecognitionRun, train_recognition
 
 
-def test_losses_fall_and_faces_kept_out_are_known_better(tiny_architecture, monkeypatch, tmp_path):
+def test_losses_fall_and_held_out_faces_are_known_better(tiny_architecture, monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "LOG_EVERY", 10)
-    monkeypatch.setattr(loop, "SAVE_EVERY", 30)
-    settings = replace(SETTINGS, steps=60, batch=24, learning_rate=1e-2, augment=False, lambda_age=0.003)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 20)
+    settings = replace(SETTINGS, steps=40, batch=24, learning_rate=1e-2, augment=False, lambda_age=0.003)
     model = train_recognition(settings, packed(), tmp_path, ALONE)
     found = rows(tmp_path)
-    assert [row["step"] for row in found] == [10, 20, 30, 40, 50, 60]
+    assert [row["step"] for row in found] == [10, 20, 30, 40]
     assert {"total", *LOSSES, "step", "rate", "seconds"} <= set(found[0])
     assert all(found[-1][name] < 0.7 * found[0][name] for name in ("total", "distillation", "identity", "age"))
-    assert found[-1]["rate"] == pytest.approx(settings.rate(59))
+    assert found[-1]["rate"] == pytest.approx(settings.rate(39))
     checked = [row["validation"] for row in found if "validation" in row]
     assert len(checked) == 2
     torch.manual_seed(settings.seed)
@@ -155,7 +155,6 @@ def test_runs_with_less(often, tmp_path, faces, changes, absent):
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     row = json.loads(line, parse_constant=pytest.fail)
     assert {name for name in LOSSES if row[name] == 0} == {"maps", *absent}
-    plot_recognition(tmp_path / "metrics.jsonl", tmp_path / "losses.png")
 
 
 def test_metrics_are_means_since_the_last_row(often, tmp_path, monkeypatch):
