@@ -67,6 +67,32 @@ def test_later_stages(singles, tmp_path, random_weights, base, family):
     check_pixels(samples, architecture)
 
 
+def detection_windows(image: np.ndarray, chosen: SampleSettings, name: str, weights: Path) -> dict[bytes, list]:
+    """Every window of detection's dense scan in the one pass of ``chosen``: {pixels: boxes in the photo}."""
+    # the phase of the pyramid is the first number drawn for a photo
+    phase = np.random.default_rng([chosen.seed, zlib.crc32(name.encode())]).uniform(-0.5, 0.5)
+    detector = Detector(weights=weights, threads=1)
+    architecture = ARCHITECTURES[chosen.family]["pnet"]
+    sizes = level_sizes(
+        image.shape[1], image.shape[0], chosen.min_face * 0.709**phase, None, architecture.window, 0.709
+    )
+    pyramid = detector.engine.pyramid(image, sizes)
+    network = _native.Network(detector.weights["pnet"].layers(), architecture.input_size)
+    around = architecture.padding + chosen.margin
+    found: dict[bytes, list] = {}
+    for level, scale in zip(pyramid.images[1:], pyramid.scales[1:], strict=True):
+        padded = np.pad(level, ((around, around), (around, around), (0, 0)), constant_values=128)
+        rows, columns, stride, field = network.grid(level.shape[1], level.shape[0], architecture.padding)
+        side = field + 2 * chosen.margin
+        for row in range(rows):
+            for column in range(columns):
+                y, x = row * stride, column * stride
+                corner = np.array([x, y]) - architecture.padding + (field - architecture.window) / 2
+                box = np.concatenate([corner, corner + architecture.window]) / np.tile(scale, 2)
+                found.setdefault(padded[y : y + side, x : x + side].tobytes(), []).append(box)
+    return found
+
+
 @pytest.mark.parametrize(("family", "margin"), [("default", 0), ("default", 2), ("paper", 1)])
 def test_pnets_crops_are_the_pixels_that_detection_scans(crowd, tmp_path, random_weights, family, margin):
     chosen = replace(PNET, family=family, passes=1, margin=margin, negatives_per_photo=300)
