@@ -19,7 +19,7 @@ from cascade.faces import Faces, sort_order
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
 from cascade.imaging.pyramid import Pyramid
 from cascade.models.detector import DetectorWeights
-from cascade.nn.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
+from cascade.nn.architectures import LANDMARK_STAGE, Architecture, Stage
 
 Overlaps = tuple[tuple[float, Literal["union", "min"]], ...]
 
@@ -67,7 +67,7 @@ def refine(
 ) -> Steps[Candidates]:
     """R-Net: the candidates of at least this face probability, moved by its box deltas."""
     windows, outputs, logits = yield from _classify("rnet", weights, pyramid, candidates)
-    deltas = outputs[:, BOX_OUTPUTS]
+    deltas = outputs[:, weights["rnet"].architecture.output("box")]
     _, boxes, logits = _native.candidates(windows, deltas, logits, logit(threshold), ((nms, "union"),))
     return Candidates(boxes, logits)
 
@@ -87,8 +87,9 @@ def run_onet(
     """O-Net: boxes (n, 4), log-odds (n,) and landmarks (n, 5, 2) of the faces of at least this probability."""
     windows, outputs, logits = yield from _classify("onet", weights, pyramid, candidates)
     logits[~np.isfinite(outputs).all(axis=1)] = np.nan  # nothing is a face whose landmarks are not finite
-    chosen, boxes, logits = _native.candidates(windows, outputs[:, BOX_OUTPUTS], logits, logit(threshold), ONET_NMS)
-    shares = outputs[chosen, LANDMARK_OUTPUTS].reshape(-1, 5, 2)
+    output = weights["onet"].architecture.output
+    chosen, boxes, logits = _native.candidates(windows, outputs[:, output("box")], logits, logit(threshold), ONET_NMS)
+    shares = outputs[chosen, output("landmarks")].reshape(-1, 5, 2)
     return boxes, logits, _native.window_points(windows[chosen], shares)
 
 
@@ -100,7 +101,7 @@ def refine_landmarks(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.n
     alignable = _native.can_align(landmarks, matrices, architecture.input_size)
     outputs = yield ClassifyCrops(LANDMARK_STAGE, pyramid, matrices[alignable])
     margin = (architecture.input_size - architecture.window) / 2
-    points = outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window + margin
+    points = outputs[:, architecture.output("landmarks")].reshape(-1, 5, 2) * architecture.window + margin
     found = _native.inverse_transform(points, matrices[alignable])
     refined = landmarks.copy()
     refined[alignable] = np.where(np.isfinite(found).all(axis=(1, 2), keepdims=True), found, landmarks[alignable])

@@ -3,24 +3,22 @@
 Both the torch modules (`cascade.nn.torch_network`) and the native engine are built from these lists, and a weight file
 carries its own list, so a new network needs no new code at run time.
 
-Every list ends in one layer whose outputs are, in this order: background and face logit (2), offsets of the four
-box edges over the window's size (4), and the five landmarks as x1, y1 … x5, y5 over the window's size (10).
-P-Net and R-Net may leave out the landmarks.
+Every list ends in one layer that holds all heads of the network, one behind the other (`cascade.nn.heads`). The heads
+of a detector's network begin with `DETECTION_HEADS`; P-Net and R-Net may leave out the landmarks.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
+from cascade.nn.heads import DETECTION_HEADS, Head, detection_heads, head_slices, layout, width_of
+
 Stage = Literal["pnet", "rnet", "onet", "lnet"]
-# What every detector has; the landmarks may be O-Net's own, or those of an L-Net that looks at the final boxes only.
+# What every detector has. The landmarks are O-Net's, or those of an L-Net that sees the final faces only.
 STAGES: tuple[Stage, ...] = ("pnet", "rnet", "onet")
 LANDMARK_STAGE: Stage = "lnet"
-
-FACE_OUTPUTS = slice(0, 2)
-BOX_OUTPUTS = slice(2, 6)
-LANDMARK_OUTPUTS = slice(6, 16)
 
 # What the engines have room for.
 LARGEST_KERNEL, LARGEST_CHANNELS, LARGEST_INPUT = 16, 1 << 14, 1024
@@ -51,10 +49,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A stage's network and how its input lies around the window that it judges.
+    """A stage's network and how its input lies around the window that it classifies.
 
-    ``input_size`` is the side of its input in pixels and ``window`` the side of the judged window in its middle, so
-    ``input_size / window`` is the context the network sees around a face.
+    ``input_size`` is the side of its input in pixels and ``window`` the side of the window in its middle, so
+    ``input_size / window`` is the context scale: how much the network sees around a face. ``heads`` are the outputs of
+    the last layer; by default the first of the detector's that it has room for.
     """
 
     name: str
@@ -62,24 +61,32 @@ class Architecture:
     input_size: int
     window: float
     layers: tuple[Layer, ...]
+    heads: tuple[Head, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for a network that no detector can use."""
+        if not self.heads:
+            object.__setattr__(self, "heads", detection_heads(self.outputs))
+        elif width_of(self.heads) != self.outputs:
+            raise ValueError(f"heads of {width_of(self.heads)} outputs on a layer of {self.outputs}")
         if self.stage not in (*STAGES, LANDMARK_STAGE):
             raise ValueError(f"stage {self.stage!r}, expected one of {', '.join((*STAGES, LANDMARK_STAGE))}")
         if not 0 < self.input_size <= LARGEST_INPUT or not 0 < self.window <= self.input_size:
             raise ValueError(f"an input of {self.input_size} pixels around a window of {self.window}")
 
     def check_outputs(self) -> None:
-        """Raises ValueError unless the last layer gives what a detector asks of the stage, at one position."""
-        outputs = (16,) if self.stage in ("onet", LANDMARK_STAGE) else (6, 16)
-        if not self.layers or self.layers[-1].kind != "conv" or self.outputs not in outputs:
-            raise ValueError(f"{self.stage} must end on a layer of {' or '.join(map(str, outputs))} outputs")
+        """Raises ValueError unless the network has the heads that a detector asks of the stage, at one position."""
+        needed = DETECTION_HEADS if self.stage in ("onet", LANDMARK_STAGE) else DETECTION_HEADS[:2]
+        if not self.layers or self.layers[-1].kind != "conv" or layout(self.heads[: len(needed)]) != layout(needed):
+            names = ", ".join(f"{head.name} ({head.width})" for head in needed)
+            raise ValueError(
+                f"{self.stage} must end on a layer of the heads {names}, got one of {self.outputs} outputs"
+            )
         if self._sides()[-1] != 1:
             raise ValueError(f"an input of {self.input_size} pixels ends on a map of {self._sides()[-1]}, expected 1")
 
     def _sides(self) -> list[int]:
-        """Side of the map after each layer."""
+        """Side of the feature map after each layer."""
         sides = [self.input_size]
         for layer in self.layers:
             partial = layer.stride - 1 if layer.kind == "pool" else 0
@@ -93,7 +100,7 @@ class Architecture:
 
     @property
     def stride(self) -> int:
-        """Pixels between neighbouring windows when the network slides over an image."""
+        """Pixels between neighbouring windows of a dense scan."""
         stride = 1
         for layer in self.layers:
             stride *= layer.stride
@@ -106,8 +113,16 @@ class Architecture:
 
     @property
     def outputs(self) -> int:
-        """Outputs of the last layer: 16, or 6 without landmarks."""
-        return self.layers[-1].channels
+        """Outputs of the last layer, which are those of all heads."""
+        return self.layers[-1].channels if self.layers else 0
+
+    def output(self, name: str) -> slice:
+        """Where the head of that name is among the outputs. Raises KeyError for a head that the network lacks."""
+        return self._slices[name]
+
+    @cached_property
+    def _slices(self) -> dict[str, slice]:
+        return head_slices(self.heads)
 
     def multiply_adds(self) -> int:
         """Multiply-adds for one input, without padding, biases and activations."""
@@ -128,19 +143,28 @@ class Architecture:
                 channels = layer.channels
         return found
 
+    def with_heads(self, heads: tuple[Head, ...]) -> Architecture:
+        """The same network with these heads in its last layer."""
+        layers = (*self.layers[:-1], replace(self.layers[-1], channels=width_of(heads)))
+        return replace(self, layers=layers, heads=heads)
+
     def without_landmarks(self) -> Architecture:
-        """The same network with an output layer of 6."""
-        return replace(self, layers=(*self.layers[:-1], replace(self.layers[-1], channels=6)))
+        """The same network with the heads for face and box alone."""
+        return self.with_heads(DETECTION_HEADS[:2])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` reads them back."""
-        return asdict(self)
+        """Plain values for JSON; `from_dict` reads them back. Heads that follow from the outputs are left out."""
+        values = asdict(self)
+        if self.heads == detection_heads(self.outputs):
+            del values["heads"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:
         """The architecture that `to_dict` wrote. Raises KeyError or TypeError for anything else."""
         layers = tuple(Layer(**layer) for layer in values["layers"])
-        return cls(values["name"], values["stage"], int(values["input_size"]), float(values["window"]), layers)
+        heads = tuple(Head(**head) for head in values.get("heads", ()))
+        return cls(values["name"], values["stage"], int(values["input_size"]), float(values["window"]), layers, heads)
 
 
 def _conv(channels: int, kernel: int, stride: int = 1, activation: Literal["relu", "prelu"] = "relu") -> Layer:
@@ -151,8 +175,8 @@ def _prelu(channels: int, kernel: int) -> Layer:
     return _conv(channels, kernel, activation="prelu")
 
 
-def _heads(channels: int = 16) -> Layer:
-    return Layer("conv", kernel=1, channels=channels)
+def _heads() -> Layer:
+    return Layer("conv", kernel=1, channels=width_of(DETECTION_HEADS))
 
 
 # Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks" (2016), figure 2.
@@ -207,13 +231,13 @@ def _strided(name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tupl
         "pnet": Architecture(name, "pnet", 23, 12, _convolutions(pnet, (2, 2, 1, 1))),
         "rnet": Architecture(name, "rnet", 32, 18, _convolutions(rnet, (2, 2, 1, 1, 1))),
         "onet": Architecture(name, "onet", 56, 32, deepest),
-        # O-Net's layers over the face turned upright, as recognition sees it: its window is ArcFace's square
+        # O-Net's layers over the aligned crop, as recognition sees it: its window is ArcFace's square
         "lnet": Architecture(name, "lnet", 56, 56, deepest),
     }
 
 
 # The default set: strided convolutions in place of pooling, multiples of 4 channels, ReLU, and context around
-# every window. P-Net moves by 4 pixels, not 2, so it judges a quarter of the windows and can afford more depth.
+# every window. P-Net has a stride of 4 pixels, not 2: it classifies a quarter of the windows and can afford more depth.
 DEFAULT = _strided("default", (12, 24, 24, 32), (16, 32, 48, 64, 96), (16, 32, 64, 64, 128, 192))
 
 # The same with fewer channels, for slow processors: about half of the multiply-adds of every stage.

@@ -1,4 +1,4 @@
-"""P-Net, R-Net and O-Net in torch: the one definition for training and for the torch engine.
+"""P-Net, R-Net, O-Net and L-Net in torch: the one definition for training and for the torch engine.
 
 A network is built from its `Architecture`. For training each convolution may be followed by batch normalisation, which
 `fold` then merges into the convolution, so that what runs is convolutions and activations alone.
@@ -15,7 +15,7 @@ from cascade.nn.architectures import Architecture, Layer
 class CascadeNetwork(nn.Module):
     """A stage's network: (n, 3, size, size) float in about -1..1 → (n, outputs, rows, columns).
 
-    On an input of exactly `architecture.input_size` the map has one position; on a larger one the network slides.
+    On an input of exactly `architecture.input_size` the output map has one position; a larger input is scanned densely.
     """
 
     def __init__(self, architecture: Architecture, batch_norm: bool = False) -> None:
@@ -29,7 +29,7 @@ class CascadeNetwork(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Heads in the order of `cascade.nn.architectures`."""
+        """All heads along the channels: `Architecture.output` tells where each of them is."""
         for block in self.blocks:
             x = block(x)
         return x

@@ -29,7 +29,7 @@ from cascade.faces import Faces
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.models.detector import DetectorWeights
-from cascade.nn.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, STAGES, Architecture
+from cascade.nn.architectures import LANDMARK_STAGE, STAGES, Architecture
 from cascade.nn.quantization import has_ranges
 from cascade.stages import landmark_template
 from tests.fuzz.fuzz_inputs import CHANGES, SIZES, TAME, UNCHANGED, Generator, changed, random_image, random_settings
@@ -224,7 +224,8 @@ def _assert_crops(
         what, sides = f"{engine.level}: {stage}", boxes[:, 2] - boxes[:, 0]
         _assert_scores(found[:, 1] - found[:, 0], expected[:, 1] - expected[:, 0], what)
         sides = np.minimum(sides / engine.weights[stage].architecture.context, large)
-        _assert_pixels(found[:, BOX_OUTPUTS.start :], expected[:, BOX_OUTPUTS.start :], sides, what)
+        pixels = slice(engine.weights[stage].architecture.output("box").start, None)
+        _assert_pixels(found[:, pixels], expected[:, pixels], sides, what)
 
 
 def _assert_aligned_crops(
@@ -238,8 +239,8 @@ def _assert_aligned_crops(
     found = engine.classify_aligned_crops(LANDMARK_STAGE, pyramid, matrices)
     expected = scalar.classify_aligned_crops(LANDMARK_STAGE, pyramid, matrices)
     sides = np.minimum(architecture.window / zoom, large)
-    outputs = (found[:, LANDMARK_OUTPUTS], expected[:, LANDMARK_OUTPUTS])
-    _assert_pixels(*outputs, sides, f"{engine.level}: {LANDMARK_STAGE}")
+    landmarks = architecture.output("landmarks")
+    _assert_pixels(found[:, landmarks], expected[:, landmarks], sides, f"{engine.level}: {LANDMARK_STAGE}")
 
 
 def _assert_scores(found: np.ndarray, expected: np.ndarray, what: str) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pytest
+import torch
 
 from cascade.nn.graphs import IMAGE, GraphBuilder
+from train.common.device import Processes
 from train.recognition.age import AGES
-from train.recognition.architectures import DESIGNS, Design
+from train.recognition.architectures import RecognitionNetwork
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.decomposition import decompose
 from train.recognition.settings import RecognitionSettings
@@ -21,31 +22,38 @@ from train.recognition.teacher import Teacher
 
 DIMENSION = 8
 
+
 SETTINGS = RecognitionSettings(steps=6, batch=16, validation=0.2, warm_up=0.1, threads=1)
 
+
 KINDS = ("identities", "utkface", "photos")
+
 
 # A layer of a network in ncnn's format: its line, and what the file of weights holds for it.
 Layer = tuple[str, tuple[np.ndarray, ...]]
 
+
 IN_FLOAT32 = np.zeros(1, np.float32)  # a word of zeros says that the weights after it are float32
+
 
 READS_CROPS: tuple[Layer, ...] = (
     ("Input data 0 1 data 0=112 1=112 2=3", ()),
     ("BinaryOp minus 1 1 data minus 0=1 1=1 2=127.500000", ()),
     ("BinaryOp times 1 1 minus crop 0=2 1=1 2=0.007813", ()),
 )
+
+
 """The crop of 112 pixels as the blob "crop", normalised."""
 
 
-def tiny(decomposed: bool = True) -> Design:
+def tiny(decomposed: bool = True) -> RecognitionNetwork:
     """One convolution to 7×7 positions in 16 channels, and a little more."""
     builder = GraphBuilder()
     skips = (builder.conv(16, 16, 16, activation="prelu", after=IMAGE), builder.conv(16, activation="prelu"))
     return finished(builder, "tiny", skips, decomposed)
 
 
-def finished(builder: GraphBuilder, name: str, skips: tuple[int, ...], decomposed: bool) -> Design:
+def finished(builder: GraphBuilder, name: str, skips: tuple[int, ...], decomposed: bool) -> RecognitionNetwork:
     """An encoder to 7×7 positions in 16 channels with the rest of a network behind it."""
     age, identity = decompose(builder, skips[-1], 16) if decomposed else (None, skips[-1])
     builder.depthwise(7, after=identity)
@@ -54,14 +62,7 @@ def finished(builder: GraphBuilder, name: str, skips: tuple[int, ...], decompose
         builder.pyramid_pool((1,), after=age)
         builder.conv(16, activation="relu")
         outputs["age"] = builder.conv(AGES)
-    return Design(builder.build(name, SIDE, outputs), skips, identity, 16)
-
-
-@pytest.fixture
-def tiny_design(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Design]:
-    """The design "light" is tiny."""
-    monkeypatch.setitem(DESIGNS, "light", tiny)
-    return tiny
+    return RecognitionNetwork(builder.build(name, SIDE, outputs), skips, identity, 16)
 
 
 def save_ncnn(folder: Path, name: str, layers: Sequence[Layer]) -> tuple[Path, Path]:
@@ -127,3 +128,17 @@ def packed(people: int = 10, photos: int = 4, aged: int = 24, nameless: int = 16
     names = [f"person {number}" for number in range(people)]
     meta = {"kinds": list(KINDS), "sources": [f"some {kind}" for kind in KINDS], "persons": names}
     return FaceCrops(crops, persons, ages, sources, meta, embeddings, about)
+
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
+PLAIN = {"decomposed": False, "lambda_age": 0.0, "lambda_adversary": 0.0}
+
+
+def wider(decomposed: bool = True, name: str = "wider") -> RecognitionNetwork:
+    """Tiny with maps of 12 channels."""
+    builder = GraphBuilder()
+    skips = (builder.conv(12, 16, 16, activation="prelu", after=IMAGE),)
+    builder.depthwise(7)
+    return RecognitionNetwork(builder.build(name, SIDE, {"embedding": builder.conv(DIMENSION)}), skips, skips[0], 12)

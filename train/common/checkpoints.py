@@ -22,6 +22,8 @@ class Stateful(Protocol):
 
     def state_dict(self) -> dict[str, Any]: ...
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
 
 def checkpoint_file(out: Path) -> Path:
     """The checkpoint of the run in this folder."""
@@ -29,12 +31,16 @@ def checkpoint_file(out: Path) -> Path:
 
 
 def save_checkpoint(out: Path, settings: DataclassInstance, step: int, parts: Mapping[str, Stateful]) -> None:
-    """Writes the states of the parts, the step and the settings atomically."""
+    """Writes the states of the parts, the step and the settings."""
     state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
-    state |= {"step": step, "settings": asdict(settings)}
+    write_checkpoint(out, state | {"step": step, "settings": asdict(settings)})
+
+
+def write_checkpoint(out: Path, state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint atomically."""
     file = checkpoint_file(out)
     partial = file.with_suffix(".partial")
-    torch.save(state, partial)
+    torch.save(dict(state), partial)
     partial.replace(file)
 
 
@@ -59,3 +65,26 @@ def load_checkpoint(
     if {**asdict(defaults), **state["settings"]} != asdict(settings):
         raise TrainingError(f"{file} was made with other settings; remove it or use another folder")
     return state
+
+
+def restore(
+    out: Path,
+    settings: DataclassInstance,
+    defaults: DataclassInstance,
+    parts: Mapping[str, Stateful],
+    device: torch.device | str = "cpu",
+) -> int:
+    """Gives the parts their states of the checkpoint; returns its step, 0 if there is none.
+
+    Raises TrainingError if the settings differ, or if the parts have other shapes, as with other training data.
+    """
+    state = load_checkpoint(out, settings, defaults, device)
+    if state is None:
+        return 0
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, ValueError) as error:
+        file = checkpoint_file(out)
+        raise TrainingError(f"{file} was made with other data; remove it or use another folder") from error
+    return int(state["step"])

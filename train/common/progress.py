@@ -1,70 +1,74 @@
-"""What training loops share: the order of samples, the learning rate, the running average, the metrics file."""
+"""How a run is doing: the bar on the terminal, metrics.jsonl, and the check that the loss is finite."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from tqdm import tqdm
+
+from train.common.checkpoints import TrainingError
 
 
-class PoolOrder:
-    """Goes through pools of rows, each in its own random order, which is another one every time round.
+class Progress:
+    """Sums up the losses of the steps, and writes their means to a file of metrics, a row of JSON now and then.
 
-    What comes depends on the seed and the step alone, so that a resumed run sees the same rows.
+    ``names`` are the losses, the first being the one that is minimised. ``path`` is None in all processes but the
+    first of several: only that one writes. The metrics file is cut back to the ``step`` that training goes on from.
     """
 
-    def __init__(self, pools: Sequence[NDArray[np.int64]], seed: int) -> None:
-        self.pools, self.seed = pools, seed
-        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+    def __init__(
+        self, path: Path | None, names: Sequence[str], step: int, steps: int, title: str, device: torch.device
+    ) -> None:
+        self.names, self.started, self.counted = names, time.perf_counter(), 0
+        self.sums = torch.zeros(len(names), dtype=torch.float64, device=device)
+        self.file = None if path is None else open_metrics(path, step)
+        self.bar = tqdm(total=steps, initial=step, desc=title, unit="step", disable=path is None)
 
-    def take(self, pool: int, step: int, count: int) -> NDArray[np.int64]:
-        """The ``count`` rows of a pool that a step learns from."""
-        rows = self.pools[pool]
-        if count == 0:
-            return np.empty(0, np.int64)
-        positions = np.arange(step * count, (step + 1) * count)
-        rounds = positions // len(rows)
-        taken = [self._order(pool, int(r))[positions[rounds == r] % len(rows)] for r in np.unique(rounds)]
-        found: NDArray[np.int64] = rows[np.concatenate(taken)]
-        return found
+    def add(self, losses: Mapping[str, torch.Tensor]) -> None:
+        """Adds the losses of a step; those that are missing are 0. Waits for no GPU."""
+        missing = self.sums.new_zeros(())
+        self.sums += torch.stack([losses.get(name, missing).detach().to(self.sums) for name in self.names])
+        self.counted += 1
+        self.bar.update()
 
-    def _order(self, pool: int, turn: int) -> NDArray[np.int64]:
-        if (pool, turn) not in self._orders:
-            self._orders = {k: v for k, v in self._orders.items() if k[0] != pool or k[1] == turn - 1}
-            rng = np.random.default_rng([self.seed, pool, turn])
-            self._orders[pool, turn] = rng.permutation(len(self.pools[pool]))
-        return self._orders[pool, turn]
+    def row(self, step: int, rate: float) -> dict[str, Any]:
+        """Mean losses since the last row. Raises TrainingError if their sum is not finite, before anything is saved."""
+        totals = self.sums.tolist()  # a GPU's answer takes until all its work is done, so this is not asked every step
+        check_finite(totals[0], f"the loss is not finite at step {step}")
+        found: dict[str, Any] = {name: sum_ / self.counted for name, sum_ in zip(self.names, totals, strict=True)}
+        self.sums.zero_()
+        self.counted = 0
+        return found | {"step": step, "rate": rate, "seconds": time.perf_counter() - self.started}
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Appends a row to the metrics."""
+        if self.file is not None:
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
+        self.bar.set_postfix_str(f"loss {row[self.names[0]]:.4f}")
+
+    def close(self) -> None:
+        """Closes the bar and the file."""
+        self.bar.close()
+        if self.file is not None:
+            self.file.close()
 
 
-def warmed_cosine(highest: float, step: int, steps: int, warm: int) -> float:
-    """Learning rate of a step: rises to the ``highest`` over ``warm`` steps, then falls on a cosine to a thousandth."""
-    if step < warm:
-        return highest * (step + 1) / warm
-    done = (step - warm) / max(1, steps - warm)
-    return highest * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-@torch.no_grad()
-def move_average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    """Moves averaged weights and statistics towards the current ones; counters are copied."""
-    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
-    for mean, now in pairs:
-        if not mean.is_floating_point():
-            mean.copy_(now)
-    means, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-    torch._foreach_lerp_(means, current, 1 - decay)  # all at once, which takes a GPU a launch in place of dozens
+def check_finite(loss: float, what: str) -> None:
+    """Raises TrainingError if a loss is not finite; ``what`` says which one and where."""
+    if not math.isfinite(loss):
+        raise TrainingError(f"{what}; lower the learning rate")
 
 
 def open_metrics(path: Path, step: int) -> TextIO:
     """The metrics file, cut back to the step that training goes on from."""
     rows = path.read_text().splitlines() if path.exists() else []
-    kept = [row for row in rows if json.loads(row)["step"] <= step]
-    path.write_text("".join(row + "\n" for row in kept))
+    done = [row for row in rows if json.loads(row)["step"] <= step]
+    path.write_text("".join(row + "\n" for row in done))
     return path.open("a")

@@ -1,9 +1,9 @@
 """Augmentation of a batch of crops, on the fly: shift, zoom, mirror, light, colour, blur, noise and occlusion.
 
-Targets move with the pixels. All of it is vectorised over the batch, or over the quarters of a batch, because on two
-cores the networks are small enough for a careless augmentation to cost more than the training itself. On a GPU, where
-waiting for an answer costs more than the work, nothing depends on what the numbers are. The generator is on the device
-of the crops.
+Targets that are points move with the pixels. All of it is vectorised over the batch, or over the quarters of a batch:
+the networks are so small that on two cores a careless augmentation would cost more than the training itself. On a GPU,
+where waiting for an answer costs more than the work, nothing depends on what the numbers are. The generator is on the
+device of the crops.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
+
+from train.detection.labels import POINT_COLUMNS
 
 # What picks some crops out of a batch.
 Rows = torch.Tensor | slice
@@ -28,8 +30,8 @@ def crop_randomly(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Crops (n, 3, size, size) out of (n, side, side, 3) uint8 with a margin, each shifted and zoomed.
 
-    ``window`` is the side in pixels of the judged window in a crop of ``size``; targets are in its units. On the CPU
-    the crops of each quarter are zoomed alike, which is faster; on a GPU each has a zoom of its own.
+    ``window`` is the side in pixels of the window in the middle of a crop of ``size``; targets are in its units. On the
+    CPU the crops of each quarter are zoomed alike, which is faster; on a GPU each has a zoom of its own.
     """
     cut_some, pieces = (_cut_alike, 4) if crops.device.type == "cpu" else (_cut_each, 1)
     parts, moved = [], []
@@ -39,10 +41,10 @@ def crop_randomly(
         # the window's corner in stored pixels, before and after
         before = (crops.shape[1] - window) / 2
         after = corners + (taken - window * scale) / 2
-        points = goals.reshape(-1, 7, 2)
+        points = goals[:, :POINT_COLUMNS].reshape(len(goals), -1, 2)
         points = (points * window + before - after) / (window * scale)
         parts.append(cut)
-        moved.append(points.reshape(-1, 14))
+        moved.append(torch.cat([points.reshape(-1, POINT_COLUMNS), goals[:, POINT_COLUMNS:]], dim=1))
     return torch.cat(parts), torch.cat(moved)
 
 
@@ -73,7 +75,7 @@ def cut_slices(crops: torch.Tensor, corners: torch.Tensor, taken: int, size: int
     places = zip(crops, *corners[:, 0].T.tolist(), strict=True)
     cut = torch.stack([crop[top : top + taken, left : left + taken] for crop, left, top in places])
     cut = cut.permute(0, 3, 1, 2)
-    if taken != size:  # whole levels of grey, as in the crops that detection cuts, and eight times faster than floats
+    if taken != size:  # on uint8, as detection cuts its crops, and eight times faster than on floats
         cut = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
     return cut.float()
 
@@ -81,7 +83,7 @@ def cut_slices(crops: torch.Tensor, corners: torch.Tensor, taken: int, size: int
 def cut_weighted(crops: torch.Tensor, corners: torch.Tensor, taken: torch.Tensor, size: int) -> torch.Tensor:
     """The same cuts, but for rounding, with sides ``taken`` (n, 1, 1): products with the weights of the pixels.
 
-    A few products for the whole batch, where slices would start kernels for each crop and wait for every number.
+    A few products for the complete batch, where slices would start kernels for each crop and wait for every number.
     """
     count, side = crops.shape[:2]
     columns, rows = (_weights(corners[:, :, axis, None], taken, size, side) for axis in (0, 1))
@@ -104,14 +106,15 @@ def _weights(first: torch.Tensor, taken: torch.Tensor, size: int, side: int) -> 
 
 
 def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mirrors the crops (n, 3, h, w) and targets (n, 14) where ``which`` (n,)."""
+    """Mirrors the crops (n, 3, h, w) and the points among the targets (n, columns) where ``which`` (n,)."""
     crops = torch.where(which[:, None, None, None], crops.flip(3), crops)
     x1, y1, x2, y2 = targets[:, :4].unbind(1)
     boxes = torch.stack([1 - x2, y1, 1 - x1, y2], dim=1)
-    before = targets[:, 4:].reshape(-1, 5, 2)
+    before = targets[:, 4:POINT_COLUMNS].reshape(-1, 5, 2)
     marks = torch.stack([before[:, number] for number in MIRRORED_LANDMARKS], dim=1)
     marks = torch.stack([1 - marks[..., 0], marks[..., 1]], dim=2).reshape(-1, 10)
-    return crops, torch.where(which[:, None], torch.cat([boxes, marks], dim=1), targets)
+    mirrored = torch.cat([boxes, marks, targets[:, POINT_COLUMNS:]], dim=1)
+    return crops, torch.where(which[:, None], mirrored, targets)
 
 
 def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -154,7 +157,7 @@ def occlude(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Covers a rectangle of some crops (n, 3, side, side) with that part of another crop: hats, flags, shoulders."""
     n, side, device = len(crops), crops.shape[-1], generator.device
     chosen = torch.rand(n, generator=generator, device=device) < OCCLUDED
-    # a GPU makes a rectangle for every crop, as the CPU would have to wait for the indices
+    # on a GPU every crop gets a rectangle, as the CPU would have to wait for the indices
     which = torch.nonzero(chosen)[:, 0] if device.type == "cpu" else torch.arange(n, device=device)
     others = crops[(which + 1) % n]
     draws = [torch.rand((2, len(which), 1), generator=generator, device=device) for _ in range(2)]

@@ -1,9 +1,9 @@
-"""Measures what the layers of a detector make on photos, which int8 needs to know, and writes it into the weight files.
+"""Calibration for int8: measures the activation ranges of a detector on photos and writes them into its weight files.
 
-    python -m train ranges --weights runs/mine/weights --photos DATA/net7876 DATA/wider/WIDER_train --out runs/mine/int8
+    python -m train calibrate --weights runs/mine/weights --photos DATA/net7876 --out runs/mine/int8
 
-Weights and biases stay as they are; each hidden layer gets one more array, the range of every channel, which
-`cascade.nn.quantization` makes the steps of its bytes from.
+Weights and biases stay as they are. Each hidden layer gets one more array, the activation range of every channel, from
+which `cascade.nn.quantization` computes the steps of int8.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from cascade.imaging.reading import ImageError
 from cascade.models.detector import DetectorWeights, range_name, save_stage
 from cascade.nn.architectures import Stage
 
-SAMPLE = 4096  # positions of a map that count, at random
+SAMPLE = 4096  # positions of a feature map that count, at random
 MIN_FACE = 20
 
 
 class _Record:
-    """What one layer's channels make: a sample of every map that goes by."""
+    """The activations of one layer: a sample of every feature map that it computes."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
         self.parts: list[torch.Tensor] = []
 
-    def __call__(self, module: torch.nn.Module, inputs: object, made: torch.Tensor) -> None:
-        values = made.detach().transpose(0, 1).flatten(1)
+    def __call__(self, module: torch.nn.Module, inputs: object, outputs: torch.Tensor) -> None:
+        values = outputs.detach().transpose(0, 1).flatten(1)
         if values.shape[1] > SAMPLE:
             values = values[:, torch.randint(values.shape[1], (SAMPLE,), generator=self.generator)]
         self.parts.append(values.half())
@@ -47,7 +47,7 @@ class _Record:
 
 
 class _LevelByLevel(TorchEngine):
-    """P-Net over each level by itself: on a canvas of all its maps hold what is between the levels, too."""
+    """P-Net over each level by itself: on a canvas of all levels its maps hold what is between them, too."""
 
     def dense_scan_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
         """See `TorchEngine.dense_scan_pyramids`."""
@@ -57,7 +57,7 @@ class _LevelByLevel(TorchEngine):
 def measure_ranges(
     weights: DetectorWeights, photos: Sequence[Path], quantile: float = 1.0, seed: int = 0
 ) -> dict[Stage, dict[str, np.ndarray]]:
-    """The ranges of each stage's hidden layers by the names of their arrays, over the detections in these photos.
+    """The activation ranges of each stage's hidden layers by the names of their arrays, while it detects in the photos.
 
     Photos that cannot be read are left out. ``quantile``: share of a channel's values that its range holds.
     """
@@ -70,7 +70,7 @@ def measure_ranges(
             records[stage].append(_Record(generator))
             block.register_forward_hook(records[stage][-1])
     detector = Detector(min_face=MIN_FACE, engine=engine)
-    for photo in tqdm(photos, desc="ranges", unit="photo"):
+    for photo in tqdm(photos, desc="calibration", unit="photo"):
         try:
             detector.detect(photo)
         except ImageError as error:
@@ -82,7 +82,7 @@ def measure_ranges(
 
 
 def write_ranges(weights: DetectorWeights, ranges: dict[Stage, dict[str, np.ndarray]], out: Path) -> dict[Stage, str]:
-    """Writes the set with its ranges, and its cards, to a folder; returns the files' SHA-256."""
+    """Writes the set with its activation ranges, and its cards, to a folder; returns the files' SHA-256."""
     out.mkdir(parents=True, exist_ok=True)
     found = {}
     for stage, stored in weights.stages.items():

@@ -10,8 +10,9 @@ import numpy as np
 from cascade.models.detector import save_stage
 from cascade.nn.torch_network import CascadeNetwork, export_tensors
 from cascade.version import __version__
-from train.detection.packed import Samples
-from train.detection.settings import TrainSettings, revision
+from train.common.settings import revision
+from train.detection.sample_store import Samples
+from train.detection.settings import TrainSettings
 
 LICENCE = "non-commercial research: learned from photos that were collected for research"
 
@@ -21,7 +22,7 @@ def export(
 ) -> str:
     """Writes ``folder/<stage>.safetensors`` and its card; returns the file's SHA-256.
 
-    P-Net and R-Net lose their landmark outputs, which only help them to learn.
+    P-Net and R-Net keep the heads for face and box alone; the landmarks only help them to learn.
     """
     architecture = network.architecture
     if settings.stage in ("pnet", "rnet"):

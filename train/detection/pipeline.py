@@ -1,36 +1,30 @@
-"""The whole chain: samples, training and export of P-Net, then R-Net, then O-Net, and the L-Net of the default set.
+"""The pipeline: samples, training and export of P-Net, then R-Net, then O-Net, and of L-Net if the set has one.
 
 Every step leaves a folder and is passed over when that folder is complete, so the same command goes on after a stop.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from train.common.checkpoints import TrainingError
-from train.common.curves import plot_losses
+from train.common.settings import plain_values, save_settings
+from train.detection.curves import plot_losses
 from train.detection.export import export
-from train.detection.packed import Samples, load_samples
 from train.detection.presets import StagePreset
+from train.detection.sample_store import Samples, load_samples
 from train.detection.samples import SampleSettings, make_samples
-from train.detection.settings import save_settings
+from train.detection.settings import TrainSettings
 from train.detection.sources import Source
 from train.detection.trainer import check_resumable, train
 
 
-def _plain(settings: SampleSettings) -> dict[str, Any]:
-    """The settings as JSON gives them back."""
-    return dict(json.loads(json.dumps(asdict(settings))))
-
-
 @dataclass(frozen=True)
-class Chain:
-    """A run of the chain: where its data is, where it writes, and how its record describes both."""
+class Pipeline:
+    """A run of the pipeline: where its data is, where it writes, and how its record describes both."""
 
     sources: tuple[Source, ...]
     out: Path
@@ -46,12 +40,12 @@ class Chain:
         return self.out / "weights"
 
     def samples(self, preset: StagePreset) -> Samples:
-        """The stage's samples, made now unless they are there already. Raises TrainingError if those differ."""
+        """The stage's samples, cut now unless they are there already. Raises TrainingError if those differ."""
         settings = preset.samples
         folder = self.out / f"{settings.stage}-samples"
         if (folder / "meta.json").exists():
             made = load_samples(folder)
-            if {**_plain(SampleSettings(settings.stage)), **made.meta["settings"]} != _plain(settings):
+            if {**plain_values(SampleSettings(settings.stage)), **made.meta["settings"]} != plain_values(settings):
                 raise TrainingError(f"{folder} was made with other settings; remove it or use another folder")
             return made
         before = None if settings.stage in ("pnet", "lnet") else self.weights
@@ -59,10 +53,25 @@ class Chain:
 
     def stage(self, preset: StagePreset) -> None:
         """Samples, training and export of one stage."""
-        settings, samples = preset.training, self.samples(preset)
-        folder = self.out / settings.stage
-        check_resumable(settings, folder)
-        save_settings(settings, folder, samples=samples.meta, command=self.command)
-        network = train(settings, samples, folder, device=self.device)
-        plot_losses(folder / "metrics.jsonl", folder / "losses.png")
-        export(network, settings, samples, self.weights, self.command, self.data)
+        samples, folder = self.samples(preset), self.out / preset.training.stage
+        train_stage(preset.training, samples, folder, self.weights, self.command, self.data, self.device)
+
+
+def train_stage(
+    settings: TrainSettings,
+    samples: Samples,
+    out: Path,
+    weights: Path,
+    command: str,
+    data: str,
+    device: torch.device | None,
+) -> str:
+    """Trains a network in the folder ``out`` and exports it to ``weights``; returns the file's SHA-256.
+
+    ``command`` and ``data`` are for the record: how it was trained, and on what.
+    """
+    check_resumable(settings, out)
+    save_settings(settings, out, samples=samples.meta, command=command)
+    network = train(settings, samples, out, device=device)
+    plot_losses(out / "metrics.jsonl", out / "losses.png")
+    return export(network, settings, samples, weights, command, data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cascade.nn.architectures import STAGES, Stage
+from cascade.nn.heads import BOX, FACE, LANDMARKS
 from train.detection.samples import SampleSettings
 from train.detection.settings import TrainSettings, paper_preset
 
@@ -18,34 +19,33 @@ class StagePreset:
 
 
 # Deviations from the paper, each because it measured better: windows are compared with the square about a face (a
-# square window cannot overlap an upright face by much more than 0.75 otherwise), and P-Net, which moves by 4 pixels,
+# square window cannot overlap an upright face by much more than 0.75 otherwise), and P-Net, whose stride is 4 pixels,
 # takes windows as positive from 0.5 on, since the best window on its grid often overlaps no more.
 DEFAULT: dict[Stage, StagePreset] = {
     "pnet": StagePreset(
-        SampleSettings("pnet", passes=2, square_truth=True, positive_iou=0.5, negatives_per_photo=150),
+        SampleSettings("pnet", passes=2, square_ground_truth=True, positive_iou=0.5, negatives_per_photo=150),
         TrainSettings(
             "pnet",
             steps=10_000,
             batch=896,
             learning_rate=3e-3,
-            box_loss="iou",
             # an IoU loss pulls harder than the paper's squares; landmarks only help the shared layers along here
-            task_weights=(1.0, 0.5, 0.25),
+            heads=(FACE, replace(BOX, loss="iou"), replace(LANDMARKS, weight=0.25)),
         ),
     ),
     "rnet": StagePreset(
-        SampleSettings("rnet", passes=2, square_truth=True, negatives_per_photo=120, margin=2),
+        SampleSettings("rnet", passes=2, square_ground_truth=True, negatives_per_photo=120, margin=2),
         TrainSettings("rnet", steps=6_000, batch=896, learning_rate=3e-3),
     ),
     "onet": StagePreset(
         SampleSettings(
             "onet",
             passes=2,
-            square_truth=True,
+            square_ground_truth=True,
             positive_iou=0.5,
             negatives_per_photo=120,
-            marked_windows=6,
-            rolled_windows=8,
+            landmark_windows=6,
+            rotated_windows=8,
             proposal_threshold=0.15,
             margin=4,
         ),
@@ -54,15 +54,15 @@ DEFAULT: dict[Stage, StagePreset] = {
             steps=10_000,
             batch=448,
             learning_rate=2e-3,
-            box_loss="iou",
-            landmark_loss="wing",
             # the wing loss pulls a hundred times harder than the paper's squares, on the same shared layers
-            task_weights=(1.0, 0.5, 0.3),
+            heads=(FACE, replace(BOX, loss="iou"), replace(LANDMARKS, loss="wing", weight=0.3)),
         ),
     ),
     "lnet": StagePreset(
-        SampleSettings("lnet", marked_windows=32, margin=2),
-        TrainSettings("lnet", steps=14_000, batch=256, learning_rate=1.5e-3, landmark_loss="wing"),
+        SampleSettings("lnet", landmark_windows=32, margin=2),
+        TrainSettings("lnet", steps=14_000, batch=256, learning_rate=1.5e-3).with_heads(
+            {"landmarks": {"loss": "wing"}}
+        ),
     ),
 }
 
@@ -75,9 +75,9 @@ def paper(stage: Stage, samples: int) -> StagePreset:
     """
     if stage not in STAGES:
         raise ValueError(f"stage: expected {', '.join(STAGES)}, the networks of the paper, got {stage!r}")
-    marked_windows = 8 if stage == "onet" else 0
+    landmark_windows = 8 if stage == "onet" else 0
     return StagePreset(
-        SampleSettings(stage, family="paper", marked_windows=marked_windows), paper_preset(stage, samples)
+        SampleSettings(stage, family="paper", landmark_windows=landmark_windows), paper_preset(stage, samples)
     )
 
 

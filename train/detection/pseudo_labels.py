@@ -1,8 +1,8 @@
-"""A teacher looks at training photos that are not fully labelled.
+"""Pseudo-labels: what another detector finds in training photos that are not fully labelled.
 
-``python -m train teacher --model yunet.onnx --photos DIR --out teacher.json`` runs YuNet (Wu et al. 2023) through
+``python -m train pseudo-labels --model yunet.onnx --photos DIR --out labels.json`` runs YuNet (Wu et al. 2023) through
 OpenCV and writes, for each photo, the boxes, scores and five landmarks that it finds. Training uses them only to
-keep unlabelled faces from becoming negatives (`Source.teacher`).
+keep unlabelled faces from becoming negatives (`train.detection.sources`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from tqdm import tqdm
 from cascade.datasets import read_folder
 from cascade.imaging.reading import ImageError, read_image
 
-# Below this confidence even the teacher is guessing.
+# Below this confidence YuNet is guessing.
 SCORE_FLOOR = 0.3
 
 
-def teach(model: Path, photos: Path, out: Path, score_floor: float = SCORE_FLOOR) -> None:
+def write_pseudo_labels(model: Path, photos: Path, out: Path, score_floor: float = SCORE_FLOOR) -> None:
     """Writes {photo's path below ``photos``: [[x1, y1, x2, y2, score, ten landmark coordinates], ...]} as JSON."""
     detector = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_floor, 0.45, 5000)
     found: dict[str, list[list[float]]] = {}
-    for photo in tqdm(read_folder(photos), desc="teacher"):
+    for photo in tqdm(read_folder(photos), desc="pseudo-labels"):
         try:
             image = read_image(photo.path)
         except ImageError as error:

@@ -1,6 +1,6 @@
 """Cuts training samples: windows over the annotated photos, labelled by how they overlap the faces.
 
-P-Net's windows are the ones that it slides over, at every pyramid phase. R-Net's windows are what P-Net lets through,
+P-Net's windows are those of its dense scan, at every pyramid phase. R-Net's windows are what P-Net lets through,
 O-Net's what P-Net and R-Net let through: their own false alarms and misalignments. Crops come from the same pyramid
 and the same C resampling that detection uses.
 """
@@ -29,9 +29,10 @@ from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import DetectorWeights, load_detector
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Stage
 from cascade.stages import Candidates, propose, refine
-from train.detection.aligned_crops import upright_windows
-from train.detection.in_plane_rotation import around_marked, rolled_windows
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
+from train.detection.aligned_crops import aligned_crops
+from train.detection.in_plane_rotation import rotated_windows, windows_around_landmarks
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POINT_COLUMNS, POSITIVE
+from train.detection.sample_store import Samples, SampleWriter
 from train.detection.sources import Source, describe, fingerprint, photos
 
 # Size of a pyramid level over the one before, as detection has it by default.
@@ -40,7 +41,7 @@ SCALE_FACTOR = 0.709
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """How windows become samples. The overlaps are those of the paper; deviations are stated where they are made."""
+    """How windows become samples. The overlaps are those of the paper; the presets state where they deviate."""
 
     stage: Stage
     family: str = "default"  # which architectures, see cascade.nn.architectures
@@ -50,14 +51,14 @@ class SampleSettings:
     negative_iou: float = 0.3  # below this with every face: negative
     positive_iou: float = 0.65  # from this with some face: positive
     part_iou: float = 0.4  # from this: part
-    square_truth: bool = False  # compare windows with the square about a face; the windows are squares too
+    square_ground_truth: bool = False  # compare windows with the square around a face; the windows are squares too
     negatives_per_photo: int = 60
     windows_per_face: int = 4  # at most this many positives, and parts, and landmark windows of one face in one pass
     near_share: float = 0.3  # of the negatives of P-Net that touch a face
     proposal_threshold: float = 0.3  # a stage's probability above which its windows go on to the next
     proposal_nms: float = 0.8  # loose, so that several windows of a face remain
-    marked_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
-    rolled_windows: int = 0  # and further ones turned in the plane, for the landmarks only
+    landmark_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
+    rotated_windows: int = 0  # and further ones rotated in the plane, for the landmarks only
     jitter: tuple[float, float] = (0.12, 0.18)  # of those: most shift in sides of the face, most change of log size
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
@@ -79,14 +80,14 @@ def make_samples(
     workers: int = 1,
     limit: int | None = None,
 ) -> Samples:
-    """Makes a folder of samples for one stage; ``weights`` holds the stages before it (P-Net needs none).
+    """Cuts a folder of samples for one stage; ``weights`` holds the stages before it (P-Net needs none).
 
     The same settings give the same samples whatever the number of ``workers``.
     """
     architecture = ARCHITECTURES[settings.family][settings.stage]
     writer = SampleWriter(out, architecture.input_size + 2 * settings.margin)
     jobs = [(photo, settings, weights) for source in sources for photo in photos(source) if _useful(photo, settings)]
-    # in random order, so that the last samples, which training keeps for validation, are of every kind
+    # in random order, so that the last samples, which training holds out for validation, are of every kind
     jobs = [jobs[i] for i in np.random.default_rng(settings.seed).permutation(len(jobs))][:limit]
     broken: list[str] = []
     bar = tqdm(_each(jobs, workers), total=len(jobs), desc=f"{settings.stage} samples", unit="photo")
@@ -137,11 +138,11 @@ def _photo_samples(job: tuple[Photo, SampleSettings, Path | None]) -> tuple[np.n
         # another phase of the pyramid each time: windows of every size in between
         min_face = settings.min_face * SCALE_FACTOR ** rng.uniform(-0.5, 0.5)
         if settings.stage == "pnet":
-            results.append(_sliding(photo, image, settings, architecture, min_face, rng))
+            results.append(_scanned(photo, image, settings, architecture, min_face, rng))
         elif settings.stage == "lnet":
             # the crops may come from any level that is fine enough, as in detection
             pyramid = _pyramid(image, min_face, ARCHITECTURES[settings.family]["pnet"].window)
-            results.append(upright_windows(photo, pyramid, architecture, settings.marked_windows, settings.margin, rng))
+            results.append(aligned_crops(photo, pyramid, architecture, settings.landmark_windows, settings.margin, rng))
         else:
             results.append(_proposed(photo, image, settings, architecture, min_face, weights, rng))
     crops, kinds, targets = zip(*results, strict=True)
@@ -154,7 +155,7 @@ def _faces(photo: Photo, settings: SampleSettings) -> tuple[np.ndarray, np.ndarr
     learn = np.flatnonzero(~photo.ignored & (sides >= settings.min_face))
     other = np.setdiff1d(np.arange(len(photo.boxes)), learn)
     boxes = photo.boxes[learn]
-    return learn, (square(boxes) if settings.square_truth else boxes), photo.boxes[other]
+    return learn, (square(boxes) if settings.square_ground_truth else boxes), photo.boxes[other]
 
 
 def label(
@@ -177,8 +178,8 @@ def label(
 
     if len(learn):
         positive, part = best >= settings.positive_iou, (best >= settings.part_iou) & (best < settings.positive_iou)
-        marked = positive & np.isfinite(photo.landmarks[learn].reshape(len(learn), -1)).all(axis=1)[face]
-        for mask, kind in ((positive, POSITIVE), (part, PART), (marked, LANDMARK)):
+        landmark = positive & np.isfinite(photo.landmarks[learn].reshape(len(learn), -1)).all(axis=1)[face]
+        for mask, kind in ((positive, POSITIVE), (part, PART), (landmark, LANDMARK)):
             indices = _some_of_each(np.flatnonzero(mask), face, settings.windows_per_face, rng)
             take(indices, kind, face[indices])
     if photo.fully_labelled:
@@ -219,7 +220,7 @@ def _covered(windows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 def _targets(windows: np.ndarray, labels: Labels, photo: Photo) -> np.ndarray:
     """Targets (n, 14) in units of each window; NaN for negatives and unknown landmarks."""
-    targets = np.full((len(windows), 14), np.nan, np.float32)
+    targets = np.full((len(windows), POINT_COLUMNS), np.nan, np.float32)
     real = labels.faces >= 0
     windows, faces = windows[real], labels.faces[real]
     corners, sides = windows[:, :2], windows[:, 2:] - windows[:, :2]
@@ -234,7 +235,7 @@ def _pyramid(image: np.ndarray, min_face: float, window: float) -> Pyramid:
     return build_pyramid(image, level_sizes(width, height, min_face, None, window, SCALE_FACTOR))
 
 
-def _sliding(
+def _scanned(
     photo: Photo,
     image: np.ndarray,
     settings: SampleSettings,
@@ -242,7 +243,7 @@ def _sliding(
     min_face: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
-    """P-Net's samples: windows of the grid of every level, cut straight from the levels."""
+    """P-Net's samples: windows of its dense scan of every level, cut straight from the levels."""
     pyramid = _pyramid(image, min_face, architecture.window)
     windows, places = [], []
     for number, (level, scale) in enumerate(zip(pyramid.images[1:], pyramid.scales[1:], strict=True)):
@@ -253,7 +254,7 @@ def _sliding(
         places.append(np.c_[np.full(keep.sum(), number), grid[keep]])
     if not windows:
         side = architecture.input_size + 2 * settings.margin
-        return np.empty((0, side, side, 3), np.uint8), np.empty(0, int), np.empty((0, 14))
+        return np.empty((0, side, side, 3), np.uint8), np.empty(0, int), np.empty((0, POINT_COLUMNS))
     merged, where = np.concatenate(windows), np.concatenate(places)
     labels = label(merged, photo, settings, rng, hardest_first=False)
     crops = _cut_grid(pyramid, where[labels.indices].astype(int), architecture, settings.margin)
@@ -261,7 +262,7 @@ def _sliding(
 
 
 def _grid(level: np.ndarray, architecture: Architecture) -> np.ndarray:
-    """Columns and rows (n, 2) float32 of all windows of a level."""
+    """Columns and rows (n, 2) float32 of all windows of a level's dense scan."""
     reach = 2 * architecture.padding - architecture.input_size
     columns, rows = ((side + reach) // architecture.stride + 1 for side in (level.shape[1], level.shape[0]))
     y, x = np.mgrid[: max(rows, 0), : max(columns, 0)]
@@ -282,7 +283,7 @@ def _interesting(boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng:
 
 
 def _cut_grid(pyramid: Pyramid, places: np.ndarray, architecture: Architecture, margin: int) -> np.ndarray:
-    """Crops of windows (level, column, row), pixel for pixel what the sliding network sees."""
+    """Crops of windows (level, column, row), pixel for pixel what the dense scan sees."""
     around, side = architecture.padding + margin, architecture.input_size + 2 * margin
     crops = np.empty((len(places), side, side, 3), np.uint8)
     for number in np.unique(places[:, 0]):
@@ -323,7 +324,7 @@ def _proposed(
     engine = _engine(settings.stage, weights)
     pyramid = _pyramid(image, min_face, engine.weights["pnet"].architecture.window)
     (candidates,) = run(engine, [_proposals(engine.weights, pyramid, settings)])
-    around, _ = around_marked(photo, settings.marked_windows, settings.jitter, rng)
+    around, _ = windows_around_landmarks(photo, settings.landmark_windows, settings.jitter, rng)
     windows = np.concatenate([square(candidates.boxes), around])
     labels = label(windows, photo, settings, rng, hardest_first=True)
     windows = windows[labels.indices]
@@ -339,13 +340,13 @@ def _cut_windows(
     architecture: Architecture,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
-    """Crops, kinds and targets of labelled windows (n, 4), and of the turned windows that the settings ask for."""
+    """Crops, kinds and targets of labelled windows (n, 4), and of the rotated windows that the settings ask for."""
     side = architecture.input_size + 2 * settings.margin
     context = architecture.context * side / architecture.input_size
     images, scales = crop_sources(pyramid)
     crops = _native.cut(images, scales, expand(windows, context), side)
     found = crops, labels.kinds, _targets(windows, labels, photo)
-    if not settings.rolled_windows:
+    if not settings.rotated_windows:
         return found
-    rolled = rolled_windows(photo, pyramid, settings.rolled_windows, side, context, settings.jitter, rng)
-    return tuple(np.concatenate(pair) for pair in zip(found, rolled, strict=True))
+    rotated = rotated_windows(photo, pyramid, settings.rotated_windows, side, context, settings.jitter, rng)
+    return tuple(np.concatenate(pair) for pair in zip(found, rotated, strict=True))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cascade.nn.architectures import Stage
+from cascade.nn.heads import BOX, DETECTION_HEADS, FACE, LANDMARKS, Head
+from train.common.schedule import warmed_cosine
 
-# The paper's weights of the three tasks: face classification, box regression, landmarks.
-TASK_WEIGHTS: dict[Stage, tuple[float, float, float]] = {
-    "pnet": (1.0, 0.5, 0.5),
-    "rnet": (1.0, 0.5, 0.5),
-    "onet": (1.0, 0.5, 1.0),
-    "lnet": (0.0, 0.0, 1.0),  # ours; the paper has no L-Net
+# The paper's losses, and its weights of the three tasks.
+PAPER_HEADS: dict[Stage, tuple[Head, ...]] = {
+    "pnet": DETECTION_HEADS,
+    "rnet": DETECTION_HEADS,
+    "onet": (FACE, BOX, replace(LANDMARKS, weight=1.0)),
+    # ours; the paper has no L-Net
+    "lnet": (replace(FACE, weight=0.0), replace(BOX, weight=0.0), replace(LANDMARKS, weight=1.0)),
 }
 
 
@@ -29,15 +30,12 @@ class TrainSettings:
     start: str | None = None  # checkpoint of an earlier run of the same network to begin from
     steps: int = 20_000
     batch: int = 448  # samples a step; a multiple of 7 fits the ratio
-    ratio: tuple[int, int, int, int] = (3, 1, 1, 2)  # negatives : positives : parts : landmark faces
+    ratio: tuple[int, int, int, int] = (3, 1, 1, 2)  # negatives : positives : parts : landmark samples
     learning_rate: float = 2e-3  # peak of the one-cycle schedule, or constant
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     weight_decay: float = 1e-4
     mining_ratio: float = 0.7  # share of the classification losses that take part; 1.0 switches mining off
-    landmarks: bool = True  # the joint landmark task
-    task_weights: tuple[float, float, float] | None = None  # None: the paper's for the stage
-    landmark_loss: Literal["l2", "wing"] = "l2"
-    box_loss: Literal["l2", "iou"] = "l2"
+    heads: tuple[Head, ...] = ()  # what the network has outputs for, with loss and weight; by default the paper's
     batch_norm: bool = True
     augment: bool = True
     average: float = 0.999  # decay of the running average of the weights that is exported; 0 switches it off
@@ -48,13 +46,30 @@ class TrainSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        if not self.heads:
+            object.__setattr__(self, "heads", PAPER_HEADS[self.stage])
+        if not any(head.weight for head in self.heads):
+            raise ValueError("heads: expected one with a weight above 0")
         if not 0 < self.mining_ratio <= 1:
             raise ValueError(f"mining_ratio: expected above 0 and at most 1, got {self.mining_ratio!r}")
 
-    @property
-    def alpha(self) -> tuple[float, float, float]:
-        """The weights of the three tasks."""
-        return self.task_weights or TASK_WEIGHTS[self.stage]
+    def rate(self, step: int) -> float:
+        """Learning rate: constant, or linear warm-up over a twentieth of the run and then a cosine to a thousandth."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return warmed_cosine(self.learning_rate, step, self.steps, max(1, self.steps // 20))
+
+    def weight(self, name: str) -> float:
+        """The weight of a head, 0 for one that the network lacks."""
+        return sum(head.weight for head in self.heads if head.name == name)
+
+    def with_heads(self, changes: Mapping[str, Mapping[str, Any]]) -> TrainSettings:
+        """The settings with other losses or weights of some heads: ``{"box": {"loss": "iou"}}``."""
+        return replace(self, heads=tuple(replace(head, **changes.get(head.name, {})) for head in self.heads))
+
+    def without_landmarks(self) -> TrainSettings:
+        """The settings without the landmark task and its samples. The network keeps the outputs."""
+        return replace(self.with_heads({LANDMARKS.name: {"weight": 0.0}}), ratio=(*self.ratio[:3], 0))
 
 
 def paper_preset(stage: Stage, samples: int) -> TrainSettings:
@@ -71,23 +86,3 @@ def paper_preset(stage: Stage, samples: int) -> TrainSettings:
         augment=False,
         average=0.0,
     )
-
-
-def save_settings(settings: TrainSettings, folder: Path, **extra: Any) -> None:
-    """Writes settings.json beside the checkpoints, with the git revision and what else is told."""
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {"settings": asdict(settings), "revision": revision(), **extra}
-    (folder / "settings.json").write_text(json.dumps(record, indent=2))
-
-
-def revision() -> str:
-    """The git revision of the training code, "unknown" outside a repository."""
-    command = ["git", "describe", "--always", "--dirty"]
-    here = Path(__file__).parent
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def with_changes(settings: TrainSettings, changes: dict[str, Any]) -> TrainSettings:
-    """The settings with every change that is not None."""
-    return replace(settings, **{name: value for name, value in changes.items() if value is not None})

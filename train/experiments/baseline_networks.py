@@ -8,15 +8,16 @@ normalisation is asked for, the networks of both families get it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cascade.nn.architectures import PAPER, STAGES, Architecture, Layer, Stage
+from cascade.nn.heads import FACE
 
 OLDER_FAMILY, PAPER_FAMILY = "older-cascade", "paper-faces"
 
 _POOL = Layer("pool", 3, 2)
-# The training loop computes the loss of box offsets even if it has no weight: six outputs, of which two learn.
-_LABELS = Layer("conv", 1, channels=6)
+# Six outputs, as a detector's network has at least; only those of the face learn.
+_HEADS = Layer("conv", 1, channels=6)
 
 
 def _relu(channels: int, kernel: int) -> Layer:
@@ -24,10 +25,10 @@ def _relu(channels: int, kernel: int) -> Layer:
 
 
 OLDER: dict[str, Architecture] = {
-    "pnet": Architecture(OLDER_FAMILY, "pnet", 12, 12, (_relu(16, 3), _POOL, _relu(16, 5), _LABELS)),
-    "rnet": Architecture(OLDER_FAMILY, "rnet", 24, 24, (_relu(64, 5), _POOL, _relu(128, 10), _LABELS)),
+    "pnet": Architecture(OLDER_FAMILY, "pnet", 12, 12, (_relu(16, 3), _POOL, _relu(16, 5), _HEADS)),
+    "rnet": Architecture(OLDER_FAMILY, "rnet", 24, 24, (_relu(64, 5), _POOL, _relu(128, 10), _HEADS)),
     "onet": Architecture(
-        OLDER_FAMILY, "onet", 48, 48, (_relu(64, 5), _POOL, _relu(64, 5), _POOL, _relu(256, 9), _LABELS)
+        OLDER_FAMILY, "onet", 48, 48, (_relu(64, 5), _POOL, _relu(64, 5), _POOL, _relu(256, 9), _HEADS)
     ),
 }
 """12-net, 24-net and 48-net by the stage whose place they have."""
@@ -60,4 +61,4 @@ PUBLISHED: dict[tuple[str, Stage], Published] = {
 
 def labels_only(architecture: Architecture) -> Architecture:
     """The network with the two outputs of face classification, which is what is timed."""
-    return replace(architecture, layers=(*architecture.layers[:-1], replace(architecture.layers[-1], channels=2)))
+    return architecture.with_heads((FACE,))

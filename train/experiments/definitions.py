@@ -1,10 +1,12 @@
-"""What each experiment compares: its arms, the one they are measured against, and the figures looked at."""
+"""What each experiment compares: its arms, the one they are measured against, and its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from cascade.nn.heads import BOX, FACE, LANDMARKS
 
 MINING_RATIOS = (0.5, 0.6, 0.7, 0.8, 1.0)
 LANDMARK_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
@@ -14,7 +16,10 @@ PHOTO_SHARES = (0.125, 0.25, 0.5, 1.0)
 Curves = Mapping[str, tuple[str, ...]]
 
 # Negatives and positives alone, in the proportion that joint training has too.
-FACES_ALONE: Mapping[str, Any] = {"task_weights": (1.0, 0.0, 0.0), "landmarks": False, "ratio": (3, 1, 0, 0)}
+FACES_ALONE: Mapping[str, Any] = {
+    "heads": (FACE, replace(BOX, weight=0.0), replace(LANDMARKS, weight=0.0)),
+    "ratio": (3, 1, 0, 0),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Design:
+class Experiment:
     """One experiment on O-Net.
 
     reference  label of the arm that the others are measured against, seed by seed
@@ -63,11 +68,11 @@ def mining_arm(ratio: float) -> Arm:
 def landmark_arm(weight: float) -> Arm:
     """O-Net learns faces, boxes and, with this weight, landmarks.
 
-    Without landmarks (weight 0) the batches are the same: their landmark samples are there and teach nothing. So both
+    Without landmarks (weight 0) the batches are the same: their landmark samples are there without a label. So both
     arms see the same negatives, positives and parts, as many of them, in the same order.
     """
     label = f"landmarks × {weight:g}" if weight else "no landmarks"
-    return Arm(label, f"landmarks-{weight:g}", {"task_weights": (1.0, 0.5, weight)}, weight)
+    return Arm(label, f"landmarks-{weight:g}", {"heads": (FACE, BOX, replace(LANDMARKS, weight=weight))}, weight)
 
 
 def photos_arm(share: float) -> Arm:
@@ -77,8 +82,8 @@ def photos_arm(share: float) -> Arm:
 
 
 FACE_CURVE: Curves = {"validation, all samples": ("validation", "face")}
-# What is minimised is the mean over the samples kept, so mined curves lie above unmined ones by construction.
-MINED_CURVE: Curves = {"training, the samples kept": ("face",)}
+# What is minimised is the mean over the mined samples, so mined curves lie above unmined ones by construction.
+MINED_CURVE: Curves = {"training, mined samples": ("face",)}
 BOX_CURVE: Curves = {"validation, box regression": ("validation", "box")}
 
 FACE_FIGURES = ("cross_entropy", "late_cross_entropy", "accuracy", "average_precision", "auc")
@@ -87,10 +92,10 @@ JOINT_FIGURES = (*FACE_FIGURES, "box_error", "iou")
 HEADLINES = ("late_cross_entropy", "average_precision", "iou", "cascade_ap", "cascade_recall_0.1")
 CASCADE_FIGURES = ("cascade_ap", "cascade_recall", "cascade_recall_0.1", "cascade_recall_1")
 
-DESIGNS = {
-    design.name: design
-    for design in (
-        Design(
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
             "mining",
             "O-Net of the paper, faces alone, with and without online hard sample mining",
             (mining_arm(1.0), mining_arm(0.7)),
@@ -98,17 +103,17 @@ DESIGNS = {
             FACE_FIGURES,
             {**FACE_CURVE, **MINED_CURVE},
         ),
-        Design(
+        Experiment(
             "ratio",
-            "O-Net of the paper, faces alone, by the share of a batch that is kept",
+            "O-Net of the paper, faces alone, by the share of a batch that is mined",
             tuple(mining_arm(ratio) for ratio in MINING_RATIOS),
             "no mining",
             FACE_FIGURES,
             FACE_CURVE,
-            "share of the hardest samples kept",
+            "share of the hardest samples mined",
             ("late_cross_entropy", "average_precision"),
         ),
-        Design(
+        Experiment(
             "landmarks",
             "O-Net of the paper with and without the joint landmark task",
             (landmark_arm(0.0), landmark_arm(1.0)),
@@ -116,7 +121,7 @@ DESIGNS = {
             JOINT_FIGURES,
             {**FACE_CURVE, **BOX_CURVE},
         ),
-        Design(
+        Experiment(
             "alpha",
             "O-Net of the paper by the weight of its landmark task",
             tuple(landmark_arm(weight) for weight in LANDMARK_WEIGHTS),
@@ -126,7 +131,7 @@ DESIGNS = {
             "weight of the landmark task",
             ("average_precision", "box_error", "landmark_error"),
         ),
-        Design(
+        Experiment(
             "photos",
             "the default O-Net by the share of the training photos, all with the same number of steps",
             tuple(photos_arm(share) for share in PHOTO_SHARES),

@@ -1,4 +1,4 @@
-"""The whole cascade with the O-Net of a run: average precision and recall on photos."""
+"""The complete cascade with the O-Net of a run: average precision and recall on photos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from cascade.models.detector import load_detector
-from cascade.nn.architectures import BOX_OUTPUTS
+from cascade.nn.heads import BOX
 from cascade.nn.torch_network import CascadeNetwork
 from eval.detection.running import OurDetector, Settings, run
 from eval.detection.test_sets import SELECTION_SET, TestSet, evaluate_detector, read_set
@@ -25,13 +25,13 @@ from train.experiments.runs import Protocol, save_json
 
 @dataclass(frozen=True)
 class Cascade:
-    """P-Net and R-Net of the folder ``weights``, and the photos that the cascade is judged on."""
+    """P-Net and R-Net of the folder ``weights``, and the photos that the cascade is evaluated on."""
 
     weights: Path
     test_set: TestSet
 
-    def judge(self, protocol: Protocol, arm: Arm, seed: int) -> Figures:
-        """Figures of the cascade with the O-Net of a run; kept beside it in cascade.json.
+    def evaluate(self, protocol: Protocol, arm: Arm, seed: int) -> Figures:
+        """Figures of the cascade with the O-Net of a run; stored beside it in cascade.json.
 
         cascade_ap                             average precision, down to a score of 0.02
         cascade_recall                         share of the faces found at the detector's own threshold
@@ -44,7 +44,7 @@ class Cascade:
             made = json.loads(file.read_text())
             if {key: made[key] for key in record} == record:
                 return dict(made["figures"])
-        figures = self._judge(self._assemble(protocol, arm, seed))
+        figures = self._evaluate(self._assemble(protocol, arm, seed))
         save_json(file, {**record, "figures": figures})
         return figures
 
@@ -58,15 +58,15 @@ class Cascade:
         for stage in ("pnet", "rnet"):
             shutil.copyfile(self.weights / f"{stage}.safetensors", folder / f"{stage}.safetensors")
         network, settings = protocol.network(arm, seed), protocol.settings(arm, seed)
-        if not settings.alpha[1]:
+        if not settings.weight(BOX.name):
             network = without_boxes(network)
         data = str(protocol.samples.meta.get("data", ""))
         export(network, settings, protocol.samples, folder, protocol.command, data)
         return folder
 
-    def _judge(self, folder: Path) -> Figures:
+    def _evaluate(self, folder: Path) -> Figures:
         detector = OurDetector(Settings(weights=str(folder), min_face=self.test_set.min_size or None, threads=1))
-        photos = tqdm(self.test_set.photos, desc="whole cascade", unit="photo", leave=False)
+        photos = tqdm(self.test_set.photos, desc="complete cascade", unit="photo", leave=False)
         ran = run(photos, detector)
         readable = tuple(photo for photo in self.test_set.photos if photo.name in ran.found)
         result = evaluate_detector(replace(self.test_set, photos=readable), ran.found, detector.default_score)
@@ -98,7 +98,8 @@ def without_boxes(network: CascadeNetwork) -> CascadeNetwork:
     changed = copy.deepcopy(network)
     last = changed.blocks[-1]
     assert isinstance(last, nn.Sequential) and isinstance(last[0], nn.Conv2d) and last[0].bias is not None
+    offsets = network.architecture.output(BOX.name)
     with torch.no_grad():
-        last[0].weight[BOX_OUTPUTS] = 0
-        last[0].bias[BOX_OUTPUTS] = 0
+        last[0].weight[offsets] = 0
+        last[0].bias[offsets] = 0
     return changed

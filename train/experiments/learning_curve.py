@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cascade.nn.architectures import Stage
-from train.detection.packed import Samples
+from train.detection.batches import split
 from train.detection.presets import DEFAULT
+from train.detection.sample_store import Samples
 from train.detection.settings import TrainSettings
-from train.detection.trainer import split
 from train.experiments.definitions import Arm
 from train.experiments.runs import POINTS, Protocol
 
@@ -20,7 +20,7 @@ FAMILY = "default"
 class LearningCurve(Protocol):
     """Runs that differ in the samples alone: those of the first photos, which are in random order.
 
-    All have the same number of steps, so the smaller shares are gone through more often. Samples kept for
+    All have the same number of steps, so the smaller shares are gone through more often. Samples held out for
     validation are left out of every share.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from scipy.stats import rankdata
 from torch.nn import functional as F
 
-from cascade.nn.architectures import BOX_OUTPUTS, FACE_OUTPUTS, LANDMARK_OUTPUTS
+from cascade.nn.heads import BOX, FACE, LANDMARKS, Head, head_slices
 from cascade.nn.torch_network import CascadeNetwork
 from eval.detection.average_precision import average_precision
-from train.detection.losses import box_loss, paired_iou
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
-from train.detection.trainer import prepare
+from train.detection.batches import network_inputs
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE, target_columns
+from train.detection.losses import head_loss, paired_iou
+from train.detection.sample_store import Samples
 
 Figures = dict[str, float | None]
 
@@ -41,13 +43,13 @@ FIGURES = {
     "cascade_recall_0.1": Meaning("recall at 0.1 FP/photo"),
     "cascade_recall_1": Meaning("recall at 1 FP/photo"),
 }
-"""Figures by name. Those of samples are from `judge`, those of the cascade from `train.experiments.full_cascade`;
+"""Figures by name. Those of samples are from `evaluate`, those of the cascade from `train.experiments.full_cascade`;
 late_cross_entropy is the mean over the last third of a validation curve, steadier than its last point."""
 
 
 @torch.no_grad()
-def judge(
-    network: CascadeNetwork, samples: Samples, rows: np.ndarray, alpha: tuple[float, float, float], batch: int = 1024
+def evaluate(
+    network: CascadeNetwork, samples: Samples, rows: np.ndarray, heads: Sequence[Head], batch: int = 1024
 ) -> Figures:
     """Figures of a network on the samples ``rows`` (n,), unmined; None for a task without weight or samples.
 
@@ -60,27 +62,31 @@ def judge(
     for first in range(0, len(rows), batch):
         some = rows[first : first + batch]
         crops, targets = torch.from_numpy(samples.crops[some]), torch.from_numpy(samples.targets[some])
-        inputs, targets = prepare(crops, targets, network.architecture, None)
+        inputs, targets = network_inputs(crops, targets, network.architecture, None)
         outputs.append(network(inputs).flatten(1))
         truths.append(targets)
     if not outputs:
         return dict.fromkeys((*_FACE, *_BOX, "landmark_error"))
-    merged, truth = torch.cat(outputs), torch.cat(truths)
     kinds = torch.from_numpy(samples.kinds[rows].astype(np.int64))
-    return {
-        **_faces(merged, kinds),
-        **(_boxes(merged, kinds, truth) if alpha[1] else dict.fromkeys(_BOX)),
-        "landmark_error": _landmarks(merged, kinds, truth) if alpha[2] else None,
-    }
+    merged, places = torch.cat(outputs), head_slices(network.architecture.heads)
+    truth, columns = torch.cat(truths), target_columns(samples.heads)
+    found: Figures = _faces(merged[:, places[FACE.name]], kinds) | dict.fromkeys((*_BOX, "landmark_error"))
+    learned = {head.name for head in heads if head.weight}
+    if BOX.name in learned:
+        found |= _boxes(merged[:, places[BOX.name]], kinds, truth[:, columns[BOX.name]])
+    if LANDMARKS.name in learned:
+        error = _landmark_error(merged[:, places[LANDMARKS.name]], kinds, truth[:, columns[LANDMARKS.name]])
+        found["landmark_error"] = error
+    return found
 
 
 _FACE = ("cross_entropy", "accuracy", "average_precision", "auc")
 _BOX = ("box_error", "iou", "window_iou")
 
 
-def _faces(outputs: torch.Tensor, kinds: torch.Tensor) -> Figures:
+def _faces(logits: torch.Tensor, kinds: torch.Tensor) -> Figures:
     labelled = (kinds == NEGATIVE) | (kinds == POSITIVE)
-    logits, truth = outputs[labelled, FACE_OUTPUTS], kinds[labelled] == POSITIVE
+    logits, truth = logits[labelled], kinds[labelled] == POSITIVE
     if not truth.any() or truth.all():
         return dict.fromkeys(_FACE)
     scores = (logits[:, 1] - logits[:, 0]).double().numpy()
@@ -107,22 +113,22 @@ def area_under_roc(scores: np.ndarray, faces: np.ndarray) -> float:
     return float(above / (positives * (len(faces) - positives)))
 
 
-def _boxes(outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> Figures:
+def _boxes(offsets: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> Figures:
     labelled = (kinds == POSITIVE) | (kinds == PART)
     if not labelled.any():
         return dict.fromkeys(_BOX)
     window = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    truth = targets[labelled, :4]
+    truth = targets[labelled]
     return {
-        "box_error": float(box_loss(outputs, kinds, targets)),
-        "iou": float(paired_iou(outputs[labelled, BOX_OUTPUTS] + window, truth).mean()),
+        "box_error": float(head_loss(BOX, offsets, kinds, targets)),
+        "iou": float(paired_iou(offsets[labelled] + window, truth).mean()),
         "window_iou": float(paired_iou(window.expand_as(truth), truth).mean()),
     }
 
 
-def _landmarks(outputs: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> float | None:
-    marked = kinds == LANDMARK
-    if not marked.any():
+def _landmark_error(points: torch.Tensor, kinds: torch.Tensor, targets: torch.Tensor) -> float | None:
+    labelled = kinds == LANDMARK
+    if not labelled.any():
         return None
-    distance = (outputs[marked, LANDMARK_OUTPUTS] - targets[marked, 4:]).reshape(-1, 5, 2)
+    distance = (points[labelled] - targets[labelled]).reshape(-1, 5, 2)
     return float(distance.norm(dim=2).mean())

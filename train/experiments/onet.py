@@ -10,44 +10,46 @@ from typing import Any
 from tqdm import tqdm
 
 from eval.report.files import plain, table, write_csv
-from train.detection.settings import revision
+from train.common.settings import revision
 from train.experiments.comparison import compare
-from train.experiments.definitions import CASCADE_FIGURES, HEADLINES, Design
+from train.experiments.definitions import CASCADE_FIGURES, HEADLINES, Experiment
 from train.experiments.full_cascade import Cascade
 from train.experiments.measures import FIGURES
 from train.experiments.plots import draw, panels_of
 from train.experiments.runs import Protocol, Run, save_json
 
 
-def run_design(design: Design, protocol: Protocol, seeds: Sequence[int], cascade: Cascade | None) -> dict[str, Any]:
-    """Makes the runs that are not there yet, writes CSV, JSON and PNG, and returns what the JSON holds.
+def run_arms(
+    experiment: Experiment, protocol: Protocol, seeds: Sequence[int], cascade: Cascade | None
+) -> dict[str, Any]:
+    """Trains the runs that are not there yet, writes CSV, JSON and PNG, and returns what the JSON holds.
 
-    Runs go seed by seed, so that a stopped experiment has whole comparisons for the first seeds.
+    Runs go seed by seed, so that a stopped experiment has complete comparisons for the first seeds.
     """
     runs = []
-    for seed, arm in tqdm([(seed, arm) for seed in seeds for arm in design.arms], desc=design.name, unit="run"):
+    for seed, arm in tqdm([(seed, arm) for seed in seeds for arm in experiment.arms], desc=experiment.name, unit="run"):
         run = protocol.run(arm, seed)
         if cascade is not None:
-            run = replace(run, figures={**run.figures, **cascade.judge(protocol, arm, seed)})
+            run = replace(run, figures={**run.figures, **cascade.evaluate(protocol, arm, seed)})
         runs.append(run)
-    write_runs(protocol.out / f"{design.name}.csv", runs)
+    write_runs(protocol.out / f"{experiment.name}.csv", runs)
     draw(
-        protocol.out / f"{design.name}.png",
-        f"{design.title}; seeds {' '.join(map(str, seeds))}",
-        panels_of(design, runs),
+        protocol.out / f"{experiment.name}.png",
+        f"{experiment.title}; seeds {' '.join(map(str, seeds))}",
+        panels_of(experiment, runs),
     )
     record = {
-        "experiment": design.name,
-        "title": design.title,
+        "experiment": experiment.name,
+        "title": experiment.title,
         "command": protocol.command,
         "revision": revision(),
         "samples": protocol.samples.meta,
-        "settings": {arm.label: asdict(protocol.settings(arm, seeds[0])) for arm in design.arms},
+        "settings": {arm.label: asdict(protocol.settings(arm, seeds[0])) for arm in experiment.arms},
         "seeds": list(seeds),
         "photos": len(cascade.test_set.photos) if cascade else None,
-        **compare(runs, design.reference),
+        **compare(runs, experiment.reference),
     }
-    save_json(protocol.out / f"{design.name}.json", plain(record))
+    save_json(protocol.out / f"{experiment.name}.json", plain(record))
     return record
 
 
@@ -60,14 +62,14 @@ def write_runs(file: Path, runs: Sequence[Run]) -> None:
     write_csv(file, ["arm", "value", "seed", "steps", *names], rows)
 
 
-def results(design: Design, record: dict[str, Any]) -> str:
+def results(experiment: Experiment, record: dict[str, Any]) -> str:
     """Means and standard deviations as a table, and the differences from the reference that matter most."""
-    shown = [n for n in (*design.figures, *CASCADE_FIGURES) if any(n in arm for arm in record["arms"].values())]
+    shown = [n for n in (*experiment.figures, *CASCADE_FIGURES) if any(n in arm for arm in record["arms"].values())]
     rows = [[label, *(spread(arm.get(name)) for name in shown)] for label, arm in record["arms"].items()]
     lines = [table(["arm", *(FIGURES[name].title for name in shown)], rows), ""]
     for label, differences in record["differences"].items():
         lines += [
-            f"{label} against {design.reference}: {differences[name]['verdict']}"
+            f"{label} against {experiment.reference}: {differences[name]['verdict']}"
             for name in shown
             if name in differences and name in HEADLINES
         ]

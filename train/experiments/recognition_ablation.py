@@ -1,11 +1,11 @@
-"""What taking age out is worth: plain embedding, + decomposition and age head, + adversary, + centring by age.
+"""What taking age out is worth: plain embedding, + decomposition and age head, + adversary, + age-mean subtraction.
 
     python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
 
 Every arm goes on from the same plain run, for the same steps over the same batches, in the last stages of the encoder
-and in the heads, and is judged on FG-NET: leave-one-out rank-1, equal error rate and TAR at a false accept rate of 1e-3
-by the years between two photos. The last arm is the model of the one before, with the mean embedding of each age taken
-out of its embeddings. A run that --out holds already is not made again.
+and in the heads, and is evaluated on FG-NET: leave-one-out rank-1, equal error rate and TAR at a false accept rate of
+1e-3 by the years between two photos. The last arm is the model of the one before, with the mean embedding of each age
+subtracted from its embeddings. Finished runs in --out are used again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from cascade.imaging.reading import read_image
 from cascade.recognize import centred_by_age
 from eval.recognition.identification import leave_one_out
 from eval.recognition.verification import AGE_GAPS, evaluate, gap_name
+from train.common.settings import plain_values
 from train.recognition.age import AGES, expected_age
 from train.recognition.age_means import model_age_means
 from train.recognition.batches import split
@@ -46,17 +47,17 @@ ARMS: dict[str, dict[str, Any]] = {
     "decomposition": {"lambda_adversary": 0.0},
     "adversary": {},
 }
-CENTRING = "centring"
+SUBTRACTION = "age-mean subtraction"
 LABELS = {
     "plain": "plain embedding",
     "decomposition": "+ decomposition, age head",
     "adversary": "+ adversary",
-    CENTRING: "+ means of the ages taken out",
+    SUBTRACTION: "+ age-mean subtraction",
 }
 FAR = "1e-3"
 TITLES = {"rank1": "leave-one-out rank-1", "eer": "equal error rate"}
 WIDE = (20.0, math.inf)
-"""Years between two photos from which on the paper's claim is judged."""
+"""Years between two photos from which on the paper's claim is tested."""
 
 
 def run_arms(
@@ -67,7 +68,7 @@ def run_arms(
     out: Path,
     teacher: Teacher | None = None,
 ) -> list[dict[str, Any]]:
-    """Trains and judges every arm with every seed, and writes ablation.csv, ablation.json and ablation.png."""
+    """Trains and evaluates every arm with every seed, and writes ablation.csv, ablation.json and ablation.png."""
     crops, people, ages = _fgnet_crops(fgnet, out / "fgnet.npz")
     rows: list[dict[str, Any]] = []
     for seed in seeds:
@@ -78,24 +79,18 @@ def run_arms(
             if not done.exists() or json.loads(done.read_text())["settings"] != plain_values(settings):
                 model = train_recognition(settings, faces, folder, teacher=teacher)
                 learned, measured = split(faces, settings.validation)
-                found = judge(model, crops, people, ages) | {"validation": measure(model, faces, measured)}
+                found = evaluate_model(model, crops, people, ages) | {"validation": measure(model, faces, measured)}
                 if settings.lambda_adversary:
                     means = model_age_means(model, faces, learned)
-                    found[CENTRING] = judge(model, crops, people, ages, means)
+                    found[SUBTRACTION] = evaluate_model(model, crops, people, ages, means)
                 found["settings"] = plain_values(settings)
                 done.write_text(json.dumps(found, indent=1) + "\n")
             found = json.loads(done.read_text())
             rows.append({"arm": arm, "seed": seed, **found})
-            if CENTRING in found:
-                rows.append({"arm": CENTRING, "seed": seed, **found[CENTRING]})
+            if SUBTRACTION in found:
+                rows.append({"arm": SUBTRACTION, "seed": seed, **found[SUBTRACTION]})
     _write(rows, out)
     return rows
-
-
-def plain_values(settings: RecognitionSettings) -> dict[str, Any]:
-    """The settings as JSON gives them back."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
-    return values
 
 
 def _fgnet_crops(folder: Path, cache: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_], NDArray[np.float64]]:
@@ -105,11 +100,11 @@ def _fgnet_crops(folder: Path, cache: Path) -> tuple[NDArray[np.uint8], NDArray[
         crops = np.concatenate([align(read_image(p.path), np.asarray(p.landmarks)[None]) for p in photos])
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez(cache, crops=crops, people=np.array([str(p.person) for p in photos]), ages=[p.age for p in photos])
-    with np.load(cache) as kept:
-        return kept["crops"], kept["people"], kept["ages"]
+    with np.load(cache) as stored:
+        return stored["crops"], stored["people"], stored["ages"]
 
 
-def judge(
+def evaluate_model(
     model: RecognitionModel,
     crops: NDArray[np.uint8],
     people: NDArray[np.str_],
@@ -118,7 +113,7 @@ def judge(
 ) -> dict[str, Any]:
     """Rank-1, EER, TAR at FAR 1e-3 by years between the photos, and the age error, of a model on FG-NET.
 
-    With the ``means`` (101, D) of the ages taken out of the embeddings, if given.
+    The ``means`` (101, D) of the ages are subtracted from the embeddings, if given.
     """
     embeddings, logits = outputs(model.eval(), crops)
     of_ages = np.empty((0, AGES), np.float32) if logits is None else logits.numpy()

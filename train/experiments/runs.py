@@ -1,4 +1,4 @@
-"""The runs of the experiments: short trainings that are made once, resumed where they stopped, and shared."""
+"""The runs of the experiments: short trainings that are done once, resumed where they stopped, and shared."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 from cascade.nn.architectures import Stage
 from cascade.nn.torch_network import CascadeNetwork
 from train.common.checkpoints import TrainingError, checkpoint_file
-from train.detection.packed import Samples, load_samples
-from train.detection.settings import TrainSettings, save_settings
-from train.detection.trainer import check_resumable, split, train
+from train.common.settings import save_settings
+from train.detection.batches import split
+from train.detection.sample_store import Samples, load_samples
+from train.detection.settings import TrainSettings
+from train.detection.trainer import check_resumable, train
 from train.experiments.baseline_networks import FAMILIES
 from train.experiments.definitions import Arm
-from train.experiments.measures import Figures, judge
+from train.experiments.measures import Figures, evaluate
 
 FAMILY = "paper"
 BATCH = 128
@@ -89,7 +91,7 @@ class Protocol:
         return self.out / "runs" / arm.folder / f"seed-{seed}"
 
     def network(self, arm: Arm, seed: int) -> CascadeNetwork:
-        """The trained network of a run, which is made now unless it is complete.
+        """The trained network of a run, which is trained now unless it is complete.
 
         Raises TrainingError if the folder holds a run of other settings or samples.
         """
@@ -112,7 +114,7 @@ class Protocol:
         if not file.exists():
             network = self.network(arm, seed)
             _, validation = split(self.samples, settings.validation_share)
-            save_json(file, judge(network, self.samples, validation, settings.alpha))
+            save_json(file, evaluate(network, self.samples, validation, settings.heads))
         metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         run = Run(arm, seed, folder, settings.steps, json.loads(file.read_text()), metrics)
         _, losses = run.curve(("validation", "face"))
@@ -141,7 +143,7 @@ def open_samples(folder: Path, stage: Stage, family: str = FAMILY) -> Samples:
 
 
 def save_json(file: Path, value: Any) -> None:
-    """Writes a JSON file in one go, so that a run that is stopped leaves none or a whole one."""
+    """Writes a JSON file atomically."""
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=2))
     partial.replace(file)

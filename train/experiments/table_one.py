@@ -13,7 +13,7 @@ from tqdm import tqdm
 from cascade.nn.architectures import Stage
 from cascade.nn.torch_network import CascadeNetwork
 from eval.report.files import plain, table, write_csv
-from train.detection.settings import revision
+from train.common.settings import revision
 from train.experiments.baseline_networks import (
     FAMILIES,
     OLDER_FAMILY,
@@ -36,7 +36,11 @@ FIGURE_COLUMNS = ("accuracy", "cross_entropy", "average_precision", "auc")
 def arm_of(family: str, stage: Stage) -> Arm:
     """A network of Table 1 learns faces alone; without mining, which belongs to the training and not to the network."""
     name = PUBLISHED[family, stage].name
-    return Arm(name, f"table-1-{name}", {**FACES_ALONE, "mining_ratio": 1.0, "family": family})
+    return Arm(
+        name,
+        f"table-1-{name}",
+        {**FACES_ALONE, "heads": FACES_ALONE["heads"][:2], "mining_ratio": 1.0, "family": family},
+    )
 
 
 def run_table(protocols: Mapping[Stage, Protocol], seeds: Sequence[int], rounds: int = 7) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How long forward passes take, several networks measured in turns."""
+"""How long forward passes take, several networks measured in rotation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def forward_seconds(
 ) -> dict[str, np.ndarray]:
     """Seconds (rounds,) that ``passes`` forward passes of ``batch`` crops take, for each network, on one thread.
 
-    The networks take turns within each round, so that a machine that is busy for a while slows all of them down.
+    Each round measures every network once, so that a machine that is busy for a while slows all of them down.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The mean embedding of each age, which the recogniser takes out of its embeddings."""
+"""The mean embedding of each age, for age-mean subtraction in the recogniser."""
 
 from __future__ import annotations
 

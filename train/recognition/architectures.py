@@ -18,7 +18,7 @@ FIELD = 7  # positions of the last maps, across and down
 
 
 @dataclass(frozen=True)
-class Design:
+class RecognitionNetwork:
     """A network, and where in it what training needs is found.
 
     graph     outputs "embedding" and, if it has an age head, "age"
@@ -40,7 +40,9 @@ class Design:
 Encoder = Callable[[GraphBuilder], tuple[list[int], int]]
 
 
-def _design(name: str, encode: Encoder, dimension: int, depthwise: bool, hidden: int, decomposed: bool) -> Design:
+def _network(
+    name: str, encode: Encoder, dimension: int, depthwise: bool, hidden: int, decomposed: bool
+) -> RecognitionNetwork:
     """Encoder, decomposition and the two heads. ``hidden`` is the width of the age head."""
     builder = GraphBuilder()
     skips, channels = encode(builder)
@@ -54,10 +56,10 @@ def _design(name: str, encode: Encoder, dimension: int, depthwise: bool, hidden:
         builder.pyramid_pool((1,), after=age)
         builder.conv(hidden, activation="relu")
         outputs["age"] = builder.conv(AGES)
-    return Design(Graph(name, SIDE, tuple(builder.nodes), outputs), tuple(skips), identity, channels)
+    return RecognitionNetwork(Graph(name, SIDE, tuple(builder.nodes), outputs), tuple(skips), identity, channels)
 
 
-def light(decomposed: bool = True) -> Design:
+def light(decomposed: bool = True) -> RecognitionNetwork:
     """1.2 million weights and 220 million multiply-adds; an embedding of 128 numbers.
 
     MobileFaceNet's bottlenecks: 1×1 to more channels, a depthwise 3×3, 1×1 back. It ends on 320 channels where that
@@ -75,10 +77,10 @@ def light(decomposed: bool = True) -> Design:
         skips.append(builder.conv(320, activation="prelu"))
         return skips, 320
 
-    return _design("light", encode, 128, depthwise=True, hidden=128, decomposed=decomposed)
+    return _network("light", encode, 128, depthwise=True, hidden=128, decomposed=decomposed)
 
 
-def dense(decomposed: bool = True) -> Design:
+def dense(decomposed: bool = True) -> RecognitionNetwork:
     """A million weights and 110 million multiply-adds, for training on a CPU; an embedding of 128 numbers.
 
     Residual blocks of dense convolutions in few channels, with MobileFaceNet's end. Depthwise blocks do more with as
@@ -95,10 +97,10 @@ def dense(decomposed: bool = True) -> Design:
         skips.append(builder.conv(256, activation="prelu"))
         return skips, 256
 
-    return _design("dense", encode, 128, depthwise=True, hidden=128, decomposed=decomposed)
+    return _network("dense", encode, 128, depthwise=True, hidden=128, decomposed=decomposed)
 
 
-def ir50(decomposed: bool = True) -> Design:
+def ir50(decomposed: bool = True) -> RecognitionNetwork:
     """IR-50 of ArcFace: 24 residual units in four stages; an embedding of 512 numbers."""
 
     def encode(builder: GraphBuilder) -> tuple[list[int], int]:
@@ -111,7 +113,7 @@ def ir50(decomposed: bool = True) -> Design:
             skips.append(last)
         return skips, 512
 
-    return _design("ir50", encode, 512, depthwise=False, hidden=512, decomposed=decomposed)
+    return _network("ir50", encode, 512, depthwise=False, hidden=512, decomposed=decomposed)
 
 
 def _bottleneck(builder: GraphBuilder, channels: int, width: int, stride: int) -> int:
@@ -140,4 +142,4 @@ def _improved_unit(builder: GraphBuilder, channels: int, stride: int, before: in
     return builder.conv(channels, 3, stride, 1, add=shortcut)
 
 
-DESIGNS: dict[str, Callable[[bool], Design]] = {"light": light, "dense": dense, "ir50": ir50}
+ARCHITECTURES: dict[str, Callable[[bool], RecognitionNetwork]] = {"light": light, "dense": dense, "ir50": ir50}

@@ -1,11 +1,11 @@
-"""Changes to aligned crops that leave person and age the same; all drawn from one generator, on its device."""
+"""Augmentation of aligned crops that leaves person and age the same; all drawn from one generator, on its device."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-SHIFT, ZOOM, TURN = 0.03, 0.08, 0.08  # largest: share of the side, share of the scale, radians
+SHIFT, ZOOM, ANGLE = 0.03, 0.08, 0.08  # largest: share of the side, share of the scale, radians
 GRAY, BLUR, BORDER, COVER = 0.10, 0.15, 0.10, 0.08  # share of the crops that are changed so
 BRIGHTNESS, CONTRAST, COLOUR = 0.15, 0.20, 0.10
 BLURRED = (20, 28, 40, 56, 80)  # pixels a side that a blurred crop is left with
@@ -31,9 +31,9 @@ def _uniform(count: int, size: float, generator: torch.Generator) -> torch.Tenso
 
 
 def _move(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Half of them mirrored; all turned, scaled and shifted a little, as landmarks that are a little wrong would."""
+    """Half of them mirrored; all rotated, scaled and shifted a little, as by landmarks that are a little wrong."""
     n = len(crops)
-    angle = _uniform(n, TURN, generator)
+    angle = _uniform(n, ANGLE, generator)
     scale = 1 + _uniform(n, ZOOM, generator)
     mirrored = torch.where(_random(generator, n) < 0.5, -1.0, 1.0)
     cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)

@@ -1,9 +1,9 @@
-"""Which faces a step learns from, and which are kept out to measure on."""
+"""Which faces a step learns from, and which are held out to measure on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from train.common.checkpoints import TrainingError
-from train.common.progress import PoolOrder
+from train.common.order import PoolOrder
 from train.detection.augment import normalise
 from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops
@@ -23,7 +23,7 @@ RESIDENT = 0.5  # of a GPU's free memory that the faces may take; larger sets st
 
 @dataclass(frozen=True)
 class Answer:
-    """What a teacher says of the faces of a batch as they were changed: embeddings (n, D) of length 1, and maps."""
+    """A teacher's outputs for the augmented faces of a batch: embeddings (n, D) of length 1, and maps."""
 
     embeddings: torch.Tensor
     maps: Sequence[torch.Tensor]
@@ -38,8 +38,8 @@ class Answer:
 class Batch:
     """Inputs (n, 3, 112, 112) in about -1..1, persons (n,) with -1, ages (n,) with NaN, teacher (n, D) or None.
 
-    Inputs may be features of the frozen stages instead, with an answer that was kept with them. The teacher's
-    embeddings are those of the faces as they are, without changes at random, and 0 for an average of two.
+    Inputs may be features of the frozen stages instead, with an answer that was cached with them. The teacher's
+    embeddings are those of the faces as they are, without augmentation, and 0 for an average of two.
     """
 
     inputs: torch.Tensor
@@ -47,6 +47,13 @@ class Batch:
     ages: torch.Tensor
     teacher: torch.Tensor | None
     answer: Answer | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        if device.type == "cpu":
+            return self
+        there = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return replace(self, **{name: found.to(device, non_blocking=True) for name, found in there.items()})
 
 
 class Features(Protocol):
@@ -57,14 +64,14 @@ class Features(Protocol):
 
 
 def split(faces: FaceCrops, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to learn from and rows to measure on: whole persons, and of faces without a name a share.
+    """Rows to learn from and rows to measure on: all faces of some persons, and a share of those without a name.
 
     The same for every seed of a run.
     """
     rng = np.random.default_rng(0)
     persons = np.unique(faces.persons[faces.persons >= 0])
-    kept_out = rng.permutation(persons)[: round(share * len(persons))]
-    measured = np.isin(faces.persons, kept_out) & (faces.persons >= 0)
+    held_out = rng.permutation(persons)[: round(share * len(persons))]
+    measured = np.isin(faces.persons, held_out) & (faces.persons >= 0)
     nameless = np.flatnonzero(faces.persons < 0)
     measured[rng.permutation(nameless)[: round(share * len(nameless))]] = True
     return np.flatnonzero(~measured), np.flatnonzero(measured)
@@ -73,10 +80,10 @@ def split(faces: FaceCrops, share: float) -> tuple[NDArray[np.int64], NDArray[np
 class FaceBatches:
     """Endless batches in the shares of the settings; each pool is gone through in its own random order.
 
-    What a batch holds depends on the seed and the step alone, so that a resumed run sees the same batches. Of
-    ``world`` processes each takes its part. On a GPU the faces are kept and augmented there. Averages of two faces
-    are made only with ``blends``. With ``features`` these are the inputs instead of crops; an attribute, since they
-    are made with a model whose size depends on the persons here.
+    A batch depends on the seed and the step alone, so that a resumed run sees the same batches. Each of ``world``
+    processes takes its part. On a GPU the faces are stored and augmented there. Averages of two faces come only with
+    ``blends``. With ``features`` these are the inputs instead of crops; an attribute, since they are computed with a
+    model whose size depends on the persons here.
     """
 
     def __init__(
@@ -125,7 +132,7 @@ class FaceBatches:
         return found.permute(0, 3, 1, 2).float()
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, augmented as the settings say: the same whenever it is made."""
+        """The batch of a step, augmented as the settings say: always the same one."""
         taken = [self._order.take(pool, step, count) for pool, count in enumerate(self.counts)]
         rows, blended = np.concatenate(taken), np.repeat([False, False, False, True], self.counts)
         others = np.concatenate([*taken[:3], np.roll(taken[3], 1)])  # whom a face is averaged with
@@ -134,7 +141,7 @@ class FaceBatches:
         seed = (self.settings.seed * self.world + self.rank) * 1_000_003 + step
         answer = None
         if self.features is None:
-            inputs = self._changed_crops(rows, others, blended, seed)
+            inputs = self._augmented_crops(rows, others, blended, seed)
         else:
             inputs, answer = self.features.take(rows, np.random.default_rng(seed))
         teacher = None
@@ -144,7 +151,7 @@ class FaceBatches:
         ages = torch.from_numpy(np.where(blended, np.float32(np.nan), self.faces.ages[rows]))
         return Batch(inputs, persons, ages, teacher, answer)
 
-    def _changed_crops(
+    def _augmented_crops(
         self, rows: NDArray[np.int64], others: NDArray[np.int64], blended: NDArray[np.bool_], seed: int
     ) -> torch.Tensor:
         """Inputs (n, 3, 112, 112), of which the ``blended`` ones are averages with the ``others``."""

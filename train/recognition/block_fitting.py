@@ -2,16 +2,15 @@
 
     python -m train blocks --config light --faces runs/faces --teacher PARAM BIN --out runs/blocks
 
-Where a design's blocks end on maps of the same shapes as the teacher's, block k can learn alone to make the teacher's
-map k of the teacher's map k - 1. Every position of every map is then a lesson, where a whole network has one embedding
-a face to learn from, and all blocks can learn at once, in as many processes as there are cores. Then each learns once
-more in turn, of what the blocks before it make, so that their errors do not add up. With `--initial` that is all; with
-`--stages` too, whole stages take the place of blocks.
+Where a network's blocks end on maps of the same shapes as the teacher's, block k can learn alone to compute the
+teacher's map k from the teacher's map k - 1. It then learns from every position of every map, where the complete
+network has one embedding a face to learn from, and all blocks can learn at once, in as many processes as there are
+cores. Then they learn once more, one after the other, from the maps of the blocks before them, so that their errors do
+not add up. With `--initial` that is all; with `--stages` too, stages take the place of blocks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -25,13 +24,14 @@ from tqdm import tqdm
 
 from cascade.nn.graphs import IMAGE, Graph
 from cascade.nn.torch_graph import GraphNetwork
-from train.common.checkpoints import TrainingError, checkpoint_file, read_checkpoint
-from train.common.progress import warmed_cosine
+from train.common.checkpoints import TrainingError, read_checkpoint, write_checkpoint
+from train.common.progress import check_finite
+from train.common.schedule import set_rate, warmed_cosine
 from train.detection.augment import normalise
-from train.recognition.architectures import DESIGNS
+from train.recognition.architectures import ARCHITECTURES
 from train.recognition.batches import split
 from train.recognition.crops import FaceCrops
-from train.recognition.feature_cache import Maker, keep_maps, to_maps
+from train.recognition.feature_cache import CachedNetwork, cache_maps, to_maps
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import BlockSettings, RecognitionSettings
 from train.recognition.teacher import Teacher, block_ends
@@ -57,7 +57,7 @@ def matched_ends(own: Graph, other: Graph) -> list[tuple[int, int]]:
 
 
 def _rows(faces: FaceCrops, settings: BlockSettings) -> NDArray[np.int64]:
-    """The faces of the views, from those to learn from: everyone has a turn before anyone has a second."""
+    """The faces of the views, from those to learn from: each comes once before any comes twice."""
     learned, _ = split(faces, RecognitionSettings().validation)
     rng = np.random.default_rng(settings.seed)
     found: NDArray[np.int64] = rng.permutation(np.resize(rng.permutation(learned), settings.views))
@@ -66,7 +66,7 @@ def _rows(faces: FaceCrops, settings: BlockSettings) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Block:
-    """Nodes first to last of a design, which make of the teacher's maps in one file those in another."""
+    """Nodes first to last of a graph, which learn to compute the teacher's maps in one file from those in another."""
 
     graph: Graph
     first: int
@@ -92,7 +92,7 @@ def fit_block(block: _Block, weights: Weights) -> tuple[int, Weights, float]:
 
 
 def _fit(network: GraphNetwork, block: _Block, source: NDArray[Any]) -> float:
-    """Fits a block of the network to make the target of ``source``; returns the error that is left."""
+    """Fits a block of the network to compute the target from ``source``; returns the error that is left."""
     settings = block.settings
     parameters = [p for index in range(block.first, block.last + 1) for p in network.blocks[index].parameters()]
     optimiser = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=1e-4)
@@ -104,8 +104,7 @@ def _fit(network: GraphNetwork, block: _Block, source: NDArray[Any]) -> float:
     network.train()
     part = torch.compile(network.part) if settings.compiled else network.part
     for step in range(settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = warmed_cosine(settings.learning_rate, step, settings.steps, warm)
+        set_rate(optimiser, warmed_cosine(settings.learning_rate, step, settings.steps, warm))
         rows = np.sort(rng.integers(learned, size=settings.batch))
         error = _error(part, block, source[rows], target[rows]) / variance
         optimiser.zero_grad(set_to_none=True)
@@ -114,8 +113,7 @@ def _fit(network: GraphNetwork, block: _Block, source: NDArray[Any]) -> float:
     network.eval()
     with torch.no_grad():
         left = float(_error(network.part, block, source[learned:], target[learned:])) / variance
-    if not math.isfinite(left):
-        raise TrainingError(f"block {block.first}-{block.last}: the error is not finite; lower the learning rate")
+    check_finite(left, f"block {block.first}-{block.last}: the error is not finite")
     return left
 
 
@@ -123,15 +121,15 @@ def _error(part: Part, block: _Block, source: NDArray[Any], target: Maps) -> tor
     return (part(_tensor(source), block.first, block.last) - _tensor(target)).square().mean()
 
 
-def _tensor(kept: NDArray[Any]) -> torch.Tensor:
+def _tensor(cached: NDArray[Any]) -> torch.Tensor:
     """(n, channels, side, side) float32 of maps, or of crops as a network takes them."""
-    maps = to_maps(kept)
-    return normalise(maps) if kept.dtype == np.uint8 else maps
+    maps = to_maps(cached)
+    return normalise(maps) if cached.dtype == np.uint8 else maps
 
 
 @torch.no_grad()
-def _made(network: GraphNetwork, block: _Block, source: NDArray[Any]) -> Maps:
-    """What a block makes of ``source``."""
+def _maps(network: GraphNetwork, block: _Block, source: NDArray[Any]) -> Maps:
+    """The maps of a block for ``source``."""
     parts = [
         network.part(_tensor(source[at : at + CHUNK]), block.first, block.last).permute(0, 2, 3, 1).half().numpy()
         for at in range(0, len(source), CHUNK)
@@ -148,38 +146,38 @@ def fit_blocks(
     workers: int,
     start: str = "",
 ) -> dict[str, float]:
-    """Fits all blocks of a run's design that have their like in the teacher, or its first stages as wholes.
+    """Fits all blocks of a run's network that have their like in the teacher, or its first stages.
 
-    Those of a checkpoint to ``start`` from learn in turn alone. Writes ``out/checkpoint.pt``, to begin such a run from.
-    Returns the error of each block, by its last node, over the variance of its target. Raises TrainingError if there is
-    no such block.
+    Those of a checkpoint to ``start`` from only learn one after the other. Writes ``out/checkpoint.pt``, to begin such
+    a run from. Returns the error of each block, by its last node, over the variance of its target. Raises TrainingError
+    if there is no such block.
     """
-    design = DESIGNS[run.design](run.decomposed)
-    ends = matched_ends(design.graph, teacher.network.graph)
+    architecture = ARCHITECTURES[run.architecture](run.decomposed)
+    ends = matched_ends(architecture.graph, teacher.network.graph)
     if settings.stages:
-        ends = [(own, other) for own, other in ends if own in design.skips[: settings.stages]]
+        ends = [(own, other) for own, other in ends if own in architecture.skips[: settings.stages]]
     if not ends:
-        raise TrainingError(f"no block of {run.design} ends on a map of the shape that {teacher.name} has there")
+        raise TrainingError(f"no block of {run.architecture} ends on a map of the shape that {teacher.name} has there")
     if settings.views <= HELD_BACK:
         raise TrainingError(
             f"views: expected more than the {HELD_BACK} that errors are measured on, got {settings.views}"
         )
     torch.manual_seed(settings.seed)
     before = [(IMAGE, IMAGE), *ends[:-1]]
-    maker, folder = Maker("teacher", teacher.network, (IMAGE, *(other for _, other in ends))), out / "maps"
-    keep_maps(faces, _rows(faces, settings), [maker], folder, settings.seed)
-    model = RecognitionModel(design, 0, False)
+    cached, folder = CachedNetwork("teacher", teacher.network, (IMAGE, *(other for _, other in ends))), out / "maps"
+    cache_maps(faces, _rows(faces, settings), [cached], folder, settings.seed)
+    model = RecognitionModel(architecture, 0, False)
     if start:
         start_from(model, Path(start))
     blocks = [
-        _Block(design.graph, first + 1, last, maker.file(folder, source), maker.file(folder, target), settings)
+        _Block(architecture.graph, first + 1, last, cached.file(folder, source), cached.file(folder, target), settings)
         for (first, source), (last, target) in zip(before, ends, strict=True)
     ]
     if not start:
         _fit_alone(model.network, blocks, workers)
     errors = _correct(model.network, blocks)
     state = {"averaged": _heads(start, model) | model.state_dict(), "settings": asdict(run), "errors": errors}
-    torch.save(state, checkpoint_file(out))
+    write_checkpoint(out, state)
     return errors
 
 
@@ -202,10 +200,10 @@ def _fit_alone(network: GraphNetwork, blocks: list[_Block], workers: int) -> Non
 
 
 def _correct(network: GraphNetwork, blocks: list[_Block]) -> dict[str, float]:
-    """Fits the blocks again, one after the other, each on what those before it make, errors and all."""
+    """Fits the blocks again, one after the other, each on the maps of those before it, errors and all."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     errors, source = {}, np.load(blocks[0].source, mmap_mode="r")
     for block in tqdm(blocks, desc="blocks, one after the other"):
         errors[str(block.last)] = _fit(network, block, source)
-        source = _made(network, block, source)
+        source = _maps(network, block, source)
     return errors

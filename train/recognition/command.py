@@ -5,7 +5,6 @@ Examples:
     python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
     python -m train blocks --config light --faces runs/faces --teacher PARAM BIN --out runs/blocks
     python -m train recognition --config light --faces runs/faces --out runs/recognition
-    python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
     torchrun --nproc-per-node 4 -m train recognition --config paper --faces FACES --out runs/paper-recognition
 """
 
@@ -46,8 +45,8 @@ def add_recognition(commands: Any) -> None:
     faces.add_argument("--limit", type=int, help="only the first photos of each set, for a quick try")
     faces.set_defaults(run=run_faces)
 
-    embeddings = commands.add_parser("embeddings", help="let a public network embed these faces, as a teacher")
-    embeddings.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
+    embeddings = commands.add_parser("embeddings", help="embed these faces with a public network, as a teacher")
+    embeddings.add_argument("--faces", type=Path, required=True, help="folder that `faces` wrote")
     embeddings.add_argument("--param", type=Path, required=True, help="the network in ncnn's format")
     embeddings.add_argument("--bin", type=Path, required=True, help="its weights")
     embeddings.set_defaults(run=run_embeddings)
@@ -56,14 +55,14 @@ def add_recognition(commands: Any) -> None:
     to = commands.add_parser("recognition", help="train a recogniser on these faces")
     about = "light: the shipped network, a GPU; dense: two CPU cores; paper: IR-50, several GPUs"
     to.add_argument("--config", choices=PRESETS, default="light", help=about)
-    to.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
+    to.add_argument("--faces", type=Path, required=True, help="folder that `faces` wrote")
     to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
     kinds = {field.name: field.type for field in fields(RecognitionSettings)}
     for name in NUMBERS:
         to.add_argument(f"--{name.replace('_', '-')}", type=int if kinds[name] == "int" else float)
     to.add_argument("--precision", choices=("float32", "bfloat16"))
     to.add_argument("--compile", dest="compiled", action="store_true", default=None, help="with torch.compile")
-    _add_teacher(to)
+    add_teacher(to)
     groups = ("NAMED", "AGED", "NEITHER", "AVERAGES")
     to.add_argument("--shares", type=int, nargs=4, metavar=groups, help="parts of a batch")
     # not --start, which torchrun takes for one of its own options
@@ -72,29 +71,12 @@ def add_recognition(commands: Any) -> None:
     to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
     to.set_defaults(run=run_recognition)
 
-    ablation = commands.add_parser("ablation", help="what decomposition and adversary are worth, on FG-NET")
-    ablation.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
-    ablation.add_argument(
-        "--initial", dest="start", required=True, help="checkpoint.pt of a run with --no-decomposition"
-    )
-    ablation.add_argument("--config", choices=PRESETS, default="light", help="that the run was made with")
-    ablation.add_argument("--batch", type=int)
-    _add_teacher(ablation)
-    ablation.add_argument("--fgnet", type=Path, required=True, help="FG-NET's folder, with images and points")
-    ablation.add_argument("--out", type=Path, required=True, help="folder for results and runs")
-    ablation.add_argument("--steps", type=int, default=250, help="of every run")
-    ablation.add_argument("--learning-rate", type=float, default=5e-4)
-    ablation.add_argument("--frozen", type=int, default=2, help="stages of the encoder that stay as they are")
-    ablation.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    ablation.add_argument("--threads", type=int, default=0)
-    ablation.set_defaults(run=run_ablation)
-
 
 def _add_blocks(commands: Any) -> None:
     blocks = commands.add_parser("blocks", help="fit an encoder's blocks to a teacher's, to begin a run from")
     blocks.add_argument("--config", choices=PRESETS, default="light")
-    blocks.add_argument("--faces", type=Path, required=True, help="folder that `faces` made")
-    _add_teacher(blocks, required=True)
+    blocks.add_argument("--faces", type=Path, required=True, help="folder that `faces` wrote")
+    add_teacher(blocks, required=True)
     blocks.add_argument("--out", type=Path, required=True, help="folder for checkpoint.pt and the teacher's maps")
     blocks.add_argument("--initial", dest="start", default="", metavar="CHECKPOINT", help="begin from a run's")
     for name in ("views", "stages", "steps", "batch"):
@@ -105,12 +87,13 @@ def _add_blocks(commands: Any) -> None:
     blocks.set_defaults(run=run_blocks)
 
 
-def _add_teacher(to: argparse.ArgumentParser, required: bool = False) -> None:
+def add_teacher(to: argparse.ArgumentParser, required: bool = False) -> None:
+    """Adds the option --teacher, which `opened_teacher` reads."""
     about = "network in ncnn's format to ask about every batch, beside the embeddings of the faces"
     to.add_argument("--teacher", type=Path, nargs=2, required=required, metavar=("PARAM", "BIN"), help=about)
 
 
-def _teacher(arguments: argparse.Namespace) -> Any:
+def opened_teacher(arguments: argparse.Namespace) -> Any:
     """The network of --teacher, if given."""
     from train.recognition.teacher import Teacher
 
@@ -147,7 +130,7 @@ def run_blocks(arguments: argparse.Namespace, command: str) -> None:
 
     names = ("views", "stages", "steps", "batch", "learning_rate", "compiled")
     settings = BlockSettings(**{name: getattr(arguments, name) for name in names})
-    faces, teacher = load_crops(arguments.faces), _teacher(arguments)
+    faces, teacher = load_crops(arguments.faces), opened_teacher(arguments)
     errors = fit_blocks(
         PRESETS[arguments.config], faces, teacher, arguments.out, settings, arguments.workers, arguments.start
     )
@@ -170,44 +153,18 @@ def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
     return replace(PRESETS[arguments.config], **changes)
 
 
-def run_ablation(arguments: argparse.Namespace, command: str) -> None:
-    """python -m train ablation"""
-    from train.experiments.recognition_ablation import LABELS, run_arms  # with it comes the evaluation
-    from train.recognition.crops import load_crops
-
-    preset = PRESETS[arguments.config]
-    base = replace(
-        preset,
-        start=arguments.start,
-        steps=arguments.steps,
-        batch=arguments.batch or preset.batch,
-        learning_rate=arguments.learning_rate,
-        lambda_maps=preset.lambda_maps if arguments.teacher else 0.0,
-        frozen=arguments.frozen,
-        threads=arguments.threads,
-    )
-    faces, teacher = load_crops(arguments.faces), _teacher(arguments)
-    rows = run_arms(base, arguments.seeds, faces, arguments.fgnet, arguments.out, teacher)
-    for arm in LABELS:
-        means = [
-            sum(row[name] for row in rows if row["arm"] == arm) / len(arguments.seeds) for name in ("rank1", "eer")
-        ]
-        print(f"{arm:14} rank-1 {means[0]:.3f}  EER {means[1]:.3f}")
-    print(f"{arguments.out}: ablation.csv, ablation.json, ablation.png")
-
-
 def run_recognition(arguments: argparse.Namespace, command: str) -> None:
     """python -m train recognition"""
+    from train.common.device import Processes
     from train.recognition.crops import load_crops
     from train.recognition.curves import plot_recognition
     from train.recognition.export import export_recognizer
-    from train.recognition.processes import Processes
     from train.recognition.trainer import train_recognition
 
     settings = settings_of(arguments)
     faces = load_crops(arguments.faces)
     processes = Processes.joined()
-    model = train_recognition(settings, faces, arguments.out, processes, _teacher(arguments))
+    model = train_recognition(settings, faces, arguments.out, processes, opened_teacher(arguments))
     if processes.rank:
         return
     plot_recognition(arguments.out / "metrics.jsonl", arguments.out / "losses.png")
@@ -215,4 +172,4 @@ def run_recognition(arguments: argparse.Namespace, command: str) -> None:
         print(f"{arguments.out}: trained; without an age head it is for comparisons, and no weight file is written")
         return
     sha256 = export_recognizer(model.cpu(), settings, faces, arguments.out, command)
-    print(f"{arguments.out / settings.design}.safetensors  SHA-256 {sha256}")
+    print(f"{arguments.out / settings.architecture}.safetensors  SHA-256 {sha256}")

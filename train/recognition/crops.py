@@ -1,11 +1,11 @@
-"""Packed faces: aligned crops as one memory-mapped uint8 array, and what is known of each.
+"""The store of faces: aligned crops as one memory-mapped uint8 array, and what is known of each.
 
 A folder holds
     crops.npy       (n, 112, 112, 3) uint8 RGB, aligned as `cascade.imaging.alignment.align` does
     persons.npy     (n,) int32, the number of the person; -1 where unknown
     ages.npy        (n,) float32, years; NaN where unknown
     sources.npy     (n,) uint8, number of the source
-    meta.json       names of the sources and persons, counts, and how they were made
+    meta.json       names of the sources and persons, counts, and how they were cut
     embeddings.npy  (n, D) float32 of length 1, a teacher's; only once `train.recognition.teacher` has run
     teacher.json    which teacher
 """
@@ -25,7 +25,7 @@ SIDE = 112
 
 @dataclass(frozen=True, eq=False)
 class FaceCrops:
-    """An open folder of packed faces; `crops` stays on disk."""
+    """An open folder of faces; `crops` stays on disk."""
 
     crops: NDArray[np.uint8]
     persons: NDArray[np.int32]
@@ -59,9 +59,9 @@ def load_crops(folder: Path) -> FaceCrops:
 
 
 def save_crops(folder: Path, faces: FaceCrops) -> None:
-    """Writes the arrays; meta.json comes last, so that a folder with one is whole.
+    """Writes the arrays; meta.json comes last, so that a folder with one is complete.
 
-    What a teacher said of the faces that were there before is removed.
+    A teacher's embeddings of the faces that were there before are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("meta.json", "teacher.json", "embeddings.npy"):

@@ -10,16 +10,16 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from train.recognition.losses import PARTS
+from train.recognition.losses import LOSSES
 
 MEASURES = {"teacher_cosine": "cosine to the teacher", "eer": "equal error rate", "age_mae": "age error (years)"}
 
 
 def plot_recognition(metrics: Path, out: Path) -> None:
-    """Draws the parts of the loss, and what was measured on the faces kept out, over the steps, to a PNG."""
+    """Draws the parts of the loss, and what was measured on the faces held out, over the steps, to a PNG."""
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     checked = [row for row in rows if row.get("validation")]
-    parts = [name for name in PARTS if any(row[name] for row in rows)]
+    parts = [name for name in LOSSES if any(row[name] for row in rows)]
     measures = [name for name in MEASURES if any(name in row["validation"] for row in checked)]
     columns = max(len(parts), len(measures), 1)
     figure, axes = plt.subplots(2, columns, figsize=(3.6 * columns, 6.4), constrained_layout=True, squeeze=False)

@@ -13,8 +13,8 @@ from cascade.models.recognizer import AGE_MEANS, save_recognizer
 from cascade.nn.torch_graph import export_tensors
 from cascade.recognize import centred_by_age
 from cascade.version import __version__
+from train.common.settings import revision
 from train.detection.export import LICENCE
-from train.detection.settings import revision
 from train.recognition.age_means import model_age_means
 from train.recognition.batches import split
 from train.recognition.crops import FaceCrops
@@ -28,13 +28,13 @@ FALSE_ACCEPT_RATE = 1e-3  # at the threshold that the file recommends
 def export_recognizer(
     model: RecognitionModel, settings: RecognitionSettings, faces: FaceCrops, folder: Path, command: str
 ) -> str:
-    """Writes ``folder/<design>.safetensors`` and its card; returns the file's SHA-256.
+    """Writes ``folder/<architecture>.safetensors`` and its card; returns the file's SHA-256.
 
     With it go the mean embeddings of the ages, of faces that were learned from. The threshold of `Recognizer.verify`
     is the one that accepts a thousandth of the pairs of different people among the faces of a known person or age that
-    were kept out of training; two faces of a known age alone are two people.
+    were held out of training; two faces of a known age alone are two people.
     """
-    graph = model.design.graph
+    graph = model.architecture.graph
     model.eval()
     learned, measured = split(faces, settings.validation)
     known = faces.persons[learned]
@@ -42,7 +42,7 @@ def export_recognizer(
     vectors, people = _kept_out(model, faces, measured, means)
     point = operating_point(vectors, people, FALSE_ACCEPT_RATE)
     if point:
-        point["measured_on"] = f"{np.unique(people).size:,} people of all ages kept out of training"
+        point["measured_on"] = f"{np.unique(people).size:,} people of all ages held out of training"
     metadata = {
         "version": __version__,
         "revision": revision(),
@@ -56,9 +56,9 @@ def export_recognizer(
     }
     arrays = {name: tensor.numpy().astype(np.float32) for name, tensor in export_tensors(model.network).items()}
     arrays[AGE_MEANS] = means
-    sha256 = save_recognizer(folder / f"{settings.design}.safetensors", graph, arrays, metadata)
+    sha256 = save_recognizer(folder / f"{settings.architecture}.safetensors", graph, arrays, metadata)
     facts: dict[str, Any] = {
-        "Network": f"{settings.design}, {graph.weights():,} weights, {graph.multiply_adds() / 1e6:.0f} million "
+        "Network": f"{settings.architecture}, {graph.weights():,} weights, {graph.multiply_adds() / 1e6:.0f} million "
         "multiply-adds a face; half precision in the file",
         "Learned from": metadata["data"],
         "Teacher": _teacher(faces, settings),
@@ -71,7 +71,7 @@ def export_recognizer(
         "SHA-256": f"`{sha256}`",
     }
     lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
-    (folder / f"{settings.design}.md").write_text(f"# Recognition ({settings.design})\n\n{lines}")
+    (folder / f"{settings.architecture}.md").write_text(f"# Recognition ({settings.architecture})\n\n{lines}")
     return sha256
 
 
@@ -90,7 +90,7 @@ def _kept_out(
 
 def _decision(point: dict[str, Any]) -> str:
     if not point:
-        return "no threshold was measured: too few people were kept out of training"
+        return "no threshold was measured: too few people were held out of training"
     rates = f"{point['false_accept_rate']:.2%} false and {point['true_accept_rate']:.1%} true accepts"
     return f"threshold {point['threshold']:.3f}: {rates} over {point['measured_on']}"
 

@@ -1,4 +1,4 @@
-"""How well a model does on the faces kept out of its training."""
+"""How well a model does on the faces held out of its training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def predict(model: RecognitionModel, crops: NDArray[np.uint8], batch: int = 64) 
 def outputs(
     model: RecognitionModel, crops: NDArray[np.uint8], batch: int = 64
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What the network makes of crops (n, 112, 112, 3): embeddings (n, D), and logits (n, 101) of an age head."""
+    """The outputs of the network for crops (n, 112, 112, 3): embeddings (n, D), and logits (n, 101) of an age head."""
     device = next(model.parameters()).device
     embeddings, logits = [], []
     for first in range(0, len(crops), batch):
@@ -35,8 +35,8 @@ def outputs(
         embeddings.append(found.embeddings.cpu())
         if found.age is not None:
             logits.append(found.age.cpu())
-    dimension = model.design.graph.output_shapes()["embedding"][1]
-    ages = torch.cat([torch.empty(0, AGES), *logits]) if model.design.decomposed else None
+    dimension = model.architecture.graph.output_shapes()["embedding"][1]
+    ages = torch.cat([torch.empty(0, AGES), *logits]) if model.architecture.decomposed else None
     return torch.cat([torch.empty(0, dimension), *embeddings]), ages
 
 

@@ -10,19 +10,19 @@ from torch import nn
 from cascade.nn.graphs import IMAGE
 from cascade.nn.torch_graph import GraphNetwork
 from train.recognition.age import AgeHead, AgeLoss
-from train.recognition.architectures import Design
+from train.recognition.architectures import RecognitionNetwork
 from train.recognition.cosface import CosFace
 from train.recognition.reversal import reverse_gradient
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a batch of n faces gives.
+    """The outputs for a batch of n faces.
 
     embeddings   (n, D), of any length
     age          (n, 101) logits from the age part; None without decomposition
     adversary    (n, 101) logits from the identity part, behind gradient reversal; None unless asked for
-    maps         of the nodes that the model is told to keep
+    maps         of the nodes ``exposed`` by the model
     """
 
     embeddings: torch.Tensor
@@ -37,35 +37,42 @@ class Prediction:
 
 
 class RecognitionModel(nn.Module):
-    """A design's network, the head of known persons, and the second age head that the identity part must fool."""
+    """A network, the head of known persons, and the second age head that the identity part must fool."""
 
-    def __init__(self, design: Design, persons: int, adversarial: bool, scale: float = 64.0, margin: float = 0.35):
+    def __init__(
+        self,
+        architecture: RecognitionNetwork,
+        persons: int,
+        adversarial: bool,
+        scale: float = 64.0,
+        margin: float = 0.35,
+    ) -> None:
         super().__init__()
         self.frozen = range(0)  # nodes whose weights stay as they are
-        self.kept: tuple[int, ...] = ()  # nodes whose maps are part of the prediction
-        self.after = IMAGE  # node whose maps it is given
-        self.design = design
-        graph = design.graph
+        self.exposed: tuple[int, ...] = ()  # nodes whose maps are part of the prediction
+        self.after = IMAGE  # node whose maps are the inputs
+        self.architecture = architecture
+        graph = architecture.graph
         self.embedding = graph.outputs["embedding"]
         self.network = GraphNetwork(graph, batch_norm=True, normalised=(self.embedding,))
         dimension = graph.output_shapes()["embedding"][1]
         self.identity = CosFace(dimension, persons, scale, margin) if persons else None
         self.age_loss = AgeLoss()
-        self.adversary = AgeHead(design.channels, design.channels // 2) if adversarial else None
+        self.adversary = AgeHead(architecture.channels, architecture.channels // 2) if adversarial else None
         self.adversary_loss = AgeLoss()
 
     def forward(self, inputs: torch.Tensor) -> Prediction:
         """Embeddings and ages of (n, 3, 112, 112) crops in about -1..1, or of the maps of the node ``after``."""
-        identity = self.design.identity
-        maps = self.network(inputs, keep=(identity, *self.kept), after=self.after)
+        identity = self.architecture.identity
+        maps = self.network(inputs, keep=(identity, *self.exposed), after=self.after)
         adversary = None if self.adversary is None else self.adversary(reverse_gradient(maps[identity]))
-        at = self.design.graph.outputs.get("age")
+        at = self.architecture.graph.outputs.get("age")
         age = None if at is None else maps[at].flatten(1)
-        return Prediction(maps[self.embedding].flatten(1), age, adversary, tuple(maps[index] for index in self.kept))
+        return Prediction(maps[self.embedding].flatten(1), age, adversary, tuple(maps[index] for index in self.exposed))
 
     def freeze(self, stages: int) -> None:
-        """Keeps the weights and statistics of the encoder's first stages as they are; 0 freezes none."""
-        self.frozen = range(self.design.skips[stages - 1] + 1) if stages else range(0)
+        """Freezes weights and statistics of the encoder's first stages; 0 freezes none."""
+        self.frozen = range(self.architecture.skips[stages - 1] + 1) if stages else range(0)
         for index in self.frozen:
             self.network.blocks[index].requires_grad_(False)
         self.train(self.training)
@@ -79,5 +86,5 @@ class RecognitionModel(nn.Module):
 
     def skips(self, crops: torch.Tensor) -> list[torch.Tensor]:
         """The encoder's maps, largest first, the last being the features: what a decoder of faces starts from."""
-        maps = self.network(crops, keep=self.design.skips)
-        return [maps[index] for index in self.design.skips]
+        maps = self.network(crops, keep=self.architecture.skips)
+        return [maps[index] for index in self.architecture.skips]

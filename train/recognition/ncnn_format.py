@@ -21,7 +21,7 @@ from cascade.nn.graphs import IMAGE, Graph, Node
 MAGIC = "7767517"
 INPUT_SIDE = 112
 ADD = 0  # BinaryOp's operation
-# What graphs are given is normalised as (pixel - 127.5) / 128 already: operations 1 and 2 with these numbers.
+# The inputs of graphs are normalised as (pixel - 127.5) / 128 already: operations 1 and 2 with these numbers.
 NORMALISATION = {1: 127.5, 2: 0.0078125}
 
 Tensors = dict[str, NDArray[np.float32]]
@@ -59,7 +59,7 @@ class _Weights:
         return found
 
     def take_matrix(self, count: int) -> NDArray[np.float32]:
-        """The same behind a word that tells how the numbers are stored."""
+        """The same behind a tag that says how the numbers are stored."""
         if self.take(1).view(np.uint32)[0] != 0:
             raise NcnnError("weights in another precision than float32")
         return self.take(count)
@@ -95,7 +95,7 @@ class _Reader:
         try:
             at = readers[layer.kind](layer)
         except (KeyError, IndexError) as error:
-            raise NcnnError(f"layer {layer.name} reads {error}, which no layer before it makes") from error
+            raise NcnnError(f"layer {layer.name} reads {error}, which no layer before it computes") from error
         self.sources.update(dict.fromkeys(layer.outputs, at))
 
     def _split(self, layer: _Layer) -> int:
@@ -138,7 +138,7 @@ class _Reader:
         return self._append(node, *self._arrays(layer, shape, layer.number(6), bool(layer.number(5))))
 
     def _inner_product(self, layer: _Layer) -> int:
-        """Parameters: 0 outputs, 1 with bias, 2 weights; a convolution over the whole map."""
+        """Parameters: 0 outputs, 1 with bias, 2 weights; a convolution over the complete map."""
         if layer.number(9):
             raise NcnnError(f"layer {layer.name} has an activation of its own")
         at = self.sources[layer.inputs[0]]

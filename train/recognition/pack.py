@@ -58,7 +58,7 @@ def main_face(faces: Faces, width: int, height: int) -> Faces:
 
 
 def pack(sources: Iterable[FaceSource], workers: int, limit: int | None = None) -> FaceCrops:
-    """Goes through all sources; a photo that cannot be read or has no face is counted and left out."""
+    """The faces of all sources; a photo that cannot be read or has no face is counted and left out."""
     crops: list[NDArray[np.uint8]] = []
     persons: list[int] = []
     ages: list[float] = []

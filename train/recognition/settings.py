@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
+
+from train.common.schedule import warmed_cosine
 
 
 @dataclass(frozen=True)
 class RecognitionSettings:
     """How one run goes.
 
-    design        "light", "dense" or "ir50"
+    architecture  "light", "dense" or "ir50"
     decomposed    whether an age part is taken out of the features, with an age head over it
-    lambda_*      weights of the losses; 0 leaves one out. lambda_adversary needs decomposition; lambda_maps, the
-                  likeness to a teacher's maps, needs the teacher's network at hand
+    lambda_*      weights of the losses (`train.recognition.losses.LOSSES`); 0 leaves one out. lambda_adversary needs
+                  decomposition; lambda_maps, the likeness to a teacher's maps, needs the teacher's network at hand
     scale, margin CosFace's s and m
     steps, batch  length of the run
     optimiser     "adamw", or "sgd" with momentum 0.9
@@ -22,16 +24,16 @@ class RecognitionSettings:
     shares        parts of a batch with a known person, a known age, neither, and averages of two faces; what there
                   are no faces of is left out, and averages, which show nobody, need the teacher's network at hand
     start         checkpoint of an earlier run to begin from, which may be one without decomposition
-    frozen        stages of the encoder, from the first, that keep the weights they start with
-    views         changed views of every face of which the maps of the frozen stages and a teacher's answers are kept
-                  on disk to learn from; 0 changes the faces anew at every step
+    frozen        stages of the encoder, from the first, whose weights stay as they start
+    views         augmented views of every face of which the features of the frozen stages and a teacher's answers are
+                  cached on disk to learn from; 0 augments the faces anew at every step
     augment       whether crops are changed at random
-    validation    share of the persons and of the other faces kept out, to measure on
+    validation    share of the persons and of the other faces held out, to measure on
     precision     "float32", or "bfloat16" by autocast where that is faster (GPUs)
     compiled      whether the network goes through torch.compile
     """
 
-    design: Literal["light", "dense", "ir50"] = "light"
+    architecture: Literal["light", "dense", "ir50"] = "light"
     decomposed: bool = True
     lambda_identity: float = 0.02
     lambda_distillation: float = 10.0
@@ -75,24 +77,26 @@ class RecognitionSettings:
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: expected a share between 0 and 1, got {self.validation!r}")
 
+    def rate(self, step: int) -> float:
+        """Learning rate: a linear warm-up, then a cosine to a thousandth or tenths at the milestones."""
+        warm = max(1, round(self.warm_up * self.steps))
+        if self.schedule == "steps" and step >= warm:
+            return float(self.learning_rate * 0.1 ** sum(step >= m * self.steps for m in self.milestones))
+        return warmed_cosine(self.learning_rate, step, self.steps, warm)
+
     def weights(self) -> dict[str, float]:
-        """The weight of each part of the loss."""
-        return {
-            "identity": self.lambda_identity,
-            "distillation": self.lambda_distillation,
-            "maps": self.lambda_maps,
-            "age": self.lambda_age,
-            "adversary": self.lambda_adversary,
-        }
+        """The weight of each loss by its name: the fields ``lambda_…``."""
+        names = [field.name for field in fields(self) if field.name.startswith("lambda_")]
+        return {name.removeprefix("lambda_"): getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class BlockSettings:
     """How blocks are fitted to a teacher's.
 
-    views         changed faces that the teacher's maps are kept of, 0.9 MB each for the light network
-    stages        the first stages that learn as wholes, instead of blocks; 0 for blocks
-    steps, batch, learning_rate   of every block, by itself and once more in turn
+    views         augmented faces whose maps of the teacher are cached, 0.9 MB each for the light network
+    stages        how many of the first stages learn, each as a unit in place of its blocks; 0 for blocks
+    steps, batch, learning_rate   of every block, by itself and once more after the others
     compiled      whether blocks go through torch.compile
     """
 
@@ -110,13 +114,13 @@ LIGHT = RecognitionSettings(
     lambda_maps=5.0, steps=10_000, batch=512, learning_rate=4e-3, shares=(4, 4, 3, 3), precision="bfloat16"
 )
 
-# On a CPU of two cores: a network that trains fast there, and a teacher's embeddings, made beforehand.
-DENSE = RecognitionSettings(design="dense")
+# On a CPU of two cores: a network that trains fast there, and a teacher's embeddings, computed beforehand.
+DENSE = RecognitionSettings(architecture="dense")
 
 # The paper's: IR-50, SGD from 0.1 with warm-up and steps, losses as Huang et al. weigh them. It is written for
 # millions of named faces and several GPUs.
 PAPER = RecognitionSettings(
-    design="ir50",
+    architecture="ir50",
     lambda_identity=1.0,
     lambda_distillation=0.0,
     lambda_age=0.001,

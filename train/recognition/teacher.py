@@ -1,8 +1,8 @@
-"""A public face embedding network that a smaller one learns to repeat.
+"""The teacher of distillation: a public face embedding network that a smaller one learns to repeat.
 
     python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
 
-The network is given in ncnn's format; it takes RGB crops of 112×112 pixels and gives its embedding as "fc1".
+The network is given in ncnn's format. It takes RGB crops of 112×112 pixels; its output "fc1" is the embedding.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from tqdm import tqdm
 
 from cascade.nn.graphs import Graph, Shape
 from cascade.nn.torch_graph import from_tensors
+from train.common.checkpoints import TrainingError
 from train.detection.augment import normalise
+from train.recognition.architectures import RecognitionNetwork
 from train.recognition.batches import Answer
-from train.recognition.crops import load_crops
+from train.recognition.crops import FaceCrops, load_crops
 from train.recognition.ncnn_format import NcnnError, read_ncnn
 
 OUTPUT = "fc1"
@@ -82,6 +84,31 @@ class Teacher(nn.Module):
         inputs = normalise(inputs.float()).contiguous(memory_format=torch.channels_last)
         both = self(inputs)[0] + self(inputs.flip(3))[0]
         return np.asarray(functional.normalize(both).cpu().numpy())
+
+
+def check_teacher(faces: FaceCrops, network: RecognitionNetwork, teacher: Teacher | None) -> None:
+    """Refuses faces without a teacher's embeddings, or with those of another than the one at hand."""
+    if faces.embeddings is None:
+        raise TrainingError("faces: a teacher's embeddings are missing; run `embeddings` first")
+    dimension, came = network.graph.output_shapes()["embedding"][1], faces.embeddings.shape[1]
+    if came != dimension:
+        raise TrainingError(
+            f"faces: the teacher's embeddings have {came} numbers, {network.graph.name} has {dimension}"
+        )
+    if teacher is not None and (faces.teacher or {}).get("sha256") != teacher.sha256:
+        raise TrainingError(
+            "teacher: the embeddings of the faces are of another network; run `embeddings` with this one"
+        )
+
+
+def matched_nodes(network: RecognitionNetwork, teacher: Teacher) -> tuple[tuple[int, int], ...]:
+    """The ends of the network's stages with the nodes of the teacher whose maps have the same shapes."""
+    shapes = network.graph.shapes()
+    others = teacher.last_of([shapes[index] for index in network.skips])
+    found = tuple((own, other) for own, other in zip(network.skips, others, strict=True) if other is not None)
+    if not found:
+        raise TrainingError(f"lambda_maps: no map of {network.graph.name} has the shape of one of {teacher.name}")
+    return found
 
 
 def embed_faces(folder: Path, param: Path, weights: Path) -> None:

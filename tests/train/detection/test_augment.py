@@ -23,7 +23,7 @@ from train.detection.augment import (
     occlude,
     recolour,
 )
-from train.detection.trainer import prepare
+from train.detection.batches import network_inputs
 
 SIZE, WINDOW = 48, 38.0
 
@@ -192,13 +192,13 @@ def test_prepare_keeps_pixels_and_targets_together(family, stage):
     architecture = ARCHITECTURES[family][stage]
     size, window, margin = architecture.input_size, architecture.window, 3
     crop, targets, _ = drawn_crop(size + 2 * margin, window)
-    inputs, kept = prepare(crop, targets, architecture, None)
+    inputs, unmoved = network_inputs(crop, targets, architecture, None)
     middle = crop[:, margin:-margin, margin:-margin].permute(0, 3, 1, 2).float()
     assert torch.equal(inputs, (middle - 127.5) * 0.0078125)
-    assert torch.equal(kept, targets)
+    assert torch.equal(unmoved, targets)
 
     many, goals = crop.expand(64, -1, -1, -1), targets.expand(64, -1)
-    inputs, moved = prepare(many, goals, architecture, seeded(3))
+    inputs, moved = network_inputs(many, goals, architecture, seeded(3))
     assert inputs.shape == (64, 3, size, size)
     assert inputs.abs().max() <= 1
     # gray and noisy ones cannot be measured by colour; most can, whatever their light
@@ -211,7 +211,7 @@ def test_prepare_keeps_pixels_and_targets_together(family, stage):
     mirrored = np.hypot(*(green - left).T) + np.hypot(*(blue - right).T)
     assert np.nanmedian(np.minimum(plain, mirrored)) < 0.04 * size
     assert 0.2 < np.mean(plain < mirrored) < 0.8
-    again, same = prepare(many, goals, architecture, seeded(3))
+    again, same = network_inputs(many, goals, architecture, seeded(3))
     assert torch.equal(inputs, again)
     assert torch.equal(moved, same)
 

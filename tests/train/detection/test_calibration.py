@@ -146,7 +146,7 @@ def test_the_command_writes_a_set_for_int8(
 ) -> None:
     """The random set has PReLU nowhere, so that int8 can run it."""
     out = tmp_path / "int8"
-    arguments = ["ranges", "--weights", str(folder), "--photos", str(photos), "--limit", "2", "--out", str(out)]
+    arguments = ["calibrate", "--weights", str(folder), "--photos", str(photos), "--limit", "2", "--out", str(out)]
     assert main(arguments) in (0, None)
     lines = capsys.readouterr().out.splitlines()
     made = load_detector(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade.nn.architectures import BOX_OUTPUTS, FACE_OUTPUTS, LANDMARK_OUTPUTS, STAGES
-from train.detection.losses import WING_WIDTH, box_loss, cascade_loss, face_loss, landmark_loss, mine
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE
+from cascade.nn.architectures import STAGES
+from cascade.nn.heads import BOX, DETECTION_HEADS, FACE, LANDMARKS, head_slices
+from train.detection.labels import LANDMARK, NEGATIVE, PART, POSITIVE
+from train.detection.losses import WING_WIDTH, detection_losses, head_loss, mine
 from train.detection.settings import TrainSettings
 
-ALL = (1.0, 0.5, 0.5)
+FACE_OUTPUTS, BOX_OUTPUTS, LANDMARK_OUTPUTS = head_slices(DETECTION_HEADS).values()
 kinds_of = {NEGATIVE: "negative", POSITIVE: "positive", PART: "part", LANDMARK: "landmark"}
 
 
@@ -48,7 +50,7 @@ def test_the_face_gradient_flows_from_exactly_the_hardest_70_percent(kinds, seed
     hardness = np.random.default_rng(seed).permutation(np.linspace(-4, 4, len(kinds)))
     outputs = with_losses(hardness, kinds, seed)
     targets = torch.full((len(kinds), 14), 0.5, dtype=torch.float64)
-    cascade_loss(outputs, torch.tensor(kinds), targets, ALL, 0.7).total.backward()
+    detection_losses(outputs, torch.tensor(kinds), targets, DETECTION_HEADS, 0.7)["total"].backward()
 
     labelled = np.flatnonzero(kinds <= POSITIVE)
     keep = -(-7 * len(labelled) // 10)  # ⌈0.7 n⌉ in whole numbers
@@ -71,7 +73,7 @@ def test_ties_are_mined_by_number(n, ratio, levels, seed):
     with torch.no_grad():
         outputs[:, 0] = 0
         outputs[:, 1] = torch.tensor(np.where(kinds == POSITIVE, -hardness, hardness))
-    face_loss(outputs, torch.tensor(kinds), ratio).backward()
+    head_loss(FACE, outputs[:, :2], torch.tensor(kinds), torch.empty(n, 0), ratio).backward()
 
     chosen = np.abs(outputs.grad[:, FACE_OUTPUTS].numpy()).sum(axis=1) > 0
     keep = {0.7: -(-7 * n // 10), 0.5: -(-n // 2), 1.0: n}[ratio]
@@ -101,7 +103,9 @@ def test_box_and_landmark_losses_are_not_mined(n, seed):
     with torch.no_grad():
         outputs[:, BOX_OUTPUTS] = targets[:, :4] - unit + errors[:, :4]
         outputs[:, LANDMARK_OUTPUTS] = targets[:, 4:] + errors[:, 4:]
-    cascade_loss(outputs, kind, targets, (0.0, 0.5, 2.0), 0.7).total.backward()
+    detection_losses(outputs, kind, targets, (replace(FACE, weight=0.0), BOX, replace(LANDMARKS, weight=2.0)), 0.7)[
+        "total"
+    ].backward()
     boxed = kind != LANDMARK
     # d/do of 0.5 · mean of Σ (o - t)²
     torch.testing.assert_close(
@@ -115,10 +119,11 @@ def test_box_and_landmark_losses_are_not_mined(n, seed):
 @given(st.lists(st.sampled_from(list(kinds_of)), max_size=40), st.floats(0.1, 1), st.sampled_from(["l2", "wing"]))
 def test_a_sample_without_a_label_adds_nothing(kinds, ratio, landmark_kind):
     outputs, kind, targets = batch(kinds, seed=len(kinds))
-    losses = cascade_loss(outputs, kind, targets, ALL, ratio, landmark_kind)
-    losses.total.backward()
+    heads = (FACE, BOX, replace(LANDMARKS, loss=landmark_kind))
+    losses = detection_losses(outputs, kind, targets, heads, ratio)
+    losses["total"].backward()
     gradient = outputs.grad
-    assert torch.isfinite(losses.total)
+    assert torch.isfinite(losses["total"])
     assert torch.isfinite(gradient).all()
     for part, having in (
         (FACE_OUTPUTS, (NEGATIVE, POSITIVE)),
@@ -128,40 +133,39 @@ def test_a_sample_without_a_label_adds_nothing(kinds, ratio, landmark_kind):
         without = torch.tensor([k not in having for k in kinds], dtype=torch.bool)
         assert (gradient[without, part] == 0).all()
     # nor does it change the value: the same without it
-    for task, having in (("face", (NEGATIVE, POSITIVE)), ("box", (POSITIVE, PART)), ("landmark", (LANDMARK,))):
+    for task, having in (("face", (NEGATIVE, POSITIVE)), ("box", (POSITIVE, PART)), ("landmarks", (LANDMARK,))):
         some = torch.tensor([k in having for k in kinds], dtype=torch.bool)
-        alone = cascade_loss(outputs[some], kind[some], targets[some], ALL, ratio, landmark_kind)
-        torch.testing.assert_close(getattr(losses, task), getattr(alone, task))
+        alone = detection_losses(outputs[some], kind[some], targets[some], heads, ratio)
+        torch.testing.assert_close(losses[task], alone[task])
 
 
-def test_the_weights_of_the_tasks_are_those_of_the_paper():
-    assert [TrainSettings(stage).alpha for stage in STAGES] == [(1, 0.5, 0.5), (1, 0.5, 0.5), (1, 0.5, 1)]
-    assert TrainSettings("onet", task_weights=(3, 2, 1)).alpha == (3, 2, 1)
+def test_the_weights_of_the_heads_are_those_of_the_paper():
+    found = [[head.weight for head in TrainSettings(stage).heads] for stage in STAGES]
+    assert found == [[1, 0.5, 0.5], [1, 0.5, 0.5], [1, 0.5, 1]]
     outputs, kind, targets = batch([NEGATIVE, POSITIVE, PART, LANDMARK] * 5)
     for stage in STAGES:
-        alpha = TrainSettings(stage).alpha
-        losses = cascade_loss(outputs, kind, targets, alpha)
-        total = sum(a * x for a, x in zip(alpha, (losses.face, losses.box, losses.landmark), strict=True))
-        torch.testing.assert_close(losses.total, total)
-        assert min(losses.face, losses.box, losses.landmark) > 0
+        heads = TrainSettings(stage).heads
+        losses = detection_losses(outputs, kind, targets, heads)
+        torch.testing.assert_close(losses["total"], sum(head.weight * losses[head.name] for head in heads))
+        assert min(losses[head.name] for head in heads) > 0
 
 
 @pytest.mark.parametrize("kinds", [[], [NEGATIVE] * 4, [PART] * 3, [LANDMARK] * 2, [LANDMARK, PART]])
 def test_a_task_without_samples_is_zero_and_still_backpropagates(kinds):
     outputs, kind, targets = batch(kinds)
-    losses = cascade_loss(outputs, kind, targets, ALL)
-    assert (losses.face == 0) == (NEGATIVE not in kinds and POSITIVE not in kinds)
-    assert (losses.box == 0) == (PART not in kinds and POSITIVE not in kinds)
-    assert (losses.landmark == 0) == (LANDMARK not in kinds)
-    losses.total.backward()
+    losses = detection_losses(outputs, kind, targets, DETECTION_HEADS)
+    assert (losses["face"] == 0) == (NEGATIVE not in kinds and POSITIVE not in kinds)
+    assert (losses["box"] == 0) == (PART not in kinds and POSITIVE not in kinds)
+    assert (losses["landmarks"] == 0) == (LANDMARK not in kinds)
+    losses["total"].backward()
     assert outputs.grad.shape == outputs.shape
 
 
 def test_without_the_landmark_task_its_outputs_learn_nothing():
     outputs, kind, targets = batch([NEGATIVE, POSITIVE, PART, LANDMARK] * 3)
-    losses = cascade_loss(outputs, kind, targets, (1.0, 0.5, 0.0))
-    losses.total.backward()
-    assert losses.landmark == 0
+    losses = detection_losses(outputs, kind, targets, (FACE, BOX, replace(LANDMARKS, weight=0.0)))
+    losses["total"].backward()
+    assert losses["landmarks"] == 0
     assert (outputs.grad[:, LANDMARK_OUTPUTS] == 0).all()
     assert (outputs.grad[:, BOX_OUTPUTS] != 0).any()
 
@@ -173,24 +177,24 @@ def test_cross_entropy_worked_by_hand():
     kinds = torch.tensor([POSITIVE, NEGATIVE])
     # -log(3/4) for the face and -log(1/4) for the background, whose mean is taken without mining
     expected = (math.log(4 / 3) + math.log(4)) / 2
-    assert face_loss(outputs, kinds, 1.0).item() == pytest.approx(expected, rel=1e-6)
+    assert head_loss(FACE, outputs[:, :2], kinds, torch.empty(2, 0), 1.0).item() == pytest.approx(expected, rel=1e-6)
     # with mining ⌈0.5 · 2⌉ = 1 remains: the harder
-    assert face_loss(outputs, kinds, 0.5).item() == pytest.approx(math.log(4), rel=1e-6)
+    assert head_loss(FACE, outputs[:, :2], kinds, torch.empty(2, 0), 0.5).item() == pytest.approx(math.log(4), rel=1e-6)
 
 
 def test_box_loss_worked_by_hand():
     # a face from (0.1, 0) to (1.2, 0.9) of the window: the edges move by 0.1, 0, 0.2 and -0.1
     targets = torch.full((1, 14), math.nan)
     targets[0, :4] = torch.tensor([0.1, 0.0, 1.2, 0.9])
-    losses = cascade_loss(torch.zeros(1, 16), torch.tensor([PART]), targets, ALL)
-    assert losses.box.item() == pytest.approx(0.01 + 0.04 + 0.01, rel=1e-5)
+    losses = detection_losses(torch.zeros(1, 16), torch.tensor([PART]), targets, DETECTION_HEADS)
+    assert losses["box"].item() == pytest.approx(0.01 + 0.04 + 0.01, rel=1e-5)
 
 
 def wing(distance: float) -> float:
-    outputs = torch.zeros(1, 16, dtype=torch.float64)
-    outputs[0, 6] = distance
-    zeros = torch.zeros(1, 14, dtype=torch.float64)
-    return landmark_loss(outputs, torch.tensor([True]), zeros, "wing").item()
+    outputs = torch.zeros(1, 10, dtype=torch.float64)
+    outputs[0, 0] = distance
+    head, zeros = replace(LANDMARKS, loss="wing"), torch.zeros(1, 10, dtype=torch.float64)
+    return head_loss(head, outputs, torch.tensor([LANDMARK]), zeros).item()
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1))
@@ -215,10 +219,10 @@ def test_wing_loss_has_no_step(side):
     [((0, 0, 1, 1), 1.0), ((0.5, 0, 1.5, 1), 1 / 3), ((0, 0, 0.5, 1), 0.5), ((2, 2, 3, 3), 0.0), ((1, 1, 0, 0), 0.0)],
 )
 def test_the_box_loss_by_overlap(box, overlap):
-    outputs, targets = torch.zeros(2, 16), torch.full((2, 14), math.nan)
-    outputs[0, BOX_OUTPUTS] = torch.tensor(box) - torch.tensor([0.0, 0.0, 1.0, 1.0])
-    targets[0, :4] = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    loss = box_loss(outputs.requires_grad_(), torch.tensor([POSITIVE, NEGATIVE]), targets, "iou")
+    outputs, targets = torch.zeros(2, 4), torch.full((2, 4), math.nan)
+    outputs[0] = torch.tensor(box) - torch.tensor([0.0, 0.0, 1.0, 1.0])
+    targets[0] = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    loss = head_loss(replace(BOX, loss="iou"), outputs.requires_grad_(), torch.tensor([POSITIVE, NEGATIVE]), targets)
     assert loss.item() == pytest.approx(1 - overlap, abs=1e-6)
     loss.backward()
     assert torch.isfinite(outputs.grad).all()

@@ -21,47 +21,17 @@ from cascade.detect import Detector
 from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
-from tests.train.drawn_faces import iou, save_empty, save_set
-from train.detection.packed import load_samples
-from train.detection.pipeline import Chain
+from tests.train.drawn_faces import iou
+from tests.train.drawn_sets import cascade, of_data
+from train.detection.batches import network_inputs
 from train.detection.presets import DEFAULT
+from train.detection.sample_store import load_samples
 from train.detection.samples import SampleSettings
-from train.detection.trainer import prepare
 
 REPOSITORY = Path(command_line.__file__).parents[1]
 
+
 EVERY = (*STAGES, LANDMARK_STAGE)
-
-DATA = """
-[[source]]
-kind = "coco"
-annotations = "faces/annotations.json"
-images = "faces"
-exclude = "kept.txt"
-
-[[source]]
-kind = "folder"
-images = "none"
-"""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """40 photos with faces, 4 of them kept out, and 8 without."""
-    root = tmp_path_factory.mktemp("data")
-    save_set(root / "faces", 40, seed=1)
-    save_empty(root / "none", 8, seed=2)
-    (root / "kept.txt").write_text("".join(f"{number:03}.png\n" for number in range(36, 40)))
-    (root / "data.toml").write_text(DATA)
-    return root
-
-
-def of_data(root: Path, workers: int = 1) -> list[str]:
-    return ["--data", str(root / "data.toml"), "--root", str(root), "--workers", str(workers)]
-
-
-def cascade(root: Path, out: Path, *options: str) -> list[str]:
-    return ["cascade", *of_data(root), "--out", str(out), "--batch", "112", *options]
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +41,28 @@ def short(request):
     for stage, preset in DEFAULT.items():
         samples = replace(preset.samples, negatives_per_photo=40)
         training = replace(preset.training, log_every=10, checkpoint_every=20, average=0.95)
-        patch.setitem(command_line.DEFAULT, stage, replace(preset, samples=samples, training=training))
+        patch.setitem(DEFAULT, stage, replace(preset, samples=samples, training=training))
     yield
     patch.undo()
 
 
+FEW = ("--batch", "56", "--limit", "16", "--passes", "1", "--stage-steps", "40", "30", "10", "10")
+MANY = ("--batch", "112", "--passes", "1", "--stage-steps", "100", "60", "60", "60")
+
+
 @pytest.fixture(scope="module")
 def run(data, short, tmp_path_factory) -> Path:
-    """The folder of a whole run of the chain."""
+    """The folder of a complete run of the pipeline, too short to learn much."""
     out = tmp_path_factory.mktemp("run") / "deep" / "run"
-    assert command_line.main(cascade(data, out, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, out, *FEW)) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(data, short, tmp_path_factory) -> Path:
+    """The folder of a run that finds faces."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    assert command_line.main(cascade(data, out, *MANY)) == 0
     return out
 
 
@@ -94,7 +76,7 @@ def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_the_chain_leaves_weights_curves_and_records(run, data):
+def test_the_pipeline_leaves_weights_curves_and_records(run, data):
     assert {path.name for path in run.iterdir()} == {
         "weights",
         *EVERY,
@@ -114,20 +96,23 @@ def test_the_chain_leaves_weights_curves_and_records(run, data):
         assert min(height, width) > 200
         record = json.loads((run / stage / "settings.json").read_text())
         assert record["settings"]["stage"] == stage
-        assert record["settings"]["batch"] == 112
+        assert record["settings"]["batch"] == 56
         assert record["command"].startswith("python -m train cascade --data ")
-        photos = 36 if stage == "lnet" else 44  # L-Net needs faces with landmarks
-        assert record["samples"]["photos"] == photos, "the photos of the exclude list take no part"
+        assert record["samples"]["photos"] == 16
         assert record["samples"]["data"] == "coco faces; folder none"
         assert len(record["samples"]["annotations_sha256"]) == 64
         assert (record["samples"]["weights"] is None) == (stage in ("pnet", "lnet"))
 
 
-def test_the_losses_fall(run):
+@pytest.mark.slow
+def test_the_losses_fall(trained):
     for stage, steps in zip(EVERY, (100, 60, 60, 60), strict=True):
-        found = metrics(run / stage)
+        found = metrics(trained / stage)
+        record = json.loads((trained / stage / "settings.json").read_text())
+        photos = 36 if stage == "lnet" else 44  # L-Net needs faces with landmarks
+        assert record["samples"]["photos"] == photos, "the photos of the exclude list take no part"
         assert [row["step"] for row in found] == list(range(10, steps + 1, 10))
-        for name in ("total", "landmark") if stage == "lnet" else ("total", "face", "box", "landmark"):
+        for name in ("total", "landmarks") if stage == "lnet" else ("total", "face", "box", "landmarks"):
             assert found[-1][name] < 0.8 * found[0][name], (stage, name)
         assert [row["step"] for row in found if "validation" in row] == list(range(20, steps + 1, 20))
 
@@ -151,10 +136,11 @@ def test_the_cards_tell_what_the_weights_are(run):
         assert weights.architecture.outputs == (16 if stage in ("onet", "lnet") else 6)
 
 
-def test_the_detector_finds_faces_it_has_not_seen(run, data):
+@pytest.mark.slow
+def test_the_detector_finds_faces_it_has_not_seen(trained, data):
     """60 steps are no training, but the eyes and skin of drawn faces are easy."""
     listing = json.loads((data / "faces/annotations.json").read_text())
-    detector = Detector(weights=run / "weights", thresholds=(0.3, 0.3, 0.5), min_face=16, threads=1)
+    detector = Detector(weights=trained / "weights", thresholds=(0.3, 0.3, 0.5), min_face=16, threads=1)
     found = total = 0
     distances = []
     for entry in listing["images"][36:]:
@@ -171,24 +157,27 @@ def test_the_detector_finds_faces_it_has_not_seen(run, data):
     assert total >= 4
     assert found >= 0.7 * total
     assert np.median(distances) < 0.12
-    torch_engine = Detector(weights=run / "weights", engine="torch", thresholds=(0.3, 0.3, 0.5), min_face=16)
+    torch_engine = Detector(weights=trained / "weights", engine="torch", thresholds=(0.3, 0.3, 0.5), min_face=16)
     path = data / "faces" / "036.png"
     native, reference = Detector.detect(detector, path), torch_engine.detect(path)
     np.testing.assert_allclose(native.boxes, reference.boxes, atol=1e-2)
     np.testing.assert_allclose(native.scores, reference.scores, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", EVERY)
-def test_export_equals_the_network_that_learned(run, stage):
+def test_export_equals_the_network_that_learned(trained, stage):
     """Checkpoint with batch normalisation → folded file → native engine, and the same in torch."""
     architecture = ARCHITECTURES["default"][stage]
     learned = CascadeNetwork(architecture, batch_norm=True).eval()
-    learned.load_state_dict(torch.load(run / stage / "checkpoint.pt", weights_only=True)["averaged"])
-    samples = load_samples(run / f"{stage}-samples")
+    learned.load_state_dict(torch.load(trained / stage / "checkpoint.pt", weights_only=True)["averaged"])
+    samples = load_samples(trained / f"{stage}-samples")
     margin = (samples.crops.shape[1] - architecture.input_size) // 2
     crops = samples.crops[:200, margin : margin + architecture.input_size, margin : margin + architecture.input_size]
-    inputs, _ = prepare(torch.from_numpy(np.array(samples.crops[:200])), torch.zeros(200, 14), architecture, None)
-    weights = load_detector(run / "weights")[stage]
+    inputs, _ = network_inputs(
+        torch.from_numpy(np.array(samples.crops[:200])), torch.zeros(200, 14), architecture, None
+    )
+    weights = load_detector(trained / "weights")[stage]
     outputs = weights.architecture.outputs
     with torch.no_grad():
         expected = learned(inputs).flatten(1)[:, :outputs].numpy()
@@ -204,18 +193,18 @@ def test_export_equals_the_network_that_learned(run, stage):
 def test_the_same_command_again_changes_nothing(run, data, short, capsys):
     before = contents(run)
     times = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, run, *FEW)) == 0
     assert contents(run) == before
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == times
     assert capsys.readouterr().out == f"weights: {run / 'weights'}\n"
 
 
-def test_a_lost_weight_file_is_made_again_from_the_checkpoint(run, data, short):
+def test_a_lost_weight_file_is_written_again_from_the_checkpoint(run, data, short):
     lost = run / "weights" / "onet.safetensors"
     kept = load_detector(run / "weights")["onet"].tensors
     checkpoint = contents(run / "onet")["checkpoint.pt"]
     lost.unlink()
-    assert command_line.main(cascade(data, run, "--stage-steps", "100", "60", "60", "60", "--passes", "1")) == 0
+    assert command_line.main(cascade(data, run, *FEW)) == 0
     for name, values in load_detector(run / "weights")["onet"].tensors.items():
         np.testing.assert_array_equal(values, kept[name])
     assert contents(run / "onet")["checkpoint.pt"] == checkpoint
@@ -226,7 +215,7 @@ def test_other_settings_in_the_same_folder_are_refused(run, data, short, capsys)
     (run / "weights" / "onet.safetensors").rename(run / "onet.aside")
     try:
         before = contents(run)
-        options = ("--stage-steps", "100", "60", "60", "60", "60", "--learning-rate", "0.1")
+        options = (*FEW, "--learning-rate", "0.1")
         assert command_line.main(cascade(data, run, *options)) == 1
         assert "other settings" in capsys.readouterr().err
         assert contents(run) == before
@@ -236,7 +225,7 @@ def test_other_settings_in_the_same_folder_are_refused(run, data, short, capsys)
 
 def one_stage(run: Path, out: Path, stage: str, *options: str) -> list[str]:
     folder = str(run / f"{stage}-samples")
-    return [stage, "--samples", folder, "--out", str(out), "--steps", "12", "--batch", "70", *options]
+    return [stage, "--samples", folder, "--out", str(out), "--steps", "2", "--batch", "28", *options]
 
 
 def test_one_stage_with_its_ablations(run, short, tmp_path, capsys):
@@ -245,8 +234,7 @@ def test_one_stage_with_its_ablations(run, short, tmp_path, capsys):
         "plain": (),
         "no mining": ("--mining-ratio", "1.0"),
         "no landmarks": ("--no-landmarks",),
-        "wing": ("--landmark-loss", "wing"),
-        "weights": ("--task-weights", "2", "1", "0.25"),
+        "weights": ("--task-weights", "2", "1", "0.25", "--landmark-loss", "wing"),
     }.items():
         assert command_line.main(one_stage(run, tmp_path / name, "rnet", *options)) == 0
         rows[name] = metrics(tmp_path / name)[0]
@@ -256,14 +244,17 @@ def test_one_stage_with_its_ablations(run, short, tmp_path, capsys):
     settings = {name: json.loads((tmp_path / name / "settings.json").read_text())["settings"] for name in rows}
     assert settings["plain"]["mining_ratio"] == 0.7
     assert settings["no mining"]["mining_ratio"] == 1.0
-    assert settings["no landmarks"]["landmarks"] is False
-    assert settings["weights"]["task_weights"] == [2.0, 1.0, 0.25]
+    assert [head["weight"] for head in settings["no landmarks"]["heads"]] == [1.0, 0.5, 0.0]
+    assert settings["no landmarks"]["ratio"] == [3, 1, 1, 0]
+    assert [head["loss"] for head in settings["weights"]["heads"]] == ["cross_entropy", "l2", "wing"]
+    assert [head["weight"] for head in settings["weights"]["heads"]] == [2.0, 1.0, 0.25]
     assert rows["no mining"]["face"] < rows["plain"]["face"], "the mean of the hardest is above the mean of all"
-    assert rows["no landmarks"]["landmark"] == 0 < rows["plain"]["landmark"]
-    expected = sum(a * rows["weights"][name] for a, name in ((2, "face"), (1, "box"), (0.25, "landmark")))
+    assert rows["no landmarks"]["landmarks"] == 0 < rows["plain"]["landmarks"]
+    expected = sum(a * rows["weights"][name] for a, name in ((2, "face"), (1, "box"), (0.25, "landmarks")))
     assert rows["weights"]["total"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_papers_preset(data, tmp_path):
     """Its networks, its overlaps and its recipe; --passes and --seed hold for its samples, too."""
     out = tmp_path / "paper"
@@ -297,52 +288,13 @@ def test_samples_of_one_stage_by_themselves(run, data, short, tmp_path, capsys):
     assert settings == samples.meta["settings"] | {"family": "small"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["pnet", "--samples", "nowhere", "--out", "x"], "nowhere"),
-        (["cascade", "--data", "nowhere.toml", "--root", ".", "--out", "x"], "nowhere.toml"),
-        (["cascade", "--data", "bad.toml", "--root", ".", "--out", "x"], "bad.toml: expected"),
-        (
-            ["samples", "--stage", "lnet", "--family", "paper", "--data", "bad.toml", "--root", ".", "--out", "x"],
-            "stage: expected pnet, rnet, onet, the networks of the paper, got 'lnet'",
-        ),
-    ],
-)
-def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "bad.toml").write_text("x = 1")
-    assert command_line.main(arguments) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert len(error.splitlines()) == 1
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "trained"),
-    [
-        (("--stages", "lnet"), ["lnet"]),
-        (("--stages", "rnet", "pnet"), ["pnet", "rnet"]),
-        (("--no-landmarks",), ["pnet", "rnet", "onet"]),  # an L-Net would have nothing to learn
-        (("--family", "paper"), ["pnet", "rnet", "onet"]),
-        (("--family", "small"), ["pnet", "rnet", "onet", "lnet"]),
-    ],
-)
-def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, trained):
-    stages = []
-    monkeypatch.setattr(Chain, "stage", lambda self, preset: stages.append(preset.training.stage))
-    assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
-    assert stages == trained
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["paper", "small"])
 def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
     """Only the networks differ; without an L-Net, landmarks are O-Net's own."""
     out = tmp_path / family
     options = ("--family", family, "--limit", "8", "--passes", "1", "--stage-steps", "40", "30", "20", "20")
-    assert command_line.main(cascade(data, out, *options)) == 0
+    assert command_line.main(cascade(data, out, "--batch", "112", *options)) == 0
     weights = load_detector(out / "weights")
     assert list(weights.stages) == list(ARCHITECTURES[family])
     for stage, part in weights.stages.items():
@@ -359,14 +311,7 @@ def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
 
 
 def samples_of(stage: str, **changes) -> SampleSettings:
-    return replace(command_line.DEFAULT[stage].samples, **changes)
-
-
-def test_a_gpu_that_is_not_there(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert command_line.main(cascade(data, tmp_path / "x", "--device", "cuda")) == 1
-    assert capsys.readouterr().err == "error: device: torch finds no GPU here, so cuda cannot be had\n"
-    assert not (tmp_path / "x").exists()
+    return replace(DEFAULT[stage].samples, **changes)
 
 
 def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):
@@ -374,11 +319,23 @@ def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):
     assert "mining_ratio" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own_with_two_workers(data, tmp_path):
     """Stopped after P-Net and gone on with by the same command."""
-    command = [sys.executable, "-m", "train", *cascade(data, tmp_path / "run"), "--limit", "16", "--passes", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "train",
+        *cascade(data, tmp_path / "run"),
+        "--batch",
+        "112",
+        "--limit",
+        "16",
+        "--passes",
+        "1",
+    ]
     command[command.index("--workers") + 1] = "2"
-    command += ["--stage-steps", "60", "30", "30", "20"]
+    command += ["--limit", "16", "--passes", "1", "--stage-steps", "60", "30", "30", "20"]
     done = subprocess.run(
         command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
@@ -390,11 +347,3 @@ def test_in_a_process_of_its_own_with_two_workers(data, tmp_path):
     assert "Warning" not in done.stderr
     faces = Detector(weights=tmp_path / "run/weights", threads=1).detect(data / "faces/000.png")
     assert faces.boxes.shape[1:] == (4,)
-
-
-def test_help_needs_nothing(capsys):
-    for arguments in (["--help"], ["cascade", "--help"], ["samples", "--help"], ["onet", "--help"]):
-        with pytest.raises(SystemExit) as stopped:
-            command_line.main(arguments)
-        assert stopped.value.code == 0
-        assert "usage: python -m train" in capsys.readouterr().out

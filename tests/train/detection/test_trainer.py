@@ -1,206 +1,21 @@
-"""The training loop: batches, schedule, resuming, and what makes it stop."""
+"""Training a network of the detector: resuming, starting from a run, and what makes it stop."""
 
 from __future__ import annotations
 
 import json
 import math
 import threading
-from dataclasses import asdict, replace
-from itertools import pairwise
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from tests.train.easy_samples import SETTINGS, samples
+from tests.train.runs import Stopped, rows, state, stop_after, tensors, without_time
 from train.common.checkpoints import TrainingError
-from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples
-from train.detection.settings import TrainSettings, paper_preset, save_settings, with_changes
-from train.detection.trainer import Batches, Trainer, check_resumable, chosen_device, rate, split, train
-
-SETTINGS = TrainSettings("pnet", steps=6, batch=70, log_every=1, checkpoint_every=3, validation_share=0.1)
-
-
-def samples(n: int = 420, side: int = 25, seed: int = 0, kinds: np.ndarray | None = None) -> Samples:
-    """Crops that are easy to tell apart: what has a face is bright in the middle, more to the left for small boxes."""
-    rng = np.random.default_rng(seed)
-    if kinds is None:
-        kinds = rng.choice(4, n, p=[0.4, 0.2, 0.2, 0.2])
-    n = len(kinds)
-    crops = rng.integers(40, 90, (n, side, side, 3))
-    faces = kinds != NEGATIVE
-    crops[faces, 6:-6, 6:-6] += 120
-    targets = np.full((n, 14), np.nan, np.float32)
-    targets[faces, :4] = np.array([0.1, 0.0, 0.9, 1.0]) + rng.normal(0, 0.02, (faces.sum(), 4))
-    targets[faces, 4:] = np.tile((0.3, 0.4, 0.7, 0.4, 0.5, 0.6, 0.35, 0.8, 0.65, 0.8), (faces.sum(), 1))
-    return Samples(crops.astype(np.uint8), kinds.astype(np.uint8), targets, {})
-
-
-def rows(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-# --------------------------------------------------------------------------------------------------
-# batches
-
-
-def test_batches_keep_the_ratio():
-    made = samples()
-    batches = Batches(made, np.arange(len(made)), SETTINGS)
-    for step in range(30):
-        crops, kinds, targets = batches[step]
-        assert np.bincount(kinds, minlength=4).tolist() == [30, 10, 10, 20]
-        assert crops.shape == (70, 25, 25, 3)
-        assert crops.dtype == torch.uint8
-        assert targets.shape == (70, 14)
-        assert torch.isnan(targets[kinds == NEGATIVE]).all()
-        assert torch.isfinite(targets[kinds != NEGATIVE]).all()
-
-
-def test_every_sample_has_its_turn():
-    made = samples()
-    # the first bytes of a crop tell which one it is
-    marked = made.crops.copy()
-    marked[:, 0, 0, 0], marked[:, 0, 0, 1] = np.arange(len(made)) // 256, np.arange(len(made)) % 256
-    made = replace(made, crops=marked)
-    batches = Batches(made, np.arange(len(made)), SETTINGS)
-    seen: list[list[int]] = [[] for _ in range(4)]
-    for step in range(40):
-        crops, kinds, _ = batches[step]
-        numbers = crops[:, 0, 0, 0].long() * 256 + crops[:, 0, 0, 1].long()
-        for number, kind in zip(numbers.tolist(), kinds.tolist(), strict=True):
-            assert made.kinds[number] == kind, "crop and kind belong to different samples"
-            seen[kind].append(number)
-    for kind in range(4):
-        pool = np.flatnonzero(made.kinds == kind).tolist()
-        turns = [seen[kind][k : k + len(pool)] for k in range(0, len(seen[kind]) - len(pool) + 1, len(pool))]
-        assert len(turns) > 1
-        assert all(sorted(turn) == pool for turn in turns)
-        assert turns[0] != turns[1]
-
-
-def test_a_batch_depends_on_the_seed_and_the_step_alone():
-    made = samples()
-    one, two = (Batches(made, np.arange(len(made)), SETTINGS) for _ in range(2))
-    forward = {step: one[step] for step in range(12)}
-    for step in (7, 0, 11, 3):
-        assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(forward[step], two[step], strict=True))
-    other = Batches(made, np.arange(len(made)), replace(SETTINGS, seed=2))
-    assert not torch.equal(forward[0][0], other[0][0])
-
-
-def test_kinds_that_are_missing_leave_their_share_to_the_others():
-    def counts(kinds: tuple[int, ...], **changes) -> list[int]:
-        made = samples(kinds=np.repeat(kinds, 5))
-        return Batches(made, np.arange(len(made)), replace(SETTINGS, **changes)).counts
-
-    assert counts((NEGATIVE, POSITIVE, PART, LANDMARK)) == [30, 10, 10, 20]
-    assert counts((NEGATIVE, POSITIVE, PART)) == [42, 14, 14, 0]
-    assert counts((NEGATIVE,)) == [70, 0, 0, 0]
-    assert counts((NEGATIVE, POSITIVE, PART, LANDMARK), landmarks=False) == [42, 14, 14, 0]
-    with pytest.raises(TrainingError, match="nothing to learn"):
-        counts(())
-    with pytest.raises(TrainingError, match="nothing to learn"):
-        counts((LANDMARK,), landmarks=False)
-
-
-def test_fewer_samples_than_a_batch_takes_are_repeated():
-    made = samples(kinds=np.array([NEGATIVE] * 7 + [POSITIVE] * 2 + [LANDMARK]))
-    _, kinds, _ = Batches(made, np.arange(10), SETTINGS)[3]
-    assert np.bincount(kinds, minlength=4).tolist() == [35, 11, 0, 23]
-
-
-def test_validation_samples_are_the_last_ones():
-    learned, kept = split(samples(), 0.1)
-    assert learned.tolist() == list(range(378))
-    assert kept.tolist() == list(range(378, 420))
-
-
-# --------------------------------------------------------------------------------------------------
-# schedule and settings
-
-
-def test_the_one_cycle_schedule():
-    settings = TrainSettings("pnet", steps=200, learning_rate=0.5)
-    rates = [rate(settings, step) for step in range(200)]
-    np.testing.assert_allclose(rates[:10], 0.05 * np.arange(1, 11))  # a twentieth of the run, in even steps
-    assert rates[10] == pytest.approx(0.5)
-    assert rates[105] == pytest.approx(0.5 * (0.001 + 0.999 / 2))  # half of the cosine
-    assert rate(settings, 200) == pytest.approx(0.0005)
-    assert all(a > b > 0 for a, b in pairwise(rates[10:]))
-    short = TrainSettings("pnet", steps=1, learning_rate=0.5)
-    assert rate(short, 0) == 0.5
-
-
-def test_the_papers_recipe_is_constant():
-    settings = paper_preset("rnet", 3200)
-    assert [rate(settings, step) for step in (0, 5, 9999)] == [1e-3] * 3
-    assert (settings.steps, settings.batch, settings.family) == (10_000, 32, "paper")
-    assert (settings.batch_norm, settings.augment, settings.average, settings.weight_decay) == (False, False, 0, 0)
-    assert settings.mining_ratio == 0.7
-
-
-def test_settings_are_written_with_the_revision(tmp_path):
-    save_settings(SETTINGS, tmp_path / "deep", samples={"photos": 3}, command="x")
-    record = json.loads((tmp_path / "deep/settings.json").read_text())
-    assert record["settings"] == json.loads(json.dumps(asdict(SETTINGS)))
-    assert record["revision"]
-    assert (record["samples"], record["command"]) == ({"photos": 3}, "x")
-
-
-def test_with_changes_takes_what_is_said():
-    changed = with_changes(SETTINGS, {"batch": 7, "landmarks": False, "steps": None, "seed": 0})
-    assert changed == replace(SETTINGS, batch=7, landmarks=False, seed=0)
-
-
-# --------------------------------------------------------------------------------------------------
-# training
-
-
-def test_augmentation_depends_on_the_step_and_on_nothing_else(tmp_path):
-    # as many samples as a batch takes: each batch holds all of them, in an order of its own
-    kinds = np.repeat([NEGATIVE, POSITIVE, PART, LANDMARK], [30, 10, 10, 20])
-    alike = samples(kinds=kinds)
-    alike.crops[:] = alike.crops[0]
-    trainer = Trainer(replace(SETTINGS, validation_share=0.0), alike, tmp_path)
-    first, again, second = (trainer.prepared_batch(step)[0] for step in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, second)
-    plain = Trainer(replace(SETTINGS, validation_share=0.0, augment=False), alike, tmp_path)
-    assert torch.equal(plain.prepared_batch(0)[0], plain.prepared_batch(1)[0])
-
-
-class Stopped(Exception):
-    """The power went off."""
-
-
-def stop_after(monkeypatch, steps: int) -> None:
-    """Lets the training that follows die right after so many steps."""
-    honest = Trainer.train_step
-
-    def step(trainer):
-        if trainer.step >= steps:
-            raise Stopped
-        return honest(trainer)
-
-    monkeypatch.setattr(Trainer, "train_step", step)
-
-
-def state(out: Path) -> dict:
-    return torch.load(out / "checkpoint.pt", weights_only=True)
-
-
-def tensors(value) -> list[torch.Tensor]:
-    """All tensors and numbers of a nested state, in order."""
-    if isinstance(value, dict):
-        return [t for key in sorted(value, key=str) for t in tensors(value[key])]
-    if isinstance(value, list | tuple):
-        return [t for item in value for t in tensors(item)]
-    return [torch.as_tensor(value)] if isinstance(value, int | float | torch.Tensor) else []
-
-
-def without_time(out: Path) -> list[dict]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(out)]
+from train.detection.labels import NEGATIVE, PART, POSITIVE
+from train.detection.trainer import DetectorRun, check_resumable, train
 
 
 @pytest.mark.parametrize(
@@ -210,7 +25,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, monkeyp
     settings, made = replace(SETTINGS, **changes), samples()
     whole = train(settings, made, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        stop_after(patch, 5)
+        stop_after(patch, DetectorRun, 5)
         with pytest.raises(Stopped):
             train(settings, made, tmp_path / "parts")
     assert state(tmp_path / "parts")["step"] == 3
@@ -265,14 +80,14 @@ def test_starting_from_an_earlier_run(tmp_path):
     made = samples()
     train(SETTINGS, made, tmp_path / "one")
     settings = replace(SETTINGS, start=str(tmp_path / "one/checkpoint.pt"), learning_rate=1e-3)
-    trainer = Trainer(settings, made, tmp_path / "two")
+    trainer = DetectorRun(settings, made, tmp_path / "two")
     averaged = state(tmp_path / "one")["averaged"]
     for network in (trainer.network, trainer.averaged):
         assert all(torch.equal(averaged[name], tensor) for name, tensor in network.state_dict().items())
     train(settings, made, tmp_path / "two")
     assert [row["step"] for row in rows(tmp_path / "two")] == [1, 2, 3, 4, 5, 6]
     with pytest.raises(FileNotFoundError):
-        Trainer(replace(SETTINGS, start=str(tmp_path / "none.pt")), made, tmp_path / "three")
+        DetectorRun(replace(SETTINGS, start=str(tmp_path / "none.pt")), made, tmp_path / "three")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
@@ -309,12 +124,12 @@ def test_the_loss_falls_and_the_network_learns(tmp_path):
     network = train(settings, samples(), tmp_path)
     found = rows(tmp_path)
     assert [row["step"] for row in found] == list(range(10, 81, 10))
-    assert {"total", "face", "box", "landmark", "rate", "seconds"} <= set(found[0])
-    for name in ("total", "face", "box", "landmark"):
+    assert {"total", "face", "box", "landmarks", "rate", "seconds"} <= set(found[0])
+    for name in ("total", "face", "box", "landmarks"):
         assert found[-1][name] < 0.5 * found[0][name], name
     assert found[-1]["validation"]["accuracy"] > 0.95
-    assert found[-1]["validation"]["landmark"] < 0.2
-    assert found[-1]["rate"] == pytest.approx(rate(settings, 79))
+    assert found[-1]["validation"]["landmarks"] < 0.2
+    assert found[-1]["rate"] == pytest.approx(settings.rate(79))
     # what comes back is the average, ready to be used
     assert not network.training
     averaged = state(tmp_path)["averaged"]
@@ -329,8 +144,8 @@ def test_without_an_average_the_network_itself_comes_back(tmp_path):
 
 
 def test_without_the_landmark_task_its_loss_is_zero(tmp_path):
-    train(replace(SETTINGS, landmarks=False), samples(), tmp_path)
-    assert [row["landmark"] for row in rows(tmp_path)] == [0.0] * 6
+    train(SETTINGS.without_landmarks(), samples(), tmp_path)
+    assert [row["landmarks"] for row in rows(tmp_path)] == [0.0] * 6
     assert all(row["face"] > 0 for row in rows(tmp_path))
 
 
@@ -345,16 +160,6 @@ def test_validation_without_faces_or_backgrounds(tmp_path):
     assert not rows(tmp_path / "none")[-1]["validation"]
 
 
-def test_the_device(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert chosen_device().type == chosen_device("cpu").type == "cpu"
-    with pytest.raises(TrainingError, match="device: torch finds no GPU"):
-        chosen_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert chosen_device().type == chosen_device("cuda").type == "cuda"
-    assert chosen_device("cpu").type == "cpu"
-
-
 def test_the_device_is_no_setting(tmp_path):
     """So that a run may go on elsewhere."""
     train(SETTINGS, samples(), tmp_path, device=torch.device("cpu"))
@@ -364,13 +169,13 @@ def test_the_device_is_no_setting(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_run_begun_on_a_gpu_goes_on_on_the_cpu(tmp_path, monkeypatch):
     made = samples()
-    trainer = Trainer(SETTINGS, made, tmp_path / "step", device=torch.device("cuda"))
+    trainer = DetectorRun(SETTINGS, made, tmp_path / "step", device=torch.device("cuda"))
     inputs, kinds, targets = trainer.next_batch()
     assert (inputs.device.type, kinds.device.type, targets.device.type) == ("cuda", "cpu", "cuda")
-    assert math.isfinite(trainer.train_step().total.item())
-    trainer.preparer.shutdown()
+    assert math.isfinite(trainer.train_step()["total"].item())
+    trainer.batches.close()
     with monkeypatch.context() as patch:
-        stop_after(patch, 4)
+        stop_after(patch, DetectorRun, 4)
         with pytest.raises(Stopped):
             train(SETTINGS, made, tmp_path / "run", device=torch.device("cuda"))
     network = train(SETTINGS, made, tmp_path / "run", device=torch.device("cpu"))
@@ -383,13 +188,13 @@ def test_a_run_begun_on_a_gpu_goes_on_on_the_cpu(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_was_not_finite_is_found_before_anything_is_saved(tmp_path, monkeypatch):
-    honest = Trainer.loss
+    honest = DetectorRun.train_step
 
-    def loss(trainer, *arguments):
-        found = honest(trainer, *arguments)
-        return replace(found, total=found.total * math.inf) if trainer.step == 1 else found
+    def train_step(run):
+        losses = honest(run)
+        return losses | {"total": losses["total"] * math.inf} if run.step == 2 else losses
 
-    monkeypatch.setattr(Trainer, "loss", loss)
+    monkeypatch.setattr(DetectorRun, "train_step", train_step)
     with pytest.raises(TrainingError, match="not finite at step 3"):
         train(replace(SETTINGS, log_every=3), samples(), tmp_path)
     assert not (tmp_path / "checkpoint.pt").exists()
@@ -409,6 +214,6 @@ def test_metrics_are_means_since_the_last_row(tmp_path):
     train(replace(SETTINGS, log_every=4), samples(), tmp_path / "some")
     each, some = rows(tmp_path / "each"), rows(tmp_path / "some")
     assert [row["step"] for row in some] == [4, 6]
-    for name in ("total", "face", "box", "landmark"):
+    for name in ("total", "face", "box", "landmarks"):
         assert some[0][name] == pytest.approx(np.mean([row[name] for row in each[:4]]))
         assert some[1][name] == pytest.approx(np.mean([row[name] for row in each[4:]]))

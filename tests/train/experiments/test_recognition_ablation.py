@@ -1,4 +1,4 @@
-"""The ablation: every arm once and from the same start, results that are kept, and differences seed by seed."""
+"""The ablation: every arm once and from the same start, results that are used again, and differences seed by seed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ pytest.importorskip("matplotlib")
 
 import torch
 
-from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_design, tiny_teacher
+from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_teacher
 from train.experiments import recognition_ablation as ablation
-from train.experiments.recognition_ablation import ARMS, LABELS, judge, run_arms, summary
-from train.recognition.architectures import DESIGNS
+from train.experiments.recognition_ablation import ARMS, LABELS, evaluate_model, run_arms, summary
+from train.recognition.architectures import ARCHITECTURES
 from train.recognition.model import RecognitionModel
 from train.recognition.teacher import Teacher
 from train.recognition.trainer import train_recognition
-
-__all__ = ["tiny_design"]
 
 BANDS = ["0-5", "5-10", "10-20", "20-30", "30+", "20+"]
 
@@ -42,7 +40,7 @@ def test_differences_are_taken_seed_by_seed():
     rows = [row("plain", 1, 0.5, 0.1), row("plain", 2, 0.7, 0.3)]
     rows += [row("decomposition", 1, 0.6, 0.1), row("decomposition", 2, 0.8, 0.3)]
     rows += [row("adversary", 1, 0.5, 0.2), row("adversary", 2, 0.7, 0.2)]
-    rows += [row("centring", 1, 0.9, 0.9), row("centring", 2, 0.9, 0.9)]
+    rows += [row("age-mean subtraction", 1, 0.9, 0.9), row("age-mean subtraction", 2, 0.9, 0.9)]
     found = summary(rows)
     assert found["plain"]["rank1"]["mean"] == pytest.approx(0.6)
     assert found["decomposition"]["rank1"]["gain"] == {"mean": pytest.approx(0.1), "std": pytest.approx(0, abs=1e-9)}
@@ -50,18 +48,18 @@ def test_differences_are_taken_seed_by_seed():
     assert found["adversary"]["tar_20+"]["gain"]["std"] == pytest.approx(np.std([0.1, -0.1], ddof=1))
 
 
-def test_a_model_is_judged_by_years_between_photos(tiny_design):
+def test_a_model_is_evaluated_by_years_between_photos(tiny_architecture):
     torch.manual_seed(0)
-    found = judge(RecognitionModel(DESIGNS["light"](True), 0, False), *faces_of_ages())
+    found = evaluate_model(RecognitionModel(ARCHITECTURES["light"](True), 0, False), *faces_of_ages())
     assert list(found["tar"]) == [band for band in BANDS if band != "0-5"]  # which no pair has
     assert 0 <= found["eer"] <= 1
     assert found["rank1"] > 0.5  # the patterns differ, which even a network of chance sees
     assert found["age_mae"] >= 0
-    plain = judge(RecognitionModel(DESIGNS["light"](False), 0, False), *faces_of_ages())
+    plain = evaluate_model(RecognitionModel(ARCHITECTURES["light"](False), 0, False), *faces_of_ages())
     assert "age_mae" not in plain
 
 
-def test_all_arms_start_alike_and_are_made_once(tiny_design, tmp_path, monkeypatch):
+def test_all_arms_start_alike_and_are_trained_once(tiny_architecture, tmp_path, monkeypatch):
     faces = packed()
     plain = replace(SETTINGS, decomposed=False, lambda_age=0.0, lambda_adversary=0.0)
     train_recognition(plain, faces, tmp_path / "plain")
@@ -80,13 +78,13 @@ def test_all_arms_start_alike_and_are_made_once(tiny_design, tmp_path, monkeypat
     first = "network.blocks.0.0.weight"  # the frozen stage
     assert all(torch.equal(w[first], weights[0][first]) for w in weights)
 
-    monkeypatch.setattr(ablation, "train_recognition", lambda *_, **__: pytest.fail("made again"))
+    monkeypatch.setattr(ablation, "train_recognition", lambda *_, **__: pytest.fail("trained again"))
     assert run_arms(base, [1, 2], faces, tmp_path / "no-fgnet", out) == rows
     with pytest.raises(pytest.fail.Exception):
         run_arms(replace(base, learning_rate=1e-5), [1], faces, tmp_path / "no-fgnet", out)
 
 
-def test_every_arm_is_taught(tiny_design, tmp_path, monkeypatch):
+def test_every_arm_is_taught(tiny_architecture, tmp_path, monkeypatch):
     """A teacher at hand is asked in every arm."""
     teacher = Teacher(*tiny_teacher(tmp_path))
     crops, people, ages = faces_of_ages()

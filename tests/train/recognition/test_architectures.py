@@ -7,28 +7,28 @@ import torch
 
 from cascade.models.recognizer import OUTPUTS
 from tests.train.packed_faces import tiny
-from train.recognition.architectures import DESIGNS, Design, dense, ir50, light
+from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork, dense, ir50, light
 from train.recognition.model import Prediction, RecognitionModel
 
 
-def skips(design: Design) -> list[tuple[int, int]]:
-    shapes = design.graph.shapes()
-    return [shapes[index] for index in design.skips]
+def skips(architecture: RecognitionNetwork) -> list[tuple[int, int]]:
+    shapes = architecture.graph.shapes()
+    return [shapes[index] for index in architecture.skips]
 
 
-def test_designs_are_known_by_the_names_of_their_graphs():
-    assert list(DESIGNS) == ["light", "dense", "ir50"]
-    assert all(design(True).graph.name == name for name, design in DESIGNS.items())
+def test_networks_are_known_by_the_names_of_their_graphs():
+    assert list(ARCHITECTURES) == ["light", "dense", "ir50"]
+    assert all(architecture(True).graph.name == name for name, architecture in ARCHITECTURES.items())
 
 
 def test_light():
-    design = light()
-    assert design.graph.input_size == 112
-    assert design.graph.output_shapes() == {"embedding": (1, 128), "age": (1, 101)}
-    assert skips(design) == [(28, 64), (14, 128), (7, 128), (7, 320)]
-    assert design.graph.shapes()[design.identity] == (7, design.channels) == (7, 320)
-    assert 1.1e6 < design.graph.weights() < 1.3e6
-    assert 2.1e8 < design.graph.multiply_adds() < 2.3e8
+    architecture = light()
+    assert architecture.graph.input_size == 112
+    assert architecture.graph.output_shapes() == {"embedding": (1, 128), "age": (1, 101)}
+    assert skips(architecture) == [(28, 64), (14, 128), (7, 128), (7, 320)]
+    assert architecture.graph.shapes()[architecture.identity] == (7, architecture.channels) == (7, 320)
+    assert 1.1e6 < architecture.graph.weights() < 1.3e6
+    assert 2.1e8 < architecture.graph.multiply_adds() < 2.3e8
 
 
 def test_light_is_made_of_bottlenecks():
@@ -47,28 +47,28 @@ def test_light_is_made_of_bottlenecks():
 
 
 def test_dense():
-    design = dense()
-    assert design.graph.output_shapes() == {"embedding": (1, 128), "age": (1, 101)}
-    assert skips(design) == [(28, 48), (14, 96), (7, 160), (7, 256)]
-    assert design.graph.shapes()[design.identity] == (7, design.channels) == (7, 256)
-    assert 0.8e6 < design.graph.weights() <= 1.3e6
-    assert 0.9e8 < design.graph.multiply_adds() < 1.3e8
+    architecture = dense()
+    assert architecture.graph.output_shapes() == {"embedding": (1, 128), "age": (1, 101)}
+    assert skips(architecture) == [(28, 48), (14, 96), (7, 160), (7, 256)]
+    assert architecture.graph.shapes()[architecture.identity] == (7, architecture.channels) == (7, 256)
+    assert 0.8e6 < architecture.graph.weights() <= 1.3e6
+    assert 0.9e8 < architecture.graph.multiply_adds() < 1.3e8
 
 
 def test_ir50():
-    design = ir50()
-    assert design.graph.output_shapes() == {"embedding": (1, 512), "age": (1, 101)}
-    assert skips(design) == [(56, 64), (28, 128), (14, 256), (7, 512)]
-    assert design.graph.shapes()[design.identity] == (7, design.channels) == (7, 512)
+    architecture = ir50()
+    assert architecture.graph.output_shapes() == {"embedding": (1, 512), "age": (1, 101)}
+    assert skips(architecture) == [(56, 64), (28, 128), (14, 256), (7, 512)]
+    assert architecture.graph.shapes()[architecture.identity] == (7, architecture.channels) == (7, 512)
     # two convolutions for each of 24 units, the first one, and the embedding: 50 layers
-    convolutions = [node for node in design.graph.nodes[: design.skips[-1] + 1] if node.kind == "conv"]
+    convolutions = [node for node in architecture.graph.nodes[: architecture.skips[-1] + 1] if node.kind == "conv"]
     assert sum(node.kernel == 3 for node in convolutions) + 1 == 50
-    assert 40e6 < design.graph.weights() < 50e6
+    assert 40e6 < architecture.graph.weights() < 50e6
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_plain_variant_has_the_same_encoder_and_no_age(name):
-    whole, plain = DESIGNS[name](True), DESIGNS[name](False)
+    whole, plain = ARCHITECTURES[name](True), ARCHITECTURES[name](False)
     assert whole.decomposed and not plain.decomposed
     assert set(whole.graph.outputs) == set(OUTPUTS)
     assert set(plain.graph.outputs) == {"embedding"}
@@ -83,15 +83,17 @@ def test_the_plain_variant_has_the_same_encoder_and_no_age(name):
 @pytest.mark.parametrize("decomposed", [True, False])
 @pytest.mark.parametrize("name", ["light", "dense"])
 def test_a_model(name, decomposed):
-    design = DESIGNS[name](decomposed)
-    model = RecognitionModel(design, persons=5, adversarial=decomposed).eval()
+    architecture = ARCHITECTURES[name](decomposed)
+    model = RecognitionModel(architecture, persons=5, adversarial=decomposed).eval()
     crops = torch.randn(2, 3, 112, 112)
     predicted = model(crops)
     assert predicted.embeddings.shape == (2, 128)
     assert (predicted.age is not None, predicted.adversary is not None) == (decomposed, decomposed)
     if decomposed:
         assert predicted.age.shape == predicted.adversary.shape == (2, 101)
-    assert [tuple(found.shape) for found in model.skips(crops)] == [(2, c, side, side) for side, c in skips(design)]
+    assert [tuple(found.shape) for found in model.skips(crops)] == [
+        (2, c, side, side) for side, c in skips(architecture)
+    ]
     alone = model(crops[:1])
     torch.testing.assert_close(alone.embeddings, predicted.embeddings[:1], rtol=1e-4, atol=1e-4)
 
@@ -125,11 +127,11 @@ def test_embedding_and_age_both_teach_the_encoder():
 
 
 @torch.no_grad()
-def test_maps_that_are_kept_are_part_of_the_prediction():
+def test_exposed_maps_are_part_of_the_prediction():
     model = RecognitionModel(tiny(), persons=0, adversarial=True).eval()
     crops = torch.randn(2, 3, 112, 112)
     assert model(crops).maps == ()
-    model.kept = model.design.skips[::-1]
+    model.exposed = model.architecture.skips[::-1]
     predicted = model(crops)
     assert len(predicted.maps) == 2
     for found, expected in zip(predicted.maps, model.skips(crops)[::-1], strict=True):

@@ -1,4 +1,4 @@
-"""Which faces a step learns from, how they are changed, and which are kept out."""
+"""Which faces a step learns from, and which are held out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ import torch
 
 from tests.train.packed_faces import SETTINGS, packed
 from train.common.checkpoints import TrainingError
-from train.common.progress import PoolOrder
-from train.detection.augment import normalise
-from train.recognition import augment as changes_module
-from train.recognition.augment import BLUR, BLURRED, LARGEST_BORDER, _blur, _cover, _rectangle, augment
+from train.common.order import PoolOrder
 from train.recognition.batches import BLEND_SHARES, FaceBatches, split
 
 PLAIN = replace(SETTINGS, augment=False, lambda_distillation=1.0)
 
 
-def marked(**changes):
+def numbered(**changes):
     """Faces whose first two pixels tell their row."""
     made = packed(**changes)
     crops = made.crops.copy()
@@ -36,25 +33,21 @@ def every(made) -> np.ndarray:
     return np.arange(len(made))
 
 
-# --------------------------------------------------------------------------------------------------
-# the split
-
-
-def test_whole_persons_are_kept_out():
+def test_persons_are_held_out_with_all_their_faces():
     made = packed()
-    learned, kept = split(made, 0.2)
-    assert sorted([*learned, *kept]) == list(range(len(made)))
-    out = set(made.persons[kept]) - {-1}
+    learned, held_out = split(made, 0.2)
+    assert sorted([*learned, *held_out]) == list(range(len(made)))
+    out = set(made.persons[held_out]) - {-1}
     assert len(out) == 2
     assert not out & set(made.persons[learned])
     assert np.isin(made.persons, list(out)).sum() == 8
 
 
-def test_of_faces_without_a_name_a_share_is_kept_out():
+def test_of_faces_without_a_name_a_share_is_held_out():
     made = packed(people=0, aged=60, nameless=40)
-    _, kept = split(made, 0.3)
-    assert len(kept) == 30
-    assert set(made.sources[kept]) == {1, 2}
+    _, held_out = split(made, 0.3)
+    assert len(held_out) == 30
+    assert set(made.sources[held_out]) == {1, 2}
 
 
 def test_the_split_is_the_same_again_and_grows_with_the_share():
@@ -65,16 +58,12 @@ def test_the_split_is_the_same_again_and_grows_with_the_share():
 
 
 def test_a_share_of_few_may_be_none():
-    learned, kept = split(packed(people=2, aged=3, nameless=1), 0.05)
-    assert (len(learned), len(kept)) == (12, 0)
-
-
-# --------------------------------------------------------------------------------------------------
-# batches
+    learned, held_out = split(packed(people=2, aged=3, nameless=1), 0.05)
+    assert (len(learned), len(held_out)) == (12, 0)
 
 
 def test_a_batch_says_what_is_known_of_each_face():
-    made = marked()
+    made = numbered()
     batch = FaceBatches(made, every(made), PLAIN)[4]
     rows = rows_of(batch)
     assert batch.inputs.shape == (16, 3, 112, 112)
@@ -87,7 +76,7 @@ def test_a_batch_says_what_is_known_of_each_face():
 
 
 def test_persons_are_numbered_among_those_to_learn():
-    made = marked()
+    made = numbered()
     learned, _ = split(made, 0.5)
     batches = FaceBatches(made, learned, PLAIN)
     assert batches.persons == 5
@@ -102,7 +91,7 @@ def test_persons_are_numbered_among_those_to_learn():
 
 
 def test_shares():
-    made = marked()
+    made = numbered()
     batches = FaceBatches(made, every(made), replace(PLAIN, batch=16, shares=(3, 3, 2, 2)))
     assert batches.counts == [6, 6, 4, 0]
     for step in range(5):
@@ -143,7 +132,7 @@ def test_nothing_to_learn_from(changes, blends):
 
 
 def test_every_face_has_its_turn():
-    made = marked()
+    made = numbered()
     batches = FaceBatches(made, every(made), replace(PLAIN, batch=8))
     seen = [row for step in range(40) for row in rows_of(batches[step])]
     named = [row for row in seen if row < 40]
@@ -154,7 +143,7 @@ def test_every_face_has_its_turn():
 
 
 def test_fewer_faces_than_a_batch_takes_are_repeated():
-    made = marked(people=1, photos=2, aged=0, nameless=0)
+    made = numbered(people=1, photos=2, aged=0, nameless=0)
     assert sorted(rows_of(FaceBatches(made, every(made), replace(PLAIN, batch=5))[3])) in (
         [0, 0, 0, 1, 1],
         [0, 0, 1, 1, 1],
@@ -174,7 +163,7 @@ def test_a_batch_depends_on_the_seed_and_the_step_alone():
 
 
 def test_crops_are_changed_anew_in_every_turn():
-    made = marked(people=1, photos=1, aged=0, nameless=0)
+    made = numbered(people=1, photos=1, aged=0, nameless=0)
     batches = FaceBatches(made, every(made), replace(PLAIN, augment=True, batch=1))
     assert not torch.equal(batches[0].inputs, batches[1].inputs)
     same = FaceBatches(made, every(made), replace(PLAIN, batch=1))
@@ -183,7 +172,7 @@ def test_crops_are_changed_anew_in_every_turn():
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_a_batch(world):
-    made = marked()
+    made = numbered()
     whole = FaceBatches(made, every(made), PLAIN)
     parts = [FaceBatches(made, every(made), PLAIN, rank, world) for rank in range(world)]
     for step in range(4):
@@ -199,10 +188,6 @@ def test_processes_change_their_crops_differently():
     changed = replace(PLAIN, augment=True, batch=2)
     first, second = (FaceBatches(made, every(made), changed, rank, 2)[0].inputs for rank in range(2))
     assert not torch.equal(first, second)
-
-
-# --------------------------------------------------------------------------------------------------
-# averages of two faces
 
 
 def spotted(**changes):
@@ -297,113 +282,3 @@ def test_processes_share_the_averages():
     assert sum(int((~part.teacher.any(1)).sum()) for part in parts) == 4
     for part in parts:
         np.testing.assert_allclose(spots_of(part, len(made)).sum(1), 1, atol=1e-5)
-
-
-# --------------------------------------------------------------------------------------------------
-# changes
-
-
-def smooth(count: int, side: int = 112) -> torch.Tensor:
-    """Crops that are dark on the left and bright on the right."""
-    return torch.linspace(40, 200, side).expand(count, 3, side, side).clone()
-
-
-def of(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def test_changed_crops_keep_shape_and_range():
-    crops = torch.from_numpy(packed().crops).permute(0, 3, 1, 2).float()
-    before = crops.clone()
-    changed = augment(crops, of(0))
-    assert torch.equal(crops, before)
-    assert changed.shape == crops.shape
-    assert changed.dtype == torch.float32
-    assert 0 <= changed.min() < 20
-    assert 235 < changed.max() < 255.001
-    assert not any(torch.equal(a, b) for a, b in zip(changed, crops, strict=True))
-    assert augment(smooth(3, 64), of(0)).shape == (3, 3, 64, 64)
-
-
-def test_changes_are_those_of_the_generator():
-    crops = smooth(12)
-    assert torch.equal(augment(crops, of(5)), augment(crops, of(5)))
-    assert not torch.equal(augment(crops, of(5)), augment(crops, of(6)))
-    torch.manual_seed(1)
-    state = torch.get_rng_state()
-    augment(crops, of(5))
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_half_of_the_crops_are_mirrored():
-    changed = augment(smooth(400), of(2))
-    slope = (changed[:, :, 30:80, 70:80] - changed[:, :, 30:80, 30:40]).mean((1, 2, 3))
-    share = float((slope < 0).float().mean())
-    assert 0.4 < share < 0.6
-    assert float((slope.abs() > 5).float().mean()) > 0.9
-
-
-def test_changes_do_not_depend_on_the_rest_of_their_crops():
-    """What a crop looks like plays no part in how the others are changed."""
-    crops = smooth(6)
-    other = crops.clone()
-    other[2] = 7
-    found, again = (augment(each, of(3)) for each in (crops, other))
-    same = [torch.equal(a, b) for a, b in zip(found, again, strict=True)]
-    assert same == [True, True, False, True, True, True]
-
-
-@pytest.mark.parametrize(("side", "sizes"), [(112, set(BLURRED)), (40, {20, 28})])
-def test_blurred_crops_keep_as_many_pixels_as_listed(side, sizes, monkeypatch):
-    seen = set()
-    honest = changes_module.functional.interpolate
-
-    def interpolate(crops, size, **options):
-        seen.add(size[0])
-        return honest(crops, size, **options)
-
-    monkeypatch.setattr(changes_module.functional, "interpolate", interpolate)
-    crops = 100 + 50 * torch.randn(300, 1, side, side, generator=of(1))
-    blurred = _blur(crops.clone(), of(2))
-    assert seen == {side, *sizes}
-    changed = (blurred != crops).flatten(1).any(1)
-    expected = BLUR * len(sizes) / len(BLURRED)
-    assert expected - 0.07 < float(changed.float().mean()) < expected + 0.07
-    assert (blurred[changed].std((1, 2, 3)) < 0.9 * crops[changed].std((1, 2, 3))).all()
-
-
-def test_a_rectangle_by_hand():
-    """Of four columns the middle two, of four rows the last two; a pixel counts where its centre does."""
-    found = _rectangle(torch.tensor([[0.25, 0.0], [0.5, 0.1]]), torch.tensor([[0.75, 0.0], [1.0, 0.9]]), 4)
-    assert found.shape == (2, 1, 4, 4)
-    assert found[0, 0].int().tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0]]
-    assert not found[1].any()
-
-
-def test_borders_are_black_and_covers_gray(monkeypatch):
-    crops = smooth(60)
-    monkeypatch.setattr(changes_module, "COVER", 0.0)
-    monkeypatch.setattr(changes_module, "BORDER", 1.0)
-    bordered = _cover(crops, of(4))
-    black = bordered[:, 0] == 0
-    widest = LARGEST_BORDER * 112
-    inner = slice(int(widest) + 1, 112 - int(widest) - 1)
-    assert black.any((1, 2)).float().mean() > 0.9 and not black[:, inner, inner].any()
-    assert torch.equal(bordered[~black[:, None].expand_as(crops)], crops[~black[:, None].expand_as(crops)])
-    for one in black:  # whole rows and columns
-        rows, columns = one.all(1), one.all(0)
-        assert torch.equal(one, rows[:, None] | columns)
-    monkeypatch.setattr(changes_module, "COVER", 1.0)
-    monkeypatch.setattr(changes_module, "BORDER", 0.0)
-    for one, before in zip(_cover(crops, of(4)), crops, strict=True):
-        changed = (one != before).any(0)
-        high, wide = int(changed.any(1).sum()), int(changed.any(0).sum())
-        assert 10 <= high <= 46 and 10 <= wide <= 46
-        assert len(one[:, changed].unique()) == 1
-    monkeypatch.setattr(changes_module, "COVER", 0.0)
-    assert torch.equal(_cover(crops, of(4)), crops)
-
-
-def test_normalised_as_the_engines_do():
-    pixels = torch.tensor([0.0, 127.5, 255.0])
-    assert normalise(pixels).tolist() == [-127.5 / 128, 0.0, 127.5 / 128]

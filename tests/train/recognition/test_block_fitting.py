@@ -20,25 +20,22 @@ from tests.train.packed_faces import (
     finished,
     packed,
     save_ncnn,
-    tiny_design,
     tiny_teacher,
 )
 from train.common.checkpoints import TrainingError
+from train.common.device import Processes
 from train.detection.augment import normalise
 from train.recognition import block_fitting as blocks
-from train.recognition.architectures import DESIGNS, Design, dense, light
+from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork, dense, light
 from train.recognition.batches import split
 from train.recognition.block_fitting import HELD_BACK, block_ends, fit_blocks, matched_ends
 from train.recognition.crops import save_crops
 from train.recognition.feature_cache import to_maps
 from train.recognition.model import RecognitionModel
-from train.recognition.processes import Processes
 from train.recognition.settings import BlockSettings, RecognitionSettings
 from train.recognition.teacher import Teacher
-from train.recognition.trainer import RecognitionTrainer, train_recognition
+from train.recognition.trainer import RecognitionRun, train_recognition
 from train.recognition.transfer import start_from
-
-__all__ = ["tiny_design"]
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -49,8 +46,8 @@ SHORT = BlockSettings(views=96, steps=80, batch=4, learning_rate=1e-2)
 ENDS = ["0", "2", "4"]  # of both networks that follow
 
 
-def stacked(decomposed: bool = True) -> Design:
-    """Three blocks, two of them of two convolutions and one with a shortcut, and the ends of any design."""
+def stacked(decomposed: bool = True) -> RecognitionNetwork:
+    """Three blocks, two of them of two convolutions and one with a shortcut, and the ends of any architecture."""
     builder = GraphBuilder()
     first = builder.conv(6, 16, 16, after=IMAGE)
     builder.conv(12, activation="prelu")
@@ -88,9 +85,9 @@ def stacked_teacher(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def stacked_design(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The design "light" is stacked."""
-    monkeypatch.setitem(DESIGNS, "light", stacked)
+def stacked_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The architecture "light" is stacked."""
+    monkeypatch.setitem(ARCHITECTURES, "light", stacked)
 
 
 @pytest.fixture
@@ -147,7 +144,7 @@ def test_the_two_networks_here_match(teacher):
     assert [str(last) for last, _ in ends] == ENDS
 
 
-def kept(folder: Path, node: int | None = None) -> torch.Tensor:
+def cached(folder: Path, node: int | None = None) -> torch.Tensor:
     """The crops or the maps of a node that were written, channels first."""
     if node is None:
         return normalise(to_maps(np.load(folder / "crops.npy")))
@@ -168,7 +165,7 @@ def test_everyone_has_a_turn_before_anyone_has_a_second():
 # fitting
 
 
-def test_fitted_blocks_do_what_the_teachers_do_and_a_run_begins_from_them(tmp_path, stacked_design, teacher):
+def test_fitted_blocks_do_what_the_teachers_do_and_a_run_begins_from_them(tmp_path, stacked_architecture, teacher):
     faces, out = packed(), tmp_path / "fitted"
     before = fit_blocks(RUN, faces, teacher, tmp_path / "one", replace(SHORT, steps=1), 1)
     errors = fit_blocks(RUN, faces, teacher, out, SHORT, 1)
@@ -179,9 +176,9 @@ def test_fitted_blocks_do_what_the_teachers_do_and_a_run_begins_from_them(tmp_pa
     # each block is where it belongs, and as good as it is said to be
     model = RecognitionModel(stacked(False), persons=0, adversarial=False).eval()
     start_from(model, out / "checkpoint.pt")
-    x = kept(out / "maps", None)[-HELD_BACK:].float()
+    x = cached(out / "maps", None)[-HELD_BACK:].float()
     for first, last in ((0, 0), (1, 2), (3, 4)):
-        y = kept(out / "maps", last).float()
+        y = cached(out / "maps", last).float()
         with torch.no_grad():
             made = model.network.part(x, first, last)
         error = float((made - y[-HELD_BACK:]).square().mean() / y.var())
@@ -190,14 +187,14 @@ def test_fitted_blocks_do_what_the_teachers_do_and_a_run_begins_from_them(tmp_pa
     # a run has them too, with decomposition and without
     for name, changes in (("whole", {}), ("plain", {"decomposed": False, "lambda_age": 0.0, "lambda_adversary": 0.0})):
         settings = replace(RUN, start=str(out / "checkpoint.pt"), **changes)
-        trainer = RecognitionTrainer(settings, faces, tmp_path / name, ALONE)
+        trainer = RecognitionRun(settings, faces, tmp_path / name, ALONE)
         for index in range(5):
             for key, tensor in trainer.model.network.blocks[index].state_dict().items():
                 assert torch.equal(tensor, state["averaged"][f"network.blocks.{index}.{key}"])
-        trainer.preparer.shutdown()
+        trainer.batches.close()
 
 
-def test_blocks_can_begin_from_a_run(tmp_path, stacked_design, teacher):
+def test_blocks_can_begin_from_a_run(tmp_path, stacked_architecture, teacher):
     """What no block holds stays as it was; the rest goes on from there."""
     first, second = tmp_path / "first", tmp_path / "second"
     errors = fit_blocks(RUN, packed(), teacher, first, replace(SHORT, steps=40), 1)
@@ -210,7 +207,7 @@ def test_blocks_can_begin_from_a_run(tmp_path, stacked_design, teacher):
     assert changed == set(range(5))
 
 
-def test_first_stages_learn_as_wholes(tmp_path, stacked_design, teacher):
+def test_first_stages_learn_as_wholes(tmp_path, stacked_architecture, teacher):
     """The second stage is of two blocks; heads of the run they begin from stay."""
     run = replace(RUN, steps=2)
     trained = train_recognition(run, packed(), tmp_path / "run", ALONE)
@@ -224,24 +221,24 @@ def test_first_stages_learn_as_wholes(tmp_path, stacked_design, teacher):
     assert state["averaged"].keys() == trained.state_dict().keys()
 
 
-def test_blocks_that_a_teacher_does_not_have(tmp_path, tiny_design):
+def test_blocks_that_a_teacher_does_not_have(tmp_path, tiny_architecture):
     teacher = Teacher(*tiny_teacher(tmp_path))
     message = "no block of light ends on a map of the shape that tiny_teacher has there"
     with pytest.raises(TrainingError, match=message):
         fit_blocks(RUN, packed(), teacher, tmp_path / "out", SHORT, 1)
     assert block_ends(dense(False).graph)  # but of other shapes
     with pytest.raises(TrainingError, match=message.replace("light", "dense")):
-        fit_blocks(replace(RUN, design="dense"), packed(), teacher, tmp_path / "out", SHORT, 1)
+        fit_blocks(replace(RUN, architecture="dense"), packed(), teacher, tmp_path / "out", SHORT, 1)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_error_that_is_not_finite(tmp_path, stacked_design, teacher):
+def test_an_error_that_is_not_finite(tmp_path, stacked_architecture, teacher):
     with pytest.raises(TrainingError, match="block 0-0: the error is not finite; lower the learning rate"):
         fit_blocks(RUN, packed(), teacher, tmp_path, replace(SHORT, steps=2, learning_rate=float("inf")), 1)
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-def test_the_command(tmp_path, capsys, stacked_design):
+def test_the_command(tmp_path, capsys, stacked_architecture):
     save_crops(tmp_path / "faces", packed(teacher=False))
     common = ["--config", "light", "--faces", tmp_path / "faces"]
     fit = ["blocks", *common, "--teacher", *stacked_teacher(tmp_path), "--out", tmp_path / "blocks"]

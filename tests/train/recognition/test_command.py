@@ -18,7 +18,7 @@ from cascade.nn.torch_graph import from_tensors
 from cascade.recognize import Recognizer, centred_by_age
 from tests.photos import portrait
 from tests.train.drawn_faces import save_photo
-from tests.train.packed_faces import DIMENSION, SETTINGS, packed, tiny, tiny_design, tiny_teacher
+from tests.train.packed_faces import DIMENSION, SETTINGS, packed, tiny, tiny_teacher
 from train.experiments import recognition_ablation as ablation
 from train.recognition.age import expected_age
 from train.recognition.command import add_recognition, settings_of
@@ -28,8 +28,6 @@ from train.recognition.measures import outputs
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import DENSE, LIGHT, PAPER, RecognitionSettings
 from train.recognition.teacher import Teacher
-
-__all__ = ["tiny_design"]
 
 TINY_RUN = ("--steps", "2", "--batch", "8", "--threads", "1")
 
@@ -117,7 +115,7 @@ def test_from_photos_to_a_recogniser(faces, tmp_path, capsys):
     assert "checkpoint.pt was made with other settings" in capsys.readouterr().err
 
 
-def test_a_plain_run_writes_no_weight_file(faces, tmp_path, capsys, tiny_design):
+def test_a_plain_run_writes_no_weight_file(faces, tmp_path, capsys, tiny_architecture):
     command = ["recognition", "--faces", str(faces), "--out", str(tmp_path), *TINY_RUN]
     assert command_line.main([*command, "--lambda-distillation", "0", "--no-decomposition"]) == 0
     assert "without an age head" in capsys.readouterr().out
@@ -125,7 +123,7 @@ def test_a_plain_run_writes_no_weight_file(faces, tmp_path, capsys, tiny_design)
     assert (tmp_path / "checkpoint.pt").exists()
 
 
-def test_a_run_with_a_teacher_at_hand(tmp_path, capsys, tiny_design):
+def test_a_run_with_a_teacher_at_hand(tmp_path, capsys, tiny_architecture):
     param, weights = tiny_teacher(tmp_path)
     save_crops(tmp_path / "faces", packed(teacher=False))
     embeddings = ["embeddings", "--faces", tmp_path / "faces", "--param", param, "--bin", weights]
@@ -185,7 +183,7 @@ def test_without_a_teacher_at_hand_there_are_no_maps_to_match():
     assert options("--teacher", "a.param", "a.bin", "--lambda-maps", "0.5").lambda_maps == 0.5
 
 
-def test_maps_that_are_asked_for_need_a_teacher_at_hand(faces, tmp_path, capsys, tiny_design):
+def test_maps_that_are_asked_for_need_a_teacher_at_hand(faces, tmp_path, capsys, tiny_architecture):
     assert options("--lambda-maps", "0.5").lambda_maps == 0.5
     command = ("recognition", "--faces", faces, "--out", tmp_path / "out", *TINY_RUN, "--lambda-distillation", "0")
     assert "error: lambda_maps: needs the teacher's network" in errors_of(capsys, *command, "--lambda-maps", "1")
@@ -252,7 +250,7 @@ def test_what_a_file_says_of_verification(tmp_path):
     weights = load_recognizer(tmp_path / "light.safetensors")
     point = weights.metadata["verification"]
     # 4 people with a name, and those of the nameless faces of a known age
-    assert point["measured_on"].endswith("people of all ages kept out of training")
+    assert point["measured_on"].endswith("people of all ages held out of training")
     assert point["false_accept_rate"] <= 1e-3 and 0 <= point["true_accept_rate"] <= 1
     found = Recognizer(weights).operating_point
     assert (found.threshold, found.false_accept_rate) == (point["threshold"], point["false_accept_rate"])
@@ -263,7 +261,7 @@ def test_what_a_file_says_of_verification(tmp_path):
     assert f"threshold {point['threshold']:.3f}: {point['false_accept_rate']:.2%} false" in card
     assert f"over {point['measured_on']}" in card
     assert "embeddings of patterns (SHA-256 `000000000000…`)" in card
-    # of 80 faces 16 of known people and 16 of the others are kept out
+    # of 80 faces 16 of known people and 16 of the others are held out
     assert "**Faces**: 48, among them 6 people with a name" in card
     assert f"{weights.graph.weights():,} weights" in card
 
@@ -273,7 +271,7 @@ def test_what_is_not_used_is_not_told_of(tmp_path):
     card = (tmp_path / "light.md").read_text()
     assert "**Teacher**: none" in card
     assert "adversary" not in card and "distillation" not in card
-    assert "no threshold was measured: too few people were kept out of training" in card
+    assert "no threshold was measured: too few people were held out of training" in card
     Recognizer(tmp_path / "light.safetensors")
 
 

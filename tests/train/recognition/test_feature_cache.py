@@ -11,19 +11,17 @@ import pytest
 import torch
 
 from cascade.nn.graphs import IMAGE
-from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_design, tiny_teacher
+from tests.train.packed_faces import SETTINGS, embedded, packed, tiny_teacher
 from train.common.checkpoints import TrainingError
+from train.common.device import Processes
 from train.detection.augment import normalise
-from train.recognition import feature_cache as kept
-from train.recognition.architectures import DESIGNS
+from train.recognition import feature_cache
+from train.recognition.architectures import ARCHITECTURES
 from train.recognition.batches import split
-from train.recognition.feature_cache import KeptFeatures, Maker, keep_maps, to_maps
+from train.recognition.feature_cache import CachedFeatures, CachedNetwork, cache_maps, to_maps
 from train.recognition.model import RecognitionModel
-from train.recognition.processes import Processes
 from train.recognition.teacher import Teacher
-from train.recognition.trainer import RecognitionTrainer, train_recognition
-
-__all__ = ["tiny_design"]
+from train.recognition.trainer import RecognitionRun, train_recognition
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -34,7 +32,7 @@ def teacher(tmp_path: Path) -> Teacher:
 
 
 @pytest.fixture
-def start(tmp_path: Path, tiny_design) -> str:
+def start(tmp_path: Path, tiny_architecture) -> str:
     """The checkpoint of a short run."""
     train_recognition(replace(SETTINGS, steps=3), packed(), tmp_path / "start", ALONE)
     return str(tmp_path / "start/checkpoint.pt")
@@ -46,14 +44,14 @@ def load(folder: Path, name: str) -> torch.Tensor:
 
 def test_maps_are_those_of_the_crops_beside_them(tmp_path, teacher):
     rows = np.arange(70)
-    maker = Maker("teacher", teacher.network, (IMAGE, 0, teacher.embedding))
-    keep_maps(packed(), rows, [maker], tmp_path / "kept", 3)
-    crops = np.load(tmp_path / "kept/crops.npy")
+    cached = CachedNetwork("teacher", teacher.network, (IMAGE, 0, teacher.embedding))
+    cache_maps(packed(), rows, [cached], tmp_path / "features", 3)
+    crops = np.load(tmp_path / "features/crops.npy")
     assert (crops.dtype, crops.shape) == (np.uint8, (70, 112, 112, 3))
     with torch.no_grad():
         maps = teacher.network(normalise(to_maps(crops)), keep=(0,))
     for node in (0, teacher.embedding):
-        found = load(tmp_path / "kept", f"teacher-{node}")
+        found = load(tmp_path / "features", f"teacher-{node}")
         torch.testing.assert_close(found, maps[node], rtol=2e-3, atol=2e-3)
     # each of its face, changed
     originals = torch.from_numpy(packed().crops[rows]).float()
@@ -63,13 +61,15 @@ def test_maps_are_those_of_the_crops_beside_them(tmp_path, teacher):
 
 def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, monkeypatch):
     computed = []
-    changed = kept._changed
-    monkeypatch.setattr(kept, "_changed", lambda *given: computed.append(given[1]) or changed(*given))
+    changed = feature_cache._augmented
+    monkeypatch.setattr(feature_cache, "_augmented", lambda *given: computed.append(given[1]) or changed(*given))
     faces, rows = packed(), np.arange(20)
 
     def keep(**changes) -> np.ndarray:
         given = {"rows": rows, "seed": 0, "nodes": (IMAGE, 0)} | changes
-        keep_maps(faces, given["rows"], [Maker("t", teacher.network, given["nodes"])], tmp_path / "k", given["seed"])
+        cache_maps(
+            faces, given["rows"], [CachedNetwork("t", teacher.network, given["nodes"])], tmp_path / "k", given["seed"]
+        )
         return np.load(tmp_path / "k/crops.npy")
 
     first = keep()
@@ -87,20 +87,20 @@ def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, 
 
 
 def test_what_was_broken_off_is_computed_again(tmp_path, teacher, monkeypatch):
-    maker = Maker("t", teacher.network, (0,))
-    monkeypatch.setattr(kept, "_changed", lambda *given: 1 / 0)
+    cached = CachedNetwork("t", teacher.network, (0,))
+    monkeypatch.setattr(feature_cache, "_augmented", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        keep_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
-    assert not (tmp_path / "k/kept.json").exists()
+        cache_maps(packed(), np.arange(20), [cached], tmp_path / "k", 0)
+    assert not (tmp_path / "k/cache.json").exists()
     monkeypatch.undo()
-    keep_maps(packed(), np.arange(20), [maker], tmp_path / "k", 0)
-    assert json.loads((tmp_path / "k/kept.json").read_text())["seed"] == 0
+    cache_maps(packed(), np.arange(20), [cached], tmp_path / "k", 0)
+    assert json.loads((tmp_path / "k/cache.json").read_text())["seed"] == 0
     assert np.load(tmp_path / "k/t-0.npy").any(axis=(1, 2, 3)).all()
 
 
-def test_features_and_answers_are_of_the_same_view(tmp_path, tiny_design, teacher, monkeypatch):
+def test_features_and_answers_are_of_the_same_view(tmp_path, tiny_architecture, teacher, monkeypatch):
     seen = {}
-    changed = kept._changed
+    changed = feature_cache._augmented
 
     def remember(faces, rows, seed):
         crops = changed(faces, rows, seed)
@@ -108,12 +108,12 @@ def test_features_and_answers_are_of_the_same_view(tmp_path, tiny_design, teache
             seen.setdefault(int(row), []).append(crop)
         return crops
 
-    monkeypatch.setattr(kept, "_changed", remember)
+    monkeypatch.setattr(feature_cache, "_augmented", remember)
     faces = packed()
     rows = split(faces, 0.2)[0]
-    model = RecognitionModel(DESIGNS["light"](True), 0, False).eval()
+    model = RecognitionModel(ARCHITECTURES["light"](True), 0, False).eval()
     model.freeze(1)
-    features = KeptFeatures(faces, rows, model, teacher, [0], tmp_path / "k", views=3, seed=0)
+    features = CachedFeatures(faces, rows, model, teacher, [0], tmp_path / "k", views=3, seed=0)
     asked = rows[[5, 2, 40, 5, 11, 5, 5, 5, 5, 5]]
     inputs, answer = features.take(asked, np.random.default_rng(1))
     views = set()
@@ -142,18 +142,18 @@ def test_a_run_over_features_learns_what_is_not_frozen_and_resumes(tmp_path, tea
     validation = [json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()][-1]["validation"]
     assert validation["teacher_cosine"] > -1
 
-    trainer = RecognitionTrainer(settings, faces, parts, ALONE, teacher)
+    trainer = RecognitionRun(settings, faces, parts, ALONE, teacher)
     for _ in range(4):
         trainer.train_step()
     trainer.save()
-    trainer.preparer.shutdown()
+    trainer.batches.close()
     resumed = train_recognition(settings, faces, parts, ALONE, teacher)
     assert all(torch.equal(tensor, after[name]) for name, tensor in resumed.state_dict().items())
 
 
 def test_a_run_over_features_does_what_one_over_crops_does(tmp_path, teacher, start, monkeypatch):
     """With one view of faces that are not changed, both learn the same."""
-    monkeypatch.setattr(kept, "augment", lambda crops, generator: crops)
+    monkeypatch.setattr(feature_cache, "augment", lambda crops, generator: crops)
     faces = embedded(packed(), teacher)
     common = replace(SETTINGS, steps=4, start=start, frozen=1, optimiser="sgd", shares=(3, 3, 2, 0))
     over_features = train_recognition(replace(common, views=1), faces, tmp_path / "a", ALONE, teacher)
@@ -167,7 +167,7 @@ def test_runs_that_cannot_be_over_features(tmp_path, teacher, start):
     faces = embedded(packed(), teacher)
     settings = replace(SETTINGS, start=start, frozen=1, views=1)
     with pytest.raises(TrainingError, match="views: need the teacher's network at hand, and one process"):
-        RecognitionTrainer(settings, faces, tmp_path / "run", ALONE)
+        RecognitionRun(settings, faces, tmp_path / "run", ALONE)
     with pytest.raises(ValueError, match="views: expected 0 without frozen stages"):
         replace(SETTINGS, views=1)
     with pytest.raises(ValueError, match="views: expected 0 without frozen stages or without changes"):

@@ -1,17 +1,21 @@
-"""The process that trains, alone or as one of several that torchrun started, and its device."""
+"""The device that trains, and the processes of torchrun."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import torch
 import torch.distributed
 
-from train.recognition.batches import Batch
+from train.common.checkpoints import TrainingError
 
-T = TypeVar("T", bound=Batch)
+
+def chosen_device(name: str | None = None) -> torch.device:
+    """The device of that name; the first GPU if there is one, or the CPU, if none is named. Raises TrainingError."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("device: torch finds no GPU here, so cuda cannot be had")
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Processes:
     @classmethod
     def alone(cls) -> Processes:
         """One process, on the first GPU if there is one."""
-        return cls(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(0, 1, chosen_device())
 
     @classmethod
     def joined(cls) -> Processes:
@@ -40,10 +44,3 @@ class Processes:
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
-
-    def place(self, batch: T) -> T:
-        """The batch on this process's device."""
-        if self.device.type == "cpu":
-            return batch
-        moved = {f.name: getattr(batch, f.name) for f in fields(batch) if getattr(batch, f.name) is not None}
-        return replace(batch, **{name: tensor.to(self.device, non_blocking=True) for name, tensor in moved.items()})

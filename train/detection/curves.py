@@ -10,14 +10,18 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+# What a row of metrics has beside the losses of the heads.
+NO_HEADS = ("total", "step", "rate", "seconds", "validation")
+
 
 def plot_losses(metrics: Path, out: Path) -> None:
     """Draws the losses of metrics.jsonl, training as lines and validation as points, to a PNG.
 
-    A task that no sample has a label for (L-Net learns landmarks alone) gets no panel.
+    A head that no sample has a label for (L-Net learns landmarks alone) gets no panel.
     """
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    tasks = [name for name in ("face", "box", "landmark") if any(row[name] for row in rows)]
+    names = [name for name in rows[0] if name not in NO_HEADS] if rows else []
+    tasks = [name for name in names if any(row[name] for row in rows)]
     panels = max(1, len(tasks))
     figure, axes = plt.subplots(1, panels, figsize=(4 * panels, 3.6), constrained_layout=True, squeeze=False)
     checked = [row for row in rows if row.get("validation")]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from train.detection.packed import SampleWriter, load_samples
+from train.detection.sample_store import SampleWriter, load_samples
 
 
 def some(n: int, side: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,65 @@
+"""The commands of detection: options, help and errors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import train.__main__ as command_line
+from tests.train.drawn_sets import cascade, of_data
+from train.detection.pipeline import Pipeline
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pnet", "--samples", "nowhere", "--out", "x"], "nowhere"),
+        (["cascade", "--data", "nowhere.toml", "--root", ".", "--out", "x"], "nowhere.toml"),
+        (["cascade", "--data", "bad.toml", "--root", ".", "--out", "x"], "bad.toml: expected"),
+        (
+            ["samples", "--stage", "lnet", "--family", "paper", "--data", "bad.toml", "--root", ".", "--out", "x"],
+            "stage: expected pnet, rnet, onet, the networks of the paper, got 'lnet'",
+        ),
+    ],
+)
+def test_errors_are_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_text("x = 1")
+    assert command_line.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "trained"),
+    [
+        (("--stages", "lnet"), ["lnet"]),
+        (("--stages", "rnet", "pnet"), ["pnet", "rnet"]),
+        (("--no-landmarks",), ["pnet", "rnet", "onet"]),  # an L-Net would have nothing to learn
+        (("--family", "paper"), ["pnet", "rnet", "onet"]),
+        (("--family", "small"), ["pnet", "rnet", "onet", "lnet"]),
+    ],
+)
+def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, trained):
+    stages = []
+    monkeypatch.setattr(Pipeline, "stage", lambda self, preset: stages.append(preset.training.stage))
+    assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
+    assert stages == trained
+
+
+def test_a_gpu_that_is_not_there(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command_line.main(cascade(data, tmp_path / "x", "--device", "cuda")) == 1
+    assert capsys.readouterr().err == "error: device: torch finds no GPU here, so cuda cannot be had\n"
+    assert not (tmp_path / "x").exists()
+
+
+def test_help_needs_nothing(capsys):
+    for arguments in (["--help"], ["cascade", "--help"], ["samples", "--help"], ["onet", "--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main(arguments)
+        assert stopped.value.code == 0
+        assert "usage: python -m train" in capsys.readouterr().out

@@ -1,0 +1,40 @@
+"""The record of a run, and changes to its settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
+
+
+def save_settings(settings: DataclassInstance, folder: Path, **extra: Any) -> None:
+    """Writes settings.json beside the checkpoints, with the git revision and the ``extra`` facts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"settings": asdict(settings), "revision": revision(), **extra}
+    (folder / "settings.json").write_text(json.dumps(record, indent=2))
+
+
+def revision() -> str:
+    """The git revision of the training code, "unknown" outside a repository."""
+    command = ["git", "describe", "--always", "--dirty"]
+    here = Path(__file__).parent
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with every change that is not None."""
+    return replace(settings, **{name: value for name, value in changes.items() if value is not None})
+
+
+def plain_values(settings: DataclassInstance) -> dict[str, Any]:
+    """The settings as JSON gives them back."""
+    return dict(json.loads(json.dumps(asdict(settings))))

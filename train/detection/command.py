@@ -1,0 +1,191 @@
+"""The commands of `python -m train` about detection: samples, training, pseudo-labels, calibration."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
+from train.common.device import chosen_device
+from train.common.settings import with_changes
+from train.detection.pipeline import Pipeline, train_stage
+from train.detection.presets import DEFAULT, StagePreset, paper
+from train.detection.sample_store import load_samples
+from train.detection.samples import make_samples
+from train.detection.settings import TrainSettings
+from train.detection.sources import Source, describe, read_sources
+
+RUN_HELP = "folder of the run; the same command resumes it"
+
+TRAINED = (*STAGES, LANDMARK_STAGE)
+
+# Options that change a field of `TrainSettings`, by its name.
+CHANGES = ("family", "batch", "learning_rate", "mining_ratio", "augment", "seed", "steps", "start")
+
+
+def add_detection(commands: Any) -> None:
+    """Adds the commands to those of `python -m train`."""
+    cascade = commands.add_parser("cascade", help="the complete pipeline, from annotated photos to a folder of weights")
+    _add_data(cascade)
+    _add_training(cascade)
+    cascade.add_argument("--out", type=Path, required=True, help=RUN_HELP)
+    cascade.add_argument("--stages", nargs="+", choices=TRAINED, default=TRAINED, help="only these, for a part of it")
+    cascade.add_argument(
+        "--stage-steps", type=int, nargs="+", metavar="N", help="steps of P-Net, R-Net, O-Net and L-Net"
+    )
+    cascade.add_argument("--passes", type=int, help="times each photo is gone through for samples")
+    cascade.set_defaults(run=run_cascade)
+
+    samples = commands.add_parser("samples", help="cut the training samples of one stage")
+    _add_data(samples)
+    samples.add_argument("--stage", choices=TRAINED, required=True)
+    samples.add_argument("--family", choices=sorted(ARCHITECTURES), default="default")
+    samples.add_argument("--weights", type=Path, help="folder with the stages before it (P-Net needs none)")
+    samples.add_argument("--out", type=Path, required=True)
+    samples.add_argument("--passes", type=int)
+    samples.add_argument("--seed", type=int)
+    samples.set_defaults(run=run_samples)
+
+    for stage in TRAINED:
+        one = commands.add_parser(stage, help=f"train {stage} on its samples")
+        one.add_argument("--samples", type=Path, required=True, help="folder that `samples` wrote")
+        one.add_argument("--out", type=Path, required=True, help=RUN_HELP)
+        one.add_argument("--steps", type=int)
+        one.add_argument("--start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of an earlier run")
+        _add_training(one)
+        one.set_defaults(run=run_stage, stage=stage)
+    _add_tools(commands)
+
+
+def _add_tools(commands: Any) -> None:
+    """Pseudo-labels and calibration."""
+    labels = commands.add_parser("pseudo-labels", help="let YuNet find unlabelled faces in training photos")
+    labels.add_argument("--model", type=Path, required=True, help="yunet .onnx file")
+    labels.add_argument("--photos", type=Path, required=True)
+    labels.add_argument("--out", type=Path, required=True)
+    labels.set_defaults(run=run_pseudo_labels)
+
+    calibrate = commands.add_parser("calibrate", help="measure the activation ranges that int8 needs")
+    calibrate.add_argument("--weights", type=Path, required=True, help="folder of a complete set")
+    calibrate.add_argument("--photos", type=Path, nargs="+", required=True, help="folders of training photos")
+    calibrate.add_argument("--limit", type=int, default=200, help="as many of the photos, at random")
+    about = "share of a channel's values that is not cut off"
+    calibrate.add_argument("--quantile", type=float, default=1.0, help=about)
+    calibrate.add_argument("--out", type=Path, required=True, help="folder for the set with its activation ranges")
+    calibrate.set_defaults(run=run_calibrate)
+
+
+def _add_data(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--data", type=Path, required=True, help="TOML list of annotated sets, see train/detection/sources.py"
+    )
+    to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
+    to.add_argument("--pseudo-labels", type=Path, default=Path(), help="folder of the files of `pseudo-labels`")
+    to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that cut samples")
+    to.add_argument("--limit", type=int, help="only the first photos, for a quick try")
+
+
+def _add_training(to: argparse.ArgumentParser) -> None:
+    presets, about = ("default", "paper"), "paper: Adam, 32 a batch, 100 epochs"
+    to.add_argument("--preset", choices=presets, default="default", help=about)
+    to.add_argument("--family", choices=sorted(ARCHITECTURES), help="which networks")
+    to.add_argument("--batch", type=int)
+    to.add_argument("--learning-rate", type=float)
+    to.add_argument("--mining-ratio", type=float, help="share of the hardest face losses; 1.0 switches mining off")
+    to.add_argument("--no-landmarks", dest="landmarks", action="store_false", help="no landmark task")
+    to.add_argument("--landmark-loss", choices=("l2", "wing"))
+    to.add_argument("--box-loss", choices=("l2", "iou"))
+    to.add_argument("--task-weights", type=float, nargs=3, metavar=("FACE", "BOX", "LANDMARKS"), help="α of the heads")
+    to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
+    to.add_argument("--seed", type=int)
+    to.add_argument("--device", choices=("cpu", "cuda"), help="where it learns (default: on a GPU if there is one)")
+
+
+def settings_of(base: TrainSettings, arguments: argparse.Namespace) -> TrainSettings:
+    """The preset's settings with what the options change."""
+    settings = with_changes(base, {name: getattr(arguments, name, None) for name in CHANGES})
+    weights = arguments.task_weights or (None,) * 3
+    losses = (None, arguments.box_loss, arguments.landmark_loss)
+    heads = {}
+    for name, weight, loss in zip(("face", "box", "landmarks"), weights, losses, strict=True):
+        heads[name] = {key: value for key, value in (("weight", weight), ("loss", loss)) if value is not None}
+    settings = settings.with_heads(heads)
+    return settings if arguments.landmarks else settings.without_landmarks()
+
+
+def _sources(arguments: argparse.Namespace) -> tuple[Source, ...]:
+    return read_sources(arguments.data, arguments.root, arguments.pseudo_labels)
+
+
+def run_cascade(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train cascade"""
+    sources, device = _sources(arguments), chosen_device(arguments.device)
+    pipeline = Pipeline(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit, device)
+    family = "paper" if arguments.preset == "paper" else arguments.family or "default"
+    for number, stage in enumerate(stage for stage in TRAINED if stage in ARCHITECTURES[family]):
+        if stage == LANDMARK_STAGE and not arguments.landmarks:
+            continue  # it would have nothing to learn
+        if stage not in arguments.stages:
+            continue
+        if (pipeline.weights / f"{stage}.safetensors").exists():
+            continue
+        preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]
+        training = settings_of(preset.training, arguments)
+        samples = replace(preset.samples, family=training.family, seed=training.seed)
+        if arguments.passes:
+            samples = replace(samples, passes=arguments.passes)
+        if arguments.preset == "paper":
+            # epochs become steps when the number of samples is known
+            made = pipeline.samples(StagePreset(samples, training))
+            training = replace(training, steps=paper(stage, len(made)).training.steps)
+        if arguments.stage_steps and number < len(arguments.stage_steps):
+            training = replace(training, steps=arguments.stage_steps[number])
+        pipeline.stage(StagePreset(samples, training))
+    print(f"weights: {pipeline.weights}")
+
+
+def run_samples(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train samples"""
+    preset = paper(arguments.stage, 0) if arguments.family == "paper" else DEFAULT[arguments.stage]
+    settings = preset.samples
+    settings = replace(
+        settings,
+        family=arguments.family,
+        passes=arguments.passes or settings.passes,
+        seed=settings.seed if arguments.seed is None else arguments.seed,
+    )
+    sources = _sources(arguments)
+    made = make_samples(settings, sources, arguments.out, arguments.weights, arguments.workers, arguments.limit)
+    print(f"{arguments.out}: " + ", ".join(f"{n:,} {name}" for name, n in made.counts().items()))
+
+
+def run_stage(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train pnet|rnet|onet|lnet"""
+    samples, device = load_samples(arguments.samples), chosen_device(arguments.device)
+    stage, out = arguments.stage, arguments.out
+    base = paper(stage, len(samples)).training if arguments.preset == "paper" else DEFAULT[stage].training
+    data = str(samples.meta.get("data", arguments.samples))
+    sha256 = train_stage(settings_of(base, arguments), samples, out, out, command, data, device)
+    print(f"{out / stage}.safetensors  SHA-256 {sha256}")
+
+
+def run_pseudo_labels(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train pseudo-labels"""
+    from train.detection.pseudo_labels import write_pseudo_labels  # OpenCV's detector is needed here only
+
+    write_pseudo_labels(arguments.model, arguments.photos, arguments.out)
+
+
+def run_calibrate(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train calibrate"""
+    from cascade.models.detector import load_detector
+    from train.detection.calibration import find_photos, measure_ranges, write_ranges
+
+    weights = load_detector(arguments.weights)
+    photos = find_photos(arguments.photos, arguments.limit)
+    ranges = measure_ranges(weights, photos, arguments.quantile)
+    for stage, sha256 in write_ranges(weights, ranges, arguments.out).items():
+        print(f"{arguments.out / stage}.safetensors  SHA-256 {sha256}")
