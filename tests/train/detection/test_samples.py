@@ -19,7 +19,6 @@ from cascade.engines.native import crop_sources
 from cascade.imaging.pyramid import level_sizes
 from cascade.imaging.reading import read_image
 from cascade.nn.architectures import ARCHITECTURES
-from cascade.stages import landmark_template
 from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT
 from tests.train.drawn_faces import (
     Face,
