@@ -4,17 +4,30 @@
 >>> faces = Detector().detect("photo.jpg")  # doctest: +SKIP
 >>> faces.boxes, faces.scores, faces.landmarks  # doctest: +SKIP
 
-And who they are: `Recognizer` makes embeddings of faces, and a `Gallery` of people is searched with them.
+`Recognizer` computes embeddings of faces and compares them; a `Gallery` holds people and finds them by embeddings.
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+try:
+    import_module("cascade._native")
+except ModuleNotFoundError as error:
+    if error.name != "cascade._native":
+        raise
+    raise ImportError(
+        f"the native core of cascade is not built in {Path(__file__).parent}. In a clone, build it with "
+        "`pip install -e .`; to use an installed cascade instead, start Python outside the clone",
+        name="cascade._native",
+    ) from None
+
+# ruff: noqa: E402
 from cascade.detect import Detector
 from cascade.faces import Face, Faces
 from cascade.imaging.alignment import AlignError
 from cascade.imaging.reading import ImageError, read_image
-from cascade.models.detector import WeightsError
+from cascade.models.files import WeightsError
 from cascade.version import __version__
 
 if TYPE_CHECKING:
@@ -36,8 +49,8 @@ __all__ = [
     "read_image",
 ]
 
-# Imported when they are first asked for, so that whoever only detects faces need not wait for them.
-_LATER = {
+# Imported on first use: detecting faces does not need them.
+_LAZY = {
     "FaceCountError": "cascade.recognize",
     "Gallery": "cascade.gallery",
     "GalleryError": "cascade.gallery",
@@ -46,9 +59,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LATER[name]), name)
+    value = getattr(import_module(_LAZY[name]), name)
     globals()[name] = value
     return value
 

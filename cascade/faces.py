@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -20,12 +21,16 @@ __all__ = ["LANDMARK_NAMES", "Face", "Faces"]
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 """The five points in their order. Left and right are as seen in the image, not the person's own."""
 
+RESERVED_NAMES = ("boxes", "scores", "landmarks")
+"""What an array in ``data`` cannot be called."""
+
 FloatArray = npt.NDArray[np.float32]
+Data = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face, in pixels of the image (see `Faces` for the frame)."""
+    """One face, in pixels of the image (see `Faces` for the frame). Two faces are equal only if they are one object."""
 
     box: FloatArray
     """(4,) float32: x1, y1, x2, y2."""
@@ -33,6 +38,14 @@ class Face:
     """How sure the detector is, 0..1."""
     landmarks: FloatArray
     """(5, 2) float32: x, y in the order of `LANDMARK_NAMES`."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Its row of each array in `Faces.data`: an array, or a number or text of numpy where there is one per face."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", MappingProxyType(dict(self.data)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Face, (self.box, self.score, self.landmarks, dict(self.data))
 
     @property
     def width(self) -> float:
@@ -45,33 +58,36 @@ class Face:
         return float(self.box[3] - self.box[1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the face in plain Python numbers: "box", "score" and "landmarks" (name to [x, y])."""
+        """Return the face in plain Python numbers: "box", "score", "landmarks" (name to [x, y]) and any "data"."""
         points = dict(zip(LANDMARK_NAMES, self.landmarks.tolist(), strict=True))
-        return {"box": self.box.tolist(), "score": self.score, "landmarks": points}
+        row = {"box": self.box.tolist(), "score": self.score, "landmarks": points}
+        return {**row, "data": {name: values.tolist() for name, values in self.data.items()}} if self.data else row
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Faces:
-    """The faces of one image: boxes, scores and landmarks, row by row.
+    """The faces of one image: boxes, scores, landmarks and any further arrays, row by row.
 
     Coordinates are pixels of the image as displayed (EXIF orientation applied), x to the right, y down, and
     continuous: an image spans [0, W]×[0, H], its first pixel has its centre at (0.5, 0.5), and a box is
     x2 - x1 wide. Boxes and points may lie partly outside the image.
 
     ``len(faces)`` counts them; ``faces[0]`` and iteration give a `Face`; a slice, an array of indices or a
-    mask such as ``faces[faces.scores > 0.9]`` gives `Faces` again. Nothing can be changed in place. Where
-    there is no face, `Faces` is empty, and false in an ``if``.
+    mask such as ``faces[faces.scores > 0.9]`` gives `Faces` again, with the same rows of every array in ``data``.
+    Nothing can be changed in place. `Faces` without a face are empty, and false in an ``if``; arrays in ``data`` then
+    have no rows either. Two `Faces` are equal only if they are one object: compare their arrays.
 
     Parameters
     ----------
-    boxes, scores, landmarks
-        The attributes below, as anything numpy can convert. They are copied, and kept in the order given.
+    boxes, scores, landmarks, data
+        The attributes below, as anything numpy can convert. They are copied, and stay in the order given.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit, NaN or infinity, x2 < x1 or y2 < y1, and scores outside 0..1. The message
-        names the argument.
+        For shapes that do not fit, NaN or infinity, x2 < x1 or y2 < y1, scores outside 0..1, and in ``data`` for
+        names that are not text, are empty or RESERVED_NAMES, and for arrays that are not of numbers, booleans or
+        text. The message names the argument.
     """
 
     boxes: FloatArray
@@ -80,8 +96,17 @@ class Faces:
     """(N,) float32 in 0..1."""
     landmarks: FloatArray
     """(N, 5, 2) float32: x, y in the order of `LANDMARK_NAMES`, left and right as seen in the image."""
+    data: Data
+    """Further read-only arrays by name, (N, …) each: embeddings, ages, names of people, 68 points. Their dtype is kept
+    and NaN is allowed."""
 
-    def __init__(self, boxes: npt.ArrayLike, scores: npt.ArrayLike, landmarks: npt.ArrayLike) -> None:
+    def __init__(
+        self,
+        boxes: npt.ArrayLike,
+        scores: npt.ArrayLike,
+        landmarks: npt.ArrayLike,
+        data: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> None:
         checked_scores = _checked("scores", scores, (None,))
         count = len(checked_scores)
         checked_boxes = _checked("boxes", boxes, (count, 4))
@@ -89,22 +114,27 @@ class Faces:
         outside = (checked_scores < 0) | (checked_scores > 1)
         if outside.any():
             raise ValueError(f"scores: expected values in 0..1, got {checked_scores[outside][0]:g}")
-        turned = (checked_boxes[:, 2:] < checked_boxes[:, :2]).any(axis=1)
-        if turned.any():
-            wrong = f"{checked_boxes[turned][0].tolist()}; are they x, y, width, height?"
+        inverted = (checked_boxes[:, 2:] < checked_boxes[:, :2]).any(axis=1)
+        if inverted.any():
+            wrong = f"{checked_boxes[inverted][0].tolist()}; are they x, y, width, height?"
             raise ValueError(f"boxes: expected x1 ≤ x2 and y1 ≤ y2, got {wrong}")
         object.__setattr__(self, "boxes", checked_boxes)
         object.__setattr__(self, "scores", checked_scores)
         object.__setattr__(self, "landmarks", checked_points)
+        object.__setattr__(self, "data", _checked_data({} if data is None else data, count))
 
     @classmethod
     def empty(cls) -> Faces:
-        """Return no faces: arrays of shapes (0, 4), (0,) and (0, 5, 2)."""
+        """Return no faces: arrays of shapes (0, 4), (0,) and (0, 5, 2), and no further data."""
         return cls(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
 
     def sort(self) -> Faces:
         """Return the faces by falling score, equal scores from top to bottom, then from left to right."""
-        return self[falling(self.boxes, self.scores)]
+        return self[sort_order(self.boxes, self.scores)]
+
+    def with_data(self, data: Mapping[str, npt.ArrayLike]) -> Faces:
+        """Return the faces with these arrays in addition; one of a name that is there already takes its place."""
+        return Faces(self.boxes, self.scores, self.landmarks, {**self.data, **data})
 
     # The sequence protocol
 
@@ -122,18 +152,23 @@ class Faces:
 
     def __getitem__(self, index: Any) -> Face | Faces:
         if isinstance(index, slice):
-            return Faces(self.boxes[index], self.scores[index], self.landmarks[index])
+            return self._rows(index)
         where = np.asarray(index)
         if where.size == 0 and where.dtype.kind == "f":  # numpy takes [] for floats
             where = where.astype(np.intp)
         one = where.ndim == 0 and where.dtype.kind in "iu"
         several = where.ndim == 1 and where.dtype.kind in "iub"
         if isinstance(index, tuple) or not (one or several):
-            raise TypeError(f"index: expected a whole number, slice, list of numbers or mask, got {index!r}")
-        if one:
-            at = operator.index(index)
-            return Face(self.boxes[at], float(self.scores[at]), self.landmarks[at])
-        return Faces(self.boxes[where], self.scores[where], self.landmarks[where])
+            raise TypeError(f"index: expected an integer, slice, list of integers or mask, got {index!r}")
+        if not one:
+            return self._rows(where)
+        at = operator.index(index)
+        data = {name: values[at] for name, values in self.data.items()}
+        return Face(self.boxes[at], float(self.scores[at]), self.landmarks[at], data)
+
+    def _rows(self, rows: slice | npt.NDArray[Any]) -> Faces:
+        data = {name: values[rows] for name, values in self.data.items()}
+        return Faces(self.boxes[rows], self.scores[rows], self.landmarks[rows], data)
 
     def __repr__(self) -> str:
         if not len(self):
@@ -147,40 +182,46 @@ class Faces:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor, since numpy's own pickles come back writeable.
-        return Faces, (self.boxes, self.scores, self.landmarks)
+        return Faces, (self.boxes, self.scores, self.landmarks, dict(self.data))
 
     # Other forms
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return one dict per face, ready for JSON.
 
-        Keys: "box" ([x1, y1, x2, y2]), "score", and "landmarks" (a dict from each of `LANDMARK_NAMES` to
-        [x, y]); all numbers are Python floats.
+        Keys: "box" ([x1, y1, x2, y2]), "score", "landmarks" (a dict from each of `LANDMARK_NAMES` to [x, y]), and,
+        if there are further arrays, "data" (a dict from their names to the face's row as a number, text or list).
         """
         return [face.to_dict() for face in self]
 
     @classmethod
     def from_dicts(cls, dicts: Iterable[Mapping[str, Any]]) -> Faces:
-        """Return the faces that `to_dicts` (or JSON made of it) describes; further keys are left aside.
+        """Return the faces that `to_dicts` (or its JSON) describes; further keys are ignored.
 
-        Raises `ValueError` if a key is missing or a value does not fit.
+        Arrays in "data" come back with the same values in numpy's own types, float64 for any float. From an empty list
+        they do not come back. Raises `ValueError` if a key is missing or a value does not fit, and if two faces do not
+        have the same names in "data".
         """
         rows = list(dicts)
         try:
             boxes = [row["box"] for row in rows]
             scores = [row["score"] for row in rows]
             points = [[row["landmarks"][name] for name in LANDMARK_NAMES] for row in rows]
-        except (LookupError, TypeError) as error:
+            further = [dict(row.get("data", {})) for row in rows]
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             wanted = f"box, score and landmarks ({', '.join(LANDMARK_NAMES)})"
             raise ValueError(f"dicts: expected {wanted} in each, but: {error!r}") from error
-        return cls(boxes, scores, points)
+        if any(each.keys() != further[0].keys() for each in further):
+            raise ValueError("dicts: expected the same names in the data of each, got different ones")
+        data = {name: [each[name] for each in further] for name in (further[0] if further else ())}
+        return cls(boxes, scores, points, data)
 
     def to_json(self, indent: int | None = None) -> str:
-        """Return `to_dicts` as JSON text; ``Faces.from_dicts(json.loads(text))`` reads it back exactly."""
+        """Return `to_dicts` as JSON text, which ``Faces.from_dicts(json.loads(text))`` reads back."""
         return json.dumps(self.to_dicts(), indent=indent)
 
     def to_supervision(self) -> Any:
-        """Return a ``supervision.Detections``: xyxy, confidence, class 0, and the landmarks in its data.
+        """Return a ``supervision.Detections``: xyxy, confidence, class 0, and in its data landmarks and our data.
 
         Raises `ImportError` if supervision is not installed.
         """
@@ -194,7 +235,7 @@ class Faces:
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
             class_id=np.zeros(len(self), dtype=int),
-            data={"landmarks": self.landmarks.copy()},
+            data={"landmarks": self.landmarks.copy(), **{name: array.copy() for name, array in self.data.items()}},
         )
 
     # Pictures
@@ -217,10 +258,10 @@ class Faces:
         color
             Red, green and blue of the boxes, 0..255 each.
         width
-            Width of the lines in pixels; without it, as suits the size of the image and of each face.
+            Width of the lines in pixels; without it, it depends on the size of the image and of each face.
         scores
-            Write each score beside its box. Tiny faces go without, and where scores would hide each other or
-            another face, the surer face keeps its own.
+            Write each score beside its box. Tiny faces have none, and where scores would hide each other or another
+            face, only the face with the higher score has its score written.
         landmarks
             Mark the five points.
 
@@ -261,15 +302,15 @@ class Faces:
         return [_cut(pixels, *corner) for corner in corners.tolist()]
 
     def align(self, image: ImageInput, size: int = 112, template: npt.ArrayLike | None = None) -> RGBImage:
-        """Return the faces turned upright and scaled, ready for recognition: (N, size, size, 3) uint8 RGB.
+        """Return aligned crops of the faces, ready for recognition: (N, size, size, 3) uint8 RGB.
 
-        `template` says where the five points go in a crop of 112×112 pixels; without it, where ArcFace has
-        them. See `cascade.imaging.alignment.align` for both and for the errors raised.
+        `template` holds the places of the five points in a crop of 112×112 pixels; without it, ArcFace's. See
+        `cascade.imaging.alignment.align` for both and for the errors raised.
         """
         return align_points(image, self.landmarks, size, template)
 
 
-def falling(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
+def sort_order(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
     """Indices by falling score, equal scores from top to bottom, then from left to right."""
     x1, y1, x2, y2 = boxes.T
     return np.lexsort((x2, y2, x1, y1, -scores))
@@ -287,7 +328,7 @@ def _cut(image: RGBImage, x1: int, y1: int, x2: int, y2: int) -> RGBImage:
 
 
 def _checked(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) -> FloatArray:
-    """Copy `values` to a read-only float32 array of the shape, in which None stands for any length."""
+    """A read-only copy of `values` as a float32 array of the shape, in which None stands for any length."""
     try:
         array = np.array(values, order="C")
         if array.dtype.kind == "c":
@@ -307,3 +348,24 @@ def _checked(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) ->
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
     array.flags.writeable = False
     return array
+
+
+def _checked_data(data: Mapping[str, npt.ArrayLike], count: int) -> Data:
+    """Read-only copies of the arrays, in a dict that cannot be changed."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"data: expected a dict of arrays, got {type(data).__name__}")
+    found: dict[str, npt.NDArray[Any]] = {}
+    for name, values in data.items():
+        if not isinstance(name, str) or not name or name in RESERVED_NAMES:
+            raise ValueError(f"data: expected names other than {', '.join(RESERVED_NAMES)}, got {name!r}")
+        try:
+            array = np.array(values, order="C")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"data[{name!r}]: expected an array: {error}") from error
+        if array.dtype.kind not in "biufU":
+            raise ValueError(f"data[{name!r}]: expected numbers, booleans or text, got {array.dtype}")
+        if array.ndim < 1 or len(array) != count:
+            raise ValueError(f"data[{name!r}]: expected shape ({count}, …), got {array.shape}")
+        array.flags.writeable = False
+        found[name] = array
+    return MappingProxyType(found)

@@ -1,4 +1,4 @@
-"""A gallery: people with their embeddings, to be searched for who a face may be; kept in one file.
+"""A gallery: people with embeddings of their faces, in one file, and the search for who a face may be.
 
 >>> from cascade import Gallery, Recognizer
 >>> recognizer = Recognizer()  # doctest: +SKIP
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import operator
 import os
 import re
 import unicodedata
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cascade.engines.factory import number
+from cascade.checks import FixedSettings, integer, number
 
 __all__ = ["FORMAT", "LONGEST_NAME", "EmbeddingModel", "Gallery", "GalleryError", "Match"]
 
@@ -34,19 +33,19 @@ LONGEST_NAME = 200  # characters
 LARGEST_DIMENSION = 65_536
 
 LENGTH_TOLERANCE = 1e-3
-"""What the length of an embedding may differ from 1 by: room for half precision, too little for a wrong vector."""
+"""How far the length of an embedding can be from 1: enough for half precision, too little for a wrong vector."""
 
 DIGITS = 6
-"""Of a similarity: BLAS gives equal rows other last bits in other places, and they are to be equally similar."""
+"""Decimals of a similarity. BLAS gives equal rows different last bits in different places; rounding removes them."""
 
 BLOCK_SIMILARITIES = 1 << 24
-"""Similarities worked out at once, which bounds the memory of a search."""
+"""Similarities computed at once, which bounds the memory of a search."""
 
 FloatArray = npt.NDArray[np.float32]
 
 
 class GalleryError(ValueError):
-    """A name, an embedding or a file that a gallery cannot take. The message names it and the reason."""
+    """A name, an embedding or a file that cannot be used for a gallery. The message names it and the reason."""
 
 
 class Match(NamedTuple):
@@ -64,8 +63,8 @@ class _Weights(Protocol):
     def sha256(self) -> str: ...
 
 
-class MakesEmbeddings(Protocol):
-    """What a gallery asks of a `cascade.recognize.Recognizer`."""
+class HasEmbeddings(Protocol):
+    """What a gallery needs of a `cascade.recognize.Recognizer`."""
 
     @property
     def weights(self) -> _Weights: ...
@@ -75,9 +74,9 @@ class MakesEmbeddings(Protocol):
 
 @dataclass(frozen=True)
 class EmbeddingModel:
-    """The network that embeddings come from: only those of the same weights can be compared.
+    """The network that embeddings come from: only embeddings of the same weights can be compared.
 
-    Raises `GalleryError` for values that cannot be.
+    Raises `GalleryError` for invalid values.
     """
 
     name: str
@@ -96,7 +95,7 @@ class EmbeddingModel:
             raise GalleryError(f"model: expected a dimension of 1 to {LARGEST_DIMENSION:,}, got {self.dimension!r}")
 
     @classmethod
-    def of(cls, source: MakesEmbeddings | EmbeddingModel) -> EmbeddingModel:
+    def of(cls, source: HasEmbeddings | EmbeddingModel) -> EmbeddingModel:
         """The model of a Recognizer."""
         if isinstance(source, cls):
             return source
@@ -106,23 +105,24 @@ class EmbeddingModel:
             raise TypeError(f"model: expected a Recognizer or EmbeddingModel, got {type(source).__name__}") from None
 
 
-class Gallery:
+class Gallery(FixedSettings):
     """People by name, each with one or more embeddings of one model.
 
     Parameters
     ----------
-    model : the `cascade.recognize.Recognizer` whose embeddings it is to hold, or an `EmbeddingModel`.
+    model : the `cascade.recognize.Recognizer` whose embeddings it holds, or an `EmbeddingModel`. It stays fixed.
 
     ``len(gallery)`` counts the people; ``name in gallery`` tells whether one is there. A name is any text of up to 200
-    characters without control characters and without blanks around it; letters with accents count as the same however
-    they are encoded (names are kept in Unicode's NFC). Searching from several threads is safe, changing it meanwhile is
-    not.
+    characters without control characters and without blanks around it. Names are stored in Unicode's NFC, so accented
+    letters are the same however they are encoded. Several threads can search at once, but not while another changes
+    the gallery.
     """
 
-    def __init__(self, model: MakesEmbeddings | EmbeddingModel) -> None:
+    def __init__(self, model: HasEmbeddings | EmbeddingModel) -> None:
         self.model = EmbeddingModel.of(model)
         self._people: dict[str, FloatArray] = {}
         self._stacked: tuple[FloatArray, npt.NDArray[np.intp]] | None = None
+        self._fix_settings()
 
     def __len__(self) -> int:
         return len(self._people)
@@ -150,9 +150,9 @@ class Gallery:
     def add(self, name: str, embeddings: npt.ArrayLike, *, extend: bool = False) -> None:
         """Adds a person with embeddings (n, D) or one (D,), rows of length 1, n ≥ 1.
 
-        A name that is there already is an error, since it may be another person's; with ``extend`` its person gets
-        the embeddings in addition, and a new name is added as ever. To replace a person, remove the old one first.
-        Raises `GalleryError`, and leaves the gallery as it was.
+        A name that is there already is an error, since it may be another person's. With ``extend`` the embeddings are
+        added to that person, or a new person is added if the name is new. To replace a person, remove the old one
+        first. Raises `GalleryError`, and the gallery stays as it was.
         """
         name = checked_name(name)
         rows = self._checked_rows(embeddings)
@@ -173,15 +173,15 @@ class Gallery:
     def identify(self, embeddings: npt.ArrayLike, top: int = 5, threshold: float | None = None) -> list[list[Match]]:
         """Who each face may be: the ``top`` most similar people, best first, none below the ``threshold``.
 
-        ``embeddings``: probes (N, D), rows of length 1, or a single one (D,), which counts as N = 1. Each gets a list.
-        A person is as similar as the most similar of their embeddings; equally similar people stand as they were added.
-        An empty list means: nobody of this gallery. Without a threshold somebody always comes first, however unlike.
-        A false match is the likelier the more people there are: for rare ones, about that many times as likely as in
-        the comparison of two faces for which a threshold's false accept rate is stated.
+        ``embeddings``: probes (N, D), rows of length 1, or a single one (D,), which counts as N = 1. The result has a
+        list for each. A person is as similar as the most similar of their embeddings; equally similar people come in
+        the order in which they were added. An empty list means that nobody reaches the threshold. Without a threshold
+        the most similar people are listed, however unlike. False matches grow with the number of people: while they are
+        rare, they are about that many times as likely as the false accept rate, which is stated for one pair.
 
-        Raises `GalleryError` for embeddings that are not this gallery's, ValueError or TypeError for wrong settings.
+        Raises `GalleryError` for embeddings of another model, ValueError or TypeError for wrong settings.
         """
-        count = _positive("top", top)
+        count = integer("top", top, 1)
         limit = -np.inf if threshold is None else number("threshold", threshold, -1.0, 1.0)
         probes = self._checked_rows(embeddings)
         if not self._people:
@@ -194,7 +194,7 @@ class Gallery:
             found += [self._best(of_one, count, limit) for of_one in similarities]
         return found
 
-    def check_model(self, model: MakesEmbeddings | EmbeddingModel) -> None:
+    def check_model(self, model: HasEmbeddings | EmbeddingModel) -> None:
         """Raises `GalleryError` if embeddings of this Recognizer cannot be compared with those in the gallery."""
         other = EmbeddingModel.of(model)
         if (other.sha256, other.dimension) != (self.model.sha256, self.model.dimension):
@@ -204,9 +204,9 @@ class Gallery:
             )
 
     def save(self, path: str | Path) -> None:
-        """Writes the gallery as one file, which takes the place of an earlier one only when it is whole.
+        """Writes the gallery to one file, which replaces an earlier one only once it is complete.
 
-        Raises `GalleryError` if it cannot be written; an earlier file is then as it was.
+        Raises `GalleryError` if it cannot be written; an earlier file then stays as it was.
         """
         path = Path(path)
         about = json.dumps({"format": FORMAT, "model": asdict(self.model)}, ensure_ascii=False, sort_keys=True)
@@ -222,11 +222,11 @@ class Gallery:
             raise GalleryError(f"{path}: the gallery cannot be written: {error.strerror or error}") from error
 
     @classmethod
-    def load(cls, path: str | Path, model: MakesEmbeddings | EmbeddingModel | None = None) -> Gallery:
+    def load(cls, path: str | Path, model: HasEmbeddings | EmbeddingModel | None = None) -> Gallery:
         """Reads a gallery that `save` wrote, and checks all of it. Nothing is unpickled.
 
-        ``model``: the Recognizer that it is to be used with. Raises `GalleryError` naming the file and the reason, also
-        when the embeddings come from another model.
+        ``model``: the Recognizer to use it with. Raises `GalleryError` naming the file and the reason, also if the
+        embeddings come from another model.
         """
         path = Path(path)
         try:
@@ -256,7 +256,7 @@ class Gallery:
         rows = gallery._checked_rows(rows)
         for name, end, count in zip(names.tolist(), np.cumsum(counts).tolist(), counts.tolist(), strict=True):
             if name != checked_name(name) or name in gallery._people:
-                raise GalleryError(f"names: {name!r} stands there twice or is not in Unicode's NFC")
+                raise GalleryError(f"names: {name!r} is there twice or is not in Unicode's NFC")
             gallery._people[name] = rows[end - count : end]
         gallery._stacked = rows, np.cumsum(counts) - counts
         return gallery
@@ -286,7 +286,7 @@ class Gallery:
         return [Match(names[at], min(1.0, max(-1.0, float(similarities[at])))) for at in order]
 
     def _checked_rows(self, embeddings: npt.ArrayLike) -> FloatArray:
-        """A copy (n, D) float32 of embeddings that this gallery can hold."""
+        """A copy (n, D) float32 of embeddings, if they are of this gallery's model."""
         try:
             rows = np.array(embeddings, np.float32, order="C")
         except (TypeError, ValueError) as error:
@@ -297,7 +297,7 @@ class Gallery:
         rows = rows[None] if rows.ndim == 1 else rows
         if rows.ndim != 2 or rows.shape[1] != dimension:
             raise GalleryError(
-                f"embeddings: expected (n, {dimension}), as {self.model.name} makes them, got {np.shape(embeddings)}"
+                f"embeddings: expected (n, {dimension}), as of {self.model.name}, got {np.shape(embeddings)}"
             )
         with np.errstate(over="ignore"):
             off = np.abs(np.square(rows, dtype=np.float64).sum(axis=1) - 1)
@@ -310,7 +310,7 @@ class Gallery:
 
 
 def checked_name(name: str) -> str:
-    """The name in Unicode's NFC, if it is one."""
+    """The name in Unicode's NFC. Raises `GalleryError` if it cannot be a person's name."""
     if not isinstance(name, str):
         raise GalleryError(f"name: expected text, got {type(name).__name__}")
     composed = unicodedata.normalize("NFC", name)
@@ -324,19 +324,9 @@ def checked_name(name: str) -> str:
     return composed
 
 
-def _positive(name: str, value: int) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}") from None
-    if isinstance(value, bool) or whole < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value!r}")
-    return whole
-
-
 def _replace(path: Path, arrays: dict[str, Any]) -> None:
     """Writes a file beside ``path``, makes sure that it is on the disk, and only then gives it that name."""
-    target = Path(os.path.realpath(path))  # of a link, the file that it leads to is replaced, not the link
+    target = Path(os.path.realpath(path))  # the target of a link is replaced, not the link
     partial = target.with_name(f".cascade-{os.getpid()}-{os.urandom(4).hex()}.partial")
     try:
         with partial.open("xb") as stream:
@@ -344,7 +334,7 @@ def _replace(path: Path, arrays: dict[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         if target.exists():
-            partial.chmod(target.stat().st_mode & 0o777)  # whoever may not read the old one shall not read the new one
+            partial.chmod(target.stat().st_mode & 0o777)  # who cannot read the old file cannot read the new one
         partial.replace(target)
     except BaseException:
         with suppress(OSError):
@@ -367,7 +357,7 @@ def _read_about(about: npt.NDArray[Any]) -> EmbeddingModel:
         stated = json.loads(str(about))
         version, model = stated["format"], stated["model"]
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise GalleryError(f"not a gallery: it does not say what it is ({error!r})") from error
+        raise GalleryError(f"not a gallery: no valid description ({error!r})") from error
     if version != FORMAT:
         raise GalleryError(f"a gallery of format {version!r}, expected {FORMAT!r}")
     if not isinstance(model, dict) or set(model) != {"name", "sha256", "dimension"}:

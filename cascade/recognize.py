@@ -1,7 +1,7 @@
-"""Who is it, and how old: embeddings and ages of faces, and whether two photos show one person.
+"""Embeddings and ages of faces, and whether two photos show the same person.
 
-A face is cut out upright, 112×112 pixels (`cascade.imaging.alignment`), and a network makes an embedding of it: a point on the unit
-sphere, near those of other photos of the person, whatever the age. The cosine of two embeddings is their similarity.
+A network computes an embedding of an aligned crop of 112×112 pixels (`cascade.imaging.alignment`): a point on the unit
+sphere, near the points of other photos of the person at any age. The cosine of two embeddings is their similarity.
 
 >>> from cascade.recognize import Recognizer
 >>> Recognizer().verify("then.jpg", "now.jpg").same  # doctest: +SKIP
@@ -17,23 +17,23 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade import _native
+from cascade.checks import FixedSettings, number, thread_count
 from cascade.detect import Detector
-from cascade.engines.factory import number, thread_count
 from cascade.engines.threads import Threads
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
-from cascade.models.detector import WeightsError
+from cascade.models.files import WeightsError
 from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
 
 __all__ = ["Analysis", "FaceCountError", "OperatingPoint", "Recognizer", "Verification", "only_face"]
 
 AGES = 101
-"""Logits of the age output, one a year from 0 to 100."""
+"""Logits of the age output, one for each year from 0 to 100."""
 
 
 class FaceCountError(ValueError):
-    """A photo of one person was expected, and it has no face or several; ``image`` says which, ``count`` how many."""
+    """A photo of one person has no face or several; ``image`` is its name, ``count`` the number of faces."""
 
     def __init__(self, image: str, count: int) -> None:
         super().__init__(image, count)
@@ -47,7 +47,7 @@ class FaceCountError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What is to be said of n faces, in their order."""
+    """Embeddings and ages of n faces, in their order."""
 
     embeddings: FloatArray
     """(n, D) float32, rows of length 1."""
@@ -57,20 +57,21 @@ class Analysis:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold, and how often decisions made with it were right and wrong where that was measured."""
+    """A threshold of similarity, and the rates that were measured with it."""
 
     threshold: float
-    """Similarity from which on two faces count as one person's."""
+    """Two faces of at least this similarity count as the same person."""
     false_accept_rate: float
-    """Share of pairs of different people that reach it."""
+    """Share of pairs of different people that reach the threshold."""
     true_accept_rate: float
-    """Share of pairs of one person that reach it."""
+    """Share of pairs of one person that reach the threshold."""
     measured_on: str
+    """The data that the rates were measured on."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether two photos show one person. It is a measurement with a known error rate, and no proof."""
+    """Whether two photos show one person: a measurement with a known error rate, not proof."""
 
     similarity: float
     """Cosine of the two embeddings, −1 to 1."""
@@ -78,25 +79,25 @@ class Verification:
     """Whether the similarity reaches the threshold."""
     threshold: float
     false_accept_rate: float | None
-    """Share of pairs of different people that reached this threshold when it was measured; None for a threshold of
-    one's own."""
+    """Share of pairs of different people that reach this threshold; None if it was not measured for it."""
 
 
-class Recognizer:
-    """Makes embeddings and ages of faces, with settings that are checked once and then fixed.
+class Recognizer(FixedSettings):
+    """Computes embeddings and ages of faces, with settings that are checked once and then fixed.
 
     Parameters
     ----------
-    weights : name of shipped weights (`cascade.models.recognizer.shipped_recognizers`), a safetensors file, or what
-        `load_recognizer` gave. None: the "light" network that comes with the package.
-    threads : worker threads for one call; None takes one per available core, at most 4. Results do not depend on it.
-    detector : finds the faces where none are given. None: a `Detector` with its default settings, made when it is
-        first needed.
+    weights : name of shipped weights (`cascade.models.recognizer.shipped_recognizers`), a safetensors file, or the
+        result of `load_recognizer`. None: the "light" network that comes with the package.
+    threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not
+        depend on it.
+    detector : finds the faces where none are given. None: a `Detector` with its default settings, created on first
+        use.
     flip : embed the mirror image of each crop too and take the normalised sum of both. A little more accurate, for
-        twice the time. Such embeddings can be compared with those made without.
+        twice the time. Embeddings with and without it can be compared.
 
-    A Recognizer may be used from several threads at once and after a fork. Raises ValueError or TypeError naming the
-    setting that is wrong, and `cascade.models.detector.WeightsError` for weights that cannot be used.
+    A Recognizer can be used from several threads at once and after a fork. Raises ValueError or TypeError naming the
+    setting that is wrong, and `cascade.WeightsError` for weights that cannot be used.
     """
 
     def __init__(
@@ -118,20 +119,14 @@ class Recognizer:
         self._network = _Network(self.weights, self.threads)
         self.dimension = self._network.dimension
         self._detector = detector
-        self._settled = True
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if hasattr(self, "_settled"):
-            raise AttributeError(f"{name}: the settings of a Recognizer are fixed; make another one")
-        super().__setattr__(name, value)
+        self._fix_settings()
 
     @property
     def detector(self) -> Detector:
-        """What finds the faces where none are given."""
+        """The detector that finds the faces where none are given."""
         if self._detector is None:
-            # no lock: several threads may each make one at first, and a lock might be held during a fork
-            object.__setattr__(self, "_detector", Detector(threads=self.threads))
-        assert self._detector is not None
+            # no lock: several threads may each create one at first, and a lock might be held during a fork
+            self._detector = Detector(threads=self.threads)
         return self._detector
 
     def embed(
@@ -143,8 +138,8 @@ class Recognizer:
     ) -> FloatArray:
         """Embeddings of the faces of one image: (N, D) float32, rows of length 1, in the order of the faces.
 
-        ``image`` is whatever `cascade.imaging.reading.read_image` takes. ``faces`` are `Faces`, or their landmarks (N, 5, 2) in
-        pixels of the image as displayed; without them, the ``detector`` looks for them. No face gives (0, D).
+        ``image`` is whatever `cascade.read_image` takes. ``faces`` are `Faces`, or their landmarks (N, 5, 2) in pixels
+        of the image as displayed; without them, the ``detector`` finds the faces. No face gives (0, D).
 
         Raises `ImageError` if the image cannot be used, and `AlignError` naming the face whose landmarks are not
         finite, coincide or are of the wrong shape.
@@ -174,7 +169,7 @@ class Recognizer:
         return Analysis(self._unit_rows(embeddings, ages, crops), expected_ages(ages))
 
     def embed_crops(self, crops: RGBImage) -> FloatArray:
-        """Embeddings (n, D) float32 of aligned crops (n, 112, 112, 3) uint8 RGB, as `cascade.imaging.alignment.align` cuts them.
+        """Embeddings (n, D) float32 of aligned crops (n, 112, 112, 3) uint8 RGB: see `cascade.imaging.alignment.align`.
 
         Raises ValueError or TypeError for another shape or type.
         """
@@ -196,11 +191,11 @@ class Recognizer:
     ) -> Verification:
         """Whether two photos, each of one person, show the same person.
 
-        They do if the similarity reaches ``threshold``, −1 to 1; without it, the one that the weights come with, whose
-        false accept rate was measured. With ``largest`` the largest face of each photo counts.
+        They do if the similarity reaches ``threshold``, −1 to 1. Without it, the threshold in the weight file is used,
+        whose false accept rate was measured. With ``largest`` the largest face of each photo is taken.
 
-        Raises `FaceCountError` for a photo with no face, or with several and not ``largest``; `WeightsError` if no
-        threshold is given and the weights come with none; otherwise as `embed`.
+        Raises `FaceCountError` for a photo without a face, or with several and not ``largest``; `WeightsError` if no
+        threshold is given and the weights have none; otherwise as `embed`.
         """
         point = self.operating_point
         if threshold is not None:
@@ -208,7 +203,7 @@ class Recognizer:
         elif point is not None:
             limit, false_accept_rate = point.threshold, point.false_accept_rate
         else:
-            raise WeightsError(f"weights: {self.weights.name} comes with no measured threshold; give threshold=")
+            raise WeightsError(f"weights: {self.weights.name} has no measured threshold; give threshold=")
         rows = []
         for name, image in (("image_a", image_a), ("image_b", image_b)):
             pixels = read_image(image, color=color)
@@ -227,21 +222,21 @@ class Recognizer:
         return align(pixels, faces)
 
     def _unit_rows(self, embeddings: FloatArray, ages: FloatArray, crops: RGBImage) -> FloatArray:
-        """The network's embeddings of the crops without what their ages share, and of the mirror images if asked."""
+        """Embeddings after age-mean subtraction, with those of the mirror images if ``flip`` is set."""
         means = self.weights.age_means
         rows = centred_by_age(embeddings, ages, means)
         if self.flip:
             rows = _scaled(rows + centred_by_age(*self._network.run(crops[:, :, ::-1]), means))
         if not np.isfinite(rows).all():
-            raise WeightsError(f"weights: {self.weights.name} makes embeddings of no length or no finite one")
+            raise WeightsError(f"weights: {self.weights.name} gives an embedding that is zero or not finite")
         return rows
 
 
 def only_face(faces: Faces, image: str = "image", largest: bool = False) -> Faces:
-    """The one face of a photo, as `Faces` of one; with ``largest`` that of the largest box, the surer of equal ones.
+    """The one face of a photo, as `Faces` of one; with ``largest``, the one of largest area.
 
-    ``image`` is what the photo is called in the error. Raises `FaceCountError` if there is not exactly one, or with
-    ``largest`` none at all.
+    Of equal areas the first one is taken. ``image`` is the photo's name in the error. Raises `FaceCountError` if there
+    is no face, or if there are several and not ``largest``.
     """
     if not len(faces) or (len(faces) > 1 and not largest):
         raise FaceCountError(image, len(faces))
@@ -262,11 +257,12 @@ def _probabilities(logits: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def centred_by_age(embeddings: FloatArray, logits: FloatArray, means: FloatArray | None) -> FloatArray:
-    """Embeddings (n, D) of length 1, without what faces of their ages have in common.
+    """Embeddings (n, D) of length 1 after age-mean subtraction.
 
-    Faces of one age are more alike than faces of two, most of all children's, though they are different people. So the
-    mean embedding of the age, from ``means`` (101, D) by the probabilities of the logits (n, 101), is taken from each
-    embedding, which is scaled to length 1 before and after. Without ``means`` it is only scaled.
+    Different people of the same age are more alike than people of different ages, children most of all. So the mean
+    embedding of the age, which is ``means`` (101, D) weighted by the probabilities of the logits (n, 101), is
+    subtracted from each embedding. Embeddings are scaled to length 1 before and after. Without ``means`` they are only
+    scaled.
     """
     rows = _scaled(embeddings)
     if means is None:
@@ -285,17 +281,16 @@ class _Network:
         self.dimension, ages = self._graph.outputs
         if ages != AGES:
             raise WeightsError(f"weights: {weights.path} has {ages} ages, expected {AGES}, one a year from 0 to 100")
-        self._workers = Threads(threads)
+        self._threads = Threads(threads)
 
     def run(self, crops: RGBImage) -> tuple[FloatArray, FloatArray]:
-        """What it makes of crops (n, 112, 112, 3): embeddings (n, D) of any length, and logits of ages (n, 101)."""
-
-        embeddings, ages = self._graph.run(np.ascontiguousarray(crops), self._workers.pool)
+        """Embeddings (n, D), not normalised, and logits of ages (n, 101) of crops (n, 112, 112, 3)."""
+        embeddings, ages = self._graph.run(np.ascontiguousarray(crops), self._threads.pool)
         return embeddings, ages
 
 
 def _operating_point(weights: RecognizerWeights) -> OperatingPoint | None:
-    """What the weight file says of verification, None if nothing. Raises `WeightsError` for what cannot be."""
+    """The operating point in the weight file, None if it has none. Raises `WeightsError` for an invalid one."""
     stated: Any = weights.metadata.get("verification")
     if stated is None:
         return None
@@ -307,10 +302,10 @@ def _operating_point(weights: RecognizerWeights) -> OperatingPoint | None:
             str(stated["measured_on"]),
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise WeightsError(f"weights: {weights.path} states its verification threshold wrongly ({error!r})") from error
+        raise WeightsError(f"weights: {weights.path} has an invalid verification threshold ({error!r})") from error
     rates = (point.false_accept_rate, point.true_accept_rate)
     if not (-1 <= point.threshold <= 1 and all(0 <= rate <= 1 for rate in rates)):
-        raise WeightsError(f"weights: {weights.path} states an impossible verification threshold or rate: {stated}")
+        raise WeightsError(f"weights: {weights.path} has an impossible verification threshold or rate: {stated}")
     return point
 
 
@@ -326,7 +321,7 @@ def _checked_crops(crops: Any) -> RGBImage:
 
 
 def _scaled(rows: FloatArray) -> FloatArray:
-    """Rows (n, D) scaled to length 1; NaN where a row has no direction."""
+    """Rows (n, D) scaled to length 1; NaN for a row of zeros."""
     lengths = np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1, keepdims=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(rows / lengths, np.float32)

@@ -25,7 +25,7 @@ from cascade.faces import Faces
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import level_sizes
 from cascade.imaging.reading import ImageError
-from cascade.models.detector import DetectorWeights, load_detector, shipped
+from cascade.models.detector import DetectorWeights, load_detector, shipped_detectors
 from cascade.nn.architectures import ARCHITECTURES
 from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait
 
@@ -352,8 +352,6 @@ def test_outputs_that_are_not_finite_never_raise(weights: Weights, rows: slice) 
 
 # The weights that come with the package
 
-needs_shipped = pytest.mark.skipif(not shipped(), reason="no weights are shipped yet")
-
 
 def overlap(one: np.ndarray, other: tuple[float, ...]) -> float:
     sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
@@ -376,13 +374,11 @@ def assert_is_the_astronaut(faces: Faces) -> None:
     assert np.linalg.norm(face.landmarks - np.array(FACE_LANDMARKS), axis=1).max() < 0.3 * between_eyes
 
 
-@needs_shipped
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_detectors())
 def test_the_astronaut_has_one_face(name: str) -> None:
     assert_is_the_astronaut(Detector(weights=name).detect(PORTRAIT))
 
 
-@needs_shipped
 def test_the_astronaut_has_one_face_in_torch_too() -> None:
     pytest.importorskip("torch")
     faces = Detector(engine="torch").detect(PORTRAIT)
@@ -392,7 +388,6 @@ def test_the_astronaut_has_one_face_in_torch_too() -> None:
     np.testing.assert_allclose(faces.scores, native.scores, rtol=0, atol=1e-4)
 
 
-@needs_shipped
 def test_whole_numbers_find_the_astronaut_where_torch_does() -> None:
     """The default of the native engine is less exact, by less than a pixel of this face of 90."""
     pytest.importorskip("torch")
@@ -403,7 +398,6 @@ def test_whole_numbers_find_the_astronaut_where_torch_does() -> None:
     np.testing.assert_allclose(faces.scores, native.scores, rtol=0, atol=0.03)
 
 
-@needs_shipped
 def test_a_mirrored_face_is_found_where_it_went() -> None:
     """The networks are not symmetric, so the two boxes may differ, but by no more than 6 % of the face."""
     detector = Detector()
@@ -413,7 +407,6 @@ def test_a_mirrored_face_is_found_where_it_went() -> None:
     assert mirrored.box[[1, 3]] == pytest.approx(face.box[[1, 3]], abs=most)
 
 
-@needs_shipped
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_blank_images_have_no_face(value: int) -> None:
     assert_empty(Detector().detect(np.full((240, 320, 3), value, np.uint8)))

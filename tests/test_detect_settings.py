@@ -12,7 +12,8 @@ import pytest
 
 from cascade import detect as detection
 from cascade.detect import Detector
-from cascade.models.detector import DetectorWeights, WeightsError, load_detector
+from cascade.models.detector import DetectorWeights, load_detector
+from cascade.models.files import WeightsError
 from tests.photos import portrait
 
 Weights = Callable[[str], DetectorWeights]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import cascade
 import cascade.detect
-from cascade.models.detector import DETECTION, SHIPPED, load_detector, shipped
+from cascade.models.detector import load_detector, shipped_detectors
+from cascade.models.files import SHIPPED
 
 LARGEST_WEIGHTS = 12 * 2**20
 
@@ -33,14 +34,14 @@ def test_version_is_that_of_the_package() -> None:
 
 
 def test_default_weights_are_shipped_and_small() -> None:
-    assert shipped()[0] == "default"
+    assert shipped_detectors()[0] == "default"
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) < LARGEST_WEIGHTS
 
 
 def test_every_weight_file_has_a_card_with_its_hash_and_licence() -> None:
-    for name in shipped():
+    for name in shipped_detectors():
         for stage, weights in load_detector(name).stages.items():
-            card = Path(DETECTION / name / f"{stage}.md").read_text()
+            card = weights.path.with_suffix(".md").read_text()
             assert weights.sha256 in card
             assert weights.metadata["licence"] in card
             assert weights.metadata["data"] in card

@@ -20,12 +20,10 @@ import cascade
 import cascade.recognize
 from cascade import AlignError, Detector, Faces, ImageError, WeightsError
 from cascade.imaging.alignment import align
-from cascade.models.recognizer import load_recognizer, shipped_recognizers
+from cascade.models.recognizer import load_recognizer
 from cascade.recognize import FaceCountError, OperatingPoint, Recognizer, centred_by_age, expected_ages, only_face
 from tests.photos import FACE_LANDMARKS, PORTRAIT, portrait, portrait_faces
 from tests.random_recognizer import DIMENSION, FIGURES, save_random_recognizer, small_graph
-
-needs_weights = pytest.mark.skipif(not shipped_recognizers(), reason="no recognition weights are shipped yet")
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +395,6 @@ sys.exit(os.waitstatus_to_exitcode(status))
 # The weights that come with the package
 
 
-@needs_weights
 def test_one_person_in_changed_photos():
     recognizer = Recognizer()
     assert recognizer.operating_point is not None
@@ -418,12 +415,10 @@ def test_one_person_in_changed_photos():
     assert 0 < recognizer.operating_point.false_accept_rate < 0.05
 
 
-@needs_weights
 def test_age_of_the_portrait():
     assert 20 < Recognizer().age(PORTRAIT)[0] < 60
 
 
-@needs_weights
 def test_shipped_weights_are_light():
     assert len(Recognizer("light").embed_crops(crops_of_noise(1))[0]) == Recognizer().dimension
 

@@ -158,7 +158,7 @@ def _check_combination(args: argparse.Namespace) -> None:
 def make_detector(args: argparse.Namespace) -> Detector:
     """The Detector that the options describe. Raises `CommandError` in the words of the command line."""
     from cascade.detect import Detector
-    from cascade.models.detector import WeightsError
+    from cascade.models.files import WeightsError
 
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     try:

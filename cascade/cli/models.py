@@ -1,8 +1,9 @@
-"""``cascade models``: the weights that come with the package, and what may be done with them."""
+"""``cascade models``: the weights that come with the package, and their licences."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.console import SOME_FAILED
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
     from cascade.models.recognizer import RecognizerWeights
 
 DESCRIPTION = """\
-Lists the trained networks that come with this installation: their sizes, their work for one window (million
-multiply-adds), licence, what they learned from, and the beginning of each file's SHA-256.
+Lists the trained networks that come with this installation: the number of weights, the million multiply-adds for one
+window, the licence, the training data, and the beginning of each file's SHA-256.
 """
 
 COLUMNS = ("file", "weights", "M mult-adds", "SHA-256")
-SHOWN = {"licence": "licence", "data": "learned from"}
-"""Entries of a weight file's metadata that are shown, and what they are called."""
+SHOWN = {"licence": "licence", "data": "trained on"}
+"""Entries of a weight file's metadata that are printed, and their titles."""
 
 VERIFICATION = ("threshold", "false_accept_rate", "true_accept_rate", "measured_on")
 
@@ -27,7 +28,7 @@ def add_parser(commands: Any) -> None:
     """Adds the command to the main parser's subparsers."""
     parser = commands.add_parser(
         "models",
-        help="list the networks that come with it, and their licences",
+        help="list the trained networks and their licences",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -36,42 +37,36 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table and returns the exit status: 1 if a set is damaged."""
-    from cascade.models.detector import DETECTION, WeightsError, load_detector, shipped
+    """Prints the tables and returns the exit status: 1 if a network is damaged."""
+    from cascade.models import detector, recognizer
 
     status = 0
-    if not shipped():
-        print("No weights come with this installation. Give a folder of your own: cascade detect --weights DIR")
-    for number, name in enumerate(shipped()):
-        default = " (used unless --weights names another)" if name == "default" else ""
-        print(f"{chr(10) if number else ''}{name}{default}: {DETECTION / name}")
-        try:
-            lines = describe(load_detector(name))
-        except WeightsError as error:
-            lines, status = [f"damaged: {error}"], SOME_FAILED
-        print("".join(f"  {line}\n" for line in lines), end="")
-    return max(status, _list_recognizers())
+    for number, name in enumerate(detector.shipped_detectors()):
+        default = " (used unless --weights names another)" if name == detector.DEFAULT else ""
+        print(f"{chr(10) if number else ''}{name}{default}: {detector.FOLDER / name}")
+        status |= _print_lines(name, lambda name: describe(detector.load_detector(name)))
+    for name in recognizer.shipped_recognizers():
+        default = ", used unless --recognizer names another" if name == recognizer.DEFAULT else ""
+        print(f"\n{name} (recognition{default}): {recognizer.FOLDER}")
+        status |= _print_lines(name, lambda name: describe_recognizer(recognizer.load_recognizer(name)))
+    return status
 
 
-def _list_recognizers() -> int:
-    """Prints the networks that recognise faces and returns the exit status."""
-    from cascade.models.detector import SHIPPED, WeightsError
-    from cascade.models.recognizer import DEFAULT, load_recognizer, shipped_recognizers
+def _print_lines(name: str, describe: Callable[[str], list[str]]) -> int:
+    """Prints what there is to say of shipped weights and returns the exit status."""
+    from cascade.models.files import WeightsError
 
     status = 0
-    for name in shipped_recognizers():
-        default = ", used unless --recognizer names another" if name == DEFAULT else ""
-        print(f"\n{name} (recognition{default}): {SHIPPED / 'recognition'}")
-        try:
-            lines = describe_recognizer(load_recognizer(name))
-        except WeightsError as error:
-            lines, status = [f"damaged: {error}"], SOME_FAILED
-        print("".join(f"  {line}\n" for line in lines), end="")
+    try:
+        lines = describe(name)
+    except WeightsError as error:
+        lines, status = [f"damaged: {error}"], SOME_FAILED
+    print("".join(f"  {line}\n" for line in lines), end="")
     return status
 
 
 def describe(weights: DetectorWeights) -> list[str]:
-    """The lines that are printed about a set."""
+    """The lines that are printed about a detector's networks."""
     rows = []
     for stage in weights.stages.values():
         work = stage.architecture.multiply_adds() / 1e6
@@ -87,7 +82,7 @@ def describe(weights: DetectorWeights) -> list[str]:
 
 
 def describe_recognizer(weights: RecognizerWeights) -> list[str]:
-    """The lines that are printed about a network that recognises faces."""
+    """The lines that are printed about a recognition network."""
     graph, metadata = weights.graph, weights.metadata
     work = graph.multiply_adds() / 1e6
     lines = _table([(weights.path.name, f"{graph.weights():,}", f"{work:.2f}", weights.sha256[:12])])

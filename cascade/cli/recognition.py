@@ -52,7 +52,7 @@ def add_largest(parser: argparse.ArgumentParser) -> None:
 
 def make_recognizer(args: argparse.Namespace) -> Recognizer:
     """The Recognizer that the options describe. Raises `CommandError`."""
-    from cascade.models.detector import WeightsError
+    from cascade.models.files import WeightsError
     from cascade.recognize import Recognizer
 
     detector = make_detector(args)

@@ -1,50 +1,16 @@
-"""The checks of a detector's settings: each raises ValueError or TypeError that begins with the setting's name."""
+"""Which engine a detector runs on."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from cascade._native import default_simd_level
+from cascade.checks import thread_count
 from cascade.engines.base import Engine
 from cascade.engines.native import NativeEngine
 from cascade.models.detector import DetectorWeights, load_detector
 from cascade.nn.quantization import FAST_LEVELS, has_ranges
-
-
-def number(name: str, value: float, low: float, high: float) -> float:
-    """The value as a float, if it is a number from ``low`` to ``high``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
-    return float(value)
-
-
-def three_probabilities(values: Iterable[float]) -> tuple[float, float, float]:
-    """The thresholds of P-Net, R-Net and O-Net, if they are three numbers from 0 to 1."""
-    try:
-        numbers = tuple(values)
-    except TypeError:
-        raise TypeError(f"thresholds: expected three numbers, got {type(values).__name__}") from None
-    if len(numbers) != 3:
-        raise ValueError(f"thresholds: expected three numbers, got {len(numbers)}")
-    first, second, third = (number(f"thresholds[{i}]", v, 0.0, 1.0) for i, v in enumerate(numbers))
-    return first, second, third
-
-
-def thread_count(threads: int | None) -> int:
-    """Worker threads, 1 to 256; None is one per core that this process may use, at most 4."""
-    if threads is None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(4, available)
-    if number("threads", threads, 1, 256) != int(threads):
-        raise ValueError(f"threads: expected a whole number, got {threads!r}")
-    return int(threads)
 
 
 def make_engine(
@@ -54,13 +20,13 @@ def make_engine(
     device: str | None,
     precision: Literal["float32", "int8"] | None = None,
 ) -> Engine:
-    """The engine of that name with these settings, or the very one that is given if no setting contradicts it.
+    """The engine of that name with these settings, or the engine that is given if no setting contradicts it.
 
-    See `cascade.detect.Detector`. Raises `cascade.models.detector.WeightsError` for weights that cannot be used, and
-    ImportError where the torch engine finds no torch.
+    See `cascade.detect.Detector`. Raises ValueError naming a setting that does not fit, `cascade.WeightsError` for
+    weights that cannot be used, and ImportError for the torch engine without torch.
     """
     if isinstance(engine, Engine):
-        return _made_before(engine, threads, weights, device, precision)
+        return _given_engine(engine, threads, weights, device, precision)
     if not isinstance(weights, DetectorWeights):
         weights = load_detector(weights)
     if engine == "native":
@@ -76,7 +42,7 @@ def make_engine(
     raise ValueError(f"engine: expected 'native' or 'torch', got {engine!r}")
 
 
-def _made_before(
+def _given_engine(
     engine: Engine,
     threads: int | None,
     weights: str | Path | DetectorWeights | None,

@@ -1,8 +1,8 @@
-"""Finding, checking and describing the weights of recognition networks.
+"""The weights of recognition networks: finding, loading, checking and saving them.
 
-One safetensors file holds one network: its graph, licence and training data as JSON in the metadata, and its arrays by
-the names of `cascade.nn.graphs.Graph.tensor_shapes`. Beside them there may be ``age_means`` (101, D): the mean embedding
-of each age, which is taken out of embeddings. Nothing is ever unpickled.
+One file holds one network: its graph, licence and training data in the metadata, and its arrays by the names of
+`cascade.nn.graphs.Graph.tensor_shapes`. There may also be ``age_means`` (101, D), the mean embedding of each age, for
+age-mean subtraction.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from cascade.models.detector import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.models.files import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
 from cascade.nn.graphs import Graph, native_nodes
 
 FORMAT = "cascade-recognizer-1"
+FOLDER = SHIPPED / "recognition"
+DEFAULT = "light"
 # Identity, as one vector, and the logits of the ages.
 OUTPUTS = ("embedding", "age")
-DEFAULT = "light"
 AGE_MEANS = "age_means"
 
 
@@ -36,7 +37,7 @@ class RecognizerWeights:
 
     @property
     def age_means(self) -> np.ndarray | None:
-        """The mean embedding (101, D) float32 of each age from 0 to 100; None for a network that goes without."""
+        """The mean embedding (101, D) float32 of each age from 0 to 100; None for a network without."""
         return self.tensors.get(AGE_MEANS)
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -46,12 +47,8 @@ class RecognizerWeights:
 
 def shipped_recognizers() -> list[str]:
     """Names of the networks that come with the package, the default one first."""
-    names = sorted(path.stem for path in _folder().glob("*.safetensors"))
+    names = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
     return sorted(names, key=lambda name: name != DEFAULT)
-
-
-def _folder() -> Path:
-    return SHIPPED / "recognition"
 
 
 def load_recognizer(weights: str | Path | None = None) -> RecognizerWeights:
@@ -63,9 +60,9 @@ def load_recognizer(weights: str | Path | None = None) -> RecognizerWeights:
         raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
     path = Path(DEFAULT if weights is None else weights)
     if weights is None or (isinstance(weights, str) and weights in shipped_recognizers()):
-        path = _folder() / f"{path}.safetensors"
+        path = FOLDER / f"{path}.safetensors"
     elif not path.exists():
-        known = ", ".join(shipped_recognizers()) or "no shipped network"
+        known = ", ".join(shipped_recognizers())
         raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {str(weights)!r}")
     return _load(path)
 
@@ -76,7 +73,7 @@ def _load(path: Path) -> RecognizerWeights:
         graph = Graph.from_dict(metadata["graph"])
         _check_outputs(graph)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"weights: {path} describes no graph that makes sense ({error})") from error
+        raise WeightsError(f"weights: {path} describes no valid graph ({error})") from error
     check_tensors(path, _expected(graph, tensors), tensors)
     return RecognizerWeights(path, path.stem, graph, tensors, metadata, sha256)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cascade.models.detector import DetectorWeights, StageWeights, WeightsError, range_name
+from cascade.models.detector import DetectorWeights, StageWeights, range_name
+from cascade.models.files import WeightsError
 
 WORD = 4
 """Channels side by side in a word; layers are filled up to a multiple of it."""

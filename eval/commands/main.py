@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cascade.models.detector import WeightsError
+from cascade.models.files import WeightsError
 from eval.commands import (
     age,
     benchmark,

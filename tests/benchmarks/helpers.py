@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
-from cascade.models.detector import shipped
+from cascade.models.detector import shipped_detectors
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
-needs_weights = pytest.mark.skipif(not shipped(), reason="no weights are shipped")
+needs_weights = pytest.mark.skipif(not shipped_detectors(), reason="no weights are shipped")
 
 
 def shared(path: str) -> Path:

@@ -26,7 +26,7 @@ from cascade.cli import batch, console, detect, main, results
 from cascade.cli.photos import find_photos, name_results
 from cascade.faces import LANDMARK_NAMES, Faces
 from cascade.imaging.reading import read_image
-from cascade.models.detector import save_stage, shipped
+from cascade.models.detector import save_stage, shipped_detectors
 from cascade.nn.architectures import ARCHITECTURES
 from cascade.version import __version__
 from tests.photos import PORTRAIT, portrait
@@ -34,7 +34,6 @@ from tests.photos import PORTRAIT, portrait
 SIZE = (80, 60)  # width, height of the test photos
 CSV_COLUMNS = "path,face,x1,y1,x2,y2,score," + ",".join(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
 
-needs_weights = pytest.mark.skipif(not shipped(), reason="no weights are shipped yet")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs signals, pipes or devices of POSIX")
 
 
@@ -226,7 +225,6 @@ def test_settings_reach_the_detector(run, capsys, tmp_path):
     assert records(capsys.readouterr().out)[0]["faces"] == []
 
 
-@needs_weights
 def test_precision_reaches_the_detector(capsys):
     found = []
     for precision in ("int8", "float32"):
@@ -780,13 +778,13 @@ def test_a_file_is_taken_whatever_its_suffix(run, capsys, tmp_path):
 
 
 def test_models_without_any(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("cascade.models.detector.DETECTION", tmp_path)
+    monkeypatch.setattr("cascade.models.detector.FOLDER", tmp_path)
     assert main(["models"]) == 0
     assert "No weights come with this installation" in capsys.readouterr().out
 
 
 def test_models(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("cascade.models.detector.DETECTION", tmp_path)
+    monkeypatch.setattr("cascade.models.detector.FOLDER", tmp_path)
     for name in ("paper", "default"):
         untrained(tmp_path / name)
     assert main(["models"]) == 0
@@ -803,11 +801,10 @@ def test_models(capsys, tmp_path, monkeypatch):
     assert "damaged: " in capsys.readouterr().out
 
 
-@needs_weights
 def test_models_that_are_shipped(capsys):
     assert main(["models"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in shipped())
+    assert all(name in out for name in shipped_detectors())
     assert "not stated" not in out
 
 
@@ -824,7 +821,6 @@ def test_demo_with_weights_of_ones_own(run, capsys, tmp_path):
     assert read_image(tmp_path / "cascade-demo.jpg").shape == portrait().shape
 
 
-@needs_weights
 def test_demo(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["detect", "--demo"]) == 0
@@ -833,7 +829,6 @@ def test_demo(capsys, tmp_path, monkeypatch):
     assert np.abs(drawn - portrait()).max() > 100
 
 
-@needs_weights
 def test_the_portrait_with_the_shipped_weights(capsys):
     assert main(["detect", str(PORTRAIT)]) == 0
     [record] = records(capsys.readouterr().out)

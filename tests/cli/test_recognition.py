@@ -18,12 +18,9 @@ from cascade.cli.names import draw_names, writable
 from cascade.faces import Faces
 from cascade.gallery import Gallery
 from cascade.imaging.reading import read_image
-from cascade.models.recognizer import shipped_recognizers
 from cascade.recognize import Recognizer
 from tests.photos import PORTRAIT, portrait
 from tests.random_recognizer import DIMENSION, FIGURES, save_random_recognizer
-
-needs_weights = pytest.mark.skipif(not shipped_recognizers(), reason="no recognition weights are shipped yet")
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +213,6 @@ def test_a_full_disk_is_not_a_decision(weights):
     assert b"cannot write to standard output" in done.stderr
 
 
-@needs_weights
 def test_verify_with_the_shipped_weights(capsys, tmp_path):
     Image.fromarray(portrait()[:, ::-1]).save(tmp_path / "mirrored.jpg")
     assert main(["verify", str(PORTRAIT), str(tmp_path / "mirrored.jpg")]) == 0
@@ -525,7 +521,7 @@ def test_names_are_drawn_beside_their_faces():
 
 
 def test_models_lists_recognizers(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("cascade.models.recognizer.SHIPPED", tmp_path)
+    monkeypatch.setattr("cascade.models.recognizer.FOLDER", tmp_path / "recognition")
     path = save_random_recognizer(tmp_path / "recognition/light.safetensors")
     assert main(["models"]) == 0
     out = capsys.readouterr().out

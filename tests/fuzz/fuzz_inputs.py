@@ -12,7 +12,7 @@ import numpy as np
 from cascade import _native
 from cascade.detect import THRESHOLDS
 from cascade.imaging.pyramid import level_sizes
-from cascade.models.detector import DetectorWeights, load_detector, shipped
+from cascade.models.detector import DetectorWeights, load_detector, shipped_detectors
 from cascade.nn.architectures import ARCHITECTURES, Architecture
 from tests.photos import portrait
 from tests.random_networks import save_random_weights
@@ -152,7 +152,7 @@ def _threshold(rng: Generator, usual: float) -> float:
 
 def weight_sets(folder: Path) -> dict[str, DetectorWeights]:
     """Random weights of every family, of two seeds, and the trained ones that are shipped."""
-    found = {f"trained {name}": load_detector(name) for name in shipped()}
+    found = {f"trained {name}": load_detector(name) for name in shipped_detectors()}
     for family in ARCHITECTURES:
         for seed in (0, 100):
             path = save_random_weights(family, folder / f"{family}-{seed}", seed)

@@ -14,15 +14,14 @@ from safetensors.numpy import save_file
 
 from cascade import _native
 from cascade.models.detector import (
-    ENTRY,
     FORMAT,
     DetectorWeights,
-    WeightsError,
     load_detector,
     load_stage,
     save_stage,
-    shipped,
+    shipped_detectors,
 )
+from cascade.models.files import METADATA_ENTRY, WeightsError
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Layer
 
 TINY = Architecture(
@@ -38,7 +37,7 @@ def tensors() -> dict[str, np.ndarray]:
 
 def save(path: Path, architecture: Any = None, format: str = FORMAT, **changes: Any) -> Path:
     """A file as `save_stage` writes it, but with the changes; a tensor of None is left out."""
-    metadata = {ENTRY: json.dumps({"format": format, "architecture": architecture or TINY.to_dict()})}
+    metadata = {METADATA_ENTRY: json.dumps({"format": format, "architecture": architecture or TINY.to_dict()})}
     kept = {name: value for name, value in {**tensors(), **changes}.items() if value is not None}
     save_file(kept, str(path), metadata=metadata)
     return path
@@ -138,10 +137,8 @@ def test_a_set_that_is_not_there(name: str) -> None:
 
 
 def test_shipped_sets_load() -> None:
-    if not shipped():
-        pytest.skip("no weights are shipped yet")
-    assert shipped()[0] == "default"
-    for name in shipped():
+    assert shipped_detectors()[0] == "default"
+    for name in shipped_detectors():
         assert tuple(load_detector(name).stages)[:3] == STAGES
     assert load_detector().sha256 == load_detector("default").sha256
 
@@ -228,7 +225,7 @@ def test_metadata_that_is_no_architecture(tmp_path: Path, architecture: Any) -> 
 
 def test_metadata_that_is_not_json(tmp_path: Path) -> None:
     path = tmp_path / "rnet.safetensors"
-    save_file(tensors(), str(path), metadata={ENTRY: "{"})
+    save_file(tensors(), str(path), metadata={METADATA_ENTRY: "{"})
     refused(path, "no JSON object")
 
 
@@ -262,7 +259,7 @@ def test_an_architecture_that_makes_no_sense(tmp_path: Path, changes: dict[str, 
 def test_a_number_type_that_numpy_lacks(tmp_path: Path) -> None:
     torch, safetensors_torch = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
     halves = {name: torch.tensor(value).bfloat16() for name, value in tensors().items()}
-    metadata = {ENTRY: json.dumps({"format": FORMAT, "architecture": TINY.to_dict()})}
+    metadata = {METADATA_ENTRY: json.dumps({"format": FORMAT, "architecture": TINY.to_dict()})}
     safetensors_torch.save_file(halves, str(tmp_path / "rnet.safetensors"), metadata=metadata)
     refused(tmp_path / "rnet.safetensors", "")
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from benchmarks.random_graph import random_tensors
 from cascade import _native
 from cascade.models import recognizer as recognition_weights
-from cascade.models.detector import ENTRY, WeightsError
+from cascade.models.files import METADATA_ENTRY, WeightsError
 from cascade.models.recognizer import FORMAT, load_recognizer, save_recognizer, shipped_recognizers
 from cascade.nn.graphs import IMAGE, Graph, Node
 
@@ -35,7 +35,7 @@ def tensors() -> dict[str, np.ndarray]:
 def save(path: Path, record: Any = None, **changes: Any) -> Path:
     """A file as `save_recognizer` writes it, but with the changes; a tensor of None is left out."""
     kept = {name: value for name, value in {**tensors(), **changes}.items() if value is not None}
-    save_file(kept, str(path), metadata={ENTRY: json.dumps(RECORD if record is None else record)})
+    save_file(kept, str(path), metadata={METADATA_ENTRY: json.dumps(RECORD if record is None else record)})
     return path
 
 
@@ -159,7 +159,7 @@ def test_no_metadata(tmp_path: Path) -> None:
 
 
 def test_metadata_that_is_not_json(tmp_path: Path) -> None:
-    save_file(tensors(), str(tmp_path / "some.safetensors"), metadata={ENTRY: "{"})
+    save_file(tensors(), str(tmp_path / "some.safetensors"), metadata={METADATA_ENTRY: "{"})
     refused(tmp_path / "some.safetensors", "no JSON object")
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from cascade import _native
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
-from cascade.models.detector import DetectorWeights, StageWeights, WeightsError, load_detector, range_name, shipped
+from cascade.models.detector import DetectorWeights, StageWeights, load_detector, range_name
+from cascade.models.files import WeightsError
 from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
 from cascade.nn.quantization import FAST_LEVELS, WORD, has_ranges, quantized_layers
 from tests.photos import portrait
@@ -25,7 +26,6 @@ from tests.random_networks import receptive
 
 LEVELS = _native.simd_levels()
 STAGES = ("pnet", "rnet", "onet", "lnet")
-needs_shipped = pytest.mark.skipif(not shipped(), reason="no weights are shipped")
 
 Layers = list[dict[str, Any]]
 
@@ -138,7 +138,6 @@ def test_any_layers_slide_and_judge_as_in_numpy(
         )
 
 
-@needs_shipped
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_forward_is_numpys_for_the_shipped_weights(stage: str, level: str) -> None:
@@ -155,7 +154,6 @@ def test_forward_is_numpys_for_the_shipped_weights(stage: str, level: str) -> No
     np.testing.assert_array_equal(np.concatenate([network.forward(crop[None]) for crop in crops]), expected)
 
 
-@needs_shipped
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(
     "shape", [(1, 1), (12, 12), (13, 40), (23, 23), (24, 57), (100, 3), (3, 100), (97, 131), (9, 900)]
@@ -169,7 +167,6 @@ def test_slide_is_numpys_for_the_shipped_weights(level: str, shape: tuple[int, i
         np.testing.assert_array_equal(network.dense_scan(image, padding, -np.inf), expected)
 
 
-@needs_shipped
 @pytest.mark.parametrize("level", LEVELS)
 def test_parts_of_a_slide_joined_are_the_whole(level: str) -> None:
     network, image = native(shipped_layers("pnet"), shipped_set()["pnet"].architecture, level), noise(150, 70, 3)
@@ -179,7 +176,6 @@ def test_parts_of_a_slide_joined_are_the_whole(level: str) -> None:
         np.testing.assert_array_equal(np.concatenate(strips), whole)
 
 
-@needs_shipped
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_judge_is_forward_of_the_crops(stage: str, level: str) -> None:
@@ -340,7 +336,6 @@ def test_weights_without_ranges_are_named() -> None:
 # Detectors
 
 
-@needs_shipped
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_default_set_is_for_int8_and_so_is_its_detector(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where that is faster: elsewhere it is for those who ask."""
@@ -364,7 +359,6 @@ def test_a_set_without_ranges_computes_in_float32(random_weights: Callable[[str]
             Detector(weights=weights, precision="int8")
 
 
-@needs_shipped
 def test_a_wrong_precision_is_named() -> None:
     for wrong in ("float16", "", 8):
         with pytest.raises(ValueError, match=r"^precision: expected 'float32' or 'int8'"):
@@ -377,7 +371,6 @@ def test_a_wrong_precision_is_named() -> None:
     Detector(engine="torch", precision="float32")
 
 
-@needs_shipped
 def test_threads_and_levels_give_the_same_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = np.tile(portrait()[:280, :400], (2, 2, 1))
     expected = Detector(precision="int8", threads=1).detect(photo)
@@ -390,7 +383,6 @@ def test_threads_and_levels_give_the_same_faces(monkeypatch: pytest.MonkeyPatch)
                 np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
-@needs_shipped
 @pytest.mark.parametrize("zoom", [1, 2, 4])
 def test_int8_is_near_float32(zoom: int) -> None:
     """Boxes and landmarks within a pixel of a face of 90, and its score within 0.03."""

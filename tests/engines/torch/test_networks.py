@@ -14,7 +14,7 @@ import pytest
 
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
-from cascade.models.detector import DetectorWeights, load_detector, shipped
+from cascade.models.detector import DetectorWeights, load_detector
 from tests.photos import portrait
 
 torch = pytest.importorskip("torch")
@@ -26,7 +26,6 @@ from cascade.faces import Faces  # noqa: E402
 from tests.engines.torch.cases import boxes_of_all_kinds, for_both_families, noise, on_every_device  # noqa: E402
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
-needs_shipped = pytest.mark.skipif(not shipped(), reason="no weights are shipped yet")
 CHANNELS_LAST = torch.channels_last
 
 
@@ -109,7 +108,6 @@ def assert_close(found: Faces, expected: Faces) -> None:
     np.testing.assert_allclose(found.landmarks, expected.landmarks, rtol=0, atol=1)
 
 
-@needs_shipped
 @on_every_device
 def test_half_precision_finds_the_same_face(device: str) -> None:
     half = Detector(engine=TorchEngine(load_detector(), device, half=True))
@@ -120,7 +118,6 @@ def test_half_precision_finds_the_same_face(device: str) -> None:
         assert_close(found, full.detect(photo))
 
 
-@needs_shipped
 def test_the_precision_of_gpus_finds_the_same_face_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_engine, "half_precision", lambda device: torch.float16)
     try:

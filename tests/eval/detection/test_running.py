@@ -118,7 +118,7 @@ def test_settings_are_told_as_plain_values(folder):
     assert len(about["weights_sha256"]) == 64
 
 
-@pytest.mark.skipif(not weights.shipped(), reason="no trained weights are shipped yet")
+@pytest.mark.skipif(not weights.shipped_detectors(), reason="no trained weights are shipped yet")
 def test_precision_is_told_also_where_the_detector_chose_it(folder):
     usual = "int8" if default_simd_level() in FAST_LEVELS else "float32"
     for given, told in ((None, usual), ("int8", "int8"), ("float32", "float32")):
@@ -126,7 +126,7 @@ def test_precision_is_told_also_where_the_detector_chose_it(folder):
     assert OurDetector(Settings(weights=folder, threads=1)).about()["settings"]["precision"] == "float32"
 
 
-@pytest.mark.skipif(not weights.shipped(), reason="no trained weights are shipped yet")
+@pytest.mark.skipif(not weights.shipped_detectors(), reason="no trained weights are shipped yet")
 def test_shipped_weights_find_the_portrait_s_face():
     result = OurDetector(Settings())(portrait())
     assert result.scores.max() > 0.9

@@ -1,0 +1,145 @@
+"""The stages of the detector: P-Net, R-Net, O-Net and L-Net, each on what the stage before it let through.
+
+Each stage is a generator that yields what it needs computed and returns its result: `cascade.engines.base.run` has an
+engine compute the answers, for one image or for several side by side. So there is one sequence for both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cascade import _native
+from cascade.boxes import expand, square, window_boxes
+from cascade.engines.base import ClassifyCrops, DenseScan, Steps
+from cascade.faces import Faces, sort_order
+from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
+from cascade.imaging.pyramid import Pyramid
+from cascade.models.detector import DetectorWeights
+from cascade.nn.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, Architecture, Stage
+
+Overlaps = tuple[tuple[float, Literal["union", "min"]], ...]
+
+# Overlaps (intersection over union) above which the better of two windows wins, after P-Net and after R-Net.
+PNET_NMS, RNET_NMS = 0.7, 0.7
+# After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
+ONET_NMS: Overlaps = ((0.4, "union"), (0.7, "min"))
+
+# Weight of the log-odds of the stages before, beside the 1 of a stage itself. They see other surroundings than it
+# does; averaging them in raised the AP on validation photos by 0.01 to 0.02.
+SCORE_FUSION_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Boxes (n, 4) float32 in pixels of the photo that may hold a face, best first, and their log-odds (n,) float32."""
+
+    boxes: np.ndarray
+    logits: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def detect_faces(weights: DetectorWeights, pyramid: Pyramid, thresholds: tuple[float, float, float]) -> Steps[Faces]:
+    """All stages: the faces of the photo. ``thresholds``: probabilities that a face must reach in P-, R- and O-Net."""
+    candidates = yield from propose(weights, pyramid, thresholds[0])
+    candidates = yield from refine(weights, pyramid, candidates, thresholds[1])
+    return (yield from find_faces(weights, pyramid, candidates, thresholds[2]))
+
+
+def propose(
+    weights: DetectorWeights, pyramid: Pyramid, threshold: float, nms: float = PNET_NMS
+) -> Steps[Candidates]:
+    """P-Net over all levels: windows of at least this face probability, moved by its box deltas."""
+    levels = yield DenseScan(pyramid, logit(threshold))
+    if not levels:
+        return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+    windows = window_boxes(levels, weights["pnet"].architecture, pyramid.scales[1:])
+    found = np.concatenate(levels)
+    _, boxes, logits = _native.candidates(windows, found[:, 3:7], found[:, 2], -math.inf, ((nms, "union"),))
+    return Candidates(boxes, logits)
+
+
+def refine(
+    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float, nms: float = RNET_NMS
+) -> Steps[Candidates]:
+    """R-Net: the candidates of at least this face probability, moved by its box deltas."""
+    windows, outputs, logits = yield from _classify("rnet", weights, pyramid, candidates)
+    deltas = outputs[:, BOX_OUTPUTS]
+    _, boxes, logits = _native.candidates(windows, deltas, logits, logit(threshold), ((nms, "union"),))
+    return Candidates(boxes, logits)
+
+
+def find_faces(
+    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float
+) -> Steps[Faces]:
+    """O-Net, and L-Net where the weights have one: the faces among R-Net's candidates."""
+    boxes, logits, landmarks = yield from run_onet(weights, pyramid, candidates, threshold)
+    if LANDMARK_STAGE in weights.stages:
+        landmarks = yield from refine_landmarks(weights, pyramid, landmarks)
+    height, width = pyramid.images[0].shape[:2]
+    return _faces(boxes, logits, landmarks, width, height)
+
+
+def run_onet(
+    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float
+) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """O-Net: boxes (n, 4), log-odds (n,) and landmarks (n, 5, 2) of the faces of at least this probability."""
+    windows, outputs, logits = yield from _classify("onet", weights, pyramid, candidates)
+    logits[~np.isfinite(outputs).all(axis=1)] = np.nan  # nothing is a face whose landmarks are not finite
+    chosen, boxes, logits = _native.candidates(windows, outputs[:, BOX_OUTPUTS], logits, logit(threshold), ONET_NMS)
+    shares = outputs[chosen, LANDMARK_OUTPUTS].reshape(-1, 5, 2)
+    return boxes, logits, _native.window_points(windows[chosen], shares)
+
+
+def refine_landmarks(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.ndarray) -> Steps[np.ndarray]:
+    """L-Net: landmarks (n, 5, 2) again, from crops aligned by O-Net's, which stay where no crop can be aligned."""
+    architecture = weights[LANDMARK_STAGE].architecture
+    # snapped as crop boxes are, so that engines whose landmarks differ in the last bits align the same crops
+    matrices = similarity_transforms(_native.snap(landmarks), landmark_template(architecture))
+    alignable = _native.can_align(landmarks, matrices, architecture.input_size)
+    outputs = yield ClassifyCrops(LANDMARK_STAGE, pyramid, matrices[alignable])
+    margin = (architecture.input_size - architecture.window) / 2
+    points = outputs[:, LANDMARK_OUTPUTS].reshape(-1, 5, 2) * architecture.window + margin
+    found = _native.inverse_transform(points, matrices[alignable])
+    refined = landmarks.copy()
+    refined[alignable] = np.where(np.isfinite(found).all(axis=(1, 2), keepdims=True), found, landmarks[alignable])
+    return refined
+
+
+def landmark_template(architecture: Architecture) -> np.ndarray:
+    """The five points (5, 2) in L-Net's crops: ArcFace's template over the window in the middle of the crop."""
+    margin = (architecture.input_size - architecture.window) / 2
+    return np.asarray(ARCFACE_TEMPLATE * (architecture.window / TEMPLATE_SIZE) + margin)
+
+
+def logit(probability: float) -> float:
+    """The log-odds of a probability; minus infinity for 0, which lets everything through."""
+    if probability <= 0:
+        return -math.inf
+    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
+
+
+def _classify(
+    stage: Stage, weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates
+) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The square windows of the candidates, the network's outputs on them, and log-odds fused with the candidates'."""
+    windows = square(candidates.boxes)
+    outputs = yield ClassifyCrops(stage, pyramid, expand(windows, weights[stage].architecture.context))
+    return windows, outputs, _native.fuse_logits(outputs, candidates.logits, SCORE_FUSION_WEIGHT)
+
+
+def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:
+    """The faces that O-Net found, best first, clipped to a photo of that size in pixels."""
+    scores = (1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+    clipped = _native.clip(boxes, width, height)
+    x1, y1, x2, y2 = clipped.T
+    # finite outputs may still overflow in pixels
+    valid = (x2 > x1) & (y2 > y1) & np.isfinite(landmarks).all(axis=(1, 2))
+    order = sort_order(clipped, scores)
+    order = order[valid[order]]
+    return Faces(clipped[order], scores[order], landmarks[order])
