@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.random_layers import random_layers
-from cascade.detect import PNET_NMS, RNET_NMS, Candidates
+from cascade.engines.base import Steps
+from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid
 from cascade.imaging.reading import RGBImage
 from cascade.models.detector import DetectorWeights, StageWeights
 from cascade.nn.architectures import ARCHITECTURES, Architecture
+from cascade.stages import Candidates, find_faces, propose, refine
 from eval.detection.operations import CountingDetector
 
-__all__ = ["Arithmetic", "HeldDetector", "measure", "random_weights"]
+__all__ = ["Arithmetic", "FixedCandidatesDetector", "measure", "random_weights"]
 
 # P-Net's and R-Net's are beyond what random weights reach: as with trained ones, only few windows pass.
 THRESHOLDS = (0.99, 0.99, 0.8)
@@ -48,25 +50,25 @@ class Arithmetic:
         return self.gflop / (1e-3 * self.median)
 
 
-class HeldDetector(CountingDetector):
-    """A Detector in which R-Net and O-Net judge a fixed number of windows, whatever the stages before them say.
+class FixedCandidatesDetector(CountingDetector):
+    """A Detector whose R-Net and O-Net classify a fixed number of windows.
 
-    Those stages run in full; only then fixed windows all over the photo take the place of what they let through.
+    P-Net and R-Net run in full; only then fixed windows all over the photo take the place of their candidates.
     """
 
     def __init__(self, crops: tuple[int, int], photo: RGBImage, **settings: Any) -> None:
-        self.held = [windows(count, photo.shape[1], photo.shape[0]) for count in crops]
+        self.candidates = [windows(count, photo.shape[1], photo.shape[0]) for count in crops]
         super().__init__(**settings)
 
-    def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> Candidates:
-        """See `Detector.propose`."""
-        super().propose(pyramid, nms)
-        return self.held[0]
+    def _steps(self, pyramid: Pyramid) -> Steps[Faces]:
+        return self._counted(self._with_fixed_candidates(pyramid))
 
-    def refine(self, pyramid: Pyramid, candidates: Candidates, nms: float = RNET_NMS) -> Candidates:
-        """See `Detector.refine`."""
-        super().refine(pyramid, candidates, nms)
-        return self.held[1]
+    def _with_fixed_candidates(self, pyramid: Pyramid) -> Steps[Faces]:
+        for_rnet, for_onet = self.candidates
+        pnet, rnet, onet = self.thresholds
+        yield from propose(self.weights, pyramid, pnet)
+        yield from refine(self.weights, pyramid, for_rnet, rnet)
+        return (yield from find_faces(self.weights, pyramid, for_onet, onet))
 
 
 def windows(count: int, width: int, height: int) -> Candidates:
@@ -107,7 +109,7 @@ def measure(
     They are in float32, as the peak is that they are compared with.
     """
     settings: dict[str, Any] = {"min_face": min_face, "threads": 1, "thresholds": THRESHOLDS, "precision": "float32"}
-    detector = HeldDetector(crops, photo, weights=weights, **settings)
+    detector = FixedCandidatesDetector(crops, photo, weights=weights, **settings)
     detector.detect(photo)
     gflop, times = detector.gflop, []
     for _ in range(runs):

@@ -22,7 +22,6 @@ except ModuleNotFoundError as error:
         name="cascade._native",
     ) from None
 
-# ruff: noqa: E402
 from cascade.detect import Detector
 from cascade.faces import Face, Faces
 from cascade.imaging.alignment import AlignError

@@ -61,7 +61,7 @@ class Detector(FixedSettings):
     faces, and about 100 MB if it is full of them. The torch engine keeps all levels, some 1.7 GB for such a photo.
 
     A Detector can be used from several threads at once and, with the native engine, after a fork. Raises
-    ValueError or TypeError naming the setting that is wrong, and `cascade.WeightsError` for weights that cannot be used.
+    ValueError or TypeError naming a wrong setting, and `cascade.WeightsError` for weights that cannot be used.
     """
 
     def __init__(

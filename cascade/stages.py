@@ -51,9 +51,7 @@ def detect_faces(weights: DetectorWeights, pyramid: Pyramid, thresholds: tuple[f
     return (yield from find_faces(weights, pyramid, candidates, thresholds[2]))
 
 
-def propose(
-    weights: DetectorWeights, pyramid: Pyramid, threshold: float, nms: float = PNET_NMS
-) -> Steps[Candidates]:
+def propose(weights: DetectorWeights, pyramid: Pyramid, threshold: float, nms: float = PNET_NMS) -> Steps[Candidates]:
     """P-Net over all levels: windows of at least this face probability, moved by its box deltas."""
     levels = yield DenseScan(pyramid, logit(threshold))
     if not levels:
@@ -74,9 +72,7 @@ def refine(
     return Candidates(boxes, logits)
 
 
-def find_faces(
-    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float
-) -> Steps[Faces]:
+def find_faces(weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float) -> Steps[Faces]:
     """O-Net, and L-Net where the weights have one: the faces among R-Net's candidates."""
     boxes, logits, landmarks = yield from run_onet(weights, pyramid, candidates, threshold)
     if LANDMARK_STAGE in weights.stages:

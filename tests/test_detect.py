@@ -1,12 +1,11 @@
-"""The detector: its settings, what it takes, and that nothing but the photo and the weights decides its answer.
+"""The detector: what it finds, in images of every kind, whatever the threads, the engine and the calls before.
 
-Most tests run on random weights that let some windows of the portrait pass, so they do not hang on training.
+Most tests run on random weights that let some windows of the portrait pass, so they do not depend on training.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
 import multiprocessing
 import types
 from collections.abc import Callable
@@ -19,10 +18,11 @@ import numpy as np
 import pytest
 
 import cascade
+from cascade import _native
 from cascade import detect as detection
-from cascade.detect import Detector, landmark_template
+from cascade.boxes import iou
+from cascade.detect import Detector
 from cascade.faces import Faces
-from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import level_sizes
 from cascade.imaging.reading import ImageError
 from cascade.models.detector import DetectorWeights, load_detector, shipped_detectors
@@ -61,36 +61,6 @@ def photos() -> list[np.ndarray]:
     return [photo, photo[50:250, 100:420], photo[:, ::-1][:333], photo[::2, ::2], photo[60:200, 160:290]]
 
 
-# Landmarks
-
-
-def test_lnet_moves_the_landmarks_in_the_frame_of_the_turned_crop(weights: Weights) -> None:
-    detector = Detector(weights=weights("default"), threads=1)
-    photo = portrait()
-    pyramid = detector.engine.pyramid(photo, level_sizes(photo.shape[1], photo.shape[0], 20, None, 12, 0.709))
-    faces = np.stack([FACE_LANDMARKS, np.array(FACE_LANDMARKS) @ [[0.8, 0.6], [-0.6, 0.8]]]).astype(np.float32)
-    found = detector.refine_landmarks(pyramid, faces)
-    architecture = detector.weights["lnet"].architecture
-    for before, after in zip(faces, found, strict=True):
-        matrix = similarity_transforms(detection._native.snap(before)[None], landmark_template(architecture))
-        outputs = detector.engine.classify_aligned_crops("lnet", pyramid, matrix)[0, 6:].reshape(5, 2) * architecture.window
-        np.testing.assert_allclose(after @ matrix[0, :, :2].T + matrix[0, :, 2], outputs, atol=1e-3)
-
-
-def test_landmarks_that_no_crop_fits_stay_as_they_are(weights: Weights) -> None:
-    detector = Detector(weights=weights("default"), threads=1)
-    photo = portrait()
-    pyramid = detector.engine.pyramid(photo, level_sizes(photo.shape[1], photo.shape[0], 20, None, 12, 0.709))
-    good = np.asarray(FACE_LANDMARKS, np.float32)
-    wild = [np.full((5, 2), 7.0), good * 1e7, np.full((5, 2), np.inf), good / 500, good]
-    faces = np.stack(wild).astype(np.float32)
-    found = detector.refine_landmarks(pyramid, faces)
-    np.testing.assert_array_equal(found[:4], faces[:4])
-    assert np.isfinite(found[4]).all()
-    assert not np.array_equal(found[4], faces[4])
-    assert detector.refine_landmarks(pyramid, faces[:0]).shape == (0, 5, 2)
-
-
 # Results
 
 
@@ -105,9 +75,19 @@ def test_faces_are_sorted_and_within_the_photo(detector: Detector) -> None:
         assert (faces.boxes >= 0).all()
         assert (faces.boxes <= [width, height, width, height]).all()
         assert (faces.boxes[:, 2:] > faces.boxes[:, :2]).all()
-        assert (faces.scores >= 0.7).all()
+        assert (faces.scores >= detection.THRESHOLDS[2] - 1e-6).all()
         assert (faces.scores <= 1).all()
         assert_same(faces, faces.sort())
+
+
+def test_the_default_threshold_is_the_lowest_score(weights: Weights) -> None:
+    """Without it there are faces of lower scores."""
+    photo, lowest = portrait(), detection.THRESHOLDS[2]
+    found = Detector(weights=weights("default"), threads=1).detect(photo)
+    more = Detector(thresholds=(*detection.THRESHOLDS[:2], 0.0), weights=weights("default"), threads=1).detect(photo)
+    assert lowest == 0.8
+    assert more.scores.min() < lowest - 1e-3
+    assert found.scores.min() >= lowest - 1e-6
 
 
 def test_the_same_photo_gives_the_same_faces(detector: Detector) -> None:
@@ -121,27 +101,6 @@ def test_the_photo_is_not_changed(detector: Detector) -> None:
     photo = portrait().copy()
     detector.detect(photo)
     np.testing.assert_array_equal(photo, portrait())
-
-
-def test_higher_thresholds_let_less_through(weights: Weights) -> None:
-    counts = []
-    for threshold in (0.0, 0.3, 0.5, 0.6, 1.0):
-        detector = Detector(min_face=40, thresholds=(threshold,) * 3, weights=weights("default"))
-        pyramid = detector.engine.pyramid(portrait(), level_sizes(512, 512, 40, None, 12, 0.709))
-        counts.append(sum(len(detector.engine.dense_scan(level, _logit(threshold))) for level in pyramid.images[1:]))
-    assert counts == sorted(counts, reverse=True)
-    assert counts[0] > counts[1] > counts[3] > counts[4] == 0
-    assert_empty(Detector(thresholds=(1, 1, 1), weights=weights("default")).detect(portrait()))
-
-
-def _logit(probability: float) -> float:
-    return detection._logit(probability)
-
-
-def test_a_threshold_is_a_probability() -> None:
-    assert _logit(0.5) == 0
-    assert _logit(0.7) == pytest.approx(math.log(0.7 / 0.3))
-    assert (_logit(0), _logit(1)) == (-math.inf, math.inf)
 
 
 def test_max_face_leaves_out_the_large_ones(weights: Weights) -> None:
@@ -181,8 +140,6 @@ def test_max_face_leaves_out_the_large_ones(weights: Weights) -> None:
 )
 def test_no_face_is_an_empty_result(weights: Weights, engine: str, image: np.ndarray) -> None:
     """All windows of a blank image look alike, so nothing passes thresholds that nothing can pass."""
-    if engine == "torch":
-        pytest.importorskip("torch")
     for thresholds in [(0.5, 0.5, 1.0), (0.5, 1.0, 0.5), (1.0, 0.5, 0.5)]:
         detector = Detector(thresholds=thresholds, engine=engine, weights=weights("default"))
         assert_empty(detector.detect(image))
@@ -278,7 +235,6 @@ def test_a_detector_survives_a_fork(weights: Weights, threads: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_engines_agree(weights: Weights, family: str) -> None:
-    pytest.importorskip("torch")
     native, other = (Detector(engine=engine, weights=weights(family)) for engine in ("native", "torch"))
     for photo in photos():
         one, two = native.detect(photo), other.detect(photo)
@@ -288,9 +244,9 @@ def test_the_engines_agree(weights: Weights, family: str) -> None:
         np.testing.assert_allclose(two.landmarks, one.landmarks, rtol=0, atol=1e-3)
 
 
-def test_levels_agree(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simd_levels_agree(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = Detector(weights=weights("default")).detect(portrait())
-    for level in detection._native.simd_levels():
+    for level in _native.simd_levels():
         monkeypatch.setenv("CASCADE_SIMD", level)
         found = Detector(weights=weights("default")).detect(portrait())
         assert len(found) == len(expected)
@@ -309,7 +265,7 @@ def test_the_module_keeps_its_name() -> None:
     assert cascade.Detector is Detector
 
 
-# Weights gone wild
+# Extreme weights
 
 
 def test_landmarks_that_overflow_are_no_face(weights: Weights) -> None:
@@ -353,17 +309,10 @@ def test_outputs_that_are_not_finite_never_raise(weights: Weights, rows: slice) 
 # The weights that come with the package
 
 
-def overlap(one: np.ndarray, other: tuple[float, ...]) -> float:
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (one, other)]
-    shared = float(np.prod(np.maximum(sides, 0)))
-    return shared / (sum(areas) - shared)
-
-
 def assert_is_the_astronaut(faces: Faces) -> None:
     assert len(faces) == 1
     face = faces[0]
-    assert overlap(face.box, FACE_BOX) > 0.5
+    assert iou(face.box, FACE_BOX) > 0.5
     x, y = face.landmarks.T
     assert ((face.box[:2] <= face.landmarks) & (face.landmarks <= face.box[2:])).all()
     left_eye, right_eye, nose, left_mouth, right_mouth = range(5)
@@ -380,7 +329,6 @@ def test_the_astronaut_has_one_face(name: str) -> None:
 
 
 def test_the_astronaut_has_one_face_in_torch_too() -> None:
-    pytest.importorskip("torch")
     faces = Detector(engine="torch").detect(PORTRAIT)
     assert_is_the_astronaut(faces)
     native = Detector(precision="float32").detect(PORTRAIT)
@@ -388,9 +336,8 @@ def test_the_astronaut_has_one_face_in_torch_too() -> None:
     np.testing.assert_allclose(faces.scores, native.scores, rtol=0, atol=1e-4)
 
 
-def test_whole_numbers_find_the_astronaut_where_torch_does() -> None:
+def test_int8_finds_the_astronaut_where_torch_does() -> None:
     """The default of the native engine is less exact, by less than a pixel of this face of 90."""
-    pytest.importorskip("torch")
     faces, native = Detector(engine="torch").detect(PORTRAIT), Detector(precision="int8").detect(PORTRAIT)
     assert len(faces) == len(native) == 1
     np.testing.assert_allclose(faces.boxes, native.boxes, rtol=0, atol=1)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 import cascade
 import cascade.detect
@@ -40,8 +44,33 @@ def test_default_weights_are_shipped_and_small() -> None:
 
 def test_every_weight_file_has_a_card_with_its_hash_and_licence() -> None:
     for name in shipped_detectors():
-        for stage, weights in load_detector(name).stages.items():
+        for weights in load_detector(name).stages.values():
             card = weights.path.with_suffix(".md").read_text()
             assert weights.sha256 in card
             assert weights.metadata["licence"] in card
             assert weights.metadata["data"] in card
+
+
+@pytest.fixture(scope="module")
+def unbuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources, as of a clone in which nothing was built."""
+    tree, clone = tmp_path_factory.mktemp("clone"), Path(__file__).parents[1]
+    ignored = shutil.ignore_patterns("*.so", "*.pyd", "*.safetensors", "__pycache__")
+    shutil.copytree(clone / "cascade", tree / "cascade", ignore=ignored)
+    return tree
+
+
+@pytest.mark.parametrize(
+    "command", [["-c", "import cascade"], ["-c", "import cascade.datasets"], ["-m", "cascade", "--version"]]
+)
+def test_an_unbuilt_tree_says_what_to_do(unbuilt: Path, command: list[str]) -> None:
+    """Without the packages that are installed (-S), one of which may be a built cascade."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    done = subprocess.run(
+        [sys.executable, "-S", *command], cwd=unbuilt, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith(f"ImportError: the native core of cascade is not built in {unbuilt / 'cascade'}")
+    assert "`pip install -e .`" in last
+    assert "circular" not in done.stderr

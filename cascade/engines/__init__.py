@@ -1,1 +1,1 @@
-"""What runs the networks: C on the CPU, or torch."""
+"""The engines that run the networks: C on the CPU, or torch."""

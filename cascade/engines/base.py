@@ -1,8 +1,8 @@
-"""The two ways to run the networks, behind one small interface.
+"""The interface of the engines that run the networks.
 
-`native` computes in C on the CPU and needs nothing else; `torch` computes in torch on a CPU or a GPU, for several
-images together. A detector writes down once what it asks for an image, as a generator; `run` has the answers computed
-and sends them in, for one image or for many side by side.
+The native engine computes in C on the CPU and needs nothing else. The torch engine computes on a CPU or a GPU, for
+several images together. The detector's stages are generators that yield requests (`DenseScan`, `ClassifyCrops`); `run`
+has an engine answer them and sends the answers in, for one image or for several side by side.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Result = TypeVar("Result")
 
 @runtime_checkable
 class Engine(Protocol):
-    """What a detector asks of its engine."""
+    """What a detector needs of its engine."""
 
     weights: DetectorWeights
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
-        """The photo (height, width, 3) uint8 and its levels of (width, height), each made from the one before."""
+        """The photo (height, width, 3) uint8 and its levels of (width, height), each resampled from the one before."""
         ...
 
     def dense_scan(self, level: Any, threshold: float) -> np.ndarray:
-        """P-Net over a level: float32 (n, 1 + outputs) column, row, logit, then the outputs after the first two.
+        """P-Net over a level: float32 (n, 1 + outputs), the windows whose logit is at least the threshold.
 
-        Only windows with logit >= threshold, in order of row, then column.
+        Each row holds column, row, logit, then the outputs after the first two; in order of row, then column.
         """
         ...
 
@@ -47,18 +47,18 @@ class Engine(Protocol):
         ...
 
     def classify_aligned_crops(self, stage: Stage, pyramid: Pyramid, matrices: np.ndarray) -> np.ndarray:
-        """Outputs (n, outputs) float32 of a network on turned crops: affine maps (n, 2, 3) from photo to crop."""
+        """Outputs (n, outputs) float32 of a network on aligned crops: transforms (n, 2, 3) from photo to crop."""
         ...
 
 
 class BatchEngine(ABC):
-    """An engine that computes for several images together what an `Engine` does for one, equal but for rounding."""
+    """An engine that computes several images together, with the same results as an `Engine` but for rounding."""
 
     weights: DetectorWeights
 
     @abstractmethod
     def groups(self, images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        """The images (height, width, 3) uint8 in their order, in lists that the engine has the memory for."""
+        """The images (height, width, 3) uint8 in their order, in lists that fit the engine's memory."""
 
     @abstractmethod
     def pyramids(self, images: list[np.ndarray], sizes: list[list[tuple[int, int]]]) -> Sequence[Pyramid]:
@@ -70,11 +70,16 @@ class BatchEngine(ABC):
 
     @abstractmethod
     def dense_scan_pyramids(self, pyramids: list[Any], threshold: float) -> list[list[np.ndarray]]:
-        """`Engine.dense_scan` over each level of each pyramid that `pyramids` gave."""
+        """`Engine.dense_scan` over each level of each pyramid from `pyramids`."""
 
     @abstractmethod
-    def classify_crops_of_pyramids(self, stage: Stage, pyramids: list[Any], places: list[np.ndarray]) -> list[np.ndarray]:
-        """`Engine.classify_crops` or, where places are maps, `Engine.classify_aligned_crops` on each pyramid, all crops together."""
+    def classify_crops_of_pyramids(
+        self, stage: Stage, pyramids: list[Any], places: list[np.ndarray]
+    ) -> list[np.ndarray]:
+        """The outputs for each pyramid, all crops together.
+
+        `Engine.classify_crops` for boxes, `Engine.classify_aligned_crops` for transforms.
+        """
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `Engine.pyramid`."""
@@ -95,7 +100,7 @@ class BatchEngine(ABC):
 
 @dataclass(frozen=True)
 class DenseScan:
-    """Asks for P-Net over all levels of an image: a list with what `Engine.dense_scan` gives for each."""
+    """A request for P-Net over all levels of an image; the answer is the list of `Engine.dense_scan` of each."""
 
     pyramid: Pyramid
     threshold: float
@@ -103,51 +108,57 @@ class DenseScan:
 
 @dataclass(frozen=True)
 class ClassifyCrops:
-    """Asks for a network's outputs (n, outputs) on boxes (n, 4) or maps (n, 2, 3): see `Engine.classify_crops`."""
+    """A request for a network's outputs (n, outputs) on the crops of an image.
+
+    ``places`` are boxes (n, 4), see `Engine.classify_crops`, or transforms (n, 2, 3), see
+    `Engine.classify_aligned_crops`.
+    """
 
     stage: Stage
     pyramid: Pyramid
     places: np.ndarray
 
 
-# Yields what it needs computed, is sent the answer, and returns a result in the end.
-Steps = Generator[DenseScan | ClassifyCrops, Any, Result]
+Request = DenseScan | ClassifyCrops
+
+# Yields requests, is sent the answer to each, and returns a result in the end.
+Steps = Generator[Request, Any, Result]
 
 
 def run(engine: Engine, several: list[Steps[Result]]) -> list[Result]:
-    """The results of several generators, taken on side by side so that a `BatchEngine` answers all at once.
+    """The results of several generators, advanced side by side so that a `BatchEngine` answers all at once.
 
-    All must ask the same questions in the same order, of different images.
+    All must make the same requests in the same order, for different images.
     """
     results: dict[int, Result] = {}
-    asked = {index: next(steps) for index, steps in enumerate(several)}
-    while asked:
-        answers = _answers(engine, list(asked.values()))
-        asked, before = {}, asked
-        for index, answer in zip(before, answers, strict=True):
+    requests = {index: next(steps) for index, steps in enumerate(several)}
+    while requests:
+        answers = _answer_all(engine, list(requests.values()))
+        requests, answered = {}, requests
+        for index, answer in zip(answered, answers, strict=True):
             try:
-                asked[index] = several[index].send(answer)
+                requests[index] = several[index].send(answer)
             except StopIteration as end:
                 results[index] = end.value
     return [results[index] for index in range(len(several))]
 
 
-def _answers(engine: Engine, asked: list[DenseScan | ClassifyCrops]) -> list[Any]:
+def _answer_all(engine: Engine, requests: list[Request]) -> list[Any]:
     if not isinstance(engine, BatchEngine):
-        return [_answer(engine, one) for one in asked]
-    slides = [one for one in asked if isinstance(one, DenseScan)]
-    if 0 < len(slides) < len(asked):
-        raise ValueError("several: expected all to ask the same, got questions of both kinds")
-    if slides:
-        (threshold,) = {one.threshold for one in slides}
-        return engine.dense_scan_pyramids([one.pyramid for one in slides], threshold)
-    judged = [one for one in asked if isinstance(one, ClassifyCrops)]
-    (stage,) = {one.stage for one in judged}
-    return engine.classify_crops_of_pyramids(stage, [one.pyramid for one in judged], [one.places for one in judged])
+        return [_answer(engine, request) for request in requests]
+    scans = [request for request in requests if isinstance(request, DenseScan)]
+    crops = [request for request in requests if isinstance(request, ClassifyCrops)]
+    if scans and crops:
+        raise ValueError("several: expected generators with the same requests, got both kinds at once")
+    if scans:
+        (threshold,) = {scan.threshold for scan in scans}
+        return engine.dense_scan_pyramids([scan.pyramid for scan in scans], threshold)
+    (stage,) = {some.stage for some in crops}
+    return engine.classify_crops_of_pyramids(stage, [some.pyramid for some in crops], [some.places for some in crops])
 
 
-def _answer(engine: Engine, asked: DenseScan | ClassifyCrops) -> Any:
-    if isinstance(asked, DenseScan):
-        return engine.dense_scan_levels(asked.pyramid.images[1:], asked.threshold)
-    judge = engine.classify_crops if asked.places.ndim == 2 else engine.classify_aligned_crops
-    return judge(asked.stage, asked.pyramid, asked.places)
+def _answer(engine: Engine, request: Request) -> Any:
+    if isinstance(request, DenseScan):
+        return engine.dense_scan_levels(request.pyramid.images[1:], request.threshold)
+    classify = engine.classify_crops if request.places.ndim == 2 else engine.classify_aligned_crops
+    return classify(request.stage, request.pyramid, request.places)

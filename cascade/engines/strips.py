@@ -1,8 +1,8 @@
-"""Levels that are made when they are wanted: those of large photos in bands of rows, never there as a whole.
+"""Pyramid levels whose rows are computed on demand; the large levels of a large photo never exist as a whole.
 
-A level's rows come from some rows of the level before, and those from some of the one before that, up to the photo. All
-stages go through a large photo in the same steps from top to bottom, so that each level only has to keep its last band.
-Bytes do not depend on which bands were made: a row is the same in all of them.
+The rows of a level are resampled from rows of the level before it, down to the photo. The stages go through a large
+photo from top to bottom in the same steps, so that each of its large levels only has to hold its last strip of rows.
+The pixels do not depend on the strips: a row is the same in each of them.
 """
 
 from __future__ import annotations
@@ -16,109 +16,130 @@ import numpy.typing as npt
 
 from cascade import _native
 
-# Pixels of all the levels that are kept, from the smallest up: those of a photo of 23 megapixels at min_face 20.
+# Pixels of all the levels that are cached, from the smallest up: those of a photo of 23 megapixels at min_face 20.
 CACHED_PIXELS = 1 << 24
-# Pixels of a band of the largest level, and the fewest rows: each step makes some rows again that others had.
-STRIP_PIXELS, FEWEST_ROWS = 1 << 20, 48
-# Rows of a level by which those who want some in the same step may be apart.
-SPREAD = 64
+# Pixels of a strip of the largest level, and its least rows: each step computes some rows again that others had.
+STRIP_PIXELS, MIN_STRIP_ROWS = 1 << 20, 48
+# Extra rows of a strip, since its readers are not at quite the same row within a step.
+EXTRA_ROWS = 64
 
-# Makes rows from `first` on of a level of (height, width, 3) in an array, from a band that starts at row `top` of an
-# image of so many rows: (band, top, rows, level's shape, array, first).
-Make = Callable[[np.ndarray, int, int, tuple[int, int, int], np.ndarray, int], None]
+# Resamples rows from `first` on of a level of (height, width, 3) into an array, from a strip that starts at row `top`
+# of an image of so many rows: (strip, top, rows, level's shape, array, first).
+Resample = Callable[[np.ndarray, int, int, tuple[int, int, int], np.ndarray, int], None]
 
 
-class Level:
-    """A level (height, width, 3) of which one band of rows is there at a time.
+class LazyLevel:
+    """A level (height, width, 3) whose rows are resampled from ``source`` when they are asked for.
 
-    It belongs to one call of a detector and is not to be shared between threads.
+    It belongs to one call of a detector; threads cannot share it.
     """
 
-    def __init__(self, source: np.ndarray | Level, width: int, height: int, make: Make, kept_rows: int) -> None:
+    def __init__(self, source: np.ndarray | LazyLevel, width: int, height: int, resample: Resample) -> None:
         self.shape = (height, width, 3)
-        self.source, self._make, self._kept_rows = source, make, kept_rows
-        self._top, self._band = 0, np.empty((0, width, 3), np.uint8)
+        self.source, self._resample = source, resample
 
     def rows(self, first: int, end: int) -> np.ndarray:
         """Rows [first, end), which the caller must not change."""
-        top, last = self._top, self._top + len(self._band)
-        if first < top or end > last:
-            if end < top or first > last:  # too far from what is there
-                top = last = first
-            stop = max(end, last)
-            # some rows above stay, since a level's users are not quite at the same row
-            start = min(first, max(top, stop - self._kept_rows))
-            kept = max(start, top)
-            band = np.empty((stop - start, *self.shape[1:]), np.uint8)
-            band[kept - start : last - start] = self._band[kept - self._top : last - self._top]
-            self._fill(band[: kept - start], start)
-            self._fill(band[last - start :], last)
-            self._top, self._band = start, band
-        return self._band[first - self._top : end - self._top]
+        raise NotImplementedError
 
     def _fill(self, target: np.ndarray, first: int) -> None:
+        """Computes rows from ``first`` on, as many as ``target`` has."""
         if len(target):
             height = self.source.shape[0]
             top, end = _native.rows_read(height, self.shape[0], first, first + len(target))
-            band = self.source.rows(top, end) if isinstance(self.source, Level) else self.source[top:end]
-            self._make(band, top, height, self.shape, target, first)
+            strip = self.source.rows(top, end) if isinstance(self.source, LazyLevel) else self.source[top:end]
+            self._resample(strip, top, height, self.shape, target, first)
 
 
-class CachedLevel(Level):
-    """A level that is kept, made from the top down as far as it is wanted, or all of it together with others."""
+class StreamedLevel(LazyLevel):
+    """A level of which only the last strip is in memory, of at least ``strip_rows`` rows."""
 
-    def __init__(self, source: np.ndarray | Level, width: int, height: int, make: Make) -> None:
-        super().__init__(source, width, height, make, 0)
-        self.pixels, self.made = np.empty(self.shape, np.uint8), 0
+    def __init__(
+        self, source: np.ndarray | LazyLevel, width: int, height: int, resample: Resample, strip_rows: int
+    ) -> None:
+        super().__init__(source, width, height, resample)
+        self._strip_rows = strip_rows
+        self._top, self._strip = 0, np.empty((0, width, 3), np.uint8)
 
     def rows(self, first: int, end: int) -> np.ndarray:
         """Rows [first, end), which the caller must not change."""
-        if end > self.made:
-            self._fill(self.pixels[self.made : end], self.made)
-            self.made = end
+        top, last = self._top, self._top + len(self._strip)
+        if first < top or end > last:
+            if end < top or first > last:  # too far from the strip in memory
+                top = last = first
+            stop = max(end, last)
+            # some rows above stay, since a level's readers are not quite at the same row
+            start = min(first, max(top, stop - self._strip_rows))
+            reused = max(start, top)
+            strip = np.empty((stop - start, *self.shape[1:]), np.uint8)
+            strip[reused - start : last - start] = self._strip[reused - self._top : last - self._top]
+            self._fill(strip[: reused - start], start)
+            self._fill(strip[last - start :], last)
+            self._top, self._strip = start, strip
+        return self._strip[first - self._top : end - self._top]
+
+
+class CachedLevel(LazyLevel):
+    """A level with all rows in memory, computed from the top down as far as they were asked for.
+
+    An engine may also fill ``pixels`` and set ``ready_rows`` itself.
+    """
+
+    def __init__(self, source: np.ndarray | LazyLevel, width: int, height: int, resample: Resample) -> None:
+        super().__init__(source, width, height, resample)
+        self.pixels, self.ready_rows = np.empty(self.shape, np.uint8), 0
+
+    def rows(self, first: int, end: int) -> np.ndarray:
+        """Rows [first, end), which the caller must not change."""
+        if end > self.ready_rows:
+            self._fill(self.pixels[self.ready_rows : end], self.ready_rows)
+            self.ready_rows = end
         return self.pixels[first:end]
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(whole(self), dtype, copy=copy)
+        return np.array(all_rows(self), dtype, copy=copy)
 
 
-def levels_when_wanted(photo: np.ndarray, sizes: list[tuple[int, int]], make: Make) -> list[Level]:
-    """The levels of a photo with ``sizes`` (width, height), each to be made from the last.
+def lazy_levels(photo: np.ndarray, sizes: list[tuple[int, int]], resample: Resample) -> list[LazyLevel]:
+    """The levels of a photo with ``sizes`` (width, height), each from the one before.
 
-    Kept are the last levels, as many as have CACHED_PIXELS in all: all of them but for a large photo.
+    The last levels are cached, as many as have CACHED_PIXELS in all. Those are all levels, except for a large photo.
     """
-    levels: list[Level] = []
+    levels: list[LazyLevel] = []
     left = sum(width * height for width, height in sizes)
     for width, height in sizes:
         source = levels[-1] if levels else photo
         if left <= CACHED_PIXELS:
-            levels.append(CachedLevel(source, width, height, make))
+            levels.append(CachedLevel(source, width, height, resample))
         else:
             count = step_count(sizes[0][1], sizes[0][0])
-            levels.append(Level(source, width, height, make, -(-height // count) + SPREAD))
+            levels.append(StreamedLevel(source, width, height, resample, -(-height // count) + EXTRA_ROWS))
         left -= width * height
     return levels
 
 
-def is_streamed(image: np.ndarray | Level) -> TypeGuard[Level]:
-    """Whether an image is never there as a whole."""
-    return isinstance(image, Level) and not isinstance(image, CachedLevel)
+def is_streamed(image: np.ndarray | LazyLevel) -> TypeGuard[StreamedLevel]:
+    """Whether an image only has a strip in memory."""
+    return isinstance(image, StreamedLevel)
 
 
-def whole(image: np.ndarray | CachedLevel) -> np.ndarray:
-    """All rows of an image that is not in bands."""
+def all_rows(image: np.ndarray | CachedLevel) -> np.ndarray:
+    """The pixels of an image that is not streamed."""
     return image.rows(0, image.shape[0]) if isinstance(image, CachedLevel) else image
 
 
 def step_count(height: int, width: int) -> int:
-    """In how many steps to go through a photo whose first level has that size."""
-    return -(-height // max(FEWEST_ROWS, STRIP_PIXELS // width))
+    """The number of steps through a photo whose first level has that size."""
+    return -(-height // max(MIN_STRIP_ROWS, STRIP_PIXELS // width))
 
 
-def steps(levels: list[Level], after: CachedLevel | None) -> Iterator[tuple[float, float]]:
-    """The shares of the height, from and to, of each step down the levels in bands; the one after them comes along."""
+def steps(levels: list[StreamedLevel], following: CachedLevel | None) -> Iterator[tuple[float, float]]:
+    """For each step down the streamed levels, the shares of the height where it starts and ends.
+
+    The rows of the cached level ``following`` them are computed on the way.
+    """
     count = step_count(*levels[0].shape[:2])
-    for share, end in pairwise(step / count for step in range(count + 1)):
-        if after is not None:
-            after.rows(0, round(after.shape[0] * end))
-        yield share, end
+    for start, end in pairwise(step / count for step in range(count + 1)):
+        if following is not None:
+            following.rows(0, round(following.shape[0] * end))
+        yield start, end

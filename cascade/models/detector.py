@@ -72,8 +72,8 @@ def shipped_detectors() -> list[str]:
 def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] = STAGES) -> DetectorWeights:
     """Loads a shipped set by name, the default one for None, or a folder.
 
-    All stages are loaded, with L-Net if there is one, or only those in ``stages``. Raises `WeightsError` naming the file
-    that is missing or wrong.
+    All stages are loaded, with L-Net if there is one, or only those in ``stages``. Raises `WeightsError` naming the
+    file that is missing or wrong.
     """
     if weights is not None and not isinstance(weights, (str, Path)):
         raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cascade.detect import PNET_NMS, RNET_NMS, Candidates, Detector
+from cascade.detect import Detector
+from cascade.engines.base import DenseScan, Request, Result, Steps
 from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid
 from cascade.nn.architectures import Architecture
@@ -29,27 +30,29 @@ class CountingDetector(Detector):
         """Billions of floating-point operations so far, two for each multiply-add."""
         return 2e-9 * sum(self.multiply_adds.values())
 
-    def propose(self, pyramid: Pyramid, nms: float = PNET_NMS) -> Candidates:
-        """See `Detector.propose`."""
-        network = self.weights["pnet"].architecture
-        for level in pyramid.images[1:]:
-            self.multiply_adds["pnet"] += sliding_multiply_adds(network, level.shape[1], level.shape[0])
-        return super().propose(pyramid, nms)
+    def _steps(self, pyramid: Pyramid) -> Steps[Faces]:
+        return self._counted(super()._steps(pyramid))
 
-    def refine(self, pyramid: Pyramid, candidates: Candidates, nms: float = RNET_NMS) -> Candidates:
-        """See `Detector.refine`."""
-        self.multiply_adds["rnet"] += len(candidates) * self.weights["rnet"].architecture.multiply_adds()
-        return super().refine(pyramid, candidates, nms)
+    def _counted(self, steps: Steps[Result]) -> Steps[Result]:
+        """The same steps; what each of their requests takes is added up."""
+        request = next(steps)
+        while True:
+            self._count(request)
+            answer = yield request
+            try:
+                request = steps.send(answer)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
 
-    def output(self, pyramid: Pyramid, candidates: Candidates, width: int, height: int) -> Faces:
-        """See `Detector.output`."""
-        self.multiply_adds["onet"] += len(candidates) * self.weights["onet"].architecture.multiply_adds()
-        return super().output(pyramid, candidates, width, height)
-
-    def refine_landmarks(self, pyramid: Pyramid, landmarks: np.ndarray) -> np.ndarray:
-        """See `Detector.refine_landmarks`."""
-        self.multiply_adds["lnet"] += len(landmarks) * self.weights["lnet"].architecture.multiply_adds()
-        return super().refine_landmarks(pyramid, landmarks)
+    def _count(self, request: Request) -> None:
+        if isinstance(request, DenseScan):
+            network = self.weights["pnet"].architecture
+            for level in request.pyramid.images[1:]:
+                self.multiply_adds["pnet"] += sliding_multiply_adds(network, level.shape[1], level.shape[0])
+        else:
+            network = self.weights[request.stage].architecture
+            self.multiply_adds[request.stage] += len(request.places) * network.multiply_adds()
 
 
 def sliding_multiply_adds(network: Architecture, width: int, height: int) -> int:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.arithmetic import HeldDetector, measure, random_weights, windows
+from benchmarks.arithmetic import FixedCandidatesDetector, measure, random_weights, windows
 from benchmarks.scenes import scene
 from cascade.engines.native import NativeEngine
 from cascade.models.detector import load_detector
@@ -16,9 +16,9 @@ from eval.detection.operations import sliding_multiply_adds
 from tests.benchmarks.helpers import needs_weights, run
 
 
-def test_each_stage_judges_as_many_windows_as_it_is_told():
+def test_each_stage_classifies_the_given_number_of_windows():
     photo = scene("one", 160, 120).image
-    detector = HeldDetector((37, 5), photo, weights=random_weights("paper"), min_face=24, threads=1)
+    detector = FixedCandidatesDetector((37, 5), photo, weights=random_weights("paper"), min_face=24, threads=1)
     detector.detect(photo)
     paper, counted = ARCHITECTURES["paper"], detector.multiply_adds
     assert counted["rnet"] == 37 * paper["rnet"].multiply_adds()

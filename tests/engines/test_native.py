@@ -1,4 +1,4 @@
-"""The native engine: the same numbers whatever the threads, the level and what was done before."""
+"""The native engine: the same numbers whatever the threads, the SIMD level and the calls before."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def boxes(count: int) -> np.ndarray:
 
 
 def run(engine: NativeEngine) -> list[np.ndarray]:
-    """Something of every stage."""
+    """Levels, windows and outputs of crops."""
     pyramid = engine.pyramid(portrait(), SIZES)
     windows = [engine.dense_scan(level, 0.0) for level in pyramid.images[1:]]
-    judged = [engine.classify_crops(stage, pyramid, boxes(70)) for stage in ("rnet", "onet")]
-    return [*map(np.asarray, pyramid.images), *windows, *judged]
+    classified = [engine.classify_crops(stage, pyramid, boxes(70)) for stage in ("rnet", "onet")]
+    return [*map(np.asarray, pyramid.images), *windows, *classified]
 
 
 def assert_equal(one: list[np.ndarray], other: list[np.ndarray]) -> None:
@@ -50,8 +50,8 @@ def test_threads_change_nothing(weights: DetectorWeights) -> None:
         assert_equal(run(engine), expected)
 
 
-def test_levels_agree(weights: DetectorWeights) -> None:
-    """Levels and crops to the byte, outputs to the last digits, windows apart from those at the very threshold."""
+def test_simd_levels_agree(weights: DetectorWeights) -> None:
+    """Pyramid levels byte for byte, outputs but for rounding."""
     expected = run(NativeEngine(weights, level="scalar"))
     for level in _native.simd_levels():
         for one, other in zip(run(NativeEngine(weights, level=level)), expected, strict=True):
@@ -89,8 +89,9 @@ def test_an_engine_survives_a_fork(weights: DetectorWeights, threads: int) -> No
     np.testing.assert_array_equal(run(engine)[-1], expected)
 
 
-def test_threads_change_nothing_where_levels_are_made_while_others_are_searched(weights: DetectorWeights) -> None:
-    expected = NativeEngine(weights, 1).dense_scan_levels(NativeEngine(weights, 1).pyramid(portrait(), SIZES).images[1:], 0.0)
+def test_threads_change_nothing_where_levels_are_resampled_while_others_are_scanned(weights: DetectorWeights) -> None:
+    one = NativeEngine(weights, 1)
+    expected = one.dense_scan_levels(one.pyramid(portrait(), SIZES).images[1:], 0.0)
     for threads in (2, 3, 8):
         engine = NativeEngine(weights, threads)
         assert_equal(engine.dense_scan_levels(engine.pyramid(portrait(), SIZES).images[1:], 0.0), expected)
@@ -98,7 +99,7 @@ def test_threads_change_nothing_where_levels_are_made_while_others_are_searched(
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 5, 15, 16, 17, 40, 153])
-def test_each_crop_is_judged_whatever_their_number(weights: DetectorWeights, threads: int, count: int) -> None:
+def test_crops_are_classified_whatever_their_number(weights: DetectorWeights, threads: int, count: int) -> None:
     engine, scales = NativeEngine(weights, threads), np.ones((1, 2))
     network = engine._networks["rnet"]
     expected = network.forward(_native.cut([portrait()], scales, boxes(count), network.input_size))

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from cascade import _native
-from cascade.detect import Detector, landmark_template
+from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
 from cascade.faces import Faces
 from cascade.imaging.alignment import similarity_transforms
@@ -31,6 +31,7 @@ from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.models.detector import DetectorWeights
 from cascade.nn.architectures import BOX_OUTPUTS, LANDMARK_OUTPUTS, LANDMARK_STAGE, STAGES, Architecture
 from cascade.nn.quantization import has_ranges
+from cascade.stages import landmark_template
 from tests.fuzz.fuzz_inputs import CHANGES, SIZES, TAME, UNCHANGED, Generator, changed, random_image, random_settings
 
 SCORE, PIXELS = 1e-5, 1e-3

@@ -6,11 +6,11 @@ import numpy as np
 
 from cascade import _native
 from cascade.datasets import Photo
-from cascade.detect import landmark_template
 from cascade.engines.native import crop_sources
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid
 from cascade.nn.architectures import Architecture
+from cascade.stages import landmark_template
 from train.detection.packed import LANDMARK
 
 # Standard deviations of a landmark's own error and of one that all five share, over the size of the face; and the share

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from cascade.boxes import square
 from cascade.datasets import Photo
-from cascade.detect import square
 from cascade.imaging.pyramid import Pyramid
 from train.detection.packed import LANDMARK
 

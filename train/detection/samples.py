@@ -19,14 +19,16 @@ import numpy as np
 from tqdm import tqdm
 
 from cascade import _native
-from cascade.boxes import iou
+from cascade.boxes import expand, iou, square, window_boxes
 from cascade.datasets import Photo
-from cascade.detect import Detector, square, widen, window_boxes
+from cascade.engines.base import Engine, Steps, run
+from cascade.engines.factory import make_engine
 from cascade.engines.native import crop_sources
 from cascade.imaging.pyramid import Pyramid, build_pyramid, level_sizes
 from cascade.imaging.reading import ImageError, read_image
-from cascade.models.detector import load_detector
+from cascade.models.detector import DetectorWeights, load_detector
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Stage
+from cascade.stages import Candidates, propose, refine
 from train.detection.aligned_crops import upright_windows
 from train.detection.in_plane_rotation import around_marked, rolled_windows
 from train.detection.packed import LANDMARK, NEGATIVE, PART, POSITIVE, Samples, SampleWriter
@@ -292,11 +294,18 @@ def _cut_grid(pyramid: Pyramid, places: np.ndarray, architecture: Architecture, 
 
 
 @cache
-def _detector(settings: SampleSettings, weights: Path) -> Detector:
-    """The stages before the one in training, one detector a process."""
-    stages = STAGES[: STAGES.index(settings.stage)]
-    threshold = settings.proposal_threshold
-    return Detector(thresholds=(threshold, threshold, 0.0), threads=1, weights=load_detector(weights, stages))
+def _engine(stage: Stage, weights: Path) -> Engine:
+    """Runs the stages before the one in training; one engine a process."""
+    return make_engine("native", 1, load_detector(weights, STAGES[: STAGES.index(stage)]), None)
+
+
+def _proposals(weights: DetectorWeights, pyramid: Pyramid, settings: SampleSettings) -> Steps[Candidates]:
+    """What the stages before the one in training let through, more than in detection."""
+    threshold, nms = settings.proposal_threshold, settings.proposal_nms
+    candidates = yield from propose(weights, pyramid, threshold, nms)
+    if settings.stage == "onet":
+        candidates = yield from refine(weights, pyramid, candidates, threshold, nms)
+    return candidates
 
 
 def _proposed(
@@ -311,11 +320,9 @@ def _proposed(
     """R-Net's and O-Net's samples: what the stages before them let through."""
     if weights is None:
         raise ValueError(f"weights: {settings.stage} samples need the weights of the stages before it")
-    detector = _detector(settings, weights)
-    pyramid = _pyramid(image, min_face, detector.weights["pnet"].architecture.window)
-    candidates = detector.propose(pyramid, settings.proposal_nms)
-    if settings.stage == "onet":
-        candidates = detector.refine(pyramid, candidates, settings.proposal_nms)
+    engine = _engine(settings.stage, weights)
+    pyramid = _pyramid(image, min_face, engine.weights["pnet"].architecture.window)
+    (candidates,) = run(engine, [_proposals(engine.weights, pyramid, settings)])
     around, _ = around_marked(photo, settings.marked_windows, settings.jitter, rng)
     windows = np.concatenate([square(candidates.boxes), around])
     labels = label(windows, photo, settings, rng, hardest_first=True)
@@ -336,7 +343,7 @@ def _cut_windows(
     side = architecture.input_size + 2 * settings.margin
     context = architecture.context * side / architecture.input_size
     images, scales = crop_sources(pyramid)
-    crops = _native.cut(images, scales, widen(windows, context), side)
+    crops = _native.cut(images, scales, expand(windows, context), side)
     found = crops, labels.kinds, _targets(windows, labels, photo)
     if not settings.rolled_windows:
         return found

@@ -1,1 +1,1 @@
-"""The torch engine: the same stages on a CPU or a GPU, also for batches of images."""
+"""The torch engine: a CPU or a GPU, one image or a batch."""

@@ -1,6 +1,6 @@
-"""Levels of a photo side by side on one canvas, so that P-Net slides over all of them in one go.
+"""Levels of a photo side by side on one canvas, so that one dense scan of P-Net covers all of them.
 
-A GPU takes as long to begin a small piece of work as to do it, so what counts is their number, not their size.
+For small inputs a GPU takes as long to start a kernel as to run it, so fewer and larger inputs are faster.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from cascade.engines.torch.networks import Runner, run
-from cascade.engines.torch.resampling import OUTSIDE, at_most, resample, staged
+from cascade.engines.torch.resampling import PADDING_VALUE, at_most, resample, staged
 from cascade.imaging.pyramid import Pyramid
 from cascade.nn.architectures import Architecture
 
-# What bounds the memory: pixels of canvases in one strip of windows.
+# Pixels of canvases in one strip of windows, which bounds the memory.
 STRIP_PIXELS = {"cpu": 1 << 21, "cuda": 1 << 23}
 
 Size = tuple[int, int]
@@ -25,12 +25,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where levels lie on a canvas of ``height`` by ``width`` pixels, and whose the windows there are.
+    """Where levels lie on a canvas of ``height`` by ``width`` pixels, and to which level each window belongs.
 
-    ``sizes`` are the levels' widths and heights, ``corners`` row and column of the first pixel of each; between levels
-    the canvas is grey. ``firsts`` (levels, 2): column and row of each level's first window among those of the canvas.
-    ``levels`` int16 (rows, columns): the level of each window of the canvas, -1 where one is not wholly within a level
-    and its grey.
+    ``sizes`` are the widths and heights of the levels, ``corners`` row and column of the first pixel of each. Between
+    levels the canvas has the padding value. ``firsts`` (levels, 2): column and row of each level's first window among
+    those of the canvas. ``levels`` int16 (rows, columns): the level of each window of the canvas, -1 for a window that
+    is not within one level and its padding.
     """
 
     height: int
@@ -46,9 +46,7 @@ def layout(sizes: tuple[Size, ...], pnet: Architecture) -> Layout:
     """The layout of levels of ``sizes`` (width, height), each within P-Net's padding and on its stride."""
     stride, margin = pnet.stride, pnet.padding
     padded = [(height + 2 * margin, width + 2 * margin) for width, height in sizes]
-    places, height, width = shelves(
-        [(_on_stride(rows, stride), _on_stride(columns, stride)) for rows, columns in padded]
-    )
+    places, height, width = shelves([(_round_up(rows, stride), _round_up(columns, stride)) for rows, columns in padded])
     levels = np.full([_windows(side, pnet) for side in (height, width)], -1, np.int16)
     for index, ((top, left), (rows, columns)) in enumerate(zip(places, padded, strict=True)):
         levels[top // stride :, left // stride :][: _windows(rows, pnet), : _windows(columns, pnet)] = index
@@ -57,13 +55,13 @@ def layout(sizes: tuple[Size, ...], pnet: Architecture) -> Layout:
 
 
 def shelves(sides: list[Size]) -> tuple[list[Size], int, int]:
-    """Places rectangles (height, width) side by side: each on the first shelf with room, or on a new one below.
+    """Packs rectangles (height, width): each goes on the first shelf with room for it, or on a new one below.
 
-    Returns the row and column of each, and the height and width of all. The first of a shelf gives its height, so
-    they had better come with the highest first.
+    Returns the row and column of each, and the height and width of all. The first rectangle of a shelf sets its height,
+    so the packing is tightest if the highest come first.
     """
     width = max((width for _, width in sides), default=0)
-    rows: list[list[int]] = []  # of each shelf: row, height, columns in use
+    rows: list[list[int]] = []  # row, height and used columns of each shelf
     places: list[Size] = []
     bottom = 0
     for height, columns in sides:
@@ -81,33 +79,33 @@ def _windows(side: int, pnet: Architecture) -> int:
     return max(0, (side - pnet.input_size) // pnet.stride + 1)
 
 
-def _on_stride(side: int, stride: int) -> int:
-    """The next multiple of the stride."""
+def _round_up(side: int, stride: int) -> int:
+    """The side rounded up to a multiple of the stride."""
     return -(-side // stride) * stride
 
 
 @lru_cache(maxsize=4)
-def _belongs(layout: Layout, device: torch.device) -> torch.Tensor:
+def _in_a_level(layout: Layout, device: torch.device) -> torch.Tensor:
     """Which windows of a canvas belong to a level, bool (rows, columns)."""
     return torch.tensor(layout.levels >= 0, device=device)
 
 
-class Mosaic:
-    """The canvases of photos of one size: uint8 (photos, height, width, 3) on a device, grey until levels are put."""
+class Canvas:
+    """The canvases of photos of one size: ``pixels`` uint8 (photos, height, width, 3) on a device."""
 
-    def __init__(self, canvas: torch.Tensor, layout: Layout, pnet: Architecture) -> None:
-        self.canvas, self.layout, self.pnet = canvas, layout, pnet
+    def __init__(self, pixels: torch.Tensor, layout: Layout, pnet: Architecture) -> None:
+        self.pixels, self.layout, self.pnet = pixels, layout, pnet
 
     def level(self, index: int) -> torch.Tensor:
         """A level of all photos, (photos, height, width, 3): a view."""
         (top, left), (width, height) = self.layout.corners[index], self.layout.sizes[index]
-        return self.canvas[:, top : top + height, left : left + width]
+        return self.pixels[:, top : top + height, left : left + width]
 
     def dense_scan(self, network: Runner, threshold: float, photos: list[int]) -> list[list[np.ndarray]]:
-        """For each of some photos what `cascade.engines.base.Engine.dense_scan` gives for each of its levels."""
+        """For each of these photos `cascade.engines.base.Engine.dense_scan` of each of its levels."""
         levels = len(self.layout.sizes)
-        canvas = self.canvas if photos == list(range(len(self.canvas))) else self.canvas[photos]
-        strips = list(self._strips(canvas, network, threshold))
+        pixels = self.pixels if photos == list(range(len(self.pixels))) else self.pixels[photos]
+        strips = list(self._strips(pixels, network, threshold))
         places = np.concatenate([np.empty((0, 3), np.int64), *(places for places, _ in strips)])
         values = np.concatenate([np.empty((0, self.pnet.outputs), np.float32), *(values for _, values in strips)])
         photo, row, column = places.T
@@ -116,28 +114,30 @@ class Mosaic:
         windows[:, :2] = np.stack([column, row], axis=1) - self.layout.firsts[level]
         windows[:, 2] = values[:, 1] - values[:, 0]
         windows[:, 3:] = values[:, 2:]
-        whose = photo * levels + level
-        order = np.argsort(whose, kind="stable")
-        ends = np.searchsorted(whose[order], np.arange(1, len(photos) * levels))
+        owner = photo * levels + level
+        order = np.argsort(owner, kind="stable")
+        ends = np.searchsorted(owner[order], np.arange(1, len(photos) * levels))
         parts = np.split(windows[order], ends) if levels else []
         return [parts[first * levels : (first + 1) * levels] for first in range(len(photos))]
 
     def _strips(
-        self, canvas: torch.Tensor, network: Runner, threshold: float
+        self, pixels: torch.Tensor, network: Runner, threshold: float
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Photo, row and column (m, 3) and the outputs (m, outputs) of the windows that pass, in that order within
-        each of the strips of rows."""
+        """For each strip of rows the windows that pass, in order of photo, row and column.
+
+        Yields photo, row and column (m, 3) and the outputs (m, outputs).
+        """
         rows, columns = self.layout.levels.shape
         stride, field = self.pnet.stride, self.pnet.input_size
-        pixels = canvas.permute(0, 3, 1, 2)
-        belongs = _belongs(self.layout, canvas.device)
-        most = at_most(STRIP_PIXELS, canvas.device)
+        pixels = pixels.permute(0, 3, 1, 2)
+        in_a_level = _in_a_level(self.layout, pixels.device)
+        most = at_most(STRIP_PIXELS, pixels.device)
         step = max(1, most // (len(pixels) * stride * max(1, self.layout.width)))
         for first in range(0, rows if columns else 0, step):
             last = min(first + step, rows) - 1
             strip = pixels[:, :, first * stride : last * stride + field, : (columns - 1) * stride + field]
             outputs = run(network, strip).permute(0, 2, 3, 1)
-            passing = (outputs[..., 1] - outputs[..., 0] >= threshold) & belongs[first : last + 1]
+            passing = (outputs[..., 1] - outputs[..., 0] >= threshold) & in_a_level[first : last + 1]
             places = passing.nonzero()
             values = outputs[places.unbind(1)].cpu().numpy()
             yield places.cpu().numpy() + np.array((0, first, 0)), values
@@ -147,11 +147,11 @@ class Mosaic:
 class StoredPyramid(Pyramid):
     """A pyramid whose images, (height, width, 3), are views of ``store``, uint8 pixels (n, 3) on a device.
 
-    Its levels are those of the photo ``place`` of a mosaic.
+    Its levels are those of photo number ``place`` of ``canvas``.
     """
 
     store: torch.Tensor
-    mosaic: Mosaic
+    canvas: Canvas
     place: int
 
 
@@ -159,52 +159,52 @@ def stored_pyramids(
     images: list[np.ndarray], sizes: list[list[Size]], pnet: Architecture, device: torch.device
 ) -> list[StoredPyramid]:
     """The pyramids of photos (height, width, 3) uint8 with levels of ``sizes`` (width, height), all in one store."""
-    groups = alike([(image.shape[:2], tuple(some)) for image, some in zip(images, sizes, strict=True)])
+    groups = group_equal([(image.shape[:2], tuple(some)) for image, some in zip(images, sizes, strict=True)])
     drawn = [(group, images[group[0]].shape[:2], layout(tuple(sizes[group[0]]), pnet)) for group in groups]
     counts = [
         len(group) * side * other
         for group, (height, width), one in drawn
         for side, other in ((height, width), (one.height, one.width))
     ]
-    store = torch.full((sum(counts), 3), OUTSIDE, dtype=torch.uint8, device=device)
+    store = torch.full((sum(counts), 3), PADDING_VALUE, dtype=torch.uint8, device=device)
     parts = iter(torch.split(store, counts))
     found: dict[int, StoredPyramid] = {}
     for group, (height, width), one in drawn:
         photos = next(parts).view(len(group), height, width, 3)
-        mosaic = Mosaic(next(parts).view(len(group), one.height, one.width, 3), one, pnet)
+        canvas = Canvas(next(parts).view(len(group), one.height, one.width, 3), one, pnet)
         for photo, index in zip(photos, group, strict=True):
             photo.copy_(staged(images[index], device), non_blocking=device.type == "cuda")
-        levels = draw(photos, mosaic)
+        levels = fill(canvas, photos)
         scales = np.array([(level.shape[2] / width, level.shape[1] / height) for level in levels])
         for place, index in enumerate(group):
-            found[index] = StoredPyramid([level[place] for level in levels], scales, store, mosaic, place)
+            found[index] = StoredPyramid([level[place] for level in levels], scales, store, canvas, place)
     return [found[index] for index in range(len(images))]
 
 
-def draw(photos: torch.Tensor, mosaic: Mosaic) -> list[torch.Tensor]:
-    """Puts the levels of photos (n, height, width, 3) on their canvases; returns the photos and all levels there."""
+def fill(canvas: Canvas, photos: torch.Tensor) -> list[torch.Tensor]:
+    """Resamples photos (n, height, width, 3) onto their canvases; returns the photos and views of all levels."""
     found, level = [photos], photos.permute(0, 3, 1, 2)
-    for index, (width, height) in enumerate(mosaic.layout.sizes):
+    for index, (width, height) in enumerate(canvas.layout.sizes):
         level = resample(level, width, height)
-        found.append(mosaic.level(index))
+        found.append(canvas.level(index))
         found[-1].copy_(level.permute(0, 2, 3, 1))
     return found
 
 
-def mosaic_of(levels: list[torch.Tensor], pnet: Architecture) -> Mosaic:
-    """A mosaic of levels (height, width, 3) of one photo, wherever they come from."""
+def canvas_of(levels: list[torch.Tensor], pnet: Architecture) -> Canvas:
+    """A canvas with copies of levels (height, width, 3) of one photo."""
     sizes = tuple((level.shape[1], level.shape[0]) for level in levels)
     one = layout(sizes, pnet)
     device = levels[0].device if levels else torch.device("cpu")
-    canvas = torch.full((1, one.height, one.width, 3), OUTSIDE, dtype=torch.uint8, device=device)
-    mosaic = Mosaic(canvas, one, pnet)
+    pixels = torch.full((1, one.height, one.width, 3), PADDING_VALUE, dtype=torch.uint8, device=device)
+    canvas = Canvas(pixels, one, pnet)
     for index, level in enumerate(levels):
-        mosaic.level(index)[0] = level
-    return mosaic
+        canvas.level(index)[0] = level
+    return canvas
 
 
-def alike(keys: list[object]) -> list[list[int]]:
-    """Indices of equal keys together, the first ones first."""
+def group_equal(keys: list[object]) -> list[list[int]]:
+    """The indices of equal keys, one list for each key, in order of the first index."""
     found: dict[object, list[int]] = {}
     for index, key in enumerate(keys):
         found.setdefault(key, []).append(index)

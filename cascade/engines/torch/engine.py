@@ -1,7 +1,7 @@
-"""The torch engine: the same stages in torch, on a CPU or a GPU, for one image or for several together.
+"""The torch engine: on a CPU or a GPU, for one image or for several together.
 
-It is the reference for the native engine: levels and crops are the same to the byte, and only the networks' sums are
-rounded differently.
+It is the reference for the native engine: levels and crops are the same byte for byte, and only the sums of the
+networks are rounded differently.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ except ImportError as error:
     raise ImportError('the torch engine needs torch: pip install "cascade-faces[train]"') from error
 
 from cascade.engines.base import BatchEngine
-from cascade.engines.torch.canvas import StoredPyramid, alike, mosaic_of, stored_pyramids
+from cascade.engines.torch.canvas import StoredPyramid, canvas_of, group_equal, stored_pyramids
 from cascade.engines.torch.crops import cut, warp
 from cascade.engines.torch.networks import PixelNetwork, Runner, compiled, half_precision, no_autocast, run
 from cascade.models.detector import DetectorWeights, StageWeights
 from cascade.nn.architectures import Stage
 from cascade.nn.torch_network import from_tensors
 
-# What bounds the memory: images of one group and their pixels together.
+# Images of one group, and their pixels together, which bound the memory.
 GROUP_IMAGES, GROUP_PIXELS = 16, 1 << 23
 
 
 class TorchEngine(BatchEngine):
-    """Runs a set of weights in torch. Safe to share between threads, but not to use after a fork: torch is not.
+    """Runs a set of weights in torch. It can be shared between threads, but like torch not be used after a fork.
 
     Parameters
     ----------
-    weights : what `cascade.models.detector.load_detector` gave.
+    weights : the result of `cascade.models.detector.load_detector`.
     device : a torch device such as "cpu" or "cuda".
     half : run the networks in float16 (on a CPU in bfloat16) up to their last layers, which stay in float32.
     compile : run the networks through torch.compile, which takes some minutes unless torch has the results of an
         earlier run, and needs a C++ compiler on a CPU and Triton on a GPU.
 
-    Under `torch.use_deterministic_algorithms` a GPU's products of matrices want CUBLAS_WORKSPACE_CONFIG set.
+    Under `torch.use_deterministic_algorithms`, matrix products on a GPU need CUBLAS_WORKSPACE_CONFIG to be set.
     Raises ValueError naming the setting for a device that torch does not know or that this machine lacks, and where
     torch.compile does not work.
     """
@@ -54,7 +54,7 @@ class TorchEngine(BatchEngine):
         self._uncompiled: dict[Stage, PixelNetwork] = {}
         for stage, stored in weights.stages.items():
             network = self._uncompiled[stage] = _network(stored, precision).to(self.device)
-            # P-Net slides over images larger than its input
+            # P-Net scans images larger than its input
             side = stored.architecture.input_size * (2 if stage == "pnet" else 1)
             self._networks[stage] = compiled(network, side, self.device) if compile else network
 
@@ -63,7 +63,7 @@ class TorchEngine(BatchEngine):
         return self._uncompiled[stage]
 
     def groups(self, images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        """See `cascade.engines.base.BatchEngine.groups`: up to 16 images, and 8 megapixels unless one alone has more."""
+        """See `cascade.engines.base.BatchEngine.groups`: up to 16 images, and 8 megapixels or one larger image."""
         group: list[np.ndarray] = []
         for image in images:
             pixels = sum(one.shape[0] * one.shape[1] for one in (*group, image))
@@ -76,30 +76,32 @@ class TorchEngine(BatchEngine):
 
     @torch.inference_mode()
     def pyramids(self, images: list[np.ndarray], sizes: list[list[tuple[int, int]]]) -> list[StoredPyramid]:
-        """See `cascade.engines.base.BatchEngine.pyramids`; all images are uint8 tensors (height, width, 3) on the device."""
+        """See `cascade.engines.base.BatchEngine.pyramids`; the images are uint8 tensors (height, width, 3)."""
         with no_autocast(self.device):
             return stored_pyramids(images, sizes, self.weights["pnet"].architecture, self.device)
 
     @torch.inference_mode()
     def dense_scan_levels(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
-        """See `cascade.engines.base.Engine.dense_scan_levels`; for levels wherever they come from."""
-        mosaic = mosaic_of(levels, self.weights["pnet"].architecture)
-        return mosaic.dense_scan(self._networks["pnet"], threshold, [0])[0]
+        """See `cascade.engines.base.Engine.dense_scan_levels`; the levels can come from anywhere."""
+        canvas = canvas_of(levels, self.weights["pnet"].architecture)
+        return canvas.dense_scan(self._networks["pnet"], threshold, [0])[0]
 
     @torch.inference_mode()
     def dense_scan_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
-        """See `cascade.engines.base.BatchEngine.dense_scan_pyramids`; photos of one mosaic together."""
+        """See `cascade.engines.base.BatchEngine.dense_scan_pyramids`; photos of one canvas together."""
         found: dict[int, list[np.ndarray]] = {}
-        for some in alike([id(pyramid.mosaic) for pyramid in pyramids]):
-            if any(len(pyramids[index].images) != 1 + len(pyramids[index].mosaic.layout.sizes) for index in some):
-                raise ValueError("pyramids: expected those that this engine made, with all of their levels")
+        for some in group_equal([id(pyramid.canvas) for pyramid in pyramids]):
+            if any(len(pyramids[index].images) != 1 + len(pyramids[index].canvas.layout.sizes) for index in some):
+                raise ValueError("pyramids: expected pyramids of this engine with all of their levels")
             photos = [pyramids[index].place for index in some]
-            windows = pyramids[some[0]].mosaic.dense_scan(self._networks["pnet"], threshold, photos)
+            windows = pyramids[some[0]].canvas.dense_scan(self._networks["pnet"], threshold, photos)
             found.update(zip(some, windows, strict=True))
         return [found[index] for index in range(len(pyramids))]
 
     @torch.inference_mode()
-    def classify_crops_of_pyramids(self, stage: Stage, pyramids: list[StoredPyramid], places: list[np.ndarray]) -> list[np.ndarray]:
+    def classify_crops_of_pyramids(
+        self, stage: Stage, pyramids: list[StoredPyramid], places: list[np.ndarray]
+    ) -> list[np.ndarray]:
         """See `cascade.engines.base.BatchEngine.classify_crops_of_pyramids`."""
         architecture = self.weights[stage].architecture
         crops = cut if places[0].ndim == 2 else warp
@@ -122,7 +124,7 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"device: expected a torch device such as 'cpu' or 'cuda', got {name!r}") from None
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(f"device: {name!r} is not there, torch {torch.__version__} sees {count} CUDA devices")
+        raise ValueError(f"device: {name!r} is not available: torch {torch.__version__} finds {count} CUDA devices")
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, NotImplementedError, AssertionError) as error:

@@ -16,15 +16,15 @@ from cascade.nn.torch_network import CascadeNetwork
 # uint8 (n, 3, height, width) -> float32 (n, outputs, rows, columns)
 Runner = Callable[[torch.Tensor], torch.Tensor]
 
-# torch's precision switch is global: one call at a time turns it.
+# torch's precision setting is global: one call at a time changes it.
 _precision_lock = Lock()
 
 
 class PixelNetwork(nn.Module):
-    """A network with its input's scaling: pixels uint8 (n, 3, height, width) → float32 (n, outputs, rows, columns).
+    """A network with the scaling of its input: uint8 (n, 3, height, width) → float32 (n, outputs, rows, columns).
 
-    It computes in ``precision`` up to its last layer, and that one, which gives logits, offsets and landmarks, in
-    float32. Maps lie in memory channel by channel within a pixel ("channels last"), as photos do.
+    It computes in ``precision``, except for the last layer (logits, box deltas and landmarks), which is in float32.
+    Feature maps are in channels-last memory format, as photos are.
     """
 
     def __init__(self, network: CascadeNetwork, precision: torch.dtype = torch.float32) -> None:
@@ -36,26 +36,26 @@ class PixelNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The outputs. Pixels and their scaled values are exact in every precision that is used."""
+        """The outputs. Pixels and their scaled values are exact in every precision in use."""
         values = pixels.to(self.precision, memory_format=torch.channels_last)
         output: torch.Tensor = self.head(self.body((values - 127.5) * 0.0078125).float())
         return output
 
 
 def half_precision(device: torch.device) -> torch.dtype:
-    """float16; on a CPU bfloat16, as few of them convolve in float16."""
+    """float16; on a CPU bfloat16, since few CPUs convolve in float16."""
     return torch.bfloat16 if device.type == "cpu" else torch.float16
 
 
 def compiled(network: PixelNetwork, side: int, device: torch.device) -> Runner:
     """The network through torch.compile, for any number of inputs of any size.
 
-    Compiles at once, for one input and for several of ``side`` by ``side`` pixels. Later sizes for which torch needs
-    another version wait for that; beyond the few versions that it keeps (8 by default) it says so and runs
+    It compiles at once, for one input and for several of ``side`` by ``side`` pixels. If torch needs another version
+    for a later size, that call compiles it; beyond torch's limit of versions (8 by default) torch warns and runs
     uncompiled. Raises ValueError where torch.compile does not work, as without a C++ compiler on a CPU or Triton on
     a GPU.
     """
-    # traced, so that it is code of its own: torch counts the versions by code, and all networks share `forward`
+    # traced into code of its own: torch counts versions by code object, and all networks share `forward`
     traced: Runner = torch.compile(torch.fx.symbolic_trace(network), dynamic=True)
 
     def runner(pixels: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
         yield
         return
     cudnn: Any = torch.backends.cudnn
-    # the switch has moved: torch 2.9 and later refuse to mix the two
+    # torch 2.9 moved the setting, and later versions refuse to mix the two
     switch, name, full = (
         (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
     )
@@ -98,5 +98,5 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Types as they are written here, also within a caller's `torch.autocast`."""
+    """Keeps the types that are written here, also within a caller's `torch.autocast`."""
     return torch.autocast(device.type, enabled=False) if device.type in ("cpu", "cuda") else nullcontext()

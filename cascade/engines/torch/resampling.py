@@ -1,8 +1,8 @@
-"""Pyramid levels in torch, to the byte those of ``csrc/resample.c``.
+"""Pyramid levels in torch, byte for byte those of the native core.
 
-The native core says which pixels a level's pixels read, and their weights. Pixels and the two halves of a weight have 8
-bits at most, which every precision of a matrix product holds, and sums are of multiples of 2^-14 below 2^10, which
-float32 holds: no order, no device and no switch of torch's can change them.
+The native core tells which pixels each pixel of a level reads, and their weights. Pixels and the two halves of a weight
+have at most 8 bits, which every precision of a matrix product represents exactly. Sums are multiples of 2^-14 below
+2^10, which float32 represents exactly. So neither the order, nor the device, nor a setting of torch changes them.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import torch
 
 from cascade import _native
 
-# As in csrc: what lies outside an image, bits of the fixed-point filter weights.
-OUTSIDE, WEIGHT_BITS = 128, 14
+# As in csrc: the value of pixels outside an image, bits of the fixed-point filter weights.
+PADDING_VALUE, WEIGHT_BITS = 128, 14
 HALF_BITS = WEIGHT_BITS // 2
 
-# Output pixels of an axis whose filters make one matrix, most of which is zeros: few large products on a GPU.
+# Output pixels of an axis whose filters form one matrix, which is mostly zeros: a GPU is faster with large products.
 BLOCK_PIXELS = {"cpu": 32, "cuda": 256}
 
 
 def at_most(limits: dict[str, int], device: torch.device) -> int:
-    """The limit for a device; those of which nothing is known have a CPU's."""
+    """The limit for a device; unknown kinds of device have the limit of a CPU."""
     return limits.get(device.type, limits["cpu"])
 
 
 def staged(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A copy of an array in the CPU's memory; for a GPU page-locked, so that it may be copied there at any time."""
+    """A copy of an array in host memory; for a GPU page-locked, so that it can be copied there asynchronously."""
     if device.type != "cuda":
         return torch.tensor(array)
     copy = _page_locked(array.shape, torch.from_numpy(np.empty(0, array.dtype)).dtype)
@@ -37,19 +37,19 @@ def staged(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A copy of an array on the device; with a GPU nothing waits for it."""
+    """A copy of an array on the device; for a GPU it is asynchronous."""
     return staged(array, device).to(device, non_blocking=device.type == "cuda")
 
 
 def _page_locked(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Host memory that a GPU reads by itself; torch keeps it for later calls, and as long as a copy is under way."""
+    """Page-locked host memory; torch caches it for later calls, and holds it while a copy is in progress."""
     return torch.empty(shape, dtype=dtype, pin_memory=True)
 
 
 def resample(images: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """Images (n, 3, h, w), uint8 or float32, as float32 (n, 3, height, width): vertically, then horizontally.
 
-    To be called without autocast, which would round the sums.
+    Call it without autocast, which would round the sums.
     """
     for axis, size in ((2, height), (3, width)):
         shape = list(images.shape)
@@ -69,10 +69,10 @@ def resample(images: torch.Tensor, width: int, height: int) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def _blocks(source: int, size: int, device: torch.device) -> list[tuple[int, int, torch.Tensor]]:
-    """The filters of one axis as matrices: for some output pixels each, the source pixels [first, end) that they read
-    and the weights float32 (2 · outputs, end - first), first their upper halves, then the lower ones.
+    """The filters of one axis as matrices, each for a block of output pixels.
 
-    Kept, since frames of a video are all of one size.
+    Each has the source pixels [first, end) that the block reads and weights float32 (2 · outputs, end - first), the
+    upper halves before the lower ones. Cached, since all frames of a video have one size.
     """
     taps = _native.triangle_taps([0], [source], [source], size)
     pixels, weights = taps[0][0], taps[1][0]
@@ -83,7 +83,7 @@ def _blocks(source: int, size: int, device: torch.device) -> list[tuple[int, int
         matrix = np.zeros((len(pixels[some]), end - first), np.int64)
         np.add.at(matrix, (np.arange(len(matrix))[:, None], pixels[some] - first), weights[some])
         halves = np.concatenate([matrix >> HALF_BITS << HALF_BITS, matrix & ((1 << HALF_BITS) - 1)])
-        # not by `upload`: whoever takes them from the cache need not compute on the stream that copied them
+        # not by `upload`: a later call may use the cached matrix on another stream than the one that copies it
         scaled = np.ldexp(halves.astype(np.float32), -WEIGHT_BITS)
         blocks.append((first, end, torch.tensor(scaled, device=device)))
     return blocks

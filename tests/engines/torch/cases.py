@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cascade.engines.native import NativeEngine
-from cascade.engines.torch.canvas import StoredPyramid, mosaic_of
+from cascade.engines.torch.canvas import StoredPyramid, canvas_of
 from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.nn.architectures import DEFAULT
@@ -35,7 +35,7 @@ def stored(images: list[np.ndarray], scales: np.ndarray) -> StoredPyramid:
     store = torch.cat([torch.tensor(image).reshape(-1, 3) for image in images])
     parts = store.split([image.shape[0] * image.shape[1] for image in images])
     views = [part.view(image.shape) for part, image in zip(parts, images, strict=True)]
-    return StoredPyramid(views, scales, store, mosaic_of([], DEFAULT["pnet"]), 0)
+    return StoredPyramid(views, scales, store, canvas_of([], DEFAULT["pnet"]), 0)
 
 
 def boxes_of_all_kinds(count: int = 60) -> np.ndarray:

@@ -20,7 +20,7 @@ from tests.photos import portrait
 
 torch = pytest.importorskip("torch")
 
-from cascade.engines.torch import canvas as torch_mosaic  # noqa: E402
+from cascade.engines.torch import canvas as torch_canvas  # noqa: E402
 from cascade.engines.torch import engine as module  # noqa: E402
 from cascade.engines.torch.engine import TorchEngine  # noqa: E402
 from tests.engines.torch.cases import for_both_families, noise, on_every_device  # noqa: E402
@@ -89,7 +89,7 @@ def test_the_bounds_of_memory_change_nothing(
     expected = detector.detect_batch(photos())
     for name, bound in zip(("GROUP_IMAGES", "GROUP_PIXELS"), bounds[:2], strict=True):
         monkeypatch.setattr(module, name, bound)
-    monkeypatch.setitem(torch_mosaic.STRIP_PIXELS, "cpu", bounds[2])
+    monkeypatch.setitem(torch_canvas.STRIP_PIXELS, "cpu", bounds[2])
     assert_equal(detector.detect_batch(photos()), expected)
 
 
@@ -111,23 +111,23 @@ def test_an_image_that_cannot_be_used_is_named(weights: Weights) -> None:
 def test_each_network_is_asked_once_for_a_group(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = TorchEngine(weights("default"))
     asked: list[tuple[str, int]] = []
-    slide_pyramids, judge_all, networks = engine.dense_scan_pyramids, engine.classify_crops_of_pyramids, dict(engine._networks)
+    scan, classify, networks = engine.dense_scan_pyramids, engine.classify_crops_of_pyramids, dict(engine._networks)
     inputs: list[int] = []
 
-    def sliding(pyramids: list[Any], threshold: float) -> list[list[np.ndarray]]:
+    def scanning(pyramids: list[Any], threshold: float) -> list[list[np.ndarray]]:
         asked.append(("pnet", len(pyramids)))
-        return slide_pyramids(pyramids, threshold)
+        return scan(pyramids, threshold)
 
-    def judging(stage: Any, pyramids: list[Pyramid], places: list[np.ndarray]) -> list[np.ndarray]:
+    def classifying(stage: Any, pyramids: list[Pyramid], places: list[np.ndarray]) -> list[np.ndarray]:
         asked.append((stage, len(pyramids)))
-        return judge_all(stage, pyramids, places)
+        return classify(stage, pyramids, places)
 
     def running(pixels: torch.Tensor) -> torch.Tensor:
         inputs.append(len(pixels))
         return networks["pnet"](pixels)
 
-    monkeypatch.setattr(engine, "slide_pyramids", sliding)
-    monkeypatch.setattr(engine, "classify_crops_of_pyramids", judging)
+    monkeypatch.setattr(engine, "dense_scan_pyramids", scanning)
+    monkeypatch.setattr(engine, "classify_crops_of_pyramids", classifying)
     engine._networks["pnet"] = running
     alike = [portrait()[:200, :300], portrait()[100:300, 150:450], portrait()[200:400, :300]]
     detector = Detector(engine=engine)
@@ -158,8 +158,8 @@ def test_groups_are_bounded_by_images_and_by_pixels(weights: Weights, monkeypatc
     assert len(taken) == 4  # no more are read than a group needs, and the first of the next
 
 
-def test_generators_are_taken_on_side_by_side(weights: Weights) -> None:
-    """By any engine; one that does several at once is asked for several at once."""
+def test_generators_are_advanced_side_by_side(weights: Weights) -> None:
+    """By any engine, also by one that is not a BatchEngine."""
     log: list[str] = []
 
     class Answering(NativeEngine):
@@ -178,16 +178,16 @@ def test_generators_are_taken_on_side_by_side(weights: Weights) -> None:
     assert run(engine, []) == []
 
 
-def test_generators_that_ask_different_things_are_refused(weights: Weights) -> None:
+def test_generators_with_different_requests_are_refused(weights: Weights) -> None:
     def steps(stage: Any) -> Steps[None]:
         yield ClassifyCrops(stage, Pyramid([], np.ones((1, 2))), np.empty((0, 4)))
 
-    def sliding() -> Steps[None]:
+    def scanning() -> Steps[None]:
         yield DenseScan(Pyramid([], np.ones((1, 2))), 0.0)
 
     engine = TorchEngine(weights("default"))
     assert isinstance(engine, BatchEngine)
-    for several in ([steps("rnet"), steps("onet")], [steps("rnet"), sliding()]):
+    for several in ([steps("rnet"), steps("onet")], [steps("rnet"), scanning()]):
         with pytest.raises(ValueError, match=r"unpack|both kinds"):
             run(engine, several)
 

@@ -18,8 +18,8 @@ from cascade.nn.architectures import ARCHITECTURES, Architecture
 
 torch = pytest.importorskip("torch")
 
-from cascade.engines.torch import canvas as torch_mosaic  # noqa: E402
-from cascade.engines.torch.canvas import layout, mosaic_of, shelves, stored_pyramids  # noqa: E402
+from cascade.engines.torch import canvas as torch_canvas  # noqa: E402
+from cascade.engines.torch.canvas import canvas_of, layout, shelves, stored_pyramids  # noqa: E402
 from cascade.engines.torch.engine import TorchEngine  # noqa: E402
 from tests.engines.torch.cases import for_both_families, noise  # noqa: E402
 
@@ -74,7 +74,7 @@ def test_every_window_of_a_level_is_one_of_the_canvas(sizes: list[tuple[int, int
 
 
 @for_both_families
-def test_levels_of_a_mosaic_are_searched_as_each_alone(engines: Engines, family: str) -> None:
+def test_levels_of_a_canvas_are_scanned_as_each_alone(engines: Engines, family: str) -> None:
     native, engine = engines(family, "cpu")
     levels = [noise(*shape, seed) for seed, shape in enumerate([(90, 130), (90, 130), (61, 38), (5, 5), (23, 200)])]
     found = engine.dense_scan_levels([torch.tensor(level) for level in levels], 0.0)
@@ -85,12 +85,12 @@ def test_levels_of_a_mosaic_are_searched_as_each_alone(engines: Engines, family:
         np.testing.assert_allclose(some, expected, rtol=0, atol=1e-4)
 
 
-def test_pyramids_of_one_call_share_a_store_and_those_of_a_size_a_mosaic(engines: Engines) -> None:
+def test_pyramids_of_one_call_share_a_store_and_those_of_a_size_a_canvas(engines: Engines) -> None:
     engine = engines("default", "cpu")[1]
     images = [noise(60, 90), noise(33, 44), noise(60, 90, 1)]
     first, second, third = engine.pyramids(images, [[(40, 30)], [(9, 8)], [(40, 30)]])
     assert first.store is second.store is third.store
-    assert first.mosaic is third.mosaic is not second.mosaic
+    assert first.canvas is third.canvas is not second.canvas
     assert (first.place, second.place, third.place) == (0, 0, 1)
     covered = sorted(
         (image.storage_offset(), image.storage_offset() + (len(image) - 1) * image.stride(0) + 3 * image.shape[1])
@@ -106,7 +106,9 @@ def test_crops_of_pyramids_of_different_calls_are_those_of_each(engines: Engines
     pyramids = [engine.pyramid(image, [(40, 30)]) for image in images]
     found = engine.classify_crops_of_pyramids("rnet", pyramids, [boxes, boxes])
     for image, some in zip(images, found, strict=True):
-        np.testing.assert_allclose(some, native.classify_crops("rnet", native.pyramid(image, [(40, 30)]), boxes), atol=1e-4)
+        np.testing.assert_allclose(
+            some, native.classify_crops("rnet", native.pyramid(image, [(40, 30)]), boxes), atol=1e-4
+        )
 
 
 def test_a_photo_without_levels_has_no_windows(engines: Engines) -> None:
@@ -118,16 +120,16 @@ def test_a_photo_without_levels_has_no_windows(engines: Engines) -> None:
     assert engine.dense_scan_levels([], 0.0) == []
 
 
-def test_what_is_between_levels_is_grey(random_weights: Callable[[str], Path]) -> None:
+def test_between_levels_is_the_padding_value(random_weights: Callable[[str], Path]) -> None:
     pnet = ARCHITECTURES["default"]["pnet"]
     (pyramid,) = stored_pyramids([np.zeros((60, 90, 3), np.uint8)], [[(40, 30), (20, 15)]], pnet, torch.device("cpu"))
-    canvas = pyramid.mosaic.canvas[0].numpy()
+    canvas = pyramid.canvas.pixels[0].numpy()
     assert (canvas == 0).sum() == 3 * (40 * 30 + 20 * 15)
     assert (canvas == 128).sum() == canvas.size - (canvas == 0).sum()
-    assert (mosaic_of([torch.zeros(30, 40, 3)], pnet).canvas.numpy()[0] == 0).sum() == 3 * 40 * 30
+    assert (canvas_of([torch.zeros(30, 40, 3)], pnet).pixels.numpy()[0] == 0).sum() == 3 * 40 * 30
 
 
-def test_photos_of_a_mosaic_can_be_searched_by_themselves(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_of_a_canvas_can_be_scanned_by_themselves(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engines("default", "cpu")[1]
     pyramids = list(engine.pyramids([noise(60, 90, seed) for seed in range(3)], [[(40, 30), (20, 15)]] * 3))
     expected = engine.dense_scan_pyramids(pyramids, 0.0)
@@ -146,10 +148,10 @@ def test_a_pyramid_that_has_lost_levels_is_refused(engines: Engines) -> None:
     engine = engines("default", "cpu")[1]
     pyramid = engine.pyramid(noise(60, 90), [(40, 30), (20, 15)])
     less = replace(pyramid, images=pyramid.images[:2], scales=pyramid.scales[:2])
-    with pytest.raises(ValueError, match=r"^pyramids: expected those that this engine made"):
+    with pytest.raises(ValueError, match=r"^pyramids: expected pyramids of this engine"):
         engine.dense_scan_pyramids([less], 0.0)
 
 
 def test_layouts_are_kept_for_frames_of_one_size() -> None:
     pnet = ARCHITECTURES["default"]["pnet"]
-    assert torch_mosaic.layout(((40, 30),), pnet) is torch_mosaic.layout(((40, 30),), pnet)
+    assert torch_canvas.layout(((40, 30),), pnet) is torch_canvas.layout(((40, 30),), pnet)

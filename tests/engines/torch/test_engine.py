@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 
 from cascade import _native
-from cascade.detect import landmark_template
 from cascade.engines.native import NativeEngine
 from cascade.imaging.alignment import similarity_transforms
 from cascade.models.detector import load_detector
+from cascade.stages import landmark_template
 from tests.photos import portrait
 
 torch = pytest.importorskip("torch")
 
+from cascade.engines.torch import canvas as torch_canvas  # noqa: E402
+from cascade.engines.torch import crops as torch_crops  # noqa: E402
+from cascade.engines.torch.engine import TorchEngine  # noqa: E402
 from tests.engines.torch.cases import (  # noqa: E402
     boxes_of_all_kinds,
     faces_of_all_kinds,
@@ -30,20 +33,16 @@ from tests.engines.torch.cases import (  # noqa: E402
     photo_pyramids,
 )
 
-from cascade.engines.torch import canvas as torch_mosaic  # noqa: E402
-from cascade.engines.torch import crops as torch_crops  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
-
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
 
 
-# Sliding
+# Dense scan
 
 
 @on_every_device
 @for_both_families
 @pytest.mark.parametrize("shape", [(90, 130), (23, 23), (12, 70), (61, 38), (5, 5), (1, 1), (300, 9)])
-def test_sliding_finds_the_same_windows_in_the_same_order(
+def test_dense_scan_finds_the_same_windows_in_the_same_order(
     engines: Engines, family: str, device: str, shape: tuple[int, int]
 ) -> None:
     native, other = engines(family, device)
@@ -59,7 +58,7 @@ def test_sliding_finds_the_same_windows_in_the_same_order(
 
 @on_every_device
 @for_both_families
-def test_sliding_over_a_photo_passes_the_same_windows(engines: Engines, family: str, device: str) -> None:
+def test_dense_scan_of_a_photo_passes_the_same_windows(engines: Engines, family: str, device: str) -> None:
     native, other = engines(family, device)
     level = _native.resample(portrait(), (0, 0, 512, 512), 300, 300)
     expected, found = native.dense_scan(level, 0.0), other.dense_scan(torch.tensor(level, device=device), 0.0)
@@ -72,20 +71,21 @@ def test_strips_of_windows_joined_are_the_whole(engines: Engines, family: str, m
     other, level = engines(family, "cpu")[1], torch.tensor(noise(83, 64))
     whole = other.dense_scan(level, 0.0)
     for pixels in (1, 1000, 3000):
-        monkeypatch.setitem(torch_mosaic.STRIP_PIXELS, "cpu", pixels)
+        monkeypatch.setitem(torch_canvas.STRIP_PIXELS, "cpu", pixels)
         np.testing.assert_allclose(other.dense_scan(level, 0.0), whole, rtol=0, atol=1e-5)
 
 
-# Crops judged
+# Crops
 
 
 @on_every_device
 @for_both_families
 @pytest.mark.parametrize("stage", ["rnet", "onet"])
-def test_judgements_agree(engines: Engines, family: str, device: str, stage: str) -> None:
+def test_outputs_of_crops_agree(engines: Engines, family: str, device: str, stage: str) -> None:
     native, other = engines(family, device)
     one, two = photo_pyramids(native, other)
-    expected, found = native.classify_crops(stage, one, boxes_of_all_kinds()), other.classify_crops(stage, two, boxes_of_all_kinds())
+    expected = native.classify_crops(stage, one, boxes_of_all_kinds())
+    found = other.classify_crops(stage, two, boxes_of_all_kinds())
     assert expected.std() > 0.1
     assert (found.dtype, found.shape) == (np.float32, (60, 16))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
@@ -95,12 +95,13 @@ def test_judgements_agree(engines: Engines, family: str, device: str, stage: str
 
 
 @on_every_device
-def test_judgements_of_turned_crops_agree(engines: Engines, device: str) -> None:
+def test_outputs_of_aligned_crops_agree(engines: Engines, device: str) -> None:
     native, other = engines("default", device)
     one, two = photo_pyramids(native, other)
     template = landmark_template(native.weights["lnet"].architecture)
     matrices = similarity_transforms(faces_of_all_kinds(), template)
-    expected, found = native.classify_aligned_crops("lnet", one, matrices), other.classify_aligned_crops("lnet", two, matrices)
+    expected = native.classify_aligned_crops("lnet", one, matrices)
+    found = other.classify_aligned_crops("lnet", two, matrices)
     assert expected.std() > 0.1
     assert (found.dtype, found.shape) == (np.float32, (70, 16))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
@@ -115,7 +116,9 @@ def test_chunks_of_crops_joined_are_the_whole(engines: Engines, monkeypatch: pyt
     whole = engine.classify_crops("rnet", pyramid, boxes_of_all_kinds())
     for values in (1, 1 << 18):
         monkeypatch.setitem(torch_crops.CHUNK_VALUES, "cpu", values)
-        np.testing.assert_allclose(engine.classify_crops("rnet", pyramid, boxes_of_all_kinds()), whole, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            engine.classify_crops("rnet", pyramid, boxes_of_all_kinds()), whole, rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ def test_devices_that_cannot_compute_are_named(random_weights: Callable[[str], P
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_missing_gpu_is_named(random_weights: Callable[[str], Path]) -> None:
-    with pytest.raises(ValueError, match=r"device: 'cuda' is not there, torch .* sees 0 CUDA devices"):
+    with pytest.raises(ValueError, match=r"device: 'cuda' is not available: torch .* finds 0 CUDA devices"):
         TorchEngine(load_detector(random_weights("default")), "cuda")
 
 

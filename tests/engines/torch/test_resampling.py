@@ -19,6 +19,10 @@ from tests.photos import portrait
 
 torch = pytest.importorskip("torch")
 
+from cascade.engines.torch import crops as torch_crops  # noqa: E402
+from cascade.engines.torch import resampling as torch_resample  # noqa: E402
+from cascade.engines.torch.canvas import StoredPyramid  # noqa: E402
+from cascade.engines.torch.engine import TorchEngine  # noqa: E402
 from tests.engines.torch.cases import (  # noqa: E402
     boxes_of_all_kinds,
     faces_of_all_kinds,
@@ -27,11 +31,6 @@ from tests.engines.torch.cases import (  # noqa: E402
     photo_pyramids,
     stored,
 )
-
-from cascade.engines.torch import crops as torch_crops  # noqa: E402
-from cascade.engines.torch import resampling as torch_resample  # noqa: E402
-from cascade.engines.torch.canvas import StoredPyramid  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
 
@@ -164,10 +163,10 @@ def test_crops_without_any_smaller_level_are_equal(engines: Engines) -> None:
 @pytest.mark.parametrize("size", [1, 24, 56])
 def test_turned_crops_are_equal_to_the_byte(engines: Engines, device: str, size: int) -> None:
     one, other = photo_pyramids(*engines("default", device))
-    maps = similarity_transforms(faces_of_all_kinds(), np.random.default_rng(2).uniform(0, size, (5, 2)))
-    found = torch.cat(list(torch_crops.warp([other], [maps], size)))
+    matrices = similarity_transforms(faces_of_all_kinds(), np.random.default_rng(2).uniform(0, size, (5, 2)))
+    found = torch.cat(list(torch_crops.warp([other], [matrices], size)))
     assert found.dtype == torch.uint8
-    np.testing.assert_array_equal(found.cpu(), _native.warp(*crop_sources(one), maps, size))
+    np.testing.assert_array_equal(found.cpu(), _native.warp(*crop_sources(one), matrices, size))
 
 
 @given(st.floats(-3.2, 3.2), st.floats(0.01, 50), st.tuples(*[st.floats(-99, 99)] * 2), st.integers(1, 20))
@@ -176,22 +175,22 @@ def test_any_turned_crop_is_equal_to_the_byte(
     angle: float, scale: float, shift: tuple[float, float], size: int
 ) -> None:
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
-    maps = np.array([[[cosine, -sine, shift[0]], [sine, cosine, shift[1]]]])
+    matrices = np.array([[[cosine, -sine, shift[0]], [sine, cosine, shift[1]]]])
     images, scales = [noise(70, 90), noise(49, 63, 1), noise(1, 2, 2)], np.array([(1.0, 1.0), (0.7, 0.7), (0.02, 0.01)])
-    found = torch_crops.warp([stored(images, scales)], [maps], size)
-    np.testing.assert_array_equal(torch.cat(list(found)), _native.warp(images, scales, maps, size))
+    found = torch_crops.warp([stored(images, scales)], [matrices], size)
+    np.testing.assert_array_equal(torch.cat(list(found)), _native.warp(images, scales, matrices, size))
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, 1e-9])
-def test_both_refuse_the_same_maps(value: float) -> None:
-    maps = np.array([[[1, 0, 2], [0, 1, 2]], [[value, 0, 2], [0, value, 2]]])
-    maps[1, 1, 2] = value
+def test_both_refuse_the_same_transforms(value: float) -> None:
+    matrices = np.array([[[1, 0, 2], [0, 1, 2]], [[value, 0, 2], [0, value, 2]]])
+    matrices[1, 1, 2] = value
     image = noise(20, 20)
     for refusing in (
-        lambda: _native.warp([image], [(1.0, 1.0)], maps, 9),
-        lambda: list(torch_crops.warp([stored([image], np.ones((1, 2)))], [maps], 9)),
+        lambda: _native.warp([image], [(1.0, 1.0)], matrices, 9),
+        lambda: list(torch_crops.warp([stored([image], np.ones((1, 2)))], [matrices], 9)),
     ):
-        with pytest.raises(ValueError, match="matrices: expected maps of a crop to within"):
+        with pytest.raises(ValueError, match=r"matrices: expected .* of a crop to within"):
             refusing()
 
 
@@ -247,13 +246,13 @@ def test_pyramids_of_several_images_are_those_of_each(engines: Engines, device: 
 
 @on_every_device
 def test_crops_of_several_pyramids_follow_one_another(engines: Engines, device: str) -> None:
-    """Boxes and maps alike, whatever falls into one chunk, and also where a pyramid has none."""
+    """For boxes and transforms, whatever falls into one chunk, and also where a pyramid has none."""
     native, other = engines("default", device)
     images, sizes = [noise(60, 90), noise(200, 30, 1), noise(90, 90, 2)], [(40, 30), (20, 15)]
     boxes = [boxes_of_all_kinds(30), np.empty((0, 4)), boxes_of_all_kinds(50)]
-    maps = [similarity_transforms(faces_of_all_kinds(n), np.arange(10.0).reshape(5, 2) ** 1.5) for n in (9, 0, 7)]
+    matrices = [similarity_transforms(faces_of_all_kinds(n), np.arange(10.0).reshape(5, 2) ** 1.5) for n in (9, 0, 7)]
     ones, others = [native.pyramid(image, sizes) for image in images], other.pyramids(images, [sizes] * 3)
-    for ours, theirs, places in ((_native.cut, torch_crops.cut, boxes), (_native.warp, torch_crops.warp, maps)):
+    for ours, theirs, places in ((_native.cut, torch_crops.cut, boxes), (_native.warp, torch_crops.warp, matrices)):
         expected = [ours(*crop_sources(one), some, 24) for one, some in zip(ones, places, strict=True)]
         found = torch.cat(list(theirs(others, places, 24)))
         np.testing.assert_array_equal(found.cpu(), np.concatenate(expected))
@@ -291,7 +290,7 @@ def test_uploads_to_a_gpu_go_through_page_locked_memory(monkeypatch: pytest.Monk
 def test_levels_and_crops_stay_on_the_device() -> None:
     """On a device that computes nothing but notices where tensors of two devices meet."""
     fake = pytest.importorskip("torch._subclasses.fake_tensor")
-    maps = np.array([[(1, 0.1, 2), (-0.1, 1, 3.0)]])
+    matrices = np.array([[(1, 0.1, 2), (-0.1, 1, 3.0)]])
     with fake.FakeTensorMode():
         store = torch.empty(2 * (60 * 80 + 30 * 40), 3, dtype=torch.uint8, device="meta")
         parts = store.split([60 * 80, 30 * 40] * 2)
@@ -299,9 +298,9 @@ def test_levels_and_crops_stay_on_the_device() -> None:
         levels = torch_resample.resample(torch.stack(images[::2]).permute(0, 3, 1, 2), 40, 30)
         with pytest.raises(RuntimeError, match="device"):
             levels + torch.zeros(30, 40)
-        scales, nothing = np.array([(1, 1), (0.5, 0.5)]), stored([noise(1, 1)], np.ones((1, 2))).mosaic
+        scales, nothing = np.array([(1, 1), (0.5, 0.5)]), stored([noise(1, 1)], np.ones((1, 2))).canvas
         pyramids = [StoredPyramid(some, scales, store, nothing, 0) for some in (images[:2], images[2:])]
         crops = [*torch_crops.cut(pyramids, [boxes_of_all_kinds(5)] * 2, 24)]
-        crops += torch_crops.warp(pyramids, [maps, maps], 24)
+        crops += torch_crops.warp(pyramids, [matrices, matrices], 24)
     assert {crop.device.type for crop in crops} == {levels.device.type} == {"meta"}
     assert sum(len(crop) for crop in crops) == 12

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 import train.detection.samples
 from cascade import _native
+from cascade.boxes import expand
 from cascade.datasets import Photo
-from cascade.detect import Detector, landmark_template, widen
+from cascade.detect import Detector
 from cascade.engines.native import crop_sources
 from cascade.imaging.pyramid import level_sizes
 from cascade.imaging.reading import read_image
 from cascade.nn.architectures import ARCHITECTURES
+from cascade.stages import landmark_template
 from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT
 from tests.train.drawn_faces import (
     Face,
@@ -265,7 +267,7 @@ def test_later_crops_are_those_of_detection(singles, tmp_path, random_weights, m
         detector = Detector(weights=weights, threads=1)
         sizes = level_sizes(image.shape[1], image.shape[0], chosen.min_face * 0.709**phase, None, 12, 0.709)
         images, scales = crop_sources(detector.engine.pyramid(image, sizes))
-        expected.append(_native.cut(images, scales, widen(windows, context), side))
+        expected.append(_native.cut(images, scales, expand(windows, context), side))
     np.testing.assert_array_equal(samples.crops, np.concatenate(expected))
     inner = middle.crops[:, m:-m, m:-m].astype(float)
     assert np.abs(inner - samples.crops).mean() < 4
@@ -325,7 +327,7 @@ def test_the_portrait(tmp_path, random_weights):
         marked = np.flatnonzero(samples.kinds == LANDMARK)
         assert len(marked) > 4
         windows = np.stack([_window_from(target[:4], box) for target in samples.targets[marked].astype(float)])
-        fresh = _native.cut([image], [(1.0, 1.0)], widen(windows, side / window), side).astype(float)
+        fresh = _native.cut([image], [(1.0, 1.0)], expand(windows, side / window), side).astype(float)
         assert np.abs(fresh - samples.crops[marked]).mean() < 5
         # the targets of the landmarks, brought back to the photo, are the hand-set ones
         sides = windows[:, None, 2:] - windows[:, None, :2]

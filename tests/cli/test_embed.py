@@ -1,0 +1,122 @@
+"""``cascade embed``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade.cli import console
+from cascade.faces import Faces
+from cascade.recognize import Recognizer
+from tests.cli.helpers import (
+    names,
+    portrait_photo,
+    truncated_portrait,
+)
+from tests.photos import portrait
+from tests.random_recognizer import DIMENSION
+
+
+def test_records_of_a_photo(run_recognition, recognizer_weights, capsys):
+    portrait_photo("a.jpg", people=2)
+    assert run_recognition("embed", "a.jpg") == 0
+    out, err = capsys.readouterr()
+    [record] = [json.loads(line) for line in out.splitlines()]
+    recognizer = Recognizer(recognizer_weights)
+    faces = Faces.from_dicts(record["faces"])
+    assert (record["path"], record["width"], record["height"], len(faces)) == ("a.jpg", 768, 512, 2)
+    expected = recognizer.analyze("a.jpg", faces)
+    np.testing.assert_allclose([face["embedding"] for face in record["faces"]], expected.embeddings, atol=1e-7)
+    np.testing.assert_allclose([face["age"] for face in record["faces"]], expected.ages, atol=0.06)
+    assert err == "1 photo, 2 faces\n"
+
+
+def test_a_file_of_embeddings(run_recognition, recognizer_weights, capsys):
+    portrait_photo("in/sub/a.jpg", people=2)
+    portrait_photo("in/b.png")
+    portrait_photo("in/none.png", people=0)
+    assert run_recognition("embed", "in", "--out", "out/faces.npz") == 0
+    assert capsys.readouterr().err == "3 photos, 3 faces; results in out/faces.npz\n"
+    with np.load("out/faces.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    assert arrays["names"].tolist() == ["b.png", "sub/a.jpg", "sub/a.jpg"]
+    assert arrays["face"].tolist() == [1, 1, 2]
+    shapes = {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
+    assert shapes["embeddings"] == ("float32", (3, DIMENSION))
+    assert shapes["ages"] == ("float32", (3,))
+    assert shapes["boxes"] == ("float32", (3, 4))
+    assert shapes["landmarks"] == ("float32", (3, 5, 2))
+    recognizer = Recognizer(recognizer_weights)
+    expected = recognizer.embed("in/sub/a.jpg", arrays["landmarks"][1:])
+    np.testing.assert_array_equal(arrays["embeddings"][1:], expected)
+    about = json.loads(str(arrays["about"]))
+    assert about == {"model": "small", "weights_sha256": recognizer.weights.sha256}
+
+
+def test_the_evaluators_read_the_file(run_recognition):
+    reading = pytest.importorskip("eval.recognition.embedding").read_embeddings
+    portrait_photo("in/sub/a.jpg", people=2)
+    portrait_photo("in/b.png")
+    assert run_recognition("embed", "in", "--largest", "--out", "faces.npz") == 0
+    embeddings = reading("faces.npz")
+    assert embeddings.names == ("b.png", "sub/a.jpg")
+    assert embeddings.about["model"] == "small"
+
+
+def test_no_faces_at_all(run_recognition, capsys):
+    portrait_photo("none.png", people=0)
+    for largest in ([], ["--largest"]):
+        assert run_recognition("embed", "none.png", "--out", "faces.npz", *largest) == 0
+        with np.load("faces.npz") as file:
+            assert file["embeddings"].shape == (0, DIMENSION)
+            assert file["names"].shape == (0,)
+        assert run_recognition("embed", "none.png", *largest) == 0
+        assert json.loads(capsys.readouterr().out)["faces"] == []
+
+
+def test_a_bad_file_among_good_ones(run_recognition, capsys):
+    portrait_photo("in/a.jpg")
+    truncated_portrait("in/b.jpg")
+    Image.fromarray(portrait()).convert("L").save("in/gray.png")
+    Image.fromarray(portrait()).convert("RGBA").save("in/alpha.png")
+    Image.new("RGB", (1, 1)).save("in/tiny.png")
+    assert run_recognition("embed", "in", "nothing", "--out", "faces.npz") == console.SOME_FAILED
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "nothing: there is no such file or folder"
+    assert lines[1].startswith("in/b.jpg: expected whole JPEG data")
+    assert lines[2] == "4 of 5 photos, 3 faces, 2 problems; results in faces.npz"
+    with np.load("faces.npz") as file:
+        assert file["names"].tolist() == ["a.jpg", "alpha.png", "gray.png"]
+
+
+def test_ctrl_c_keeps_what_was_embedded(run_recognition, capsys, monkeypatch):
+    for name in "abc":
+        portrait_photo(f"in/{name}.png")
+    original, calls = Recognizer.analyze, []
+
+    def interrupted(self, image, faces):
+        calls.append(image)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(self, image, faces)
+
+    monkeypatch.setattr(Recognizer, "analyze", interrupted)
+    assert run_recognition("embed", "in", "--out", "faces.npz") == console.INTERRUPTED
+    assert "stopped: 2 of 3 photos" in capsys.readouterr().err
+    with np.load("faces.npz") as file:
+        assert file["names"].tolist() == ["a.png", "b.png"]
+
+
+def test_an_out_that_cannot_be_written(run_recognition, capsys, tmp_path, monkeypatch):
+    portrait_photo("a.jpg")
+    Path("file").write_text("in the way")
+    Path("folder.npz").mkdir()
+    monkeypatch.setattr(Recognizer, "analyze", lambda *args: pytest.fail("work was done"))
+    for out in ("file/faces.npz", "folder.npz", ""):
+        assert run_recognition("embed", "a.jpg", "--out", out) == console.BAD_USAGE
+        assert "--out" in capsys.readouterr().err
+    assert names(tmp_path) == ["a.jpg", "file"]

@@ -1,0 +1,32 @@
+"""Which photos a command line means, and how their results are called."""
+
+from __future__ import annotations
+
+import os
+
+from cascade.cli.photos import find_photos, name_results
+from tests.cli.helpers import (
+    photo,
+    posix_only,
+)
+
+
+def test_find_photos_gives_the_folder_that_holds_them(tmp_path):
+    for name in ("p/a/x.jpg", "p/b/y.jpg"):
+        photo(tmp_path / name)
+    assert find_photos([str(tmp_path / "p")]).base == str(tmp_path / "p")
+    assert find_photos([str(tmp_path / "p/a/x.jpg")]).base == str(tmp_path / "p/a")
+    assert find_photos([str(tmp_path / "p/a"), str(tmp_path / "p/b/y.jpg")]).base == str(tmp_path / "p")
+
+
+@posix_only
+def test_a_pipe_in_a_folder_is_left_alone(tmp_path):
+    path = photo(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "b.jpg")
+    assert find_photos([str(tmp_path)]).photos == [str(path)]
+
+
+def test_names_for_results_are_found_without_looking_at_files(tmp_path):
+    photos = ["/p/a.jpg", "/p/sub/a.jpg"]
+    out = tmp_path / "out"
+    assert name_results(photos, "/p", out) == {"/p/a.jpg": out / "a", "/p/sub/a.jpg": out / "sub/a"}

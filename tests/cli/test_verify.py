@@ -1,0 +1,82 @@
+"""``cascade verify``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from cascade.cli import console, main
+from cascade.recognize import Recognizer
+from tests.cli.helpers import (
+    portrait_photo,
+    truncated_portrait,
+)
+from tests.photos import PORTRAIT, portrait
+from tests.random_recognizer import FIGURES
+
+
+def test_the_same_person(run_recognition, capsys):
+    portrait_photo("a.jpg")
+    portrait_photo("b.png", brightness=0.8)
+    assert run_recognition("verify", "a.jpg", "b.png") == 0
+    out, err = capsys.readouterr()
+    assert "the same person" in out
+    assert "threshold   0.5000" in out
+    assert "1 % of pairs of different people" in out
+    assert f"measured on {FIGURES['measured_on']}" in out
+    assert err == ""
+
+
+def test_different_people(run_recognition, capsys):
+    portrait_photo("a.jpg")
+    portrait_photo("b.jpg", brightness=0.5)
+    assert run_recognition("verify", "a.jpg", "--threshold", "1", "b.jpg") == 1
+    out = capsys.readouterr().out
+    assert "different people" in out
+    assert "not measured for this threshold" in out
+
+
+def test_the_number_of_faces(run_recognition, capsys):
+    portrait_photo("one.jpg")
+    portrait_photo("two.jpg", people=2)
+    portrait_photo("none.jpg", people=0)
+    assert run_recognition("verify", "one.jpg", "two.jpg") == console.BAD_USAGE
+    assert "two.jpg: expected one face, found 2; --largest takes the largest" in capsys.readouterr().err
+    assert run_recognition("verify", "none.jpg", "one.jpg", "--largest") == console.BAD_USAGE
+    assert "none.jpg: expected one face, found 0\n" in capsys.readouterr().err
+    assert run_recognition("verify", "one.jpg", "two.jpg", "--largest") == 0
+
+
+def test_photos_that_cannot_be_compared(run_recognition, capsys, monkeypatch):
+    portrait_photo("a.jpg")
+    truncated_portrait("cut.jpg")
+    Image.new("RGB", (1, 1)).save("tiny.png")
+    for name, message in (("cut.jpg", "cut short"), ("tiny.png", "found 0"), (".", "directory")):
+        assert run_recognition("verify", "a.jpg", name) == console.BAD_USAGE
+        err = capsys.readouterr().err
+        assert f"cascade: {name}: " in err
+        assert message in err
+    monkeypatch.setattr(Recognizer, "verify", lambda *args, **options: 1 / 0)
+    assert run_recognition("verify", "a.jpg", "a.jpg") == console.BAD_USAGE  # not 1, which would mean different people
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_not_a_decision(recognizer_weights):
+    argv = ["verify", str(PORTRAIT), str(PORTRAIT), "--recognizer", recognizer_weights]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cascade", *argv], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == console.BAD_USAGE
+    assert b"cannot write to standard output" in done.stderr
+
+
+def test_verify_with_the_shipped_weights(capsys, tmp_path):
+    Image.fromarray(portrait()[:, ::-1]).save(tmp_path / "mirrored.jpg")
+    assert main(["verify", str(PORTRAIT), str(tmp_path / "mirrored.jpg")]) == 0
+    assert "the same person" in capsys.readouterr().out

@@ -1,0 +1,36 @@
+"""Which levels a pyramid has."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade.imaging.pyramid import level_sizes
+
+
+def test_levels_shrink_from_the_smallest_face_to_the_whole_photo() -> None:
+    sizes = level_sizes(640, 480, 20, None, 12, 0.709)
+    assert sizes[0] == (384, 288)
+    for (width, height), (next_width, next_height) in pairwise(sizes):
+        assert next_width == pytest.approx(width * 0.709, abs=1)
+        assert next_height == pytest.approx(height * 0.709, abs=1)
+    assert min(sizes[-1]) >= round(12 * 0.6)
+    assert min(sizes[-1]) * 0.709 < 12 * 0.6 + 1
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 5000),
+    st.floats(4, 1e6),
+    st.one_of(st.none(), st.floats(4, 1e9)),
+    st.floats(0.5, 0.95),
+)
+def test_levels_are_few_and_have_pixels(
+    width: int, height: int, min_face: float, max_face: float | None, factor: float
+) -> None:
+    sizes = level_sizes(width, height, min_face, max_face, 12, factor)
+    assert len(sizes) < 200
+    assert all(w >= 1 and h >= 1 for w, h in sizes)
