@@ -57,7 +57,7 @@ def weights(random_weights: Callable[[str], Path]) -> Weights:
         ({"threads": 1000}, ValueError, "^threads: "),
         ({"threads": "2"}, TypeError, "^threads: "),
         ({"precision": "float16"}, ValueError, "^precision: expected 'float32' or 'int8', got 'float16'"),
-        ({"precision": "int8"}, WeightsError, "^weights: .* no ranges, which int8 needs"),
+        ({"precision": "int8"}, WeightsError, "^weights: .* no activation ranges, which int8 needs"),
     ],
 )
 def test_a_wrong_setting_is_named(

@@ -1,7 +1,7 @@
 """The command line: ``cascade detect``, ``cascade verify``, ``cascade models`` … `main` is its entry point.
 
-Modules here import nothing but the standard library at their top, so that ``--help`` and ``--version`` are
-quick; what needs OpenCV and the engines is imported by the command that uses it.
+Modules here import only the standard library at the top, so that ``--help`` and ``--version`` are quick. Each command
+imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ examples:
   cascade detect photo.jpg                  print the faces of one photo as JSON
   cascade detect photos --out found --draw  a whole folder; results and annotated copies go to found/
   cascade verify then.jpg now.jpg           whether two photos show the same person
-  cascade gallery --help                    keep people's embeddings and find them in photos
-  cascade models                            the networks that come with it, and their licences
+  cascade gallery --help                    store embeddings of people and find these people in photos
+  cascade models                            the trained networks and their licences
 
-"cascade detect --help" explains every option, and so with the other commands.
+"cascade detect --help" explains the options of that command; the others have --help too.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command (``sys.argv`` by default) and returns its exit status; never raises SystemExit."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names and texts may hold what the terminal cannot show
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have characters that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run(sys.argv[1:] if argv is None else list(argv))
@@ -59,14 +59,14 @@ def _run(argv: list[str]) -> int:
         args, rest = parser.parse_known_args(argv)
         _take_late_paths(args, rest)
         return int(args.run(args))
-    except SystemExit as leaving:  # argparse has printed help, the version or what is wrong
-        return leaving.code if isinstance(leaving.code, int) else BAD_USAGE
+    except SystemExit as exiting:  # argparse has printed help, the version or an error
+        return exiting.code if isinstance(exiting.code, int) else BAD_USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cascade",
-        description="Finds faces in photos: a box, a score and five points (eyes, nose, mouth corners) each; and "
+        description="Finds faces in photos, each with a box, a score and five points (eyes, nose, mouth corners), and "
         "compares them.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -86,7 +86,7 @@ def _print_help(args: argparse.Namespace) -> int:
 
 
 def _take_late_paths(args: argparse.Namespace, rest: list[str]) -> None:
-    """Adds paths after an option to those before it: argparse leaves ``b`` of ``detect a --draw b`` over."""
+    """Adds paths after an option to those before it: of ``detect a --draw b``, argparse does not take ``b``."""
     unknown = rest if not hasattr(args, "paths") else [word for word in rest if word.startswith("-")]
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -95,7 +95,7 @@ def _take_late_paths(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _silence_broken_streams() -> None:
-    """Keeps Python from complaining at its exit about output that nobody took, as after ``| head``."""
+    """Keeps Python from printing an error at its exit about output that nobody read, as after ``| head``."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -1,4 +1,4 @@
-"""Going through photos for a command: bad ones are reported and counted, and the others go on."""
+"""Processing photos one by one: a bad photo is reported and counted, and the others go on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cascade.cli.photos import Found, find_photos
 
 @dataclass
 class Tally:
-    """What a run over photos did."""
+    """The outcome of a run over photos."""
 
     photos: int
-    """How many there are."""
+    """All photos of the run."""
     done: int = 0
-    """How many have their results; fewer if some were bad or the run was stopped."""
+    """Photos with results; fewer if some were bad or the run was stopped."""
     faces: int = 0
     problems: int = 0
     stopped: bool = False
@@ -32,14 +32,14 @@ class Tally:
         return INTERRUPTED if self.stopped else SOME_FAILED if self.problems else 0
 
     def summary(self) -> str:
-        """What was done, in words."""
+        """The outcome in words."""
         photos = ("" if self.done == self.photos else f"{self.done:,} of ") + counted(self.photos, "photo")
         words = [photos, counted(self.faces, "face")] + [counted(self.problems, "problem")] * bool(self.problems)
         return ("stopped: " if self.stopped else "") + ", ".join(words)
 
 
 def photos_of(paths: list[str], out: str | None = None) -> Found:
-    """The photos that the paths mean; says what was wrong with some. Raises `CommandError` if there are none."""
+    """The photos of these paths; prints problems. Raises `CommandError` if there are none."""
     found = find_photos(paths, out)
     for line in found.problems + found.notes:
         say(line)
@@ -49,7 +49,7 @@ def photos_of(paths: list[str], out: str | None = None) -> Found:
 
 
 def go_through(photos: list[str], work: Callable[[str, Tally], None], bar: bool, problems: int = 0) -> Tally:
-    """Does the work on each photo, which adds to the tally; bad ones are reported, Ctrl-C ends it early."""
+    """Calls ``work`` with each photo and the tally. Bad photos are reported; Ctrl-C ends the run early."""
     from tqdm import tqdm
 
     tally = Tally(len(photos), problems=problems)
@@ -58,7 +58,7 @@ def go_through(photos: list[str], work: Callable[[str, Tally], None], bar: bool,
             try:
                 work(photo, tally)
             except (BrokenPipeError, CommandError):
-                raise  # nobody takes the results any more
+                raise  # the results cannot be written any more
             except Exception as error:  # one photo must not end a run over thousands
                 tally.problems += 1
                 tqdm.write(f"{photo}: {reason(photo, error)}", file=sys.stderr)
@@ -68,12 +68,12 @@ def go_through(photos: list[str], work: Callable[[str, Tally], None], bar: bool,
 
 
 def wants_bar(photos: int, to_terminal: bool) -> bool:
-    """A bar is for terminals, and results on the same terminal would tear it apart."""
+    """Whether to show a progress bar: on a terminal, unless results go to the same terminal."""
     return photos > 1 and sys.stderr.isatty() and not (to_terminal and sys.stdout.isatty())
 
 
 def reason(photo: str, error: Exception) -> str:
-    """Why a photo failed, in the words of the command line and without its name, which stands before it."""
+    """Why a photo failed, in the words of the command line and without its name, which is printed before."""
     from cascade.imaging.alignment import AlignError
     from cascade.imaging.reading import ImageError
     from cascade.recognize import FaceCountError
@@ -84,7 +84,7 @@ def reason(photo: str, error: Exception) -> str:
         hint = "; --largest takes the largest" if error.count else ""
         return f"expected one face, found {error.count}{hint}"
     if isinstance(error, AlignError):
-        return f"a face cannot be turned upright: {error}"
+        return f"a face cannot be aligned: {error}"
     if isinstance(error, OSError):
         return f"cannot write a picture: {error}"
     return "not enough memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOME_FAILED, BAD_USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
-"""Exit statuses besides 0. The last two are what a shell reports for Ctrl-C and for a closed pipe."""
+"""Exit statuses besides 0. The last two are those of a shell for Ctrl-C and for a closed pipe."""
 
 
 class CommandError(Exception):
@@ -27,13 +27,13 @@ def say(message: str) -> None:
 
 
 def counted(number: int, thing: str) -> str:
-    """The number with the word, in the plural unless there is one: 1 face, 1,000 faces."""
+    """The number with the word in singular or plural: 1 face, 1,000 faces."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 @contextmanager
 def writing(where: str, status: int = SOME_FAILED) -> Iterator[None]:
-    """Turns a failure to write into a `CommandError`; a closed pipe stays what it is."""
+    """Raises a `CommandError` where writing fails, but BrokenPipeError for a closed pipe."""
     try:
         yield
     except BrokenPipeError:
@@ -43,7 +43,7 @@ def writing(where: str, status: int = SOME_FAILED) -> Iterator[None]:
 
 
 def writable_folder(name: str) -> Path:
-    """Makes the folder given as ``--out`` and tries to write in it. Raises `CommandError`."""
+    """Creates the folder given as ``--out`` and tries to write in it. Raises `CommandError`."""
     if not name:
         raise CommandError("--out: expected a folder, got an empty name")
     if os.path.exists(name) and not os.path.isdir(name):

@@ -1,4 +1,4 @@
-"""``cascade detect --demo``: a first look, on a portrait that comes with the package."""
+"""``cascade detect --demo``: the face of a portrait that comes with the package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PICTURE = "cascade-demo.jpg"
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    """Finds the face of the portrait, draws it and tells about it. Raises `CommandError`."""
+    """Finds the face of the portrait, draws it and describes it. Raises `CommandError`."""
     from cascade.imaging.reading import read_image
 
     picture = writable_folder("." if args.out is None else args.out) / PICTURE
@@ -33,7 +33,7 @@ def run_demo(args: argparse.Namespace) -> int:
         print(f"  {in_words(face)}")
     with writing(str(picture)):
         save_jpeg(picture, faces.draw(image))
-    print(f"The photo with what was found drawn on it: {os.path.abspath(picture)}")
+    print(f"The photo with the faces drawn on it: {os.path.abspath(picture)}")
     return 0
 
 

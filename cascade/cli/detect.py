@@ -1,4 +1,4 @@
-"""``cascade detect``: the faces of photos and folders of photos."""
+"""``cascade detect``: the faces in photos and folders of photos."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from cascade.imaging.reading import RGBImage
 
 SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads", "precision")
-"""Options that are handed to the Detector as they are, if given."""
+"""Options that are passed to the Detector as they are, if given."""
 
 DESCRIPTION = """\
-Finds the faces of photos. A PATH is a photo, or a folder that is searched for photos, subfolders included.
+Finds the faces in photos. A PATH is a photo, or a folder, in which photos are found, also in subfolders.
 Results go to the terminal, or with --out to files in a folder.
 """
 
@@ -31,24 +31,24 @@ results:
     {"path": "a.jpg", "width": 640, "height": 480, "faces": [{"box": [x1, y1, x2, y2], "score": 0.99,
      "landmarks": {"left_eye": [x, y], "right_eye": …, "nose": …, "mouth_left": …, "mouth_right": …}}]}
   csv holds a row per face: path, face (1, 2 …, best first), x1, y1, x2, y2, score, left_eye_x, left_eye_y …
-  All numbers are in pixels of the photo as displayed, x to the right and y down from its top left corner.
-  Left and right are as seen in the photo. A score is 0 to 1.
+  Coordinates are in pixels of the photo as displayed, x to the right and y down from its top left corner.
+  Left and right are as seen in the photo. A score is from 0 to 1.
 
 files in --out DIR:
   faces.jsonl (or .json, .csv), and for sub/name.jpg with --draw sub/name_faces.jpg, with --crop
   sub/name_face1.jpg, sub/name_face2.jpg … (name-2_… for a second photo of that name, such as name.png).
-  Photos are never overwritten; results of an earlier run are. Hidden files and folders are not searched.
+  Photos are never overwritten, but results of an earlier run are. Hidden files and folders are left out.
 
 exit status:
-  0  all photos were read           2  wrong options, no photos, nowhere to write: nothing was done
-  1  some had problems            130  stopped with Ctrl-C: results so far are kept
+  0  all photos were read           2  wrong options, no photos, or nowhere to write; nothing was done
+  1  some had problems            130  stopped with Ctrl-C; the results so far are written
 
 examples:
   cascade detect --demo
   cascade detect photo.jpg
   cascade detect photos --out found --draw
   cascade detect photos --out found --format csv --min-face 40
-  cascade detect party.jpg --thresholds 0.6 0.7 0.9      only faces that it is sure of
+  cascade detect party.jpg --thresholds 0.6 0.7 0.9      only faces of high scores
 """
 
 
@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
     """Adds the command to the main parser's subparsers."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "detect",
-        help="find the faces of photos and folders of photos",
+        help="find the faces in photos and folders of photos",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,18 +65,18 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
     parser.add_argument(
-        "--demo", action="store_true", help="find the face of a bundled portrait and draw it: needs no PATH"
+        "--demo", action="store_true", help="find the face in a bundled portrait and draw it; takes no PATH"
     )
     _add_output_options(parser.add_argument_group("what to write"))
     _add_detector_options(parser.add_argument_group("what to find, and how"))
 
 
 def _add_output_options(group: Any) -> None:
-    group.add_argument("--out", metavar="DIR", help="folder for all results; made if it is not there")
-    group.add_argument("--format", choices=FORMATS, help="how results are written (default: jsonl)")
+    group.add_argument("--out", metavar="DIR", help="folder for all results; created if it does not exist")
+    group.add_argument("--format", choices=FORMATS, help="format of the results (default: jsonl)")
     group.add_argument("--draw", action="store_true", help="write a copy of each photo with its faces drawn")
-    group.add_argument("--crop", action="store_true", help="write each face as a picture of its own")
-    group.add_argument("--no-progress", action="store_true", help="no progress bar and no closing line, problems only")
+    group.add_argument("--crop", action="store_true", help="write each face as a picture")
+    group.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
 
 
 def _add_detector_options(group: Any) -> None:
@@ -92,25 +92,27 @@ def _add_detector_options(group: Any) -> None:
         type=float,
         nargs=3,
         metavar=("P", "R", "O"),
-        help="scores that a face must reach in the three networks, 0 to 1 (default: 0.7 0.3 0.8). "
+        help="scores that a face must reach in P-Net, R-Net and O-Net, 0 to 1 (default: 0.7 0.3 0.8). "
         "Raise the last for fewer false faces, lower all for more faces",
     )
     group.add_argument(
         "--scale-factor",
         type=float,
         metavar="F",
-        help="step between the sizes that are searched, 0.5 to 0.95 (default: 0.709). "
+        help="size of a pyramid level over the one before, 0.5 to 0.95 (default: 0.709). "
         "Larger finds a little more and takes longer",
     )
     group.add_argument("--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder")
-    group.add_argument("--engine", choices=("native", "torch"), help="what computes (default: native, in C)")
-    group.add_argument("--device", metavar="NAME", help="where torch computes: cpu (default), cuda …")
-    group.add_argument("--threads", type=int, metavar="N", help="cores to use (default: all, at most 4)")
+    group.add_argument(
+        "--engine", choices=("native", "torch"), help="what runs the networks (default: native, in C)"
+    )
+    group.add_argument("--device", metavar="NAME", help="device of the torch engine: cpu (default), cuda …")
+    group.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
     group.add_argument(
         "--precision",
         choices=("int8", "float32"),
-        help="numbers that the native engine's networks compute with (default: int8 if the weights are made for it "
-        "and the processor has AVX2 or better)",
+        help="arithmetic of the native engine (default: int8 if the weights have activation ranges and the processor "
+        "has AVX2 or better)",
     )
 
 
@@ -141,10 +143,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_combination(args: argparse.Namespace) -> None:
-    """Refuses options that do not go together."""
+    """Refuses options that cannot be combined."""
     problem = None
     if args.device and args.engine != "torch":
-        problem = "--device is for --engine torch: the native engine runs on the CPU"
+        problem = "--device is for --engine torch; the native engine runs on the CPU"
     elif args.demo and (args.paths or args.format or args.crop):
         problem = "--demo takes no PATH, --format or --crop"
     elif not (args.demo or args.paths):
@@ -156,7 +158,7 @@ def _check_combination(args: argparse.Namespace) -> None:
 
 
 def make_detector(args: argparse.Namespace) -> Detector:
-    """The Detector that the options describe. Raises `CommandError` in the words of the command line."""
+    """The Detector of these options. Raises `CommandError` in the words of the command line."""
     from cascade.detect import Detector
     from cascade.models.files import WeightsError
 
@@ -183,7 +185,7 @@ class Pictures:
     crop: bool
 
     def save(self, photo: str, image: RGBImage, faces: Faces) -> None:
-        """Writes what was asked for. Raises OSError."""
+        """Writes the pictures of one photo. Raises OSError."""
         start = self.names[photo]
         if self.draw:
             save_jpeg(start.with_name(f"{start.name}_faces.jpg"), faces.draw(image))
@@ -192,7 +194,7 @@ class Pictures:
 
 
 def _detect_one(photo: str, detector: Detector, writer: Writer, pictures: Pictures | None, tally: Tally) -> None:
-    """Finds the faces of a photo and writes what was asked for."""
+    """Finds the faces in a photo and writes results and pictures."""
     from cascade.imaging.reading import read_image
 
     image = read_image(photo)

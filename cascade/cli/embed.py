@@ -1,4 +1,4 @@
-"""``cascade embed``: embeddings and ages of the faces of photos and folders of photos."""
+"""``cascade embed``: embeddings and ages of the faces in photos and folders of photos."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from cascade.recognize import Analysis, Recognizer
 
 DECIMALS = 8
-"""Of the numbers of an embedding in JSON: what float32 holds of a number below 1."""
+"""Decimals of an embedding in JSON: the precision of float32 below 1."""
 
 DESCRIPTION = """\
-Makes an embedding of every face: numbers that are alike for photos of one person. A PATH is a photo, or a folder
-that is searched for photos, subfolders included. Results go to the terminal, or with --out to a file.
+Computes an embedding of every face: numbers that are similar for photos of one person. A PATH is a photo, or a
+folder, in which photos are found, also in subfolders. Results go to the terminal, or with --out to a file.
 """
 
 EPILOG = """\
 results:
-  The terminal gets an object per photo and line, as of `cascade detect`; each face has in addition
-    "embedding": [D numbers of square sum 1], "age": years
-  FILE.npz, which numpy.load opens, holds a row per face: names (path from the folder that holds all photos),
-    face (1, 2 …, best first), boxes, scores, landmarks, embeddings (float32), ages; and about, a text of JSON
-    that names the network. `python -m eval … --embeddings FILE.npz` takes it if --largest was given.
-  The cosine of two embeddings, which is their dot product, is their similarity. Only embeddings of the same
+  The terminal gets one JSON object per photo and line, as from `cascade detect`; each face also has
+    "embedding": [D numbers whose squares sum to 1], "age": years
+  FILE.npz, which numpy.load opens, has a row per face: names (path from the folder that holds all photos), face
+    (1, 2 …, best first), boxes, scores, landmarks, embeddings (float32), ages. Its entry about is JSON text that
+    names the network. `python -m eval … --embeddings FILE.npz` takes the file if --largest was given.
+  The similarity of two embeddings is their cosine, which is their dot product. Only embeddings of the same
   network can be compared.
 
 exit status:
-  0  all photos were read           2  wrong options, no photos, nowhere to write: nothing was done
-  1  some had problems            130  stopped with Ctrl-C: results so far are kept
+  0  all photos were read           2  wrong options, no photos, or nowhere to write; nothing was done
+  1  some had problems            130  stopped with Ctrl-C; the results so far are written
 
 examples:
   cascade embed photo.jpg
@@ -52,12 +52,12 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Adds the command to the main parser's subparsers."""
-    parser = new_parser(commands, "embed", "make embeddings of the faces of photos", DESCRIPTION, EPILOG)
+    parser = new_parser(commands, "embed", "compute embeddings of the faces in photos", DESCRIPTION, EPILOG)
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
     parser.add_argument("--out", metavar="FILE.npz", help="file for all results; an earlier one is replaced")
     add_largest(parser)
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar and no closing line")
+    parser.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
     add_options(parser)
 
 
@@ -93,8 +93,7 @@ def _embed_all(
     bar: bool,
     keep: Callable[[str, RGBImage, Faces, Analysis], None],
 ) -> Tally:
-    """Goes through the photos and hands what was found in each to ``keep``."""
-
+    """Calls ``keep`` with each photo, its pixels, its faces and their analysis."""
     from cascade.imaging.reading import read_image
     from cascade.recognize import only_face
 

@@ -1,4 +1,4 @@
-"""``cascade gallery``: people with their embeddings in a file, and who of them is in a photo."""
+"""``cascade gallery``: embeddings of people in a file, and which of the people are in photos."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from cascade.recognize import Recognizer
 
 DESCRIPTION = f"""\
-Keeps people with embeddings of their faces in one file, and tells who of them is in a photo.
+Stores embeddings of people's faces in one file, and finds these people in photos.
 
 {NOT_PROOF}"""
 
 EPILOG = """\
-A gallery holds embeddings of one network and no photos. Embeddings are personal data all the same: whoever has the
-file can look for these people. Every change writes a new file that takes the old one's place when it is whole.
+A gallery holds embeddings of one network, and no photos. Embeddings are personal data all the same: who has the file
+can look for these people. Every change writes a new file, which replaces the old one once it is complete.
 
 exit status:
-  0  everything went well           2  wrong options, no such person or gallery: nothing was done
-  1  some photos had problems     130  stopped with Ctrl-C: a gallery is as it was
+  0  everything went well           2  wrong options, no such person or gallery; nothing was done
+  1  some photos had problems     130  stopped with Ctrl-C; the gallery stays as it was
 
 examples:
   cascade gallery add crew.gallery "Eileen Collins" portrait.jpg training.jpg
@@ -52,20 +52,22 @@ examples:
 """
 
 ADDING = """\
-Adds a person with the face of each PHOTO, which must show one face, or with --folder many people: every subfolder
-of DIR is a person of that name. A gallery that is not there yet is made.
+Adds a person with the face in each PHOTO, which must show one face. With --folder it adds many people: each subfolder
+of DIR has the photos of the person of that name. A gallery that does not exist is created.
 """
 
 IDENTIFYING = f"""\
-Tells who of the gallery is in each photo: one line a face, with the most similar people that reach the threshold,
-best first, or "unknown".
+Finds people of the gallery in photos. It prints one line per face, with the most similar people that reach the
+threshold, best first, or "unknown".
 
 {NOT_PROOF}"""
 
 
 def add_parser(commands: Any) -> None:
     """Adds the command to the main parser's subparsers."""
-    parser = new_parser(commands, "gallery", "keep people's embeddings and find them in photos", DESCRIPTION, EPILOG)
+    parser = new_parser(
+        commands, "gallery", "store embeddings of people and find these people in photos", DESCRIPTION, EPILOG
+    )
     parser.set_defaults(run=_print_help, parser=parser)
     actions = parser.add_subparsers(title="what to do", metavar="ACTION")
     _add_adding(actions)
@@ -87,25 +89,29 @@ def _add_adding(actions: Any) -> None:
     parser.add_argument("gallery", metavar="GALLERY", help="the file")
     parser.add_argument("paths", nargs="*", metavar="NAME PHOTO", help="a person's name, and photos or folders of them")
     parser.add_argument("--folder", metavar="DIR", help="a folder with a subfolder for each person")
-    parser.add_argument("--extend", action="store_true", help="add to people of that name who are there already")
+    parser.add_argument(
+        "--extend", action="store_true", help="add to people who are already in the gallery"
+    )
     add_largest(parser)
     add_options(parser)
 
 
 def _add_identifying(actions: Any) -> None:
-    parser = new_parser(actions, "identify", "tell who is in photos", IDENTIFYING, "")
+    parser = new_parser(actions, "identify", "find people in photos", IDENTIFYING, "")
     parser.set_defaults(run=run_identify, parser=parser)
     parser.add_argument("gallery", metavar="GALLERY", help="the file")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="people to name for a face (default: 5)")
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="most people to print for a face (default: 5)")
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="T",
-        help="similarity from which on a face is named, -1 to 1 (default: the one measured for pairs of photos; "
+        help="least similarity of a match, -1 to 1 (default: the one measured for pairs of photos; "
         "raise it for a large gallery)",
     )
-    parser.add_argument("--json", action="store_true", help="write an object per photo instead, as cascade detect does")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object per photo, as cascade detect does"
+    )
     parser.add_argument("--draw", metavar="DIR", help="folder for copies of the photos with names on them")
     add_options(parser)
 
@@ -120,7 +126,7 @@ def _print_help(args: argparse.Namespace) -> int:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Prints the people, one a line."""
+    """Prints the people, one per line."""
     gallery = _load(args.gallery)
     for name, count in gallery.counts.items():
         print(f"{name}\t{count}")
@@ -130,7 +136,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_remove(args: argparse.Namespace) -> int:
-    """Removes people, all that are named or none."""
+    """Removes all people that are named, or none."""
     from cascade.gallery import GalleryError
 
     if not args.paths:
@@ -152,7 +158,7 @@ def run_remove(args: argparse.Namespace) -> int:
 
 @dataclass
 class People:
-    """Who is to be added, and the photos of each."""
+    """People to add, and their photos."""
 
     of_photo: dict[str, str] = field(default_factory=dict)
     """The name of the person in each photo."""
@@ -160,13 +166,13 @@ class People:
 
 
 def run_add(args: argparse.Namespace) -> int:
-    """Adds people and writes the gallery, if there is a usable photo of any of them."""
+    """Adds people and writes the gallery if there is a usable photo of any of them."""
     if (args.folder is None) == (len(args.paths) < 2) or (args.folder is not None and args.paths):
         args.parser.error("give a name and photos of that person, or --folder DIR with a subfolder for each")
     path = Path(args.gallery)
     _check_writable(path)
     recognizer = make_recognizer(args)
-    gallery = _load_or_make(path, recognizer)
+    gallery = _load_or_create(path, recognizer)
     people = _one_person(args, gallery) if args.folder is None else _people_below(args, gallery)
     for line in people.problems:
         say(line)
@@ -253,7 +259,7 @@ def _embed_one(photo: str, recognizer: Recognizer, largest: bool) -> np.ndarray:
 
 
 def run_identify(args: argparse.Namespace) -> int:
-    """Prints who is in each photo, and draws it if asked."""
+    """Prints who is in each photo, and draws names on copies of the photos if asked to."""
     if not args.paths:
         args.parser.error("name a photo or a folder")
     if args.top < 1:
@@ -295,7 +301,7 @@ def _record(photo: str, shape: tuple[int, ...], faces: Faces, matches: list[list
 
 
 def _in_words(photo: str, faces: Faces, matches: list[list[Match]]) -> str:
-    """A line for each face, or one that there is none."""
+    """A line for each face, or one line if there is no face."""
     if not len(faces):
         return f"{photo}: no face"
     lines = []
@@ -325,14 +331,14 @@ def _load(path: str, recognizer: Recognizer | None = None) -> Gallery:
     from cascade.gallery import Gallery, GalleryError
 
     if not os.path.exists(path):
-        raise CommandError(f"{path or repr(path)}: there is no such gallery; cascade gallery add makes one")
+        raise CommandError(f"{path or repr(path)}: there is no such gallery; cascade gallery add creates one")
     try:
         return Gallery.load(path, recognizer)
     except GalleryError as error:
         raise CommandError(str(error)) from error
 
 
-def _load_or_make(path: Path, recognizer: Recognizer) -> Gallery:
+def _load_or_create(path: Path, recognizer: Recognizer) -> Gallery:
     from cascade.gallery import Gallery
 
     return _load(str(path), recognizer) if path.exists() else Gallery(recognizer)
@@ -349,7 +355,7 @@ def _save(gallery: Gallery, path: str) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    """Finds out before the work whether a gallery can be written. Raises `CommandError`."""
+    """Checks before the work that a gallery can be written. Raises `CommandError`."""
     if path.is_dir():
         raise CommandError(f"{path}: this is a folder, not a gallery")
     try:

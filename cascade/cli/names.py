@@ -1,4 +1,4 @@
-"""Pictures with the names of the faces beside them."""
+"""Drawing the names of people beside their faces."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def draw_names(image: RGBImage, faces: Faces, names: list[str | None]) -> RGBIma
         canvas = chosen.draw(canvas, color=color, scores=False, landmarks=False)
     taken: list[Place] = []
     for number, (face, name) in enumerate(zip(faces, names, strict=True), start=1):
-        text = "unknown" if name is None else writable(name, number)
+        text = "unknown" if name is None else in_ascii(name, number)
         _write(canvas, [float(side) for side in face.box], text, taken)
     return canvas
 
 
-def writable(name: str, number: int) -> str:
-    """What OpenCV's font can write of a name, which knows ASCII only: without accents, or else the face's number."""
+def in_ascii(name: str, number: int) -> str:
+    """A name without accents, as OpenCV's font has only ASCII; the face's number if other letters remain."""
     parts = unicodedata.normalize("NFKD", name)
     letters = [character for character in parts if not unicodedata.combining(character)]
     plain = "".join(letters).encode("ascii", "ignore").decode()
@@ -41,7 +41,7 @@ def writable(name: str, number: int) -> str:
 
 
 def _write(canvas: RGBImage, box: list[float], text: str, taken: list[Place]) -> None:
-    """Writes a text below the box, above it or at its lower edge, wherever no other text is."""
+    """Writes a text below the box, above it or at its lower edge, where no other text is."""
     import cv2
 
     height, width = canvas.shape[:2]

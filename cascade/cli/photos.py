@@ -1,4 +1,4 @@
-"""Which photos the user means, and how what is made of each is called."""
+"""The photos of a command line, and the names of their results."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Found:
 
     photos: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """Paths that lead nowhere and folders that cannot be read."""
+    """Paths that do not exist and folders that cannot be read."""
     notes: list[str] = field(default_factory=list)
     base: str = ""
-    """The folder that holds all of them: their names in --out are relative to it."""
+    """The folder that holds all photos: their names in --out are relative to it."""
 
 
 def find_photos(paths: Iterable[str], out: str | None = None) -> Found:
@@ -59,7 +59,7 @@ def _below(folder: str, out: str | None, found: Found) -> list[str]:
         for name in list(subfolders):
             path = os.path.join(where, name)
             if os.path.realpath(path) == results:
-                found.notes.append(f"{path}: not searched, since it is where results go")
+                found.notes.append(f"{path}: left out, since results go there")
                 subfolders.remove(name)
             elif name.startswith("."):
                 subfolders.remove(name)
@@ -73,15 +73,15 @@ def _is_photo(folder: str, name: str) -> bool:
     if name.startswith(".") or os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:
         return False
     path = os.path.join(folder, name)
-    # A broken link is worth a complaint; a pipe is left alone, since it would be waited for.
+    # A broken link is reported as a problem later; a pipe is left out, since reading it would wait.
     return os.path.isfile(path) or not os.path.exists(path)
 
 
 def name_results(photos: list[str], base: str, out: Path) -> dict[str, Path]:
-    """What the names of a photo's pictures begin with: ``out/sub/name`` for ``base/sub/name.jpg``.
+    """The beginning of the names of each photo's pictures: ``out/sub/name`` for ``base/sub/name.jpg``.
 
-    No two photos share one, and with ``_face…`` after it, it never is the name of a photo. Where it would be,
-    a number is added, as for ``name.png`` beside ``name.jpg``.
+    It is unique, and with ``_face…`` added it is never the name of a photo. Where it would be, it gets a number, as for
+    ``name.png`` beside ``name.jpg``.
     """
     taken = {key for photo in photos for key in _stems_in_use(photo)}
     names = {}
@@ -96,7 +96,7 @@ def name_results(photos: list[str], base: str, out: Path) -> dict[str, Path]:
 
 
 def _stems_in_use(photo: str) -> Iterator[tuple[str, str]]:
-    """What ``_face`` follows in the name of a photo: pictures that begin so might overwrite it."""
+    """What stands before ``_face`` in the name of a photo: pictures whose names begin so could overwrite it."""
     folder, name = os.path.split(os.path.abspath(photo))
     for path in (os.path.join(os.path.realpath(folder), name), os.path.realpath(photo)):  # a link, its target
         folder, name = os.path.split(path)
@@ -112,5 +112,5 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _key(folder: str, name: str) -> tuple[str, str]:
-    """Equal for names that some file systems take for one: in upper and lower case, composed or not."""
+    """Equal for names that are the same in some file systems: in upper or lower case, composed or not."""
     return folder.casefold(), unicodedata.normalize("NFC", name).casefold()

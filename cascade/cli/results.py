@@ -1,4 +1,4 @@
-"""Where results go: records as JSON Lines, JSON or CSV, and pictures. Files are never left half written."""
+"""Writing results: records as JSON Lines, JSON or CSV, and pictures. No file is left half written."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Writer(Protocol):
     """Takes one record per photo."""
 
     def add(self, path: str, width: int, height: int, faces: Faces) -> None:
-        """Writes what was found in one photo."""
+        """Writes the faces of one photo."""
 
     def end(self) -> None:
-        """Writes what follows the last record."""
+        """Writes the end of the file."""
 
 
 @contextmanager
 def open_results(out: Path | None, kind: str) -> Iterator[Writer]:
     """A writer to ``out/faces.<kind>``, or to standard output without ``out``. Raises `CommandError`.
 
-    JSON Lines are written as they come; JSON and CSV files appear when the block is left without an error.
+    JSON Lines are written at once; JSON and CSV files appear when the block ends without an error.
     """
     path = None if out is None else out / f"faces.{kind}"
     if path is not None and path.is_dir():
@@ -67,7 +67,7 @@ def _open(path: Path | None, kind: str) -> AbstractContextManager[IO[str]]:
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Keeps Ctrl-C from taking effect before the end of the block, so that what it writes is whole."""
+    """Delays Ctrl-C to the end of the block, so that what it writes is complete."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
@@ -86,7 +86,7 @@ def interrupts_wait() -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
-    """A new file that takes the place of ``path`` once it is whole, and vanishes if that fails."""
+    """A new file that replaces ``path`` once it is complete, and is deleted if that fails."""
     partial = path.with_name(f".cascade-{os.getpid()}-{next(_partial_numbers)}.partial")
     try:
         with partial.open(mode, **options) as stream:
@@ -102,7 +102,7 @@ def save_jpeg(path: Path, image: RGBImage) -> None:
     import cv2
 
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    # Full colour resolution: thin coloured lines blur without it.
+    # Full colour resolution: without it thin coloured lines are blurred.
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     done, encoded = cv2.imencode(".jpg", image[:, :, ::-1], options)
     if not done:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from cascade.recognize import Recognizer, Verification
 
 SAME, DIFFERENT = 0, 1
-"""Exit statuses besides those of `cascade.cli.console`, of which 1 is not used here."""
+"""Exit statuses besides those of `cascade.cli.console`. SOME_FAILED, which is 1 too, is not used here."""
 
 DESCRIPTION = f"""\
-Compares the faces of two photos of one person each, and says whether they are the same person.
+Compares two photos of one person each, and says whether they show the same person.
 
 {NOT_PROOF}"""
 
@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
         "--threshold",
         type=float,
         metavar="T",
-        help="similarity from which on they are the same, -1 to 1 (default: the one measured for the network)",
+        help="least similarity of the same person, -1 to 1 (default: the one measured for the network)",
     )
     add_options(parser)
 

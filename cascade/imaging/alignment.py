@@ -1,4 +1,4 @@
-"""Aligned face crops: five points, the similarity transform that fits them best, one antialiased warp."""
+"""Aligned face crops: the similarity transform that fits five points best, and one antialiased warp."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cascade.imaging.reading import ImageInput, RGBImage, read_image
 
 __all__ = ["ARCFACE_TEMPLATE", "TEMPLATE_SIZE", "AlignError", "align", "similarity_transform", "similarity_transforms"]
 
-TEMPLATE_SIZE = 112  # side, in pixels, of the crop that templates are written for
-MAX_SIZE = 2048  # crops are drawn at twice their size, and the core's limit is 4096
+TEMPLATE_SIZE = 112  # side in pixels of the crops that templates are for
+MAX_SIZE = 2048  # crops are computed at twice their size, and the limit of the native core is 4096
 
-ROUNDING = 1e-6  # shares of a coordinate below this are noise of float32
+ROUNDING = 1e-6  # shares of a coordinate below this are rounding of float32
 
 ARCFACE_TEMPLATE: npt.NDArray[np.float64] = 0.5 + np.array(
     [
@@ -28,10 +28,10 @@ ARCFACE_TEMPLATE: npt.NDArray[np.float64] = 0.5 + np.array(
         [70.7299, 92.2041],  # right mouth corner
     ]
 )
-"""Where ArcFace and most face recognition networks since expect the five points in a crop of 112×112 pixels.
+"""The five points in a crop of 112×112 pixels, as ArcFace and most later recognition networks expect them.
 
-The published numbers count pixel centres from 0. In this package the centre of the first pixel is at 0.5
-everywhere, hence the 0.5 added to each; the crops are the ones that the published numbers mean.
+In the published numbers the centre of the first pixel is at 0, in this package it is at 0.5. So 0.5 is added to each,
+and the crops are those of the published numbers.
 """
 ARCFACE_TEMPLATE.flags.writeable = False
 
@@ -41,10 +41,10 @@ class AlignError(ValueError):
 
 
 def similarity_transform(points: npt.ArrayLike, template: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the rotation, scale and shift that take `points` nearest to `template`.
+    """Return the rotation, scale and shift that bring `points` nearest to `template`.
 
-    Nearest means the least sum of squared distances (Umeyama's problem without reflections). In the plane
-    rotation and scale together are one complex factor, so the answer is a linear regression in closed form.
+    Nearest means the least sum of squared distances (Umeyama's problem without reflections). In the plane,
+    rotation and scale are one complex factor, so the solution is a linear regression in closed form.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def similarity_transform(points: npt.ArrayLike, template: npt.ArrayLike) -> npt.
     ------
     AlignError
         For wrong shapes, NaN or infinity, points that (nearly) coincide, and points that no rotation fits,
-        as when a template is symmetric both ways and the points are its mirror image.
+        such as the mirror image of a template that is symmetric about two axes.
     """
     source = _finite_points(points, "points")
     target = _finite_points(template, "template")
@@ -88,7 +88,7 @@ def align(
     size: int = TEMPLATE_SIZE,
     template: npt.ArrayLike | None = None,
 ) -> RGBImage:
-    """Return one upright crop per face, with its five points brought to where `template` has them.
+    """Return one aligned crop per face: its five points lie where `template` has them.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def align(
 
     Returns
     -------
-    (N, size, size, 3) uint8 RGB. What lies outside the image is black. Faces larger than the crop are
-    averaged down, not sampled, so that fine detail does not turn into noise.
+    (N, size, size, 3) uint8 RGB. Pixels outside the image are black. Faces larger than the crop are
+    averaged, not sampled, so that fine detail does not become noise.
 
     Raises
     ------
@@ -134,10 +134,10 @@ def align(
 
 
 def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBImage:
-    """Cut the size×size crop that `matrix` (image to crop, pixel centres at 0.5) shows, without aliasing.
+    """The size×size crop of a transform from image to crop (pixel centres at 0.5), without aliasing.
 
-    A face larger than the crop is drawn at twice the crop's size and averaged down. If even that would skip
-    pixels of the image, they are first shrunk by a filter as wide as that asks for.
+    A face larger than the crop is warped at twice the crop's size and averaged. If that would still skip pixels of
+    the image, the image is first resampled to a smaller one.
     """
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     left, top, right, bottom = _needed(image, matrix, size, margin=2 * max(1, math.ceil(1 / scale)))
@@ -146,8 +146,8 @@ def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBIma
     patch = image[top:bottom, left:right]
     linear, shift = matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ (left, top)
     if scale >= 1 - ROUNDING:
-        whole: RGBImage = _native.warp([patch], [(1, 1)], np.column_stack([linear, shift])[None], size, outside=0)[0]
-        return whole
+        crop: RGBImage = _native.warp([patch], [(1, 1)], np.column_stack([linear, shift])[None], size, outside=0)[0]
+        return crop
     if scale < 0.5:
         sides = np.array(patch.shape[1::-1])
         columns, rows = np.maximum(1, np.rint(2 * scale * sides)).astype(int)
@@ -162,7 +162,7 @@ def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBIma
 def _needed(
     image: RGBImage, matrix: npt.NDArray[np.float64], size: int, margin: int
 ) -> tuple[np.intp, np.intp, np.intp, np.intp]:
-    """The part of the image that a crop shows, and `margin` pixels around it: left, top, right, bottom."""
+    """The part of the image that a crop shows, with `margin` pixels around it: left, top, right, bottom."""
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - matrix[:, 2]
     needed = corners @ np.linalg.inv(matrix[:, :2]).T
     bounds = (image.shape[1], image.shape[0])
@@ -191,7 +191,7 @@ def _checked_size(size: int) -> int:
     try:
         side = operator.index(size)
     except TypeError:
-        raise AlignError(f"size: expected a whole number of pixels, got {size!r}") from None
+        raise AlignError(f"size: expected an integer number of pixels, got {size!r}") from None
     if not 1 <= side <= MAX_SIZE:
         raise AlignError(f"size: expected 1 to {MAX_SIZE} pixels, got {side}")
     return side

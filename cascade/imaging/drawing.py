@@ -1,4 +1,4 @@
-"""Drawing faces on a picture. `Faces.draw` is the way in."""
+"""Drawing faces on a picture; users call `Faces.draw`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DARK = (16, 20, 24)
 WHITE = (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 FONT_HEIGHT = 21.0  # of its digits at scale 1, in pixels
-SMALLEST_TEXT = 9.0  # pixels; smaller digits cannot be told apart
+SMALLEST_TEXT = 9.0  # pixels; smaller digits cannot be read
 FRACTION_BITS = 4  # OpenCV draws at fixed-point coordinates
 
 FloatArray = npt.NDArray[np.float32]
@@ -38,26 +38,26 @@ def draw_faces(
     """Return a copy of the image with the faces drawn on it.
 
     `image` (H, W, 3) uint8 RGB; `boxes` (N, 4), `scores` (N,), `landmarks` (N, 5, 2) float32 in pixels of the
-    image with pixel centres at 0.5; `color` red, green, blue; `width` of the lines in pixels, by default as
-    suits the image and each face. Raises `ValueError` for a wrong color or width.
+    image with pixel centres at 0.5; `color` red, green, blue; `width` of the lines in pixels, by default
+    depending on the image and each face. Raises `ValueError` for a wrong color or width.
     """
     rgb = _checked_color(color)
     if width is not None and (not isinstance(width, (int, np.integer)) or width < 1):
-        raise ValueError(f"width: expected a whole number of pixels, at least 1, or None, got {width!r}")
+        raise ValueError(f"width: expected an integer number of pixels, at least 1, or None, got {width!r}")
     canvas: RGBImage = image.copy()
     sides = np.array([canvas.shape[1], canvas.shape[0]])
-    # What lies further out than this is not seen, and would not fit OpenCV's integers.
+    # Anything further out than this is not visible, and would overflow OpenCV's integers.
     boxes = np.clip(boxes, -10_000, np.tile(sides, 2) + 10_000)
     landmarks = np.clip(landmarks, -10_000, sides + 10_000)
     widths = [int(width) if width else _line_width(box, sides) for box in boxes]
-    surest_first = np.argsort(-scores, kind="stable")
-    for index in surest_first[::-1]:  # the surest end up on top
+    best_first = np.argsort(-scores, kind="stable")
+    for index in best_first[::-1]:  # the best are drawn last, on top
         _draw_box(canvas, boxes[index], rgb, widths[index])
-    for index in surest_first[::-1] if with_landmarks else ():
+    for index in best_first[::-1] if with_landmarks else ():
         _draw_points(canvas, landmarks[index], boxes[index], rgb, widths[index])
     if with_scores:
-        rims = [widths[index] / 2 + 1 for index in surest_first]
-        _draw_scores(canvas, boxes[surest_first], scores[surest_first], rims)
+        rims = [widths[index] / 2 + 1 for index in best_first]
+        _draw_scores(canvas, boxes[best_first], scores[best_first], rims)
     return canvas
 
 
@@ -69,7 +69,7 @@ def _line_width(box: FloatArray, sides: npt.NDArray[np.int64]) -> int:
 
 def _draw_box(canvas: RGBImage, box: FloatArray, color: Color, width: int) -> None:
     x1, y1, x2, y2 = _fixed_point(box)
-    if min(box[2] - box[0], box[3] - box[1]) > 20 * width:  # a dark rim, where there is room, sets it off
+    if min(box[2] - box[0], box[3] - box[1]) > 20 * width:  # a dark rim where there is room
         cv2.rectangle(canvas, (x1, y1), (x2, y2), DARK, width + 2, cv2.LINE_AA, FRACTION_BITS)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width, cv2.LINE_AA, FRACTION_BITS)
 
@@ -84,9 +84,9 @@ def _draw_points(canvas: RGBImage, points: FloatArray, box: FloatArray, color: C
 
 
 def _draw_scores(canvas: RGBImage, boxes: FloatArray, scores: FloatArray, rims: list[float]) -> None:
-    """Write the scores, the surest first; one that finds no free place is left out."""
+    """Write the scores, the highest first; a score without a free place is left out."""
     sides = np.array([canvas.shape[1], canvas.shape[0]])
-    # Labels keep off each other and off the middle of every other face.
+    # Labels do not overlap each other, nor the middle of another face.
     middles = 0.5 * (boxes + boxes.reshape(-1, 2, 2).mean(axis=1)[:, [0, 1, 0, 1]])
     labels = np.zeros((0, 4))
     for index, (box, score) in enumerate(zip(boxes, scores, strict=True)):
@@ -116,7 +116,7 @@ def _free_place(
     taken: npt.NDArray[np.float64],
     rim: float,
 ) -> tuple[int, int, int, int] | None:
-    """Where a label of that size goes: above, below or in its box, within the image and off what is taken."""
+    """A place for a label of that size: above, below or in its box, within the image and free of what is taken."""
     if (box[2:] <= 0).any() or (box[:2] >= sides).any() or (size > sides).any():
         return None
     width, height = int(size[0]), int(size[1])
@@ -134,7 +134,7 @@ def _free_place(
 
 
 def _fixed_point(coordinates: FloatArray) -> list[int]:
-    """OpenCV's coordinates (pixel centres at 0) of ours (at 0.5), in its fixed-point integers."""
+    """Coordinates (pixel centres at 0.5) in OpenCV's fixed-point integers (pixel centres at 0)."""
     return [_scaled(float(value) - 0.5) for value in coordinates]
 
 

@@ -1,6 +1,6 @@
-"""What the first bytes of an image file promise: its size, its orientation, and whether it is all there.
+"""The headers of image files: size, orientation, and whether the file is complete.
 
-Sizes are read before anything is decoded, so that a file cannot make the decoder allocate what it pleases.
+The size is read before anything is decoded, so that a file cannot make the decoder allocate any amount of memory.
 JPEG, PNG and WebP files that are cut short are refused here, because OpenCV would return them half grey.
 """
 
@@ -16,18 +16,18 @@ ORIENTATION_TAG = 0x0112
 
 
 class ImageError(ValueError):
-    """An image that cannot be read. The message names the argument, what was expected and what came."""
+    """An image that cannot be read. The message names the argument, what was expected and what was given."""
 
 
 class Header(NamedTuple):
     width: int
     height: int
     orientation: int
-    data: bytes  # what the decoder is to be given
+    data: bytes  # for the decoder
 
 
 def _probe_jpeg(data: bytes) -> Header:
-    """Walk the segments up to the first scan, then make sure that the picture's end was reached."""
+    """Walk the segments up to the first scan, then check that the picture has an end."""
     width = height = 0
     orientation = 1
     at = 2
@@ -50,22 +50,22 @@ def _probe_jpeg(data: bytes) -> Header:
         elif marker == 0xE1 and orientation == 1 and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = exif_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
-    # Decoders paint what is missing gray and say nothing. In a scan 0xFF is always followed by 0, a restart
+    # Decoders paint missing parts grey without an error. In a scan 0xFF is always followed by 0, a restart
     # number or the next marker, so the first "end of image" after its start is the picture's own. Thumbnails
-    # lie before the scan; what trails the end (padding, the other pictures of an MPO file) does not matter.
+    # lie before the scan; data after the end (padding, the other pictures of an MPO file) does not matter.
     if marker == 0xD9 or data.find(b"\xff\xd9", at) < 0:
         raise cut_short("JPEG", data)
     return Header(width, height, orientation, data)
 
 
 def _probe_png(data: bytes) -> Header:
-    """Check every chunk that holds pixels and pass on those alone.
+    """Check every chunk that holds pixels, and pass on only those.
 
-    libpng prints its complaints about colour profiles and checksums straight to stderr, and would unpack
-    compressed text of any size: chunks that it never sees cannot make it do either.
+    libpng prints messages about colour profiles and checksums to stderr and decompresses text of any size. It can do
+    neither with chunks that it does not get.
     """
     view = memoryview(data)
-    kept = [view[:8]]
+    parts = [view[:8]]
     width = height = 0
     orientation = 1
     at, kind = 8, b""
@@ -78,13 +78,13 @@ def _probe_png(data: bytes) -> Header:
             (checksum,) = struct.unpack_from(">I", data, end - 4)
             if zlib.crc32(view[at + 4 : end - 4]) != checksum:
                 raise ImageError(f"image: the PNG data is damaged: wrong checksum in {kind.decode()}")
-            kept.append(view[at:end])
+            parts.append(view[at:end])
             if kind == b"IHDR":
                 width, height = struct.unpack_from(">II", data, at + 8)
         elif kind == b"eXIf":
             orientation = exif_orientation(data[at + 8 : end - 4])
         at = end
-    return Header(width, height, orientation, b"".join(kept))
+    return Header(width, height, orientation, b"".join(parts))
 
 
 def _probe_webp(data: bytes) -> Header:
@@ -125,19 +125,19 @@ def _probe_pnm(data: bytes) -> Header:
     gap = rb"(?:\s|#[^\n]*\n)+"
     match = re.match(rb"P[1-6]" + gap + rb"(\d{1,9})" + gap + rb"(\d{1,9})\s", data)
     if match is None:
-        raise ImageError("image: the PNM data is damaged: it does not begin with a width and a height")
+        raise ImageError("image: the PNM data is damaged: it has no width and height")
     return Header(int(match[1]), int(match[2]), 1, data)
 
 
 def _probe_tiff(data: bytes) -> Header:
     tags = tiff_tags(data)
     if 256 not in tags or 257 not in tags:
-        raise ImageError("image: the TIFF data is damaged or cut short: it does not tell its size")
+        raise ImageError("image: the TIFF data is damaged or cut short: it has no size")
     return Header(tags[256], tags[257], 1, data)
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation (1 to 8) an EXIF block tells; 1 if it is damaged, as viewers do."""
+    """The orientation (1 to 8) in an EXIF block; 1 if the block is damaged, as viewers do."""
     try:
         return tiff_tags(exif).get(ORIENTATION_TAG, 1)
     except struct.error:
@@ -145,7 +145,7 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def tiff_tags(data: bytes) -> dict[int, int]:
-    """Whole-number tags of the first directory of a TIFF or BigTIFF file (an EXIF block is one too)."""
+    """Integer tags of the first directory of a TIFF or BigTIFF file; an EXIF block is one too."""
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     offset_at, offset_format, count_format, entry_size = (8, "Q", "Q", 20) if big else (4, "I", "H", 12)
@@ -158,11 +158,11 @@ def tiff_tags(data: bytes) -> dict[int, int]:
         if kind in (3, 4):  # 16 and 32 bits
             value_at = at + (12 if big else 8)
             (value,) = struct.unpack_from(order + "HI"[kind - 3], data, value_at)
-            tags.setdefault(tag, value)  # of repeated tags readers take the first
+            tags.setdefault(tag, value)  # readers take the first of repeated tags
     return tags
 
 
-# What makes a file in a folder a photo; in order of preference where two files differ in the suffix alone.
+# Suffixes of photos in a folder, in order of preference where two files differ only in the suffix.
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -191,4 +191,4 @@ FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[bytes], Header]], ...] = 
 
 
 def cut_short(kind: str, data: bytes) -> ImageError:
-    return ImageError(f"image: expected whole {kind} data, but it is cut short after {len(data):,} bytes")
+    return ImageError(f"image: expected complete {kind} data, but it is cut short after {len(data):,} bytes")

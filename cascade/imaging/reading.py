@@ -1,7 +1,7 @@
-"""The one door for images: whatever a caller holds becomes H×W×3 uint8 RGB, upright.
+"""Reading images: files, bytes, arrays and Pillow images become H×W×3 uint8 RGB, upright.
 
-Every function of the package that takes an image hands it to `read_image` first, so that the rules for
-colour order, bit depth, alpha and EXIF orientation live here and nowhere else.
+Every function of the package that takes an image calls `read_image` first. So the rules for colour order, bit depth,
+alpha and EXIF orientation are only here.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from cascade.imaging.headers import FORMATS, ORIENTATION_TAG, ImageError, cut_sh
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageError", "ImageInput", "RGBImage", "read_image"]
 
-MAX_PIXELS = 200_000_000  # 600 MB of RGB; far above any camera, far below what a hostile header can promise
-MAX_SIDE = 65_500  # the longest side that the JPEG libraries accept
+MAX_PIXELS = 200_000_000  # 600 MB of RGB: more than any camera has, far less than a malicious header can claim
+MAX_SIDE = 65_500  # the longest side that JPEG libraries accept
 MAX_FILE_BYTES = 2**31 - 1  # OpenCV counts encoded bytes in a 32-bit integer
-FLOAT_TOLERANCE = 1e-3  # a quarter of a grey level: what a float image may leave 0..1 by
+FLOAT_TOLERANCE = 1e-3  # how far floats can be outside 0..1: a quarter of a grey level
 
 
 class _Readable(Protocol):
@@ -57,27 +57,27 @@ def read_image(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> RG
         One of
 
         - a path (`str` or `os.PathLike`) to a JPEG, PNG, WebP, BMP, TIFF, PNM or (OpenCV 4.11 on) GIF file;
-        - the bytes of such a file, or a binary file object, which is read from where it stands to its end;
+        - the bytes of such a file, or a binary file object, which is read from its position to its end;
         - a Pillow image;
         - an array, or an object with `__array__`: gray (H, W) or (H, W, 1), gray and alpha (H, W, 2), colour
           (H, W, 3), colour and alpha (H, W, 4), of type uint8, uint16 (0..65535 becomes 0..255, rounded) or
           float16/32/64 in 0..1 (times 255, rounded).
     color
-        Order of the channels of an array: "rgb", or "bgr" for what OpenCV hands out. Files and Pillow images
-        say their own order, so there it changes nothing.
+        Order of the channels of an array: "rgb", or "bgr" for arrays from OpenCV. It does not matter for files and
+        Pillow images, which know their order.
 
     Returns
     -------
     (H, W, 3) uint8 array. The EXIF orientation of files and Pillow images is applied. Alpha is dropped, not
-    blended: the colours stored under it are kept (except in 8-bit TIFF files, which OpenCV blends with black,
-    and in GIF files, where it paints what is transparent). Of several frames or pages the first is taken.
-    A C-contiguous (H, W, 3) uint8 array in RGB order is returned itself, not a copy.
+    blended: the stored colours stay (except in 8-bit TIFF files, which OpenCV blends with black, and in GIF files,
+    whose transparent pixels it paints). Of several frames or pages the first is taken. A C-contiguous (H, W, 3)
+    uint8 array in RGB order is returned itself, not a copy.
 
     Raises
     ------
     ImageError
-        For everything else: missing, cut short or damaged files, empty or zero-sized images, wrong shapes and
-        types, NaN, floats outside 0..1, and more than `MAX_PIXELS` or `MAX_SIDE`, which is not even decoded.
+        For everything else: missing, damaged or incomplete files, empty images, wrong shapes and types, NaN, floats
+        outside 0..1, and more than `MAX_PIXELS` or `MAX_SIDE`, where nothing is decoded.
     """
     if color not in ("rgb", "bgr"):
         raise ImageError(f'color: expected "rgb" or "bgr", got {color!r}')
@@ -159,8 +159,8 @@ def _from_bytes(data: bytes) -> RGBImage:
 
 
 def _decode(kind: str, data: bytes) -> npt.NDArray[Any]:
-    # Of TIFF, only "unchanged" keeps gray float pages; OpenCV's reader turns TIFF upright whatever the flags.
-    # Other formats we turn ourselves: which of them OpenCV turns depends on its version.
+    # Only "unchanged" reads gray float pages of TIFF; OpenCV applies the orientation of TIFF whatever the flags.
+    # `_upright` does it for the other formats: which of them OpenCV orients depends on its version.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     if kind == "TIFF":
         flags = cv2.IMREAD_UNCHANGED
@@ -189,15 +189,15 @@ def _guess(data: bytes) -> str:
 def _from_pillow(image: Any) -> RGBImage:
     _check_size(*image.size)
     try:
-        image.load()  # first: a PNG may tell its orientation last, and Pillow turns TIFFs upright on loading
+        image.load()  # first: a PNG may have its orientation last, and Pillow applies that of TIFFs on loading
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
         if image.mode not in ("L", "LA", "RGB", "RGBA", "F", "I") and not image.mode.startswith("I;16"):
             image = image.convert("RGBA")  # not to RGB, which warns about transparent palettes
-        pixels = np.array(image)  # a copy of our own: a view of Pillow's bytes would be read-only
+        pixels = np.array(image)  # a copy, since a view of Pillow's bytes is read-only
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
         raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {error}") from error
     if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
-        pixels = pixels.astype(np.uint16)  # how older versions of Pillow hold 16-bit pictures
+        pixels = pixels.astype(np.uint16)  # older versions of Pillow hold 16-bit pictures as int32
     return _upright(_from_array(pixels, bgr=False), orientation)
 
 
@@ -210,7 +210,7 @@ def _as_array(image: Any) -> npt.NDArray[Any]:
 
 def _from_array(array: npt.NDArray[Any], *, bgr: bool) -> RGBImage:
     _check_array(array)
-    if array.ndim == 3 and array.shape[2] != 3:  # leave out alpha
+    if array.ndim == 3 and array.shape[2] != 3:  # drop alpha
         array = array[:, :, 0] if array.shape[2] < 3 else array[:, :, :3]
     if array.dtype == np.uint8:
         pixels = np.ascontiguousarray(array)
@@ -253,20 +253,20 @@ def _check_floats(array: npt.NDArray[Any]) -> None:
 
 def _scaled(array: npt.NDArray[Any], factor: float) -> RGBImage:
     """`array` times `factor` as uint8, rounded to the nearest and limited to 0..255."""
-    # convertScaleAbs takes the absolute value, which turns the tiny negative floats that are let in into 0.
+    # convertScaleAbs takes the absolute value, which makes 0 of the tiny negative floats that are accepted.
     return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(array), alpha=factor), np.uint8)
 
 
 def _upright(image: RGBImage, orientation: int) -> RGBImage:
-    """Undo an EXIF orientation: 2 to 8 say how the stored picture is mirrored and turned, others nothing."""
+    """Undo an EXIF orientation: 2 to 8 are mirrored and rotated pictures, other values have no meaning."""
     if orientation in (5, 7):
         image = np.asarray(cv2.transpose(image), np.uint8)
         orientation = {5: 1, 7: 3}[orientation]
     if orientation in (2, 4):
         return np.asarray(cv2.flip(image, 1 if orientation == 2 else 0), np.uint8)
-    turns = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
-    turn = turns.get(orientation)
-    return image if turn is None else np.asarray(cv2.rotate(image, turn), np.uint8)
+    rotations = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    rotation = rotations.get(orientation)
+    return image if rotation is None else np.asarray(cv2.rotate(image, rotation), np.uint8)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -285,12 +285,12 @@ def _type_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}".removeprefix("builtins.")
 
 
-# Sets the level (0 is silent) and returns the one before. Where it lives depends on OpenCV's version.
+# Sets the level (0 is silent) and returns the previous one. Its place depends on OpenCV's version.
 _set_log_level: Callable[[int], int] = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
 
 
 class _LogLevel:
-    """OpenCV's log level belongs to the whole process: the last of several threads to finish restores it."""
+    """OpenCV has one log level per process: the last of several threads to finish restores it."""
 
     lock = threading.Lock()
     users = 0
@@ -307,7 +307,7 @@ class _LogLevel:
 
     @classmethod
     def after_fork(cls) -> None:
-        """The threads that held the lock or the silence do not exist in the child."""
+        """In the child, no other thread holds the lock or keeps OpenCV silent."""
         cls.lock = threading.Lock()
         if cls.users:
             cls.users = 0
@@ -320,7 +320,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing to stderr what is raised as an error anyway."""
+    """Keep OpenCV from printing to stderr, since its errors are raised anyway."""
     _LogLevel.silence(+1)
     try:
         yield

@@ -1,21 +1,20 @@
-"""Networks that are no mere list of layers: what a recognition network computes, without any framework.
+"""Recognition networks as graphs, without any framework.
 
-A graph is a list of nodes, each reading maps that earlier nodes made; both the torch modules and the native engine are
-built from it, and a weight file carries its own. A map is square and has channels: (side, side, channels).
+A graph is a list of nodes, each of which reads feature maps of earlier nodes. The torch modules and the native engine
+are built from it, and a weight file holds its own graph. A feature map is square: (side, side, channels).
 
-- ``conv``: a dense convolution with bias; zeros surround its input. A fully connected layer is one whose kernel covers
-  its whole input.
-- ``depthwise``: the same with one filter per channel.
+- ``conv``: a dense convolution with bias and zero padding. In a fully connected layer the kernel covers the input.
+- ``depthwise``: a convolution with one filter per channel.
 - ``pyramid_pool``: for every b of ``bins`` the means of b × b windows, window i from floor(i n / b) to
   ceil((i + 1) n / b) as in torch's adaptive pooling; then their maxima. The result is one position of 2 C Σb²
   channels: all means first, bins in order, windows row by row, channels innermost; then the maxima in that order.
   Bins of (1,) are global pooling.
-- ``spatial_gate``: mean and maximum over the channels of each position, and a k × k convolution of these two, with
-  zeros around so that the side stays, to one channel.
-- ``gate``: the input times g = (c + s) / 2, for a channel gate c of one position and a spatial gate s of one channel;
-  or times 1 - g with ``rest``, so that the two sum to the input.
+- ``spatial_gate``: mean and maximum over the channels of each position, and a k × k convolution of the two to one
+  channel, with zero padding that keeps the side.
+- ``gate``: the input times g = (c + s) / 2, for a channel gate c of one position and a spatial gate s of one channel.
+  With ``rest`` it is the input times 1 - g, so that the two sum to the input.
 
-A node's activation follows its bias, and the map to ``add`` comes last.
+A node applies its activation after the bias, and then adds the map ``add``.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from cascade.nn.architectures import LARGEST_CHANNELS, LARGEST_INPUT, LARGEST_KE
 
 Kind = Literal["conv", "depthwise", "pyramid_pool", "spatial_gate", "gate"]
 Activation = Literal["none", "relu", "prelu", "sigmoid"]
-Shape = tuple[int, int]  # side and channels of a map
+Shape = tuple[int, int]  # side and channels of a feature map
 
 KINDS = ("conv", "depthwise", "pyramid_pool", "spatial_gate", "gate")
 ACTIVATIONS = ("none", "relu", "prelu", "sigmoid")
 WEIGHTED = ("conv", "depthwise", "spatial_gate")
-# The crop, as a node's input.
+# The input of a node that reads the crop.
 IMAGE = -1
 
-# What the native engine has room for; a pyramid pool multiplies channels.
+# Limits of the native engine; a pyramid pool multiplies channels.
 LARGEST_POOLED, MOST_NODES, MOST_BINS, MOST_OUTPUTS = 1 << 17, 250, 8, 16
 
 
 @dataclass(frozen=True)
 class Node:
-    """One step of a graph; fields that its kind does not use keep their defaults."""
+    """One node of a graph. Fields that its kind does not use keep their defaults."""
 
     kind: Kind
     input: int  # index of an earlier node, IMAGE for the crop
@@ -58,7 +57,7 @@ class Node:
     rest: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a node that no engine can run."""
+        """Raises ValueError for an invalid node."""
         if self.kind not in KINDS or self.activation not in ACTIVATIONS:
             raise ValueError(f"a node of kind {self.kind!r} with activation {self.activation!r}")
         for name, value, low, high in (
@@ -78,7 +77,7 @@ class Node:
         self._check_kind()
 
     def _check_kind(self) -> None:
-        """What the kind needs is there, and nothing else."""
+        """Checks that the fields of its kind are set, and no others."""
         used = {
             "conv": {"kernel", "stride", "padding", "channels", "activation", "add"},
             "depthwise": {"kernel", "stride", "padding", "activation", "add"},
@@ -89,7 +88,7 @@ class Node:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in {"kind", "input", *used} and value != field.default:
-                raise ValueError(f"a {self.kind} with {field.name} {value!r}, which it does not have")
+                raise ValueError(f"a {self.kind} with {field.name} {value!r}, which that kind does not use")
         if self.kind == "pyramid_pool" and not self.bins:
             raise ValueError("a pyramid_pool without bins")
         if self.kind == "gate" and (self.channel_gate is None or self.spatial_gate is None):
@@ -98,7 +97,7 @@ class Node:
             raise ValueError(f"a spatial_gate with kernel {self.kernel}, expected an odd one")
 
     def shape(self, shapes: Mapping[int, Shape]) -> Shape:
-        """Side and channels of its map, from those of the maps before. Raises ValueError for what does not fit."""
+        """Side and channels of its map, from those of the maps before. Raises ValueError if they do not fit."""
         side, channels = shapes[self.input]
         if self.kind in ("conv", "depthwise"):
             side, channels = self._window_side(side), self.channels or channels
@@ -107,7 +106,7 @@ class Node:
         elif self.kind == "pyramid_pool":
             side, channels = 1, 2 * channels * sum(b * b for b in self.bins)
             if channels > LARGEST_POOLED:
-                raise ValueError(f"makes {channels} channels, expected at most {LARGEST_POOLED}")
+                raise ValueError(f"has {channels} channels, expected at most {LARGEST_POOLED}")
         elif self.kind == "spatial_gate":
             channels = 1
         elif self.channel_gate is not None and self.spatial_gate is not None:
@@ -134,7 +133,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A network over crops of ``input_size`` pixels; ``outputs`` names the nodes whose maps are its results."""
+    """A network for crops of ``input_size`` pixels. ``outputs`` are the nodes of its results, by name."""
 
     name: str
     input_size: int
@@ -142,7 +141,7 @@ class Graph:
     outputs: dict[str, int]
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a graph that no engine can run."""
+        """Raises ValueError for an invalid graph."""
         _check_number("an input of", self.input_size, 1, LARGEST_INPUT)
         if not isinstance(self.nodes, tuple) or not 0 < len(self.nodes) <= MOST_NODES:
             raise ValueError(f"expected a tuple of 1 to {MOST_NODES} nodes")
@@ -203,7 +202,7 @@ class Graph:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, defaults left out; `from_dict` reads them back."""
+        """Plain values for JSON, without defaults; `from_dict` reads them."""
         defaults = {field.name: field.default for field in fields(Node)}
         nodes = [
             {name: value for name, value in asdict(node).items() if value != defaults[name]} for node in self.nodes
@@ -212,16 +211,16 @@ class Graph:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Graph:
-        """The graph that `to_dict` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        """The graph of such values. Raises KeyError, TypeError or ValueError for anything else."""
         nodes = tuple(Node(**{**node, "bins": tuple(node.get("bins", ()))}) for node in values["nodes"])
         return cls(str(values["name"]), values["input_size"], nodes, dict(values["outputs"]))
 
 
 class GraphBuilder:
-    """Collects nodes one after the other: each method returns the index of the node it adds.
+    """Builds a graph node by node: each method adds a node and returns its index.
 
-    ``after`` is the node to read, the last one if not given. Wrong numbers raise ValueError here, nodes that do not
-    fit each other when the graph is built.
+    ``after`` is the node that it reads, by default the last one. Wrong numbers raise ValueError at once; nodes that do
+    not fit together raise it when the graph is built.
     """
 
     def __init__(self) -> None:
@@ -259,24 +258,24 @@ class GraphBuilder:
         return self._append("depthwise", after, **values)
 
     def pyramid_pool(self, bins: tuple[int, ...], after: int | None = None) -> int:
-        """Means and maxima of windows, as channels of one position."""
+        """Means and maxima of windows, as the channels of one position."""
         return self._append("pyramid_pool", after, bins=bins)
 
     def spatial_gate(self, kernel: int, activation: Activation = "sigmoid", after: int | None = None) -> int:
-        """One number for each position of a map."""
+        """A gate with one value for each position of a map."""
         return self._append("spatial_gate", after, kernel=kernel, activation=activation)
 
     def gate(self, after: int, channel_gate: int, spatial_gate: int, rest: bool = False) -> int:
-        """The part of a map that its gates let through, or the rest of it."""
+        """The map times the mean of its gates, or the rest of it."""
         return self._append("gate", after, channel_gate=channel_gate, spatial_gate=spatial_gate, rest=rest)
 
     def build(self, name: str, input_size: int, outputs: dict[str, int]) -> Graph:
-        """The graph. Raises ValueError if its nodes do not fit each other."""
+        """The graph. Raises ValueError if its nodes do not fit together."""
         return Graph(name, input_size, tuple(self.nodes), outputs)
 
 
 def native_nodes(graph: Graph, tensors: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The nodes as the native engine takes them, with their arrays of ``tensors`` by the names of `tensor_shapes`."""
+    """The nodes as `_native.Graph` takes them, with their arrays from ``tensors``, named as in `tensor_shapes`."""
     found = []
     for index, node in enumerate(graph.nodes):
         arrays = {name: tensors.get(f"{index}.{name}") for name in ("weight", "bias", "slope")}

@@ -1,9 +1,9 @@
-"""A detector's networks in whole numbers: 8 bits for what a layer makes and for its weights, 32 for the sums.
+"""int8 quantization of a detector's networks: 8 bits for activations and weights, 32 bits for sums.
 
-What channel c of a layer makes is a byte q that stands for q · range_c / 255; its range is the largest value that was
-met on training photos (`python -m train ranges`), and larger ones are cut off. A filter's weights are whole multiples,
-−127 to 127, of a step of its own. So a sum is whole and exact, and one product with a float turns it into the byte of
-the next layer: every instruction level gives the same.
+Activations of channel c are uint8 values q for q · range_c / 255. The range is the largest activation on training
+photos, which calibration measures (`python -m train calibrate`); larger activations saturate. Weights are int8, from
+−127 to 127, times a scale for each filter. So sums are exact integers, and one multiplication by a float gives the
+uint8 activation of the next layer. The results are the same on every SIMD level.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cascade.models.detector import DetectorWeights, StageWeights, range_name
 from cascade.models.files import WeightsError
 
 WORD = 4
-"""Channels side by side in a word; layers are filled up to a multiple of it."""
+"""Channels in a packed int8x4; the channels of a layer are padded to a multiple of it."""
 
 LARGEST_WEIGHT, LARGEST_BYTE = 127, 255
 LARGEST_SUM = 2**31 - 1
@@ -29,15 +29,15 @@ FAST_LEVELS = ("avx512vnni", "avx512", "avx2")
 
 
 def has_ranges(weights: DetectorWeights) -> bool:
-    """Whether all networks of a set can run in whole numbers."""
+    """Whether all networks of a set have the activation ranges that int8 needs."""
     stages = weights.stages.values()
     return all(range_name(i) in w.tensors for w in stages for i in range(len(w.architecture.layers) - 1))
 
 
 def quantized_layers(weights: StageWeights) -> list[dict[str, Any]]:
-    """The layers of a network as the native engine takes those in whole numbers.
+    """The int8 layers of a network as `_native.Network` takes them.
 
-    Raises `WeightsError` for a network that has other layers than convolutions with ReLU, or no ranges.
+    Raises `WeightsError` for a network with layers other than convolutions with ReLU, or without activation ranges.
     """
     steps = np.full(3, PIXEL_STEP)
     found = []
@@ -58,28 +58,29 @@ def quantized_layers(weights: StageWeights) -> list[dict[str, Any]]:
 
 
 def _steps(weights: StageWeights, index: int) -> np.ndarray:
-    """What one stands for in the bytes of each channel of a layer."""
+    """The scale of each channel of a layer: the activation for the uint8 value 1."""
     ranges = weights.tensors.get(range_name(index))
     if ranges is None:
         raise WeightsError(
-            f"weights: {weights.path} has no ranges, which int8 needs; `python -m train ranges` measures them"
+            f"weights: {weights.path} has no activation ranges, which int8 needs; run `python -m train calibrate`"
         )
     return np.maximum(np.asarray(ranges, np.float64), 1e-6) / LARGEST_BYTE
 
 
 def _layer(filters: np.ndarray, bias: np.ndarray, made: np.ndarray | None, middle: float) -> dict[str, Any]:
-    """Weight (out, words, k, k, 4) int8, bias (out,) int32 and factor (out,) float32 of filters (out, in, k, k).
+    """Weight (out, groups, k, k, 4) int8, bias (out,) int32 and factor (out,) float32 of filters (out, in, k, k).
 
-    The filters take bytes that stand for whole numbers, less ``middle``; without ``made``, the steps of the output,
-    that is floats.
+    The inputs are uint8 values less ``middle``. ``made`` holds the scales of the outputs; None for the last layer,
+    whose outputs are floats.
     """
     step = np.maximum(np.abs(filters).max(axis=(1, 2, 3)), 1e-12) / LARGEST_WEIGHT
     whole = np.rint(filters / step[:, None, None, None])
     sums = bias / step - middle * whole.sum(axis=(1, 2, 3))
     factor = step if made is None else step / made
     if made is not None:
-        sums += 0.5 / factor  # so that cutting off rounds
-    most = LARGEST_SUM - LARGEST_BYTE * np.abs(whole).sum(axis=(1, 2, 3))  # of a bias that no sum overflows with
+        sums += 0.5 / factor  # so that truncation rounds to the nearest
+    # the largest bias with which no sum overflows
+    most = LARGEST_SUM - LARGEST_BYTE * np.abs(whole).sum(axis=(1, 2, 3))
     outputs, inputs, kernel, _ = whole.shape
     words = -(-inputs // WORD)
     weight = np.zeros((outputs, words * WORD, kernel, kernel), np.int8)

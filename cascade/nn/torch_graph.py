@@ -1,7 +1,6 @@
-"""Graphs in torch: the one definition of recognition networks for training, and what their weight files hold.
+"""Recognition networks in torch, built from their `cascade.nn.graphs.Graph`, and the tensors of their weight files.
 
-A network is built from its `cascade.nn.graphs.Graph`. For training, convolutions over maps are followed by batch
-normalisation, which `export_tensors` merges into them, so that what runs is convolutions and activations alone.
+In training, batch normalisation follows the convolutions; `export_tensors` folds it into them.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from cascade.nn.torch_network import folded_block
 
 
 class GraphNetwork(nn.Module):
-    """A graph's network: (n, 3, size, size) float in about -1..1 → its maps (n, channels, side, side) by node.
+    """A graph's network: (n, 3, size, size) float in about -1..1 → feature maps (n, channels, side, side) by node.
 
-    ``batch_norm`` puts batch normalisation behind every convolution that sees more than one position, that of a
-    spatial gate too, and behind the nodes listed in ``normalised``.
+    With ``batch_norm``, batch normalisation follows every convolution over more than one position, including those of
+    spatial gates, and the nodes listed in ``normalised``.
     """
 
     def __init__(self, graph: Graph, batch_norm: bool = False, normalised: tuple[int, ...] = ()) -> None:
@@ -34,7 +33,7 @@ class GraphNetwork(nn.Module):
         self._last_use = _last_uses(graph)
 
     def forward(self, x: torch.Tensor, keep: tuple[int, ...] = (), after: int = IMAGE) -> dict[int, torch.Tensor]:
-        """The maps of the graph's outputs and of the nodes to ``keep``, from the map ``x`` of the node ``after``."""
+        """The maps of the outputs and of the nodes in ``keep``, computed from the map ``x`` of the node ``after``."""
         wanted = {*self.graph.outputs.values(), *keep}
         maps = {after: x}
         for index in range(after + 1, len(self.graph.nodes)):
@@ -44,7 +43,7 @@ class GraphNetwork(nn.Module):
         return {index: maps[index] for index in wanted}
 
     def part(self, x: torch.Tensor, first: int, last: int) -> torch.Tensor:
-        """The map of node ``last``, from the map ``x`` before node ``first``, of nodes that read none before that."""
+        """The map of node ``last`` from ``x``, the map before node ``first``; no node between reads an earlier map."""
         maps = {first - 1: x}
         for index in range(first, last + 1):
             maps[index] = _run(self.graph.nodes[index], self.blocks[index], maps)
@@ -100,7 +99,7 @@ def _run(node: Node, block: nn.Module, maps: dict[int, torch.Tensor]) -> torch.T
 
 
 def gated(x: torch.Tensor, channel: torch.Tensor, spatial: torch.Tensor, rest: bool) -> torch.Tensor:
-    """x · g, or what is left of x with ``rest``, for g the mean of a gate of channels and one of positions."""
+    """x · g, or x · (1 - g) with ``rest``, where g is the mean of a channel gate and a spatial gate."""
     gate = (channel + spatial) / 2
     return x * (1 - gate) if rest else x * gate
 
@@ -114,7 +113,7 @@ def pyramid_pool(x: torch.Tensor, bins: tuple[int, ...]) -> torch.Tensor:
 
 
 def export_tensors(network: GraphNetwork) -> dict[str, torch.Tensor]:
-    """Weights by name as `cascade.models.recognizer` stores them, batch normalisation merged in."""
+    """Weights by name as `cascade.models.recognizer` stores them, with batch normalisation folded in."""
     tensors: dict[str, torch.Tensor] = {}
     for index, (node, block) in enumerate(zip(network.graph.nodes, network.blocks, strict=True)):
         if not isinstance(block, nn.Sequential):

@@ -64,7 +64,7 @@ def test_a_precision_that_cannot_be_is_told(run, capsys, tmp_path):
     assert run(path, "--precision", "float32") == 0
     capsys.readouterr()
     assert run(path, "--precision", "int8") == console.BAD_USAGE
-    assert "has no ranges, which int8 needs" in capsys.readouterr().err
+    assert "has no activation ranges, which int8 needs" in capsys.readouterr().err
     pytest.importorskip("torch")
     assert run(path, "--precision", "int8", "--engine", "torch") == console.BAD_USAGE
     assert "--precision: the torch engine computes in float32" in capsys.readouterr().err
@@ -270,7 +270,7 @@ def test_the_results_folder_is_not_searched(run, capsys, tmp_path):
     for _ in range(2):
         assert run("in", "--out", "in/found", "--draw") == 0
         assert len(records((tmp_path / "in/found/faces.jsonl").read_text())) == 1
-    assert "in/found: not searched" in capsys.readouterr().err
+    assert "in/found: left out" in capsys.readouterr().err
     assert run("in/found", "--thresholds", "1", "1", "1") == 0  # unless it is what was asked for
     assert [r["path"] for r in records(capsys.readouterr().out)] == ["in/found/a_faces.jpg"]
 
@@ -307,4 +307,4 @@ def test_progress_bar(options, bar, run, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", err)
     assert run("in", *options) == console.SOME_FAILED
     assert ("photo/s" in err.getvalue()) == bar
-    assert "in/b.jpg: expected whole JPEG data" in err.getvalue()
+    assert "in/b.jpg: expected complete JPEG data" in err.getvalue()

@@ -36,7 +36,7 @@ def test_a_bad_file_among_good_ones(run, capsys, tmp_path):
     (tmp_path / "in/d.jpg").write_bytes(b"")
     assert run("in", "--out", "out", "--draw") == console.SOME_FAILED
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("in/b.jpg: expected whole JPEG data, but it is cut short")
+    assert lines[0].startswith("in/b.jpg: expected complete JPEG data, but it is cut short")
     assert lines[1].startswith("in/d.jpg: ")
     assert lines[2].startswith("2 of 4 photos, ")
     assert "2 problems" in lines[2]

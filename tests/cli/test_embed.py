@@ -87,7 +87,7 @@ def test_a_bad_file_among_good_ones(run_recognition, capsys):
     assert run_recognition("embed", "in", "nothing", "--out", "faces.npz") == console.SOME_FAILED
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "nothing: there is no such file or folder"
-    assert lines[1].startswith("in/b.jpg: expected whole JPEG data")
+    assert lines[1].startswith("in/b.jpg: expected complete JPEG data")
     assert lines[2] == "4 of 5 photos, 3 faces, 2 problems; results in faces.npz"
     with np.load("faces.npz") as file:
         assert file["names"].tolist() == ["a.jpg", "alpha.png", "gray.png"]

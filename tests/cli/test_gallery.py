@@ -91,7 +91,7 @@ def test_identifying(run_recognition, capsys, tmp_path):
     assert [line.partition(" at ")[0] for line in lines[:2]] == ["in/group.jpg: face 1", "in/group.jpg: face 2"]
     assert all("Ann (" in line for line in lines[:2])
     assert lines[2:] == ["in/none.jpg: no face"]
-    assert "in/cut.jpg: expected whole JPEG" in err
+    assert "in/cut.jpg: expected complete JPEG" in err
     assert err.endswith("2 of 3 photos, 2 faces, 1 problem; threshold -1.0000; pictures in out\n")
     assert names(tmp_path / "out") == ["group_faces.jpg", "none_faces.jpg"]
     drawn = read_image("out/group_faces.jpg").astype(int)

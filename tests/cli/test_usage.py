@@ -55,7 +55,7 @@ def test_help_names_the_detectors_defaults(capsys):
         assert f"(default: {defaults[name]})" in text
     assert f"(default: {' '.join(map(str, defaults['thresholds']))})" in text
     assert f"default: {defaults['engine']}" in text
-    assert defaults["precision"] is None and "default: int8 if the weights are made for it and" in text
+    assert defaults["precision"] is None and "default: int8 if the weights have activation ranges and" in text
 
 
 def test_commands_import_nothing_heavy_before_they_run():

@@ -77,8 +77,7 @@ def outcome(detector: Detector) -> list[np.ndarray]:
     return [faces.boxes, faces.scores, faces.landmarks]
 
 
-@pytest.mark.parametrize("min_face", [8, 20])
-@pytest.mark.parametrize("family", ["default", "paper"])
+@pytest.mark.parametrize(("family", "min_face"), [("default", 8), ("default", 20), ("paper", 20)])
 def test_strips_change_nothing(
     random_weights: Folder, in_small_strips: Callable[[int, int], None], family: str, min_face: float
 ) -> None:

@@ -220,13 +220,13 @@ def test_another_stage(tmp_path: Path) -> None:
     [[1], {"layers": []}, {**TINY.to_dict(), "layers": 3}, {**TINY.to_dict(), "layers": [{"size": 3}]}, "words"],
 )
 def test_metadata_that_is_no_architecture(tmp_path: Path, architecture: Any) -> None:
-    refused(save(tmp_path / "rnet.safetensors", architecture), "describes no architecture")
+    refused(save(tmp_path / "rnet.safetensors", architecture), "describes no valid architecture")
 
 
 def test_metadata_that_is_not_json(tmp_path: Path) -> None:
     path = tmp_path / "rnet.safetensors"
     save_file(tensors(), str(path), metadata={METADATA_ENTRY: "{"})
-    refused(path, "no JSON object")
+    refused(path, "is not a JSON object")
 
 
 def with_layer(index: int, **changes: Any) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def test_shipped_networks_load() -> None:
 
 
 def test_a_name_is_a_shipped_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognition_weights, "SHIPPED", tmp_path)
+    monkeypatch.setattr(recognition_weights, "FOLDER", tmp_path / "recognition")
     assert shipped_recognizers() == []
     for name in ("heavy", "light", "another"):
         save_recognizer(tmp_path / "recognition" / f"{name}.safetensors", replace(TINY, name=name), tensors(), {})
@@ -97,14 +97,6 @@ def test_a_name_is_a_shipped_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load_recognizer("heavy").graph.name == "heavy"
     with pytest.raises(WeightsError, match=r"expected a safetensors file or one of light, another, heavy, got 'huge'"):
         load_recognizer("huge")
-
-
-def test_none_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognition_weights, "SHIPPED", tmp_path)
-    with pytest.raises(WeightsError, match=r"light\.safetensors is missing"):
-        load_recognizer()
-    with pytest.raises(WeightsError, match="one of no shipped network, got"):
-        load_recognizer("light")
 
 
 @pytest.mark.parametrize("weights", [3, [], b"light"])
@@ -160,7 +152,7 @@ def test_no_metadata(tmp_path: Path) -> None:
 
 def test_metadata_that_is_not_json(tmp_path: Path) -> None:
     save_file(tensors(), str(tmp_path / "some.safetensors"), metadata={METADATA_ENTRY: "{"})
-    refused(tmp_path / "some.safetensors", "no JSON object")
+    refused(tmp_path / "some.safetensors", "is not a JSON object")
 
 
 NONSENSE: dict[str, Any] = {
@@ -178,11 +170,11 @@ NONSENSE: dict[str, Any] = {
 
 @pytest.mark.parametrize("graph", NONSENSE.values(), ids=NONSENSE.keys())
 def test_metadata_that_is_no_graph(tmp_path: Path, graph: Any) -> None:
-    refused(save(tmp_path / "some.safetensors", {**RECORD, "graph": graph}), "describes no graph that makes sense")
+    refused(save(tmp_path / "some.safetensors", {**RECORD, "graph": graph}), "describes no valid graph")
 
 
 def test_metadata_without_a_graph(tmp_path: Path) -> None:
-    refused(save(tmp_path / "some.safetensors", {"format": FORMAT}), "describes no graph")
+    refused(save(tmp_path / "some.safetensors", {"format": FORMAT}), "describes no valid graph")
 
 
 @pytest.mark.parametrize("name", list(TINY.tensor_shapes()))

@@ -121,11 +121,11 @@ WRONG_NODES: dict[str, tuple[dict[str, Any], str]] = {
     "many channels": ({"channels": 16385}, "a conv with channels 16385"),
     "padding": ({"padding": -1}, "a conv with padding -1, expected 0 to 0"),
     "large padding": ({"kernel": 3, "padding": 3}, "a conv with padding 3, expected 0 to 2"),
-    "bins": ({"bins": (1,)}, r"a conv with bins \(1,\), which it does not have"),
-    "rest": ({"rest": True}, "a conv with rest True, which it does not have"),
+    "bins": ({"bins": (1,)}, r"a conv with bins \(1,\), which that kind does not use"),
+    "rest": ({"rest": True}, "a conv with rest True, which that kind does not use"),
     "rest in words": ({"rest": "no"}, "a conv with rest 'no', expected True or False"),
-    "gate": ({"channel_gate": 0}, "a conv with channel_gate 0, which it does not have"),
-    "depthwise channels": ({"kind": "depthwise"}, "a depthwise with channels 4, which it does not have"),
+    "gate": ({"channel_gate": 0}, "a conv with channel_gate 0, which that kind does not use"),
+    "depthwise channels": ({"kind": "depthwise"}, "a depthwise with channels 4, which that kind does not use"),
     "no bins": ({"kind": "pyramid_pool", "channels": 0}, "a pyramid_pool without bins"),
     "a list": ({"kind": "pyramid_pool", "channels": 0, "bins": [1]}, r"bins \[1\], expected a tuple"),
     "a bin of 0": ({"kind": "pyramid_pool", "channels": 0, "bins": (1, 0)}, "with a bin of 0, expected 1 to 16"),
@@ -159,7 +159,7 @@ WRONG_GRAPHS: dict[str, tuple[tuple[Node, ...], str]] = {
     ),
     "too much pooling": (
         (Node("pyramid_pool", IMAGE, bins=(16,) * 3), Node("pyramid_pool", 0, bins=(16,) * 2)),
-        "makes 4718592 channels, expected at most 131072",
+        "has 4718592 channels, expected at most 131072",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Networks in whole numbers: the C of every level against numpy to the bit, and how near they are to floats."""
+"""int8 networks: the C of every SIMD level against numpy bit for bit, and how near they are to float32."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Layers = list[dict[str, Any]]
 
 
 def random_stage(architecture: Architecture, seed: int = 0) -> StageWeights:
-    """Random weights and ranges: of each hidden layer some channels are cut off at 255, and some are never above 0."""
+    """Random weights and ranges: in each hidden layer some channels saturate at 255, and some are never above 0."""
     rng = np.random.default_rng(seed)
     tensors, inputs = {}, 3
     for index, layer in enumerate(architecture.layers):
@@ -49,14 +49,14 @@ def random_stage(architecture: Architecture, seed: int = 0) -> StageWeights:
 
 
 def convolved(layers: Layers, image: np.ndarray) -> list[np.ndarray]:
-    """What each layer makes of an image (height, width, 3), (rows, columns, channels): all by the rule, in numpy."""
+    """The outputs (rows, columns, channels) of each layer for an image (height, width, 3), in numpy."""
     maps, made = [], np.pad(image, ((0, 0), (0, 0), (0, 1))).astype(np.float64)
     for number, layer in enumerate(layers):
         weight = layer["weight"].astype(np.float64)
         side, stride = weight.shape[2], layer["stride"]
         windows = np.lib.stride_tricks.sliding_window_view(made, (side, side), (0, 1))[::stride, ::stride]
         rows, columns = windows.shape[:2]
-        # whole numbers below 2**53: sums of floats of 64 bits are exact in any order
+        # integers below 2**53: sums in float64 are exact in any order
         filters = weight.transpose(0, 1, 4, 2, 3).reshape(len(weight), -1)
         sums = windows.reshape(rows * columns, -1) @ filters.T + layer["bias"]
         assert np.abs(sums).max(initial=0) < 2**31
@@ -68,11 +68,11 @@ def convolved(layers: Layers, image: np.ndarray) -> list[np.ndarray]:
     return maps
 
 
-def judged(layers: Layers, crops: np.ndarray) -> np.ndarray:
+def classified(layers: Layers, crops: np.ndarray) -> np.ndarray:
     return np.array([convolved(layers, crop)[-1][0, 0] for crop in crops], np.float32)
 
 
-def slid(layers: Layers, image: np.ndarray, padding: int, architecture: Architecture) -> np.ndarray:
+def scanned(layers: Layers, image: np.ndarray, padding: int, architecture: Architecture) -> np.ndarray:
     """Numpy's answer to `Network.dense_scan` at a threshold of minus infinity."""
     field, stride = architecture.input_size, architecture.stride
     padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), constant_values=128)
@@ -124,17 +124,17 @@ def architectures(draw: st.DrawFn) -> Architecture:
     st.integers(0, 1000),
 )
 @settings(max_examples=80)
-def test_any_layers_slide_and_judge_as_in_numpy(
+def test_any_layers_give_the_outputs_of_numpy(
     architecture: Architecture, level: str, shape: tuple[int, int], padding: int, seed: int
 ) -> None:
     layers = quantized_layers(random_stage(architecture, seed))
     network = native(layers, architecture, level)
     crops = noise(1 + seed % 37, architecture.input_size, architecture.input_size, 3, seed=seed)
-    np.testing.assert_array_equal(network.forward(crops), judged(layers, crops))
+    np.testing.assert_array_equal(network.forward(crops), classified(layers, crops))
     if architecture.outputs > 1:
         image = noise(*shape, 3, seed=seed)
         np.testing.assert_array_equal(
-            network.dense_scan(image, padding, -np.inf), slid(layers, image, padding, architecture)
+            network.dense_scan(image, padding, -np.inf), scanned(layers, image, padding, architecture)
         )
 
 
@@ -145,7 +145,7 @@ def test_forward_is_numpys_for_the_shipped_weights(stage: str, level: str) -> No
     network, side = native(layers, architecture, level), architecture.input_size
     crops = np.concatenate([noise(15, side, side, 3), portrait()[80 : 80 + side, 190 : 190 + side][None]])
     crops = np.concatenate([crops, np.zeros_like(crops[:1]), np.full_like(crops[:1], 255)])
-    expected = judged(layers, crops)
+    expected = classified(layers, crops)
     assert expected.std() > 0.1
     for count in (0, 1, 2, 15, 16, 17, 18):
         found = network.forward(crops[:count])
@@ -158,17 +158,17 @@ def test_forward_is_numpys_for_the_shipped_weights(stage: str, level: str) -> No
 @pytest.mark.parametrize(
     "shape", [(1, 1), (12, 12), (13, 40), (23, 23), (24, 57), (100, 3), (3, 100), (97, 131), (9, 900)]
 )
-def test_slide_is_numpys_for_the_shipped_weights(level: str, shape: tuple[int, int]) -> None:
+def test_dense_scan_is_numpys_for_the_shipped_weights(level: str, shape: tuple[int, int]) -> None:
     layers, architecture = shipped_layers("pnet"), shipped_set()["pnet"].architecture
     assert architecture.stride == 4
     network, image = native(layers, architecture, level), noise(*shape, 3)
     for padding in {0, architecture.padding, 7, 40}:
-        expected = slid(layers, image, padding, architecture)
+        expected = scanned(layers, image, padding, architecture)
         np.testing.assert_array_equal(network.dense_scan(image, padding, -np.inf), expected)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_parts_of_a_slide_joined_are_the_whole(level: str) -> None:
+def test_parts_of_a_dense_scan_joined_are_all_of_it(level: str) -> None:
     network, image = native(shipped_layers("pnet"), shipped_set()["pnet"].architecture, level), noise(150, 70, 3)
     whole, rows = network.dense_scan(image, 4, -np.inf), network.grid(70, 150, 4)[0]
     for step in (1, 5, rows - 1):
@@ -178,7 +178,7 @@ def test_parts_of_a_slide_joined_are_the_whole(level: str) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("stage", STAGES[1:])
-def test_judge_is_forward_of_the_crops(stage: str, level: str) -> None:
+def test_classify_crops_is_forward_of_the_crops(stage: str, level: str) -> None:
     layers, architecture = shipped_layers(stage), shipped_set()[stage].architecture  # type: ignore[index]
     network, side = native(layers, architecture, level), architecture.input_size
     corners = np.random.default_rng(0).uniform(-30, 480, (21, 2))
@@ -206,7 +206,7 @@ def one_layer(weight: np.ndarray, bias: np.ndarray, factor: np.ndarray, last: np
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_bytes_are_cut_off_at_both_ends(level: str) -> None:
+def test_activations_saturate_at_both_ends(level: str) -> None:
     """Sums of -2, 0.5, 254.9, 255, 256 and far beyond, of any sign."""
     sums = np.array([-2, -(2**30), 1, 5098, 5100, 5120, 2**30, 0])
     factor = np.array([1, 1, 0.5, 0.05, 0.05, 0.05, 3e38, 1])
@@ -231,7 +231,7 @@ def test_a_last_layer_has_any_number_of_outputs(outputs: int) -> None:
     layers = one_layer(noise(8, WORD).view(np.int8), np.zeros(8), np.full(8, 0.01), last)
     crops = noise(19, 1, 1, 3)
     for level in LEVELS:
-        np.testing.assert_array_equal(_native.Network(layers, 1, level).forward(crops), judged(layers, crops))
+        np.testing.assert_array_equal(_native.Network(layers, 1, level).forward(crops), classified(layers, crops))
 
 
 # Wrong layers
@@ -286,7 +286,7 @@ def test_missing_entries_are_named(missing: str) -> None:
 
 
 def test_sums_beyond_32_bits_are_refused() -> None:
-    """There is nothing that a level could agree on."""
+    """SIMD levels could not agree on them."""
     channels, side = 2100, 4
     wide = {"kind": "bytes", "stride": 1, "weight": np.full((4, channels // WORD, side, side, WORD), 127, np.int8)}
     first = {"kind": "bytes", "stride": 1, "weight": np.ones((channels, 1, 1, 1, WORD), np.int8)}
@@ -298,14 +298,14 @@ def test_sums_beyond_32_bits_are_refused() -> None:
         _native.Network(layers, side)
 
 
-def test_a_huge_bias_is_cut_off_so_that_no_sum_overflows() -> None:
+def test_a_huge_bias_is_limited_so_that_no_sum_overflows() -> None:
     architecture = Architecture("any", "rnet", 3, 3, (Layer("conv", 3, 1, 8, "relu"), Layer("conv", 1, 1, 6)))
     stage = random_stage(architecture)
     for huge in (3e38, -3e38):
         stage.tensors["0.bias"][:] = stage.tensors["1.bias"][:] = huge
         layers, crops = quantized_layers(stage), noise(5, 3, 3, 3)
         for level in LEVELS:
-            np.testing.assert_array_equal(native(layers, architecture, level).forward(crops), judged(layers, crops))
+            np.testing.assert_array_equal(native(layers, architecture, level).forward(crops), classified(layers, crops))
     stage.tensors["0.weight"][:] = 3e38
     _native.Network(quantized_layers(stage), 3)
 
@@ -329,7 +329,7 @@ def test_networks_that_int8_is_not_for_are_named(layers: tuple[Layer, ...], numb
 def test_weights_without_ranges_are_named() -> None:
     stage = random_stage(ARCHITECTURES["default"]["pnet"])
     del stage.tensors[range_name(1)]
-    with pytest.raises(WeightsError, match=r"has no ranges, which int8 needs; `python -m train ranges`"):
+    with pytest.raises(WeightsError, match=r"has no activation ranges, .* run `python -m train calibrate`"):
         quantized_layers(stage)
 
 
@@ -338,7 +338,7 @@ def test_weights_without_ranges_are_named() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_default_set_is_for_int8_and_so_is_its_detector(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where that is faster: elsewhere it is for those who ask."""
+    """Where int8 is faster; elsewhere it must be asked for."""
     monkeypatch.setenv("CASCADE_SIMD", level)
     assert has_ranges(shipped_set())
     usual = "int8" if level in FAST_LEVELS else "float32"
@@ -365,7 +365,6 @@ def test_a_wrong_precision_is_named() -> None:
             Detector(precision=wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^precision: the engine that is given has its own"):
         Detector(engine=NativeEngine(shipped_set()), precision="int8")
-    pytest.importorskip("torch")
     with pytest.raises(ValueError, match=r"^precision: the torch engine computes in float32"):
         Detector(engine="torch", precision="int8")
     Detector(engine="torch", precision="float32")
