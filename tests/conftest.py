@@ -1,4 +1,4 @@
-"""What all tests share: one thread, a patient hypothesis, and a folder of random weights."""
+"""What all tests share: one thread, no deadlines of hypothesis, and folders of random weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ settings.load_profile("cascade")
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A function from a family ("default", "paper") to a folder of random weights."""
-    pytest.importorskip("torch")
 
     @cache
     def folder(family: str) -> Path:

@@ -405,7 +405,7 @@ def test_one_person_in_changed_photos():
         "mirrored": np.ascontiguousarray(portrait()[:, ::-1]),
         "brighter": np.clip(portrait() * 1.3 + 10, 0, 255).astype(np.uint8),
         "gray": np.asarray(picture.convert("L")),
-        "turned": picture.rotate(8, Image.Resampling.BICUBIC),
+        "rotated": picture.rotate(8, Image.Resampling.BICUBIC),
         "small": jpeg.getvalue(),
     }
     for name, image in changed.items():

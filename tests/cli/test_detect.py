@@ -65,13 +65,11 @@ def test_a_precision_that_cannot_be_is_told(run, capsys, tmp_path):
     capsys.readouterr()
     assert run(path, "--precision", "int8") == console.BAD_USAGE
     assert "has no activation ranges, which int8 needs" in capsys.readouterr().err
-    pytest.importorskip("torch")
     assert run(path, "--precision", "int8", "--engine", "torch") == console.BAD_USAGE
     assert "--precision: the torch engine computes in float32" in capsys.readouterr().err
 
 
 def test_torch_engine(run, capsys, tmp_path):
-    pytest.importorskip("torch")
     path = photo(tmp_path / "a.jpg")
     assert run(path) == 0
     native = records(capsys.readouterr().out)[0]["faces"]
@@ -169,7 +167,7 @@ def test_every_kind_of_photo(run, capsys, tmp_path):
     alpha.save(folder / "alpha.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(folder / "turned.jpg", exif=exif)
+    picture.save(folder / "rotated.jpg", exif=exif)
     Image.new("RGB", (1, 1)).save(folder / "tiny.png")
     Image.new("RGB", SIZE).save(folder / "black.webp")
     assert run("in", "--out", "out", "--draw", "--crop") == 0
@@ -181,9 +179,9 @@ def test_every_kind_of_photo(run, capsys, tmp_path):
         "black.webp": SIZE,
         "gray.png": SIZE,
         "tiny.png": (1, 1),
-        "turned.jpg": (height, width),
+        "rotated.jpg": (height, width),
     }
-    assert read_image(tmp_path / "out/turned_faces.jpg").shape == (width, height, 3)
+    assert read_image(tmp_path / "out/rotated_faces.jpg").shape == (width, height, 3)
     assert capsys.readouterr().err.startswith("5 photos, ")
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from cascade.cli import console
 from cascade.faces import Faces
 from cascade.recognize import Recognizer
+from eval.recognition.embedding import read_embeddings
 from tests.cli.helpers import (
     names,
     portrait_photo,
@@ -58,11 +59,10 @@ def test_a_file_of_embeddings(run_recognition, recognizer_weights, capsys):
 
 
 def test_the_evaluators_read_the_file(run_recognition):
-    reading = pytest.importorskip("eval.recognition.embedding").read_embeddings
     portrait_photo("in/sub/a.jpg", people=2)
     portrait_photo("in/b.png")
     assert run_recognition("embed", "in", "--largest", "--out", "faces.npz") == 0
-    embeddings = reading("faces.npz")
+    embeddings = read_embeddings("faces.npz")
     assert embeddings.names == ("b.png", "sub/a.jpg")
     assert embeddings.about["model"] == "small"
 

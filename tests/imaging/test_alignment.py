@@ -62,9 +62,9 @@ def test_same_as_umeyama_by_singular_values(points: np.ndarray, angle: float) ->
     found = similarity_transform(points, template)
     np.testing.assert_allclose(found[:, :2], linear, atol=1e-9)
     np.testing.assert_allclose(found[:, 2], template.mean(0) - linear @ points.mean(0), atol=1e-6)
-    turned = similarity(angle, 1, (0, 0))
-    again = similarity_transform(moved(points, turned), template)  # turning first changes nothing
-    np.testing.assert_allclose(moved(moved(points, turned), again), moved(points, found), atol=1e-6)
+    rotation = similarity(angle, 1, (0, 0))
+    again = similarity_transform(moved(points, rotation), template)  # rotating first changes nothing
+    np.testing.assert_allclose(moved(moved(points, rotation), again), moved(points, found), atol=1e-6)
 
 
 def test_mirrored_points_are_not_reflected() -> None:

@@ -147,11 +147,11 @@ def test_jpeg_agrees_with_pillow() -> None:
 def expected_in_mode(mode: str) -> np.ndarray:
     if mode == "I;16":
         return np.dstack([GRAY] * 3)
-    bands = in_mode(mode)
+    picture = in_mode(mode)
     if mode in ("RGBA", "LA"):
-        stored = np.asarray(bands)[:, :, :-1]
+        stored = np.asarray(picture)[:, :, :-1]
         return np.ascontiguousarray(np.broadcast_to(stored, (*GRAY.shape, 3)))
-    return np.asarray(bands.convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
 
 
 @pytest.mark.parametrize("mode", PILLOW_MODES)

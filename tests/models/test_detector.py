@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch_file
 
 from cascade import _native
 from cascade.models.detector import (
@@ -23,6 +25,7 @@ from cascade.models.detector import (
 )
 from cascade.models.files import METADATA_ENTRY, WeightsError
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Layer
+from cascade.nn.torch_network import export_tensors, from_tensors
 
 TINY = Architecture(
     "tiny", "rnet", 9, 6, (Layer("conv", 3, 2, 8, "prelu"), Layer("pool", 2, 2), Layer("conv", 2, 1, 6))
@@ -95,9 +98,6 @@ def test_relu_has_no_slope(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", list(ARCHITECTURES))
 def test_every_network_survives_its_file(family: str, random_weights: Callable[[str], Path]) -> None:
-    from cascade.nn.torch_network import export_tensors, from_tensors
-
-    torch = pytest.importorskip("torch")
     weights = load_detector(random_weights(family))
     for stage in STAGES:
         architecture = weights[stage].architecture
@@ -257,10 +257,9 @@ def test_an_architecture_that_makes_no_sense(tmp_path: Path, changes: dict[str, 
 
 
 def test_a_number_type_that_numpy_lacks(tmp_path: Path) -> None:
-    torch, safetensors_torch = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
     halves = {name: torch.tensor(value).bfloat16() for name, value in tensors().items()}
     metadata = {METADATA_ENTRY: json.dumps({"format": FORMAT, "architecture": TINY.to_dict()})}
-    safetensors_torch.save_file(halves, str(tmp_path / "rnet.safetensors"), metadata=metadata)
+    save_torch_file(halves, str(tmp_path / "rnet.safetensors"), metadata=metadata)
     refused(tmp_path / "rnet.safetensors", "")
 
 

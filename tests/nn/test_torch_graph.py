@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
-
-from cascade import _native  # noqa: E402
-from cascade.nn.graphs import IMAGE, Graph, GraphBuilder, native_nodes  # noqa: E402
-from cascade.nn.torch_graph import GraphNetwork, export_tensors, from_tensors, gated, pyramid_pool  # noqa: E402
+from cascade import _native
+from cascade.nn.graphs import IMAGE, Graph, GraphBuilder, native_nodes
+from cascade.nn.torch_graph import GraphNetwork, export_tensors, from_tensors, gated, pyramid_pool
+from train.recognition.architectures import light
 
 TOLERANCE = 1e-4
 
@@ -187,16 +187,11 @@ def agrees_with_the_native_engine(graph: Graph, network: GraphNetwork) -> None:
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * max(1, np.abs(expected).max()))
 
 
-@pytest.mark.skipif(not hasattr(_native, "Graph"), reason="this build runs no graphs")
 def test_the_native_engine_agrees():
     agrees_with_the_native_engine(small(), lived_in(small()))
 
 
-@pytest.mark.skipif(not hasattr(_native, "Graph"), reason="this build runs no graphs")
 def test_the_native_engine_agrees_on_the_light_network():
-    pytest.importorskip("train.recognition.architectures", reason="the training code is not here", exc_type=ImportError)
-    from train.recognition.architectures import light
-
     for decomposed in (True, False):
         graph = light(decomposed).graph
         agrees_with_the_native_engine(graph, lived_in(graph))

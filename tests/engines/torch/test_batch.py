@@ -8,22 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cascade.detect import Detector
 from cascade.engines.base import BatchEngine, ClassifyCrops, DenseScan, Steps, run
 from cascade.engines.native import NativeEngine
+from cascade.engines.torch import canvas as torch_canvas
+from cascade.engines.torch import engine as module
+from cascade.engines.torch.engine import TorchEngine
 from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid
 from cascade.imaging.reading import ImageError
 from cascade.models.detector import DetectorWeights, load_detector
+from tests.engines.torch.cases import for_both_families, noise, on_every_device
 from tests.photos import portrait
-
-torch = pytest.importorskip("torch")
-
-from cascade.engines.torch import canvas as torch_canvas  # noqa: E402
-from cascade.engines.torch import engine as module  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
-from tests.engines.torch.cases import for_both_families, noise, on_every_device  # noqa: E402
 
 Weights = Callable[[str], DetectorWeights]
 

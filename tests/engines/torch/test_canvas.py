@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.engines.native import NativeEngine
+from cascade.engines.torch import canvas as torch_canvas
+from cascade.engines.torch.canvas import canvas_of, layout, shelves, stored_pyramids
+from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.pyramid import level_sizes
 from cascade.nn.architectures import ARCHITECTURES, Architecture
-
-torch = pytest.importorskip("torch")
-
-from cascade.engines.torch import canvas as torch_canvas  # noqa: E402
-from cascade.engines.torch.canvas import canvas_of, layout, shelves, stored_pyramids  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
-from tests.engines.torch.cases import for_both_families, noise  # noqa: E402
+from tests.engines.torch.cases import for_both_families, noise
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
 SIDES = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=12)

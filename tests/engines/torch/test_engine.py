@@ -11,20 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cascade import _native
 from cascade.engines.native import NativeEngine
+from cascade.engines.torch import canvas as torch_canvas
+from cascade.engines.torch import crops as torch_crops
+from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.alignment import similarity_transforms
 from cascade.models.detector import load_detector
 from cascade.stages import landmark_template
-from tests.photos import portrait
-
-torch = pytest.importorskip("torch")
-
-from cascade.engines.torch import canvas as torch_canvas  # noqa: E402
-from cascade.engines.torch import crops as torch_crops  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
-from tests.engines.torch.cases import (  # noqa: E402
+from tests.engines.torch.cases import (
     boxes_of_all_kinds,
     faces_of_all_kinds,
     for_both_families,
@@ -32,6 +29,7 @@ from tests.engines.torch.cases import (  # noqa: E402
     on_every_device,
     photo_pyramids,
 )
+from tests.photos import portrait
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
 

@@ -11,19 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
+from cascade.engines.torch import engine as torch_engine
+from cascade.engines.torch import networks as torch_networks
+from cascade.engines.torch.engine import TorchEngine
+from cascade.faces import Faces
 from cascade.models.detector import DetectorWeights, load_detector
+from tests.engines.torch.cases import boxes_of_all_kinds, for_both_families, noise, on_every_device
 from tests.photos import portrait
-
-torch = pytest.importorskip("torch")
-
-from cascade.engines.torch import engine as torch_engine  # noqa: E402
-from cascade.engines.torch import networks as torch_networks  # noqa: E402
-from cascade.engines.torch.engine import TorchEngine  # noqa: E402
-from cascade.faces import Faces  # noqa: E402
-from tests.engines.torch.cases import boxes_of_all_kinds, for_both_families, noise, on_every_device  # noqa: E402
 
 Engines = Callable[[str, str], tuple[NativeEngine, TorchEngine]]
 CHANNELS_LAST = torch.channels_last
@@ -40,7 +38,7 @@ def weights(random_weights: Callable[[str], Path]) -> Callable[[str], DetectorWe
 @pytest.mark.parametrize("half", [False, True])
 @for_both_families
 def test_all_maps_lie_channels_last(weights: Callable[[str], DetectorWeights], family: str, half: bool) -> None:
-    """Those of crops and of strips of levels, so that no layer has to turn its input around."""
+    """Those of crops and of strips of levels, so that no layer has to permute its input."""
     engine = TorchEngine(weights(family), half=half)
     seen: list[torch.Tensor] = []
     for network in engine._networks.values():
