@@ -30,6 +30,7 @@ from tests.fuzz.fuzz_inputs import UNCHANGED, generator  # noqa: E402
 from tests.fuzz.fuzz_loop import DetectorFuzzer, FoundError, Labels, fuzz  # noqa: E402
 
 
+@pytest.mark.slow
 def test_two_seconds_find_nothing() -> None:
     pytest.importorskip("torch")
     command = [sys.executable, str(SCRIPT), "--seed", "1", "--minutes", str(2 / 60), "--only", "detector"]
