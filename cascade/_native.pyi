@@ -80,8 +80,8 @@ def resample(
 def auto_levels(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The image (height, width, 3) with ordinary levels; the very same array if it has them already.
 
-    In a dark, pale or colour-cast image every channel is stretched: its dark and bright ends, the quantiles 0.01 and 0.99
-    of a sample of some 4,000 pixels, become 8 and 235, with a gain of at most 25.
+    In a dark, pale or colour-cast image every channel is stretched: its dark and bright ends, the quantiles 0.01 and
+    0.99 of a sample of some 4,000 pixels, become 8 and 235, with a gain of at most 25.
     """
 
 def rows_read(source: int, height: int, first: int, end: int) -> tuple[int, int]:

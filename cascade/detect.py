@@ -118,8 +118,8 @@ class Detector(FixedSettings):
         sizes: list[tuple[int, int]] = []
         found = list(self._search(self._views(images, color, sizes)))
         merged = []
-        for number, (width, height) in enumerate(sizes):
-            views = found[number * len(self.rotations) : (number + 1) * len(self.rotations)]
+        for at, (width, height) in enumerate(sizes):
+            views = found[at * len(self.rotations) : (at + 1) * len(self.rotations)]
             parts = [rotate_back(view, angle, width, height) for view, angle in zip(views, self.rotations, strict=True)]
             merged.append(parts[0] if len(parts) == 1 else merge(parts))
         return merged

@@ -48,7 +48,7 @@ def rotate_back(faces: Faces, angle: int, width: int, height: int) -> Faces:
 
 
 def merge(parts: Sequence[Faces]) -> Faces:
-    """What was found in several orientations, best first; of boxes that overlap the one with the highest score stays."""
+    """What was found in several orientations, best first; of overlapping boxes the one with the highest score stays."""
     boxes = np.concatenate([part.boxes for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     landmarks = np.concatenate([part.landmarks for part in parts])

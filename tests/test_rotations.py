@@ -1,4 +1,4 @@
-"""Photos searched in several orientations: what is found lies where the face is, with landmarks as on the upright face."""
+"""Photos searched in several orientations: faces lie where they are, with landmarks as on the upright face."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def test_merging_keeps_the_best_of_overlapping_faces():
 
 @pytest.mark.parametrize("angles", [(), (45,), (0, 0), (0, 90, 360)])
 def test_wrong_angles_are_refused(angles):
-    with pytest.raises(ValueError, match="^rotations: expected one or more of 0, 90, 180, 270"):
+    with pytest.raises(ValueError, match=r"^rotations: expected one or more of 0, 90, 180, 270"):
         Detector(rotations=angles)
 
 
 def test_a_lone_number_is_refused():
-    with pytest.raises(TypeError, match="^rotations: expected angles"):
+    with pytest.raises(TypeError, match=r"^rotations: expected angles"):
         Detector(rotations=90)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Automatic exposure: ordinary photos stay as they are; dark, pale and colour-cast ones come back to ordinary levels."""
+"""Automatic exposure: ordinary photos stay as they are; dark, pale and colour-cast ones get ordinary levels."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_without_it_photos_stay_as_they_are():
 
 
 def test_other_settings_are_refused():
-    with pytest.raises(ValueError, match="^exposure: expected 'auto' or None, got 'bright'"):
+    with pytest.raises(ValueError, match=r"^exposure: expected 'auto' or None, got 'bright'"):
         Detector(exposure="bright")  # type: ignore[arg-type]
 
 
