@@ -321,8 +321,9 @@ def similarity_transforms(points: npt.ArrayLike, template: npt.ArrayLike, roundi
     """
 
 def can_align(points: npt.ArrayLike, matrices: npt.ArrayLike, size: float) -> npt.NDArray[np.bool_]:
-    """Which faces (n, k, 2) the matrices (n, 2, 3) align to crops of ``size`` pixels that cover 1 to 2^18 of the photo's.
+    """Which faces (n, k, 2) the matrices (n, 2, 3) align to crops of ``size`` pixels.
 
+    Such a crop covers 1 to 2^18 pixels of the photo.
     Points more than 2^18 pixels away belong to no face. Returns bool (n,).
     """
 

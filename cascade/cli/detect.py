@@ -118,7 +118,8 @@ def _add_detector_options(group: Any) -> None:
         type=int,
         nargs="+",
         metavar="DEGREES",
-        help="search the photo rotated by these of 0, 90, 180 and 270 degrees (default: 0); each takes the time of a search",
+        help="search the photo rotated by these of 0, 90, 180 and 270 degrees (default: 0); "
+        "each takes the time of a search",
     )
     group.add_argument(
         "--exposure",
