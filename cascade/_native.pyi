@@ -77,6 +77,13 @@ def resample(
     names.
     """
 
+def auto_levels(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The image (height, width, 3) with ordinary levels; the very same array if it has them already.
+
+    In a dark, pale or colour-cast image every channel is stretched: its dark and bright ends, the quantiles 0.01 and
+    0.99 of a sample of some 4,000 pixels, become 8 and 235, with a gain of at most 25.
+    """
+
 def rows_read(source: int, height: int, first: int, end: int) -> tuple[int, int]:
     """Rows [from, to) of an image of ``source`` rows that `resample` reads for rows [first, end) of ``height`` rows."""
 
@@ -314,8 +321,9 @@ def similarity_transforms(points: npt.ArrayLike, template: npt.ArrayLike, roundi
     """
 
 def can_align(points: npt.ArrayLike, matrices: npt.ArrayLike, size: float) -> npt.NDArray[np.bool_]:
-    """Which faces (n, k, 2) the matrices (n, 2, 3) align to crops of ``size`` pixels that cover 1 to 2^18 of the photo's.
+    """Which faces (n, k, 2) the matrices (n, 2, 3) align to crops of ``size`` pixels.
 
+    Such a crop covers 1 to 2^18 pixels of the photo.
     Points more than 2^18 pixels away belong to no face. Returns bool (n,).
     """
 

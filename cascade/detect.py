@@ -8,19 +8,21 @@ A set of weights may have an L-Net too. It computes the landmarks of the few fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from cascade import _native
 from cascade.checks import FixedSettings, number, probabilities, thread_count
 from cascade.engines.base import BatchEngine, Engine, Steps, run
 from cascade.engines.factory import make_engine
 from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid, level_sizes
-from cascade.imaging.reading import ImageInput, read_image
+from cascade.imaging.reading import ImageInput, RGBImage, read_image
 from cascade.models.detector import DetectorWeights
+from cascade.rotations import checked_rotations, merge, rotate, rotate_back
 from cascade.stages import detect_faces
 
 __all__ = ["THRESHOLDS", "Detector", "detect"]
@@ -53,6 +55,13 @@ class Detector(FixedSettings):
         set has, and the processor has AVX2 or better (`cascade.nn.quantization`); otherwise float32, which the torch
         engine always uses.
 
+    exposure : "auto" brings dark, pale and colour-cast photos to ordinary levels before they are searched (see
+        `cascade._native.auto_levels`). It looks at some 4,000 pixels of every photo, 6 µs, and changes only photos that
+        need it, about 1 ms per megapixel and a copy of the pixels. None leaves all photos as they are.
+    rotations : angles of 0, 90, 180 and 270 degrees by which the photo is rotated before it is searched. The results of
+        several are merged: of faces that overlap the one with the highest score stays. Each angle takes the time of a
+        search. Landmarks keep the order of the upright face.
+
     Memory of the native engine: beside the photo's own pixels, a call takes at most 50 MB for cached levels of the
     pyramid. Larger pyramids, as of photos beyond 23 megapixels at min_face 20, have their largest levels computed and
     scanned in strips, which take some 20 MB, or 60 MB for the widest photos. The results are the same. Each thread
@@ -75,12 +84,18 @@ class Detector(FixedSettings):
         weights: str | Path | DetectorWeights | None = None,
         device: str | None = None,
         precision: Literal["float32", "int8"] | None = None,
+        exposure: Literal["auto"] | None = "auto",
+        rotations: Sequence[int] = (0,),
     ) -> None:
         self.min_face = number("min_face", min_face, 4, 1e6)
         self.max_face = None if max_face is None else number("max_face", max_face, self.min_face, 1e9)
         self.scale_factor = number("scale_factor", scale_factor, 0.5, 0.95)
         pnet, rnet, onet = probabilities("thresholds", thresholds, 3)
         self.thresholds = (pnet, rnet, onet)
+        if exposure not in ("auto", None):
+            raise ValueError(f"exposure: expected 'auto' or None, got {exposure!r}")
+        self.exposure = exposure
+        self.rotations = checked_rotations(rotations)
         self.engine = make_engine(engine, threads, weights, device, precision)
         self.weights = self.engine.weights
         self.threads = int(getattr(self.engine, "threads", thread_count(threads)))
@@ -93,22 +108,44 @@ class Detector(FixedSettings):
         and landmarks are in pixels of the image as displayed, x right, y down; boxes are clipped to it. If there is no
         face, the `Faces` are empty. Raises `cascade.ImageError` if the image cannot be used.
         """
-        pixels = read_image(image, color=color)
-        pyramid = self.engine.pyramid(pixels, self._sizes(pixels))
-        return run(self.engine, [self._steps(pyramid)])[0]
+        return self.detect_batch([image], color=color)[0]
 
     def detect_batch(self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb") -> list[Faces]:
         """Faces of several images, of any sizes: the same as `detect` on each.
 
         The torch engine computes several images together, and then the results are the same but for rounding.
         """
+        sizes: list[tuple[int, int]] = []
+        found = list(self._search(self._views(images, color, sizes)))
+        merged = []
+        for at, (width, height) in enumerate(sizes):
+            views = found[at * len(self.rotations) : (at + 1) * len(self.rotations)]
+            parts = [rotate_back(view, angle, width, height) for view, angle in zip(views, self.rotations, strict=True)]
+            merged.append(parts[0] if len(parts) == 1 else merge(parts))
+        return merged
+
+    def _views(
+        self, images: Iterable[ImageInput], color: Literal["rgb", "bgr"], sizes: list[tuple[int, int]]
+    ) -> Iterator[RGBImage]:
+        """The pixels to search: each image in each orientation. Notes widths and heights of the images in ``sizes``."""
+        for image in images:
+            pixels = read_image(image, color=color)
+            sizes.append((pixels.shape[1], pixels.shape[0]))
+            if self.exposure == "auto":
+                pixels = _native.auto_levels(pixels)
+            for angle in self.rotations:
+                yield rotate(pixels, angle)
+
+    def _search(self, views: Iterable[RGBImage]) -> Iterator[Faces]:
+        """The faces of each view, in its own pixels."""
         if not isinstance(self.engine, BatchEngine):
-            return [self.detect(image, color=color) for image in images]
-        found: list[Faces] = []
-        for photos in self.engine.groups(read_image(image, color=color) for image in images):
-            pyramids = self.engine.pyramids(photos, [self._sizes(photo) for photo in photos])
-            found += run(self.engine, [self._steps(pyramid) for pyramid in pyramids])
-        return found
+            for view in views:
+                pyramid = self.engine.pyramid(view, self._sizes(view))
+                yield from run(self.engine, [self._steps(pyramid)])
+            return
+        for group in self.engine.groups(views):
+            pyramids = self.engine.pyramids(group, [self._sizes(view) for view in group])
+            yield from run(self.engine, [self._steps(pyramid) for pyramid in pyramids])
 
     def _sizes(self, photo: np.ndarray) -> list[tuple[int, int]]:
         """Widths and heights of the pyramid's levels."""

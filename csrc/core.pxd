@@ -42,6 +42,8 @@ cdef extern from "image.h" nogil:
     void cascade_rows_read(double start, double extent, size_t source, size_t height, size_t first, size_t end,
                            size_t *origin, size_t *to)
     void cascade_resample_strip(void *job, size_t strip, void *workspace)
+    int cascade_exposure_table(const uint8_t *pixels, size_t width, size_t height, uint8_t (*table)[256])
+    void cascade_exposure_apply(const uint8_t *pixels, size_t count, const uint8_t (*table)[256], uint8_t *out)
     int cascade_similarity(const double *points, const double *template, size_t count, double rounding, double *matrix)
     int cascade_can_align(const float *points, size_t count, const double *matrix, double size)
     void cascade_inverse_transform(const double *matrix, double x, double y, double *out)

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from cascade.faces import Faces
     from cascade.imaging.reading import RGBImage
 
-SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "weights", "engine", "device", "threads", "precision")
+SETTINGS = (
+    "min_face",
+    "max_face",
+    "scale_factor",
+    "thresholds",
+    "rotations",
+    "weights",
+    "engine",
+    "device",
+    "threads",
+    "precision",
+)
 """Options that are passed to the Detector as they are, if given."""
 
 DESCRIPTION = """\
@@ -102,6 +113,20 @@ def _add_detector_options(group: Any) -> None:
         help="size of a pyramid level over the one before, 0.5 to 0.95 (default: 0.709). "
         "Larger finds a little more and takes longer",
     )
+    group.add_argument(
+        "--rotations",
+        type=int,
+        nargs="+",
+        metavar="DEGREES",
+        help="search the photo rotated by these of 0, 90, 180 and 270 degrees (default: 0); "
+        "each takes the time of a search",
+    )
+    group.add_argument(
+        "--exposure",
+        choices=("auto", "none"),
+        default="auto",
+        help="auto: brighten dark and pale photos and take colour casts out before searching (default); none: never",
+    )
     group.add_argument("--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder")
     group.add_argument(
         "--engine", choices=("native", "torch"), help="what runs the networks (default: native, in C)"
@@ -162,9 +187,9 @@ def make_detector(args: argparse.Namespace) -> Detector:
     from cascade.detect import Detector
     from cascade.models.files import WeightsError
 
-    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
     try:
-        return Detector(**settings)
+        return Detector(exposure=None if getattr(args, "exposure", "auto") == "none" else "auto", **settings)
     except WeightsError as error:
         raise CommandError(str(error)) from error
     except (TypeError, ValueError) as error:

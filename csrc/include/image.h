@@ -1,5 +1,5 @@
 /*
- * Images: resampling, warping and similarity transforms.
+ * Images: resampling, warping, similarity transforms and automatic exposure.
  *
  * An image is uint8 RGB in rows of `width * 3` bytes. The pixel in column j covers [j, j + 1) and its centre is at j + 0.5.
  * Boxes are x1, y1, x2, y2 in that frame. All arithmetic on pixels is in fixed point, so every machine gives the same bytes.
@@ -105,5 +105,13 @@ int cascade_similarity(const double *points, const double *template, size_t coun
 int cascade_can_align(const float *points, size_t count, const double matrix[6], double size);
 /* Maps a point of an aligned crop to the image. */
 void cascade_inverse_transform(const double matrix[6], double x, double y, double out[2]);
+
+/* ---- image/exposure.c ------------------------------------------------------------------------------------ */
+
+/* What the values of each channel become in an image of ordinary levels. Returns 0, and leaves the table alone, for an image
+ * that has these already. */
+int cascade_exposure_table(const uint8_t *pixels, size_t width, size_t height, uint8_t table[CASCADE_CHANNELS][256]);
+/* Replaces the values of `count` pixels by those of the table. */
+void cascade_exposure_apply(const uint8_t *pixels, size_t count, const uint8_t table[CASCADE_CHANNELS][256], uint8_t *out);
 
 #endif

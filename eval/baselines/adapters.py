@@ -1,8 +1,9 @@
 """The baselines: how each detector is called, and the one set of settings that accuracy and speed are measured with.
 
-The MTCNNs run with their packages' own settings, YuNet with those stated below. Only the last threshold is lowered where
-a full curve is wanted; the score from which a detector reports faces by itself is its ``default_score``. This module imports nothing but numpy and
-OpenCV, since `eval.baselines.worker` loads it in interpreters that have none of this project's packages.
+The MTCNNs run with their packages' own settings, YuNet with those stated below. Only the last threshold is lowered
+where a full curve is wanted; the score from which a detector reports faces by itself is its ``default_score``. This
+module imports nothing but numpy and OpenCV, since `eval.baselines.worker` loads it in interpreters that have none of
+this project's packages.
 """
 
 from __future__ import annotations
