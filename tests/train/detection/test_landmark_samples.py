@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cascade.detect import landmark_template
 from cascade.nn.architectures import ARCHITECTURES
+from cascade.stages import landmark_template
 from tests.train.drawn_faces import (
     blueness,
     centroids,
