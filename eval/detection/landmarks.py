@@ -190,9 +190,9 @@ def photo_errors(photo: Photo, found: Found | None, *, match: float = MATCH) -> 
 
 
 def estimated_yaw(landmarks: FloatArray) -> FloatArray:
-    """Estimate from (N, 5, 2) landmarks how far each head is turned to the right: (N,) degrees.
+    """Estimate from (N, 5, 2) landmarks the yaw of each head: (N,) degrees.
 
-    Seen from far away, a head turned by an angle shows its eyes closer together by the cosine, and its nose
+    Seen from far away, a head rotated by an angle shows its eyes closer together by the cosine, and its nose
     tip, which stands before the eyes by 0.55 of their distance, to the side by the sine. The nose is measured
     along the line through the eyes, so a head tilted in the image's plane is no different. A rough measure, for sorting
     faces into wide classes.

@@ -12,7 +12,7 @@ from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid
 from cascade.nn.architectures import Architecture
 
-__all__ = ["CountingDetector", "sliding_multiply_adds"]
+__all__ = ["CountingDetector", "dense_scan_multiply_adds"]
 
 
 class CountingDetector(Detector):
@@ -49,14 +49,14 @@ class CountingDetector(Detector):
         if isinstance(request, DenseScan):
             network = self.weights["pnet"].architecture
             for level in request.pyramid.images[1:]:
-                self.multiply_adds["pnet"] += sliding_multiply_adds(network, level.shape[1], level.shape[0])
+                self.multiply_adds["pnet"] += dense_scan_multiply_adds(network, level.shape[1], level.shape[0])
         else:
             network = self.weights[request.stage].architecture
             self.multiply_adds[request.stage] += len(request.places) * network.multiply_adds()
 
 
-def sliding_multiply_adds(network: Architecture, width: int, height: int) -> int:
-    """Return the multiply-adds of a network that slides over a padded image of that size in pixels.
+def dense_scan_multiply_adds(network: Architecture, width: int, height: int) -> int:
+    """Return the multiply-adds of a dense scan over a padded image of that size in pixels.
 
     Each map is as large as the windows need it, from the last layer back.
     """

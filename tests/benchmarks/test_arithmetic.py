@@ -12,7 +12,7 @@ from benchmarks.scenes import scene
 from cascade.engines.native import NativeEngine
 from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES
-from eval.detection.operations import sliding_multiply_adds
+from eval.detection.operations import dense_scan_multiply_adds
 from tests.benchmarks.helpers import run
 
 
@@ -23,7 +23,7 @@ def test_each_stage_classifies_the_given_number_of_windows():
     paper, counted = ARCHITECTURES["paper"], detector.multiply_adds
     assert counted["rnet"] == 37 * paper["rnet"].multiply_adds()
     assert counted["onet"] == 5 * paper["onet"].multiply_adds()
-    assert counted["pnet"] > sliding_multiply_adds(paper["pnet"], 80, 60)
+    assert counted["pnet"] > dense_scan_multiply_adds(paper["pnet"], 80, 60)
 
 
 def test_windows_are_squares_in_the_photo_and_always_the_same():

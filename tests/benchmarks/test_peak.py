@@ -25,7 +25,7 @@ def test_rate_is_operations_over_the_shortest_time(monkeypatch):
             self.operations = 2 * sum(w.size * side**2 for w, side in zip(weights, sides, strict=True))
             made.append(self)
 
-        def forward(self, crops, team):
+        def forward(self, crops, pool):
             clock[0] += next(times)
             self.crops = len(crops)
 

@@ -30,9 +30,9 @@ def test_faces(folds):
     assert photo.boxes.tolist() == [[80, 40, 120, 60]]
     assert photo.ellipses.tolist() == [[20, 10, 0, 100, 50]]
     assert photo.fully_labelled
-    turned = dataset[0]
-    np.testing.assert_allclose(turned.boxes[0], [90, 30, 110, 70], atol=1e-5)
-    assert turned.ignored.tolist() == [False, True]
+    rotated = dataset[0]
+    np.testing.assert_allclose(rotated.boxes[0], [90, 30, 110, 70], atol=1e-5)
+    assert rotated.ignored.tolist() == [False, True]
 
 
 def test_choosing_folds(folds):

@@ -113,7 +113,7 @@ def test_extreme_crops_stay_finite() -> None:
         assert np.isfinite(native.forward(np.full((2, 48, 48, 3), value, np.uint8))).all()
 
 
-# Sliding
+# Dense scan
 
 
 @pytest.mark.parametrize("level", LEVELS)

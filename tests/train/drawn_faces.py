@@ -26,7 +26,7 @@ class Face:
 
     box: tuple[float, float, float, float]
     ignored: bool = False
-    marked: bool = True  # its landmarks are in the annotation
+    has_landmarks: bool = True  # its landmarks are in the annotation
 
     @property
     def landmarks(self) -> np.ndarray:
@@ -121,7 +121,7 @@ def save_coco(folder: Path, photos: dict[str, list[Face]], **info) -> Path:
         for face in faces:
             x1, y1, x2, y2 = face.box
             entry = {"image_id": number, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": int(face.ignored)}
-            if face.marked:
+            if face.has_landmarks:
                 entry["keypoints"] = np.c_[face.landmarks, np.full(5, 2)].ravel().tolist()
             annotations.append(entry)
     file = folder / "annotations.json"

@@ -38,7 +38,7 @@ ONET = SampleSettings(
 
 CROWD = [
     Face((8, 10, 38, 46)),
-    Face((60, 8, 84, 36), marked=False),
+    Face((60, 8, 84, 36), has_landmarks=False),
     Face((64, 50, 112, 92), ignored=True),
     Face((20, 70, 28, 78)),  # below min_face
 ]

@@ -69,7 +69,7 @@ def random_photos(rng, count):
         near = boxes + rng.normal(0, 6, (8, 4))
         rows = np.vstack([near, boxes[:2], rng.integers(0, 90, (3, 4))]).astype(float)
         rows[:, 2:] = np.maximum(rows[:, 2:], rows[:, :2])
-        # As in WIDER FACE, where a face that is ignored but not marked invalid is one turned inside out.
+        # As in WIDER FACE, where a face that is ignored but not marked invalid is an inverted box.
         invalid = rng.uniform(size=8) < 0.1
         ignored = invalid | (rng.uniform(size=8) < 0.1)
         faces = photo(f"{at:02d}", boxes, ignored=ignored, attributes={"invalid": invalid.astype(np.uint8)})

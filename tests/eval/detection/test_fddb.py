@@ -126,13 +126,13 @@ def test_known_size_clips_both_regions():
 
 def test_order_of_photos_and_detections_does_not_matter():
     rng = np.random.default_rng(3)
-    photos, detections, turned = [], {}, {}
+    photos, detections, reordered = [], {}, {}
     for name in "abcdef":
         photos.append(oval_photo(name, [FACE, OTHER]))
         rows = np.column_stack([np.array([30, 40, 90, 80]) + rng.normal(0, 9, (8, 4)), rng.integers(1, 4, 8) / 4])
-        detections[name], turned[name] = found(*rows), found(*rows[::-1])
+        detections[name], reordered[name] = found(*rows), found(*rows[::-1])
     result = fddb.evaluate(photos, detections)
-    again = fddb.evaluate(photos[::-1], turned)
+    again = fddb.evaluate(photos[::-1], reordered)
     for part in ("thresholds", "false_positives", "discrete", "continuous"):
         np.testing.assert_array_equal(getattr(result, part), getattr(again, part))
 

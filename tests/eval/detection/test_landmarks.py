@@ -112,9 +112,9 @@ def test_estimated_yaw_of_a_turned_head(degrees, side, tilt):
 
 
 def test_faces_are_sorted_by_yaw():
-    turned = POINTS.copy()
-    turned[2, 0] = 50 + 40 * 0.55 * np.tan(np.radians(40))
-    photos = [one(), photo("b", [BOX], landmarks=np.array([turned]))]
+    profile = POINTS.copy()
+    profile[2, 0] = 50 + 40 * 0.55 * np.tan(np.radians(40))
+    photos = [one(), photo("b", [BOX], landmarks=np.array([profile]))]
     result = evaluate(photos, at(np.add(POINTS, [4, 0])))
     assert result.yaw_source == "estimated"
     by = {each.smallest: each for each in result.yaws}
@@ -123,9 +123,9 @@ def test_faces_are_sorted_by_yaw():
 
 
 def test_annotated_yaw_is_used_where_all_photos_have_it():
-    turned = [one(attributes={"yaw": np.array([-75.0])})]
-    result = evaluate(turned, at(POINTS))
+    profile = [one(attributes={"yaw": np.array([-75.0])})]
+    result = evaluate(profile, at(POINTS))
     assert result.yaw_source == "annotated"
     assert [each.faces for each in result.yaws] == [0, 0, 0, 1]
-    mixed = evaluate([*turned, photo("b", [BOX], landmarks=np.array([POINTS]))], at(POINTS))
+    mixed = evaluate([*profile, photo("b", [BOX], landmarks=np.array([POINTS]))], at(POINTS))
     assert mixed.yaw_source == "estimated"

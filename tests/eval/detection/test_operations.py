@@ -10,7 +10,7 @@ from cascade.engines.base import run
 from cascade.imaging.pyramid import level_sizes
 from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
 from cascade.stages import propose, refine
-from eval.detection.operations import CountingDetector, sliding_multiply_adds
+from eval.detection.operations import CountingDetector, dense_scan_multiply_adds
 from tests.photos import portrait
 
 
@@ -18,16 +18,16 @@ def test_sliding_by_hand():
     layers = (Layer("conv", 3, 1, 4), Layer("pool", 2, 2), Layer("conv", 2, 1, 6))
     network = Architecture("tiny", "pnet", 6, 6, layers)
     # On 8 × 6 pixels two windows: 2 × 1 outputs of 2·2·4 values, from 3 × 2 of the pool, from 6 × 4 of 3·3·3.
-    assert sliding_multiply_adds(network, 8, 6) == 2 * 1 * 4 * 4 * 6 + 6 * 4 * 27 * 4
-    assert sliding_multiply_adds(network, 9, 7) == sliding_multiply_adds(network, 8, 6)
-    assert sliding_multiply_adds(network, 5, 60) == 0
+    assert dense_scan_multiply_adds(network, 8, 6) == 2 * 1 * 4 * 4 * 6 + 6 * 4 * 27 * 4
+    assert dense_scan_multiply_adds(network, 9, 7) == dense_scan_multiply_adds(network, 8, 6)
+    assert dense_scan_multiply_adds(network, 5, 60) == 0
 
 
 @pytest.mark.parametrize("family", ["default", "paper"])
 def test_one_window_is_the_network_itself(family):
     network = ARCHITECTURES[family]["pnet"]
     side = network.input_size - 2 * network.padding
-    assert sliding_multiply_adds(network, side, side) == network.multiply_adds()
+    assert dense_scan_multiply_adds(network, side, side) == network.multiply_adds()
 
 
 def test_maps_are_as_large_as_torch_s():
@@ -45,7 +45,7 @@ def test_maps_are_as_large_as_torch_s():
             module.register_forward_hook(count)
     with torch.inference_mode():
         model(torch.zeros(1, 3, height + 2 * network.padding, width + 2 * network.padding))
-    assert sliding_multiply_adds(network, width, height) == sum(counted)
+    assert dense_scan_multiply_adds(network, width, height) == sum(counted)
 
 
 def test_detector_counts_what_each_stage_is_given(random_weights):
@@ -62,7 +62,7 @@ def test_detector_counts_what_each_stage_is_given(random_weights):
     assert faces.boxes.tolist() == plain.detect(image).boxes.tolist()
     assert len(first) > len(second) > 0
     expected = {
-        "pnet": sum(sliding_multiply_adds(networks["pnet"], *size) for size in sizes),
+        "pnet": sum(dense_scan_multiply_adds(networks["pnet"], *size) for size in sizes),
         "rnet": len(first) * networks["rnet"].multiply_adds(),
         "onet": len(second) * networks["onet"].multiply_adds(),
         "lnet": 0,

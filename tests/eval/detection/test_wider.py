@@ -120,15 +120,15 @@ def test_order_of_photos_does_not_matter():
     rng = np.random.default_rng(5)
     photos, detections = random_case(rng, 12)
     result = evaluate_detector(photos, detections)
-    turned = evaluate_detector(photos[::-1], dict(reversed(detections.items())))
-    np.testing.assert_array_equal(result.hard.precision, turned.hard.precision)
-    np.testing.assert_array_equal(result.hard.recall, turned.hard.recall)
+    reordered = evaluate_detector(photos[::-1], dict(reversed(detections.items())))
+    np.testing.assert_array_equal(result.hard.precision, reordered.hard.precision)
+    np.testing.assert_array_equal(result.hard.recall, reordered.hard.recall)
 
 
 def test_face_with_a_negative_size_matches_nothing():
     # The reader puts its corners in order, ignores it, and leaves it valid.
-    turned = photo("e/1", [A, B], ignored=[False, True], attributes={"invalid": np.zeros(2, np.int64)})
-    result = evaluate_detector([turned], {"e/1": found([*B, 0.9], [*A, 0.5])}, hard={"e/1": [0]})
+    reordered = photo("e/1", [A, B], ignored=[False, True], attributes={"invalid": np.zeros(2, np.int64)})
+    result = evaluate_detector([reordered], {"e/1": found([*B, 0.9], [*A, 0.5])}, hard={"e/1": [0]})
     assert result.hard.ap == 0.5
 
 
@@ -252,7 +252,7 @@ def test_equals_the_official_evaluator(official):
 def test_official_figures_do_not_depend_on_the_order_of_the_files(official):
     truth, lists, predictions, _ = official
     some = list(truth)[::7]
-    turned = wider.evaluate(some[::-1], lists, dict(reversed(predictions.items())))
-    assert [each.ap for each in turned.levels().values()] == [
+    reordered = wider.evaluate(some[::-1], lists, dict(reversed(predictions.items())))
+    assert [each.ap for each in reordered.levels().values()] == [
         each.ap for each in wider.evaluate(some, lists, predictions).levels().values()
     ]

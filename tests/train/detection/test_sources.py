@@ -13,7 +13,7 @@ from train.detection.sources import Source, SourceError, describe, fingerprint, 
 
 FACES = {
     "a.png": [Face((10, 10, 30, 40)), Face((50, 10, 70, 30), ignored=True)],
-    "sub/b.v2.png": [Face((5, 5, 45, 55), marked=False)],
+    "sub/b.v2.png": [Face((5, 5, 45, 55), has_landmarks=False)],
     "c d.png": [],
 }
 
