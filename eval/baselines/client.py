@@ -128,14 +128,19 @@ class BaselineProcess:
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[bytes] | None = None
 
-    def open(self, image: Path, min_face: float) -> None:
-        """Give it a photo to detect in, faces from ``min_face`` pixels on. Raises `BaselineError`."""
-        self.version = self._ask({"open": str(image), "min_face": min_face})["version"]
+    def open(self, image: Path, min_face: float) -> np.ndarray:
+        """Give it a photo to detect in, faces from ``min_face`` pixels on (0: from its own smallest size on).
+
+        Returns the boxes of a first detection, which is not timed, as `detect` does. Raises `BaselineError`.
+        """
+        answer = self._ask({"open": str(image), "min_face": min_face})
+        self.version = answer["version"]
+        return _boxes(answer)
 
     def detect(self) -> tuple[float, np.ndarray]:
         """Milliseconds of one detection and its boxes (n, 4) float32 in pixels. Raises `BaselineError`."""
         answer = self._ask({"detect": True})
-        return float(answer["ms"]), np.array(answer["boxes"], np.float32).reshape(-1, 4)
+        return float(answer["ms"]), _boxes(answer)
 
     def close(self) -> None:
         """End the process, if one runs."""
@@ -197,6 +202,10 @@ class BaselineProcess:
             words = [f"exit status {self._process.returncode}", *(line.strip() for line in words if line.strip())]
         self.close()
         return words[-1] if words else "no reason given"
+
+
+def _boxes(answer: dict[str, Any]) -> np.ndarray:
+    return np.array(answer["boxes"], np.float32).reshape(-1, 4)
 
 
 def with_threads(threads: int) -> dict[str, str]:

@@ -10,9 +10,9 @@ In the file "default_score" is the score from which the detector reports faces b
 so that full curves can be drawn. "milliseconds" are what each photo took, once decoded. Rows are x1, y1, x2, y2, score
 and five landmarks in pixels.
 
-Without --out it answers each line of standard input with one line, both JSON, for times at the default score:
+Without --out it answers each line of standard input with one line, both JSON, for faces and times at the default score:
 
-    {"open": FILE, "min_face": PIXELS}  ->  {"version": ...}, after one detection that is not timed
+    {"open": FILE, "min_face": PIXELS}  ->  {"version": ..., "boxes": as below}, after one detection that is not timed
     {"detect": true}                    ->  {"ms": ..., "boxes": [[x1, y1, x2, y2], ...]} for the photo opened last
     whatever fails                      ->  {"error": "one line"}
 """
@@ -130,16 +130,20 @@ class Server:
         if "open" in request:
             self.image, self.min_face = None, request["min_face"]
             image = self.runner.read(request["open"])
-            self._detect(image)
+            _, rows = self._detect(image)
             self.image = image
-            return {"version": self.runner.version()}
+            return {"version": self.runner.version(), "boxes": _boxes(rows)}
         if self.image is None:
             raise RuntimeError("no photo is open")
         spent, rows = self._detect(self.image)
-        return {"ms": spent, "boxes": [row[:4] for row in usable(rows)]}
+        return {"ms": spent, "boxes": _boxes(rows)}
 
     def _detect(self, image: Any) -> tuple[float, Any]:
         return self.runner.detect(image, self.runner.baseline.default_score, self.min_face)
+
+
+def _boxes(rows: Any) -> Rows:
+    return [row[:4] for row in usable(rows)]
 
 
 def serve(runner: Runner) -> None:

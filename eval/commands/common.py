@@ -163,14 +163,27 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="look at the photo at each of these further scales and merge (default: 1)",
     )
+    group.add_argument(
+        "--rotations",
+        type=int,
+        nargs="+",
+        metavar="DEGREES",
+        help="search the photo rotated by each of these angles, of 0, 90, 180 and 270, and merge (default: 0)",
+    )
+    group.add_argument(
+        "--exposure",
+        choices=("auto", "none"),
+        help="bring dark, pale and colour-cast photos to ordinary levels, or leave all as they are (default: auto)",
+    )
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings of our detector that the options ask for."""
     scan = ("weights", "min_face", "max_face", "scale_factor", "score_floor")
-    given = {name: getattr(args, name) for name in (*scan, "engine", "threads", "device", "precision")}
-    thresholds = None if args.thresholds is None else tuple(args.thresholds)
-    return Settings(**given, thresholds=thresholds, input_rule=args.input, scales=tuple(args.scales))
+    given = {name: getattr(args, name) for name in (*scan, "engine", "threads", "device", "precision", "exposure")}
+    several = {name: getattr(args, name) for name in ("thresholds", "rotations")}
+    given |= {name: None if values is None else tuple(values) for name, values in several.items()}
+    return Settings(**given, input_rule=args.input, scales=tuple(args.scales))
 
 
 def name_and_file(text: str) -> tuple[str, Path]:

@@ -16,11 +16,14 @@ from eval.commands import (
     fddb,
     identification,
     landmarks,
+    robustness,
     verification,
     wider,
 )
 
-COMMANDS = (fddb, wider, landmarks, detection, benchmark, errors, verification, identification, age, false_accepts)
+DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
+RECOGNITION = (verification, identification, age, false_accepts)
+COMMANDS = (*DETECTION, *RECOGNITION)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

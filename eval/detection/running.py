@@ -37,6 +37,8 @@ class Settings:
                    and P-Net and R-Net let through what `CURVE_THRESHOLDS` says; None: as the thresholds are
     input_rule     "original" photos, or "vga": scaled so that the longer side is 640 pixels
     scales         further factors; with several, what each finds is merged
+    rotations      angles in degrees by which photos are rotated before they are searched
+    exposure       "auto", or "none" for photos as they are
     """
 
     weights: str | None = None
@@ -51,6 +53,8 @@ class Settings:
     precision: str | None = None
     input_rule: InputRule = "original"
     scales: tuple[float, ...] = (1.0,)
+    rotations: tuple[int, ...] | None = None
+    exposure: str | None = None
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0.05 <= scale <= 20 for scale in self.scales):
@@ -68,8 +72,11 @@ class OurDetector:
         from eval.detection.operations import CountingDetector
 
         self.settings = settings
-        names = ("weights", "min_face", "max_face", "scale_factor", "engine", "threads", "device", "precision")
+        scan = ("weights", "min_face", "max_face", "scale_factor", "rotations", "exposure")
+        names = (*scan, "engine", "threads", "device", "precision")
         given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+        if settings.exposure == "none":
+            given["exposure"] = None  # which is a setting of the detector, not its default
         thresholds = settings.thresholds or THRESHOLDS
         self.default_score = thresholds[2]
         if settings.score_floor is not None:
@@ -94,6 +101,8 @@ class OurDetector:
         settings["weights"] = self.detector.weights.name
         settings["precision"] = getattr(self.detector.engine, "precision", "float32")
         settings["scales"] = list(self.settings.scales)
+        settings["rotations"] = list(self.detector.rotations)
+        settings["exposure"] = self.detector.exposure or "none"
         return {
             "detector": "cascade",
             "weights_sha256": self.weights_sha256,

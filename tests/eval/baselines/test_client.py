@@ -47,8 +47,9 @@ def fakes(tmp_path, monkeypatch):
 def test_each_baseline_is_told_smallest_face_threads_and_right_colours(name, photo, fakes):
     fakes()
     with BaselineProcess(name, sys.executable, threads=3) as baseline:
-        baseline.open(photo, 24)
+        opened = baseline.open(photo, 24)
         spent, boxes = baseline.detect()
+        assert opened.tolist() == boxes.tolist()
         assert boxes.tolist() == [[24, 3, 200, 30]] and boxes.dtype == np.float32
         assert spent > 0
         baseline.open(photo, 40)

@@ -116,6 +116,22 @@ def test_settings_are_told_as_plain_values(folder):
     assert len(about["weights_sha256"]) == 64
 
 
+def test_rotations_and_exposure_reach_the_detector():
+    dark_and_lying = np.ascontiguousarray(np.rot90(portrait() * 0.06)).astype(np.uint8)
+    for settings, given in (
+        ({}, {}),
+        ({"rotations": (0, 270)}, {"rotations": (0, 270)}),
+        ({"rotations": (270,), "exposure": "auto"}, {"rotations": (270,), "exposure": "auto"}),
+        ({"rotations": (270,), "exposure": "none"}, {"rotations": (270,), "exposure": None}),
+    ):
+        ours, detector = OurDetector(Settings(score_floor=None, threads=1, **settings)), Detector(threads=1, **given)
+        np.testing.assert_array_equal(ours(dark_and_lying).boxes, detector.detect(dark_and_lying).boxes)
+        told = ours.about()["settings"]
+        assert told["rotations"] == list(detector.rotations)
+        assert told["exposure"] == settings.get("exposure", "auto")
+    assert len(OurDetector(Settings(rotations=(270,)))(dark_and_lying)) > 0
+
+
 def test_precision_is_told_also_where_the_detector_chose_it(folder):
     usual = "int8" if int8_is_fast(default_simd_level()) else "float32"
     for given, told in ((None, usual), ("int8", "int8"), ("float32", "float32")):
