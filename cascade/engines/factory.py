@@ -10,7 +10,6 @@ from cascade.checks import thread_count
 from cascade.engines.base import Engine
 from cascade.engines.native import NativeEngine
 from cascade.models.detector import DetectorWeights, load_detector
-from cascade.nn.quantization import has_ranges
 
 
 def make_engine(
@@ -31,7 +30,7 @@ def make_engine(
         weights = load_detector(weights)
     if engine == "native":
         if precision is None:
-            precision = "int8" if has_ranges(weights) and int8_is_fast(default_simd_level()) else "float32"
+            precision = "int8" if weights.calibrated and int8_is_fast(default_simd_level()) else "float32"
         return NativeEngine(weights, thread_count(threads), precision=precision)
     if engine == "torch":
         from cascade.engines.torch.engine import TorchEngine  # torch is optional, and slow to import

@@ -13,7 +13,6 @@ from cascade.engines.threads import Threads
 from cascade.imaging.pyramid import Pyramid, with_scales
 from cascade.models.detector import DetectorWeights
 from cascade.nn.architectures import Stage
-from cascade.nn.quantization import quantized_layers
 
 Image = np.ndarray | CachedLevel
 
@@ -39,7 +38,7 @@ class NativeEngine:
         self.level = level or _native.default_simd_level()
         self._networks = {
             stage: _native.Network(
-                quantized_layers(network) if precision == "int8" else network.layers(),
+                network.int8_layers() if precision == "int8" else network.layers(),
                 network.architecture.input_size,
                 self.level,
             )

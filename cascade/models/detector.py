@@ -16,6 +16,7 @@ import numpy as np
 
 from cascade.models.files import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
 from cascade.nn.architectures import LANDMARK_STAGE, STAGES, Architecture, Stage
+from cascade.nn.quantization import has_ranges, quantized_layers, range_name
 
 FORMAT = "cascade-detector-1"
 FOLDER = SHIPPED / "detection"
@@ -46,6 +47,13 @@ class StageWeights:
             found.append({"kind": "conv", "stride": layer.stride, "weight": weight, "bias": bias, "slope": slope})
         return found
 
+    def int8_layers(self) -> list[dict[str, Any]]:
+        """The same quantized to int8. Raises `WeightsError` for a network that int8 is not for, or not calibrated."""
+        try:
+            return quantized_layers(self.architecture, self.tensors)
+        except ValueError as error:
+            raise WeightsError(f"weights: {self.path}: {error}") from None
+
 
 @dataclass(frozen=True)
 class DetectorWeights:
@@ -56,6 +64,11 @@ class DetectorWeights:
 
     def __getitem__(self, stage: Stage) -> StageWeights:
         return self.stages[stage]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether all networks have the activation ranges that int8 needs."""
+        return all(has_ranges(stage.architecture, stage.tensors) for stage in self.stages.values())
 
     @property
     def sha256(self) -> str:
@@ -117,11 +130,6 @@ def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
                 expected[f"{index}.slope"] = (layer.channels,)
             channels = layer.channels
     return expected
-
-
-def range_name(index: int) -> str:
-    """Name of the tensor with the activation range of each channel of a layer."""
-    return f"{index}.range"
 
 
 def _range_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:

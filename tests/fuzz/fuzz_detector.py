@@ -30,7 +30,6 @@ from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.models.detector import DetectorWeights
 from cascade.nn.architectures import LANDMARK_STAGE, STAGES, Architecture
-from cascade.nn.quantization import has_ranges
 from cascade.stages import landmark_template
 from tests.fuzz.fuzz_inputs import CHANGES, SIZES, TAME, UNCHANGED, Generator, changed, random_image, random_settings
 
@@ -64,7 +63,7 @@ def make_case(rng: Generator, sets: Mapping[str, DetectorWeights]) -> Case:
     weights = changed(rng, sets[name], change)
     settings = random_settings(rng, [image, other], weights["pnet"].architecture)
     level, threads = str(rng.choice(_native.simd_levels())), int(rng.integers(2, 5))
-    precision = str(rng.choice(["float32", "int8"])) if has_ranges(weights) else "float32"
+    precision = str(rng.choice(["float32", "int8"])) if weights.calibrated else "float32"
     labels = (f"weights {name}", f"weights {change}", f"image {size}", f"image {content}", f"level {level}", precision)
     return Case(labels, (image, other), weights, settings, threads, level, change, precision)
 

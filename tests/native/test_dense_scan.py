@@ -18,7 +18,6 @@ from benchmarks.random_layers import random_layers
 from cascade import _native
 from cascade.models.detector import load_detector
 from cascade.nn.architectures import ARCHITECTURES
-from cascade.nn.quantization import quantized_layers
 
 PADDING = 5
 ROOM = 4096
@@ -34,7 +33,7 @@ def network(kind: str = "default") -> _native.Network:
     """One of a family with random weights, or the shipped one in int8."""
     if kind == "int8":
         shipped = load_detector()["pnet"]
-        return _native.Network(quantized_layers(shipped), shipped.architecture.input_size)
+        return _native.Network(shipped.int8_layers(), shipped.architecture.input_size)
     architecture = ARCHITECTURES[kind]["pnet"]
     return _native.Network(random_layers(architecture), architecture.input_size)
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from cascade import _native
 from cascade.detect import Detector
 from cascade.engines.native import NativeEngine
-from cascade.models.detector import DetectorWeights, StageWeights, load_detector, range_name
+from cascade.models.detector import DetectorWeights, StageWeights, load_detector
 from cascade.models.files import WeightsError
 from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
-from cascade.nn.quantization import WORD, has_ranges, quantized_layers
+from cascade.nn.quantization import PACKED, range_name
 from tests.photos import portrait
 from tests.random_networks import receptive
 
@@ -96,7 +96,7 @@ def shipped_set() -> DetectorWeights:
 
 @cache
 def shipped_layers(stage: Any) -> Layers:
-    return quantized_layers(shipped_set()[stage])
+    return shipped_set()[stage].int8_layers()
 
 
 def native(layers: Layers, architecture: Architecture, level: str) -> _native.Network:
@@ -110,7 +110,7 @@ def native(layers: Layers, architecture: Architecture, level: str) -> _native.Ne
 def architectures(draw: st.DrawFn) -> Architecture:
     """Up to four convolutions of any kernel and stride, whose window is exactly the receptive field."""
     layers = [
-        Layer("conv", draw(st.integers(1, 4)), draw(st.integers(1, 4)), WORD * draw(st.integers(1, 10)), "relu")
+        Layer("conv", draw(st.integers(1, 4)), draw(st.integers(1, 4)), PACKED * draw(st.integers(1, 10)), "relu")
         for _ in range(draw(st.integers(0, 3)))
     ]
     return receptive([*layers, Layer("conv", draw(st.integers(1, 3)), 1, draw(st.integers(1, 16)))])
@@ -127,7 +127,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
 def test_any_layers_give_the_outputs_of_numpy(
     architecture: Architecture, level: str, shape: tuple[int, int], padding: int, seed: int
 ) -> None:
-    layers = quantized_layers(random_stage(architecture, seed))
+    layers = random_stage(architecture, seed).int8_layers()
     network = native(layers, architecture, level)
     crops = noise(1 + seed % 37, architecture.input_size, architecture.input_size, 3, seed=seed)
     np.testing.assert_array_equal(network.forward(crops), classified(layers, crops))
@@ -196,9 +196,9 @@ def one_layer(weight: np.ndarray, bias: np.ndarray, factor: np.ndarray, last: np
     """A layer of one pixel, and one that hands its channels on as they are."""
     channels = len(weight)
     last = np.eye(channels, dtype=np.int8) if last is None else last
-    last = last.reshape(len(last), channels // WORD, 1, 1, WORD)
+    last = last.reshape(len(last), channels // PACKED, 1, 1, PACKED)
     ones = {"bias": np.zeros(len(last), np.int32), "factor": np.ones(len(last), np.float32)}
-    first = {"weight": weight.reshape(channels, 1, 1, 1, WORD).astype(np.int8), "bias": bias.astype(np.int32)}
+    first = {"weight": weight.reshape(channels, 1, 1, 1, PACKED).astype(np.int8), "bias": bias.astype(np.int32)}
     return [
         {"kind": "conv", "dtype": "int8", "stride": 1, **first, "factor": factor.astype(np.float32)},
         {"kind": "conv", "dtype": "int8", "stride": 1, "weight": last, **ones},
@@ -210,7 +210,7 @@ def test_activations_saturate_at_both_ends(level: str) -> None:
     """Sums of -2, 0.5, 254.9, 255, 256 and far beyond, of any sign."""
     sums = np.array([-2, -(2**30), 1, 5098, 5100, 5120, 2**30, 0])
     factor = np.array([1, 1, 0.5, 0.05, 0.05, 0.05, 3e38, 1])
-    layers = one_layer(np.zeros((8, WORD)), sums, factor)
+    layers = one_layer(np.zeros((8, PACKED)), sums, factor)
     found = _native.Network(layers, 1, level).forward(np.zeros((1, 1, 1, 3), np.uint8))
     np.testing.assert_array_equal(found[0], [0, 0, 0, 254, 255, 255, 255, 0])
 
@@ -228,7 +228,7 @@ def test_each_colour_has_its_weight(level: str) -> None:
 @pytest.mark.parametrize("outputs", range(1, 17))
 def test_a_last_layer_has_any_number_of_outputs(outputs: int) -> None:
     last = noise(outputs, 8).view(np.int8)
-    layers = one_layer(noise(8, WORD).view(np.int8), np.zeros(8), np.full(8, 0.01), last)
+    layers = one_layer(noise(8, PACKED).view(np.int8), np.zeros(8), np.full(8, 0.01), last)
     crops = noise(19, 1, 1, 3)
     for level in LEVELS:
         np.testing.assert_array_equal(_native.Network(layers, 1, level).forward(crops), classified(layers, crops))
@@ -238,7 +238,7 @@ def test_a_last_layer_has_any_number_of_outputs(outputs: int) -> None:
 
 
 def good() -> Layers:
-    return one_layer(np.ones((4, WORD)), np.zeros(4), np.ones(4))
+    return one_layer(np.ones((4, PACKED)), np.zeros(4), np.ones(4))
 
 
 @pytest.mark.parametrize(
@@ -290,8 +290,8 @@ def test_sums_beyond_32_bits_are_refused() -> None:
     """SIMD levels could not agree on them."""
     channels, side = 2100, 4
     common = {"kind": "conv", "dtype": "int8", "stride": 1}
-    wide = {**common, "weight": np.full((4, channels // WORD, side, side, WORD), 127, np.int8)}
-    first = {**common, "weight": np.ones((channels, 1, 1, 1, WORD), np.int8)}
+    wide = {**common, "weight": np.full((4, channels // PACKED, side, side, PACKED), 127, np.int8)}
+    first = {**common, "weight": np.ones((channels, 1, 1, 1, PACKED), np.int8)}
     layers = [
         {**layer, "bias": np.full(count, bias, np.int32), "factor": np.ones(count, np.float32)}
         for layer, count, bias in ((first, channels, 0), (wide, 4, 2**30))
@@ -305,11 +305,11 @@ def test_a_huge_bias_is_limited_so_that_no_sum_overflows() -> None:
     stage = random_stage(architecture)
     for huge in (3e38, -3e38):
         stage.tensors["0.bias"][:] = stage.tensors["1.bias"][:] = huge
-        layers, crops = quantized_layers(stage), noise(5, 3, 3, 3)
+        layers, crops = stage.int8_layers(), noise(5, 3, 3, 3)
         for level in LEVELS:
             np.testing.assert_array_equal(native(layers, architecture, level).forward(crops), classified(layers, crops))
     stage.tensors["0.weight"][:] = 3e38
-    _native.Network(quantized_layers(stage), 3)
+    _native.Network(stage.int8_layers(), 3)
 
 
 @pytest.mark.parametrize(
@@ -325,14 +325,14 @@ def test_a_huge_bias_is_limited_so_that_no_sum_overflows() -> None:
 def test_networks_that_int8_is_not_for_are_named(layers: tuple[Layer, ...], number: int) -> None:
     architecture = Architecture("any", "pnet", 1, 1, layers)
     with pytest.raises(WeightsError, match=f"int8 is for convolutions with ReLU .* layer {number} is not"):
-        quantized_layers(random_stage(replace(architecture, layers=layers)))
+        random_stage(replace(architecture, layers=layers)).int8_layers()
 
 
 def test_weights_without_ranges_are_named() -> None:
     stage = random_stage(ARCHITECTURES["default"]["pnet"])
     del stage.tensors[range_name(1)]
-    with pytest.raises(WeightsError, match=r"has no activation ranges, .* run `python -m train calibrate`"):
-        quantized_layers(stage)
+    with pytest.raises(WeightsError, match=r"there are no activation ranges, .* run `python -m train calibrate`"):
+        stage.int8_layers()
 
 
 # Detectors
@@ -342,7 +342,7 @@ def test_weights_without_ranges_are_named() -> None:
 def test_the_default_set_is_for_int8_and_so_is_its_detector(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where int8 is faster; elsewhere it must be asked for."""
     monkeypatch.setenv("CASCADE_SIMD", level)
-    assert has_ranges(shipped_set())
+    assert shipped_set().calibrated
     usual = "int8" if _native.int8_is_fast(level) else "float32"
     for precision, expected in ((None, usual), ("int8", "int8"), ("float32", "float32")):
         engine = Detector(precision=precision, threads=1).engine  # type: ignore[arg-type]
@@ -353,7 +353,7 @@ def test_the_default_set_is_for_int8_and_so_is_its_detector(level: str, monkeypa
 def test_a_set_without_ranges_computes_in_float32(random_weights: Callable[[str], Path]) -> None:
     for family in ("default", "paper"):
         weights = load_detector(random_weights(family))
-        assert not has_ranges(weights)
+        assert not weights.calibrated
         engine = Detector(weights=weights, threads=1).engine
         assert isinstance(engine, NativeEngine)
         assert engine.precision == "float32"

@@ -20,8 +20,9 @@ from cascade.engines.torch.canvas import StoredPyramid
 from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.headers import IMAGE_SUFFIXES
 from cascade.imaging.reading import ImageError
-from cascade.models.detector import DetectorWeights, range_name, save_stage
+from cascade.models.detector import DetectorWeights, save_stage
 from cascade.nn.architectures import Stage
+from cascade.nn.quantization import range_name
 
 SAMPLE = 4096  # positions of a feature map that count, at random
 MIN_FACE = 20

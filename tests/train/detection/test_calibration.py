@@ -20,9 +20,9 @@ from cascade.detect import Detector
 from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.pyramid import level_sizes
 from cascade.imaging.reading import read_image
-from cascade.models.detector import DetectorWeights, load_detector, range_name, save_stage
+from cascade.models.detector import DetectorWeights, load_detector, save_stage
 from cascade.nn.architectures import ARCHITECTURES
-from cascade.nn.quantization import has_ranges
+from cascade.nn.quantization import range_name
 from cascade.nn.torch_network import export_tensors
 from train.__main__ import main
 from train.detection.calibration import find_photos, measure_ranges, write_ranges
@@ -129,7 +129,7 @@ def test_all_but_the_ranges_stays_as_it_is(weights: DetectorWeights, photos: Pat
     ranges = measure_ranges(weights, find_photos([photos], None))
     sums = write_ranges(weights, ranges, tmp_path / "deep" / "int8")
     again = load_detector(tmp_path / "deep" / "int8")
-    assert has_ranges(again) and not has_ranges(weights)
+    assert again.calibrated and not weights.calibrated
     for stage, stored in weights.stages.items():
         written = again[stage]
         assert written.sha256 == sums[stage] != stored.sha256
