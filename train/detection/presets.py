@@ -20,9 +20,10 @@ class StagePreset:
 
 # Deviations from the paper, each because it measured better: windows are compared with the square about a face (a
 # square window cannot overlap an upright face by much more than 0.75 otherwise), and P-Net, whose stride is 4 pixels,
-# takes windows as positive from 0.5 on, since the best window on its grid often overlaps no more. Photos are rotated
-# and cut at random: heads lean and borders cut faces off oftener in use than in the annotated sets. L-Net needs none
-# of that, as its crops are aligned.
+# takes windows as positive from 0.5 on, since the best window on its grid often overlaps no more.
+#
+# Photos are rotated and cut at random for robustness: heads lean and borders cut faces off oftener in use than in the
+# annotated sets. L-Net needs none of that, as its crops are aligned.
 DEFAULT: dict[Stage, StagePreset] = {
     "pnet": StagePreset(
         SampleSettings(
