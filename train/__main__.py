@@ -2,6 +2,7 @@
 
 Examples:
     python -m train cascade --data train/recipes/data.toml --root DATA --out runs/mine
+    python -m train cascade … --start-weights cascade/models/weights/detection/default --precision bfloat16
     python -m train samples --stage rnet … --weights runs/mine/weights
     python -m train onet --samples runs/mine/onet-samples --out runs/mine/onet --mining-ratio 1.0
     python -m train pseudo-labels --model yunet.onnx --photos DATA/net7876 --out runs/labels/net7876.json

@@ -19,6 +19,7 @@ from .identities import read_identities
 from .lfw import read_lfw_pairs
 from .people import Pair, Pairs, People, PersonPhoto
 from .photo import Dataset, DatasetError, Photo, Problem
+from .pseudo_labels import read_pseudo_labels
 from .registry import PEOPLE_READERS, PHOTO_READERS, REGISTRY, Entry, people_in_folds, read_photos
 from .utkface import read_utkface
 from .wider import (
@@ -62,6 +63,7 @@ __all__ = [
     "read_lfw_pairs",
     "read_photo_list",
     "read_photos",
+    "read_pseudo_labels",
     "read_utkface",
     "read_wider",
     "read_wider_predictions",

@@ -20,6 +20,7 @@ from .identities import read_identities
 from .lfw import read_lfw_pairs
 from .people import Pairs, People
 from .photo import Dataset, DatasetError
+from .pseudo_labels import read_pseudo_labels
 from .utkface import read_utkface
 from .wider import read_photo_list, read_wider
 
@@ -147,10 +148,16 @@ def _no_face(images: Path, annotations: Path | None, include: Path | None, stric
     return read_folder(images, fully_labelled=True, strict=strict)
 
 
+def _pseudo(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
+    assert annotations is not None and include is None
+    return read_pseudo_labels(annotations, images, strict=strict)
+
+
 PHOTO_READERS: Mapping[str, Callable[[Path, Path | None, Path | None, bool], Dataset]] = {
     "wider": _wider,
     "coco": _coco,
     "folder": _no_face,
+    "pseudo": _pseudo,
 }
 """By layout: takes the folder of the photos, the annotation, the list of photos, and whether to be strict."""
 
@@ -166,6 +173,24 @@ PEOPLE_READERS: Mapping[str, Callable[..., People]] = {
 _WIDER_MIN_SIZE = 12.0
 _NET7876_BOX_RULE = (-0.02, -0.305, 0.045, 0.13)
 _RESEARCH = "research only, as far as it is stated; no redistribution"
+
+
+def _pseudo_labelled(name: str, licence: str, note: str) -> Entry:
+    """A set of photos without labels. The files of their pseudo-labels are in ``train/recipes/pseudo_labels``."""
+    return Entry(
+        kind="pseudo",
+        images=f"photos/{name}",
+        annotations=f"photos/{name}.json.gz",
+        split="train",
+        labels=("boxes",),
+        licence=licence,
+        title=f"{name}, pseudo-labelled",
+        note=f"{note}, pseudo-labelled",
+    )
+
+
+_NOT_STATED = "none stated; for training only, not redistributed"
+
 
 REGISTRY: Mapping[str, Entry] = {
     # Testing the detector.
@@ -223,6 +248,17 @@ REGISTRY: Mapping[str, Entry] = {
         title="WIDER FACE, held out of training",
         note="photos of the WIDER FACE training set kept for choosing models, faces from 12 px",
     ),
+    "photos_holdout": Entry(
+        kind="pseudo",
+        images="photos",
+        annotations="photos/holdout.json.gz",
+        split="holdout",
+        labels=("boxes",),
+        min_size=_WIDER_MIN_SIZE,
+        licence=_NOT_STATED,
+        title="photos held out, pseudo-labelled",
+        note="300 photos of the pseudo-labelled sets, for choosing models; faces from 12 px, as detectors see them",
+    ),
     # Training the detector.
     "wider_train": Entry(
         kind="wider",
@@ -269,6 +305,14 @@ REGISTRY: Mapping[str, Entry] = {
         title="photos without a face, training",
         note="184 BSDS500 photos without faces",
     ),
+    # Training the detector on photos without labels.
+    "portraits": _pseudo_labelled("portraits", _RESEARCH, "portraits (HELEN, training part, and AFW)"),
+    "classes": _pseudo_labelled("classes", _NOT_STATED, "classes and meetings (SCUT-HEAD, part B)"),
+    "everyday": _pseudo_labelled("everyday", _NOT_STATED, "everyday scenes (OSIE), half of them without people"),
+    "masks": _pseudo_labelled("masks", _NOT_STATED, "crowds with face masks, web photos of a student project"),
+    "objects": _pseudo_labelled("objects", _NOT_STATED, "one photo of each ImageNet class, mostly without people"),
+    "sports": _pseudo_labelled("sports", _NOT_STATED, "sports: teams, crowds, podiums; web photos"),
+    "fashion": _pseudo_labelled("fashion", _NOT_STATED, "street fashion (Clothing Co-Parsing)"),
     # Recognition and age.
     "lfw_train": Entry(
         kind="lfw",

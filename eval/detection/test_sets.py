@@ -94,6 +94,9 @@ def kind_of(entry: Entry) -> Kind:
 SETS = {name: entry for name, entry in REGISTRY.items() if entry.kind in PHOTO_READERS and entry.split != "train"}
 """The registered sets that detectors are evaluated on, by name."""
 
+LABELS = Path(__file__).resolve().parents[2] / "train" / "recipes" / "pseudo_labels"
+"""The pseudo-labels of photos, which come with the repository, as the photos do not."""
+
 SELECTION_SET = "wider_train_holdout"
 TEST_SETS = tuple(name for name, entry in SETS.items() if entry.split == "test")
 
@@ -101,6 +104,8 @@ TEST_SETS = tuple(name for name, entry in SETS.items() if entry.split == "test")
 def read_set(data: str | Path, name: str) -> TestSet:
     """Read one of ``SETS`` below a data folder; raises DatasetError when it is not complete."""
     data, entry = Path(data), SETS[name]
+    if entry.kind == "pseudo" and entry.annotations is not None:
+        entry = replace(entry, annotations=str(LABELS / Path(entry.annotations).name))
     read = entry.read(data, strict=True)
     assert isinstance(read, Dataset)
     photos = tuple(replace(photo, name=photo.path.relative_to(data).as_posix()) for photo in read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def data(tmp_path, save_wider_mat) -> Path:
         _save(root / part, "20_0_0_2017.png", "30_1_1_2018.png")
     (root / "utkface_excluded.txt").write_text("30_1_1_2018.png\n")
     _save(root / "fgnet/images", "001A02.png")
+    for entry in REGISTRY.values():
+        if entry.kind == "pseudo":
+            name = "portraits/held_out.png" if entry.split == "holdout" else "trained.png"
+            _save(root / entry.images, name)
+            (root / entry.annotations).write_text(json.dumps({name: [[5, 5, 25, 25, 0.9, 4, None]]}))
     return root
 
 

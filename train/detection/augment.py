@@ -8,7 +8,9 @@ device of the crops.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 from torch.nn import functional as F
@@ -17,6 +19,9 @@ from train.detection.labels import POINT_COLUMNS
 
 # What picks some crops out of a batch.
 Rows = torch.Tensor | slice
+
+# Takes crops (n, 3, h, w) of 0..255 and a generator, and computes all of them in another light.
+Relighting = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 # Mirroring swaps the eyes and the mouth corners: left and right are as seen in the image.
 MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
@@ -118,7 +123,10 @@ def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> t
 
 
 def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random brightness, contrast and channel gains, and for some gray, a tint, blur or noise; 0..255 floats."""
+    """Random brightness, contrast and channel gains, and for some another light, gray, a tint, blur or noise.
+
+    Crops (n, 3, h, w) are floats of 0..255 before and after.
+    """
     n, device = len(crops), generator.device
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
@@ -136,10 +144,96 @@ def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     gains = uniform(0.6, 1.4, 1) * uniform(0.85, 1.15, 3)
     means = crops.mean(dim=(2, 3), keepdim=True)
     crops = torch.addcmul(means * (uniform(0.5, 1.4, 1) - gains), crops, gains)
+    crops = relight(crops.clamp_(0, 255), generator)
     crops = _change(crops, chosen(0.1), lambda some, _: some.mean(dim=1, keepdim=True))
     crops = _change(crops, chosen(0.06), tinted)  # stage light, old prints: one colour over everything
     crops = _change(crops, chosen(0.15), lambda some, _: F.avg_pool2d(some, 3, 1, 1, count_include_pad=False))
     return _change(crops, chosen(0.15), noisy).clamp_(0, 255)
+
+
+# Orders of red, green and blue. Blue first is what reading a file the wrong way round gives, so it is here twice.
+CHANNEL_ORDERS = ((2, 1, 0), (2, 1, 0), (1, 0, 2), (0, 2, 1), (1, 2, 0), (2, 0, 1))
+
+
+def relight(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Puts some crops (n, 3, h, w) of 0..255, in place or not, into a light of `RELIGHTING`, at most one each."""
+    draw = torch.rand(len(crops), generator=generator, device=generator.device)
+    first = 0.0
+    for share, change in RELIGHTING:
+        chosen = (draw >= first) & (draw < first + share)
+        crops = _change(crops, chosen, partial(_relit, change=change, generator=generator))
+        first += share
+    return crops
+
+
+def _relit(some: torch.Tensor, _: Rows, change: Relighting, generator: torch.Generator) -> torch.Tensor:
+    return change(some, generator).clamp(0, 255)
+
+
+def _draw(some: torch.Tensor, low: float, high: float, generator: torch.Generator, channels: int = 1) -> torch.Tensor:
+    """A number for each crop, or for each of its channels: (n, channels, 1, 1)."""
+    return low + (high - low) * torch.rand((len(some), channels, 1, 1), generator=generator, device=generator.device)
+
+
+def swap_channels(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Other orders of the channels: shapes tell a face, whatever its colour."""
+    drawn = torch.randint(len(CHANNEL_ORDERS), (len(some),), generator=generator, device=generator.device)
+    return torch.take_along_dim(some, _channel_orders(generator.device)[drawn][:, :, None, None], dim=1)
+
+
+@cache
+def _channel_orders(device: torch.device) -> torch.Tensor:
+    """On the device once: bringing them there again would let the CPU wait for it."""
+    return torch.tensor(CHANNEL_ORDERS, device=device)
+
+
+def colour_light(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Coloured light, down to a quarter of a channel: sodium lamps, screens, stages."""
+    return some * torch.exp(_draw(some, -1.4, 0.35, generator, channels=3))
+
+
+def darken(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A few levels of grey and noise, as at night; for three of four brightened again, as cameras and editors do."""
+    factor = torch.exp(_draw(some, -2.8, -0.5, generator))
+    noise = torch.randn(some.shape, generator=generator, device=generator.device) * _draw(some, 0.0, 1.5, generator)
+    levels = (some * factor + noise).clamp(min=0).round()
+    return torch.where(_draw(some, 0.0, 1.0, generator) < 0.75, levels / factor, levels)
+
+
+def flatten(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Low contrast on any level: fog, haze, dirty lenses, light from behind."""
+    return some * _draw(some, 0.15, 0.6, generator) + _draw(some, 0.0, 110.0, generator)
+
+
+def overexpose(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Light that runs into white: flashes, sunlight."""
+    return some * _draw(some, 1.3, 2.8, generator)
+
+
+def bend(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A gamma of 0.4 to 2.5: other transfer curves, and what editors do to shadows."""
+    return 255 * (some / 255 + 1e-4) ** torch.exp(_draw(some, -0.9, 0.9, generator))
+
+
+def shade_half(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A shadow with a straight edge in any direction, near the middle: light from a side."""
+    side = some.shape[-1]
+    places = torch.arange(side, device=generator.device) / side - 0.5
+    angle = _draw(some, 0.0, 2 * math.pi, generator)
+    across = torch.cos(angle) * places + torch.sin(angle) * places[:, None] - _draw(some, -0.3, 0.3, generator)
+    return torch.where(across > 0, some * _draw(some, 0.1, 0.6, generator), some)
+
+
+# Changes of light and the shares of the crops that get them; the other 43 % keep theirs.
+RELIGHTING: tuple[tuple[float, Relighting], ...] = (
+    (0.12, swap_channels),
+    (0.08, colour_light),
+    (0.07, darken),
+    (0.07, flatten),
+    (0.10, overexpose),
+    (0.07, bend),
+    (0.06, shade_half),
+)
 
 
 def _change(

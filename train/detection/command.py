@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
+from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Stage
 from train.common.device import chosen_device
 from train.common.settings import with_changes
 from train.detection.pipeline import Pipeline, train_stage
@@ -20,10 +20,10 @@ from train.detection.sources import Source, describe, read_sources
 
 RUN_HELP = "folder of the run; the same command resumes it"
 
-TRAINED = (*STAGES, LANDMARK_STAGE)
+TRAINED: tuple[Stage, ...] = (*STAGES, LANDMARK_STAGE)
 
 # Options that change a field of `TrainSettings`, by its name.
-CHANGES = ("family", "batch", "learning_rate", "mining_ratio", "augment", "seed", "steps", "start")
+CHANGES = ("family", "batch", "learning_rate", "mining_ratio", "augment", "seed", "steps", "start", "precision")
 
 
 def add_detection(commands: Any) -> None:
@@ -36,6 +36,11 @@ def add_detection(commands: Any) -> None:
     cascade.add_argument(
         "--stage-steps", type=int, nargs="+", metavar="N", help="steps of P-Net, R-Net, O-Net and L-Net"
     )
+    cascade.add_argument(
+        "--stage-learning-rates", type=float, nargs="+", metavar="RATE", help="of P-Net, R-Net, O-Net and L-Net"
+    )
+    about = "begin each stage from the weight file of that stage in this folder"
+    cascade.add_argument("--start-weights", type=Path, metavar="FOLDER", help=about)
     cascade.add_argument("--passes", type=int, help="times each photo is gone through for samples")
     cascade.set_defaults(run=run_cascade)
 
@@ -54,7 +59,7 @@ def add_detection(commands: Any) -> None:
         one.add_argument("--samples", type=Path, required=True, help="folder that `samples` wrote")
         one.add_argument("--out", type=Path, required=True, help=RUN_HELP)
         one.add_argument("--steps", type=int)
-        one.add_argument("--start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of an earlier run")
+        one.add_argument("--start", metavar="FILE", help="begin from a checkpoint.pt or a .safetensors weight file")
         _add_training(one)
         one.set_defaults(run=run_stage, stage=stage)
     _add_tools(commands)
@@ -100,6 +105,7 @@ def _add_training(to: argparse.ArgumentParser) -> None:
     to.add_argument("--box-loss", choices=("l2", "iou"))
     to.add_argument("--task-weights", type=float, nargs=3, metavar=("FACE", "BOX", "LANDMARKS"), help="α of the heads")
     to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
+    to.add_argument("--precision", choices=("float32", "bfloat16"), help="of the products in a step")
     to.add_argument("--seed", type=int)
     to.add_argument("--device", choices=("cpu", "cuda"), help="where it learns (default: on a GPU if there is one)")
 
@@ -125,13 +131,11 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
     sources, device = _sources(arguments), chosen_device(arguments.device)
     pipeline = Pipeline(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit, device)
     family = "paper" if arguments.preset == "paper" else arguments.family or "default"
-    for number, stage in enumerate(stage for stage in TRAINED if stage in ARCHITECTURES[family]):
-        if stage == LANDMARK_STAGE and not arguments.landmarks:
-            continue  # it would have nothing to learn
-        if stage not in arguments.stages:
-            continue
-        if (pipeline.weights / f"{stage}.safetensors").exists():
-            continue
+    stages = [stage for stage in TRAINED if stage in ARCHITECTURES[family]]
+    left = [stage for stage in stages if _is_left(stage, pipeline, arguments)]
+    if arguments.start_weights:
+        _check_start_weights(arguments.start_weights, left)
+    for stage in left:
         preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]
         training = settings_of(preset.training, arguments)
         samples = replace(preset.samples, family=training.family, seed=training.seed)
@@ -141,10 +145,33 @@ def run_cascade(arguments: argparse.Namespace, command: str) -> None:
             # epochs become steps when the number of samples is known
             made = pipeline.samples(StagePreset(samples, training))
             training = replace(training, steps=paper(stage, len(made)).training.steps)
-        if arguments.stage_steps and number < len(arguments.stage_steps):
-            training = replace(training, steps=arguments.stage_steps[number])
+        training = with_changes(training, _stage_changes(stage, stages.index(stage), arguments))
         pipeline.stage(StagePreset(samples, training))
     print(f"weights: {pipeline.weights}")
+
+
+def _is_left(stage: Stage, pipeline: Pipeline, arguments: argparse.Namespace) -> bool:
+    """Whether the stage is wanted and not trained yet; without the landmark task an L-Net has nothing to learn."""
+    wanted = stage in arguments.stages and (arguments.landmarks or stage != LANDMARK_STAGE)
+    return wanted and not (pipeline.weights / f"{stage}.safetensors").exists()
+
+
+def _check_start_weights(folder: Path, stages: list[Stage]) -> None:
+    """Raises FileNotFoundError before anything is done, where a later stage would have nothing to begin from."""
+    for stage in stages:
+        if not (folder / f"{stage}.safetensors").exists():
+            raise FileNotFoundError(f"start-weights: {folder} has no {stage}.safetensors")
+
+
+def _stage_changes(stage: Stage, number: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the options change for one stage alone, the ``number`` th of the family."""
+    changes: dict[str, Any] = {}
+    for name, values in (("steps", arguments.stage_steps), ("learning_rate", arguments.stage_learning_rates)):
+        if values and number < len(values):
+            changes[name] = values[number]
+    if arguments.start_weights:
+        changes["start"] = str(arguments.start_weights / f"{stage}.safetensors")
+    return changes
 
 
 def run_samples(arguments: argparse.Namespace, command: str) -> None:

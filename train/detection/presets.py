@@ -21,9 +21,14 @@ class StagePreset:
 # Deviations from the paper, each because it measured better: windows are compared with the square about a face (a
 # square window cannot overlap an upright face by much more than 0.75 otherwise), and P-Net, whose stride is 4 pixels,
 # takes windows as positive from 0.5 on, since the best window on its grid often overlaps no more.
+#
+# Photos are rotated and cut at random for robustness: heads lean and borders cut faces off oftener in use than in the
+# annotated sets. L-Net needs none of that, as its crops are aligned.
 DEFAULT: dict[Stage, StagePreset] = {
     "pnet": StagePreset(
-        SampleSettings("pnet", passes=2, square_ground_truth=True, positive_iou=0.5, negatives_per_photo=150),
+        SampleSettings(
+            "pnet", passes=2, photo_changes=True, square_ground_truth=True, positive_iou=0.5, negatives_per_photo=150
+        ),
         TrainSettings(
             "pnet",
             steps=10_000,
@@ -34,13 +39,16 @@ DEFAULT: dict[Stage, StagePreset] = {
         ),
     ),
     "rnet": StagePreset(
-        SampleSettings("rnet", passes=2, square_ground_truth=True, negatives_per_photo=120, margin=2),
+        SampleSettings(
+            "rnet", passes=2, photo_changes=True, square_ground_truth=True, negatives_per_photo=120, margin=2
+        ),
         TrainSettings("rnet", steps=6_000, batch=896, learning_rate=3e-3),
     ),
     "onet": StagePreset(
         SampleSettings(
             "onet",
             passes=2,
+            photo_changes=True,
             square_ground_truth=True,
             positive_iou=0.5,
             negatives_per_photo=120,

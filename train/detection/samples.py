@@ -32,6 +32,7 @@ from cascade.stages import Candidates, propose, refine
 from train.detection.aligned_crops import aligned_crops
 from train.detection.in_plane_rotation import rotated_windows, windows_around_landmarks
 from train.detection.labels import LANDMARK, NEGATIVE, PART, POINT_COLUMNS, POSITIVE
+from train.detection.photo_changes import change_photo
 from train.detection.sample_store import Samples, SampleWriter
 from train.detection.sources import Source, describe, fingerprint, photos
 
@@ -60,6 +61,7 @@ class SampleSettings:
     landmark_windows: int = 0  # further windows of each face with landmarks, shifted and scaled at random
     rotated_windows: int = 0  # and further ones rotated in the plane, for the landmarks only
     jitter: tuple[float, float] = (0.12, 0.18)  # of those: most shift in sides of the face, most change of log size
+    photo_changes: bool = False  # rotate, cut and degrade photos first, see train.detection.photo_changes
     margin: int = 0  # pixels stored around a crop, for shifts on the fly
 
 
@@ -127,14 +129,16 @@ def _photo_samples(job: tuple[Photo, SampleSettings, Path | None]) -> tuple[np.n
     """Crops, kinds and targets of one photo, or what is wrong with it."""
     photo, settings, weights = job
     try:
-        image = read_image(photo.path)
+        original = read_image(photo.path)
     except ImageError as error:
         return f"{photo.path}: {error}"
+    labelled = photo
     architecture = ARCHITECTURES[settings.family][settings.stage]
     photo_seed = zlib.crc32(photo.name.encode())
     rng = np.random.default_rng([settings.seed, photo_seed])
     results = []
     for _ in range(settings.passes):
+        image, photo = change_photo(original, labelled, rng) if settings.photo_changes else (original, labelled)
         # another phase of the pyramid each time: windows of every size in between
         min_face = settings.min_face * SCALE_FACTOR ** rng.uniform(-0.5, 0.5)
         if settings.stage == "pnet":

@@ -5,7 +5,8 @@
     pseudo_labels = "net7876.json"          # … and what is added or changed
 
     [[source]]
-    kind = "wider"                          # or photos of one's own: "wider", "coco", "folder" (without any face)
+    kind = "wider"                          # or photos of one's own: "wider", "coco", "folder" (without any face),
+                                            # "pseudo" (see `cascade.datasets.read_pseudo_labels`)
     annotations = "wider/wider_face_split/wider_face_train.mat"
     images = "wider/WIDER_train/images"
     exclude = "wider/validation_from_train.txt"     # photos kept out, one a line
@@ -13,9 +14,12 @@
     box_rule = [0.0, 0.0, 0.0, 0.0]         # moves left, top, right, bottom edge by these parts of width or height,
                                             # to bring another box convention to that of WIDER FACE
     pseudo_labels = "mine.json"             # a detector's, see train.detection.pseudo_labels: never negatives
+    landmarks = true                        # false: nothing learns the landmarks of this set
     about = "my photos"                     # what the model cards say of it
 
-Paths are relative to the root given on the command line, those of pseudo-labels to the folder of pseudo-labels.
+Paths are relative to the root given on the command line, those of ``pseudo_labels`` to the folder of pseudo-labels, and
+those that begin with "./" to the folder of the TOML file. Of a registered set landmarks are learned only if the
+registry has them among its labels.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ class Source:
     fully_labelled: bool = True
     box_rule: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     pseudo_labels: Path | None = None
+    landmarks: bool = True
     about: str = ""
 
 
@@ -59,6 +64,7 @@ def read_sources(file: Path, root: Path, pseudo_labels: Path) -> tuple[Source, .
     Raises SourceError naming the entry that is wrong.
     """
     entries = read_entries(file)
+    entries = [_beside(entry, file.parent) for entry in entries]
     return tuple(_source(entry, root, pseudo_labels, f"{file}: source {i + 1}") for i, entry in enumerate(entries))
 
 
@@ -93,6 +99,15 @@ def resolve_paths(values: dict[str, Any], names: tuple[str, ...], root: Path) ->
             values[name] = root / values[name]
 
 
+def _beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the values with those of the paths that begin with "./" put into the folder."""
+    found = dict(values)
+    for name in ("images", "annotations", "exclude", "pseudo_labels"):
+        if isinstance(found.get(name), str) and found[name].startswith("./"):
+            found[name] = str(folder.absolute() / found[name])
+    return found
+
+
 def _source(entry: dict[str, Any], root: Path, pseudo_labels: Path, where: str) -> Source:
     try:
         values = _registered_values(entry)
@@ -117,7 +132,8 @@ def _registered_values(entry: dict[str, Any]) -> dict[str, Any]:
     known = registered(values.pop("name"))
     fields = ("kind", "images", "annotations", "exclude", "fully_labelled")
     given = {field: getattr(known, field) for field in fields if getattr(known, field) is not None}
-    return {**given, "box_rule": list(known.box_rule), "about": known.note, **values}
+    given |= {"box_rule": list(known.box_rule), "landmarks": "landmarks" in known.labels, "about": known.note}
+    return {**given, **values}
 
 
 def _check_values(values: dict[str, Any]) -> None:
@@ -128,8 +144,9 @@ def _check_values(values: dict[str, Any]) -> None:
         values["box_rule"] = tuple(map(float, rule))
     if not isinstance(values.get("about", ""), str):
         raise SourceError(f"about: expected text, got {values['about']!r}")
-    if not isinstance(values.get("fully_labelled", True), bool):
-        raise SourceError(f"fully_labelled: expected true or false, got {values['fully_labelled']!r}")
+    for name in ("fully_labelled", "landmarks"):
+        if not isinstance(values.get(name, True), bool):
+            raise SourceError(f"{name}: expected true or false, got {values[name]!r}")
 
 
 def _listed(names: Any) -> str:
@@ -155,6 +172,8 @@ def photos(source: Source) -> Iterator[Photo]:
         faces = labels.get(photo.path.relative_to(source.images).as_posix(), [])
         labelled = photo.fully_labelled and source.fully_labelled  # a file that denies it is believed
         moved = replace(_moved(photo, source.box_rule), fully_labelled=labelled)
+        if not source.landmarks:
+            moved = replace(moved, landmarks=np.full_like(moved.landmarks, np.nan))
         yield _with_ignored(moved, np.array(faces, np.float32).reshape(-1, 15))
 
 

@@ -27,6 +27,7 @@ from train.detection.labels import POSITIVE, target_columns
 from train.detection.losses import detection_losses
 from train.detection.sample_store import Samples
 from train.detection.settings import TrainSettings
+from train.detection.warm_start import SUFFIX, warm_start
 
 
 class DetectorRun(Run):
@@ -57,10 +58,6 @@ class DetectorRun(Run):
         self.architecture = _architecture(settings, architecture)
         _check_samples(samples, settings, self.architecture, ("stage",) if architecture else ("stage", "family"))
         self.network, self.averaged = (_network(self.architecture, settings, self.device) for _ in range(2))
-        if settings.start:
-            self.network.load_state_dict(read_checkpoint(settings.start)["averaged"])
-        self.averaged.eval()
-        self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -68,16 +65,29 @@ class DetectorRun(Run):
 
         train, self.validation = split(samples, settings.validation_share)
         self.data = Batches(samples, train, settings, self.architecture, self.device)
+        if settings.start:
+            self._begin_from(settings.start)
+        self.averaged.eval()
+        self.averaged.load_state_dict(self.network.state_dict())
         out.mkdir(parents=True, exist_ok=True)
         self.batches = Prefetcher(self.data.ahead)
+
+    def _begin_from(self, start: str) -> None:
+        """Gives the network the weights of a checkpoint or weight file."""
+        if start.endswith(SUFFIX):
+            inputs, _, _ = self.data.inputs(self.data.read(0), 0)
+            warm_start(self.network, start, inputs)
+        else:
+            self.network.load_state_dict(read_checkpoint(start)["averaged"])
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """One step of the optimiser; the losses."""
         settings = self.settings
         inputs, kinds, targets = self.next_batch()
         set_rate(self.optimiser, settings.rate(self.step))
-        outputs = self.network(inputs).flatten(1)
-        losses = detection_losses(outputs, kinds, targets, settings.heads, settings.mining_ratio)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            outputs = self.network(inputs).flatten(1)
+        losses = detection_losses(outputs.float(), kinds, targets, settings.heads, settings.mining_ratio)
         self.optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()

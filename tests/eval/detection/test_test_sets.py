@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from eval.detection.test_sets import TestSet, evaluate_detector
+from cascade.datasets import DatasetError, read_pseudo_labels
+from eval.detection.test_sets import LABELS, TestSet, evaluate_detector, read_set
 from tests.eval.helpers import found, photo, run_eval, save_data_root, summary
 
 SMALL, MIDDLE, LARGE = [0, 0, 20, 40], [100, 0, 131, 60], [200, 0, 232, 60]
@@ -54,3 +55,14 @@ def test_our_times_come_with_the_predictions(tmp_path, random_weights):
     assert list(predictions["milliseconds"]) == [WIDER]
     assert ours["wider_val"]["median_ms"] == predictions["milliseconds"][WIDER] > 0
     assert (ours["settings"]["threads"], ours["settings"]["precision"]) == (1, "float32")
+
+
+def test_pseudo_labels_come_with_the_repository(tmp_path):
+    """The photos do not, and have to be complete."""
+    with pytest.raises(DatasetError, match="photos: no such folder"):
+        read_set(tmp_path, "photos_holdout")
+    (tmp_path / "photos").mkdir()
+    listed = read_pseudo_labels(LABELS / "holdout.json.gz", tmp_path / "photos").problems
+    assert "300 photos are missing" in str(listed[0])
+    with pytest.raises(DatasetError, match="300 photos are missing"):
+        read_set(tmp_path, "photos_holdout")

@@ -10,11 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import train.detection.augment
 from cascade.nn.architectures import ARCHITECTURES
 from tests.train.drawn_faces import BLUE, GREEN, Face, blank, blueness, centroids, draw, greenness
 from train.detection.augment import (
+    CHANNEL_ORDERS,
     OCCLUDED,
     OCCLUDER,
+    RELIGHTING,
     crop_randomly,
     cut_slices,
     cut_weighted,
@@ -22,6 +25,7 @@ from train.detection.augment import (
     normalise,
     occlude,
     recolour,
+    relight,
 )
 from train.detection.batches import network_inputs
 
@@ -188,7 +192,8 @@ def test_mirroring_swaps_left_and_right():
 
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("stage", ["pnet", "rnet", "onet"])
-def test_prepare_keeps_pixels_and_targets_together(family, stage):
+def test_prepare_keeps_pixels_and_targets_together(monkeypatch, family, stage):
+    monkeypatch.setattr(train.detection.augment, "RELIGHTING", ())  # eyes are told by their colours here
     architecture = ARCHITECTURES[family][stage]
     size, window, margin = architecture.input_size, architecture.window, 3
     crop, targets, _ = drawn_crop(size + 2 * margin, window)
@@ -232,6 +237,76 @@ def test_recolour_keeps_shape_and_range():
     for level in (0, 255):
         flat = recolour(torch.full((50, 3, 12, 12), float(level)), seeded(4))
         assert torch.isfinite(flat).all()
+
+
+def photo_like(n: int, side: int = 12) -> torch.Tensor:
+    """Crops (n, 3, side, side) whose channels differ, away from black and white."""
+    crops = torch.rand(n, 3, side, side, generator=seeded(0)) * 30
+    return crops + torch.tensor([60.0, 110.0, 160.0])[:, None, None]
+
+
+def test_relight_changes_some_crops_and_each_in_one_way():
+    crops = photo_like(4000)
+    changed = relight(crops.clone(), seeded(1))
+    assert changed.shape == crops.shape
+    assert 0 <= changed.min() < changed.max() <= 255
+    assert torch.equal(changed, relight(crops.clone(), seeded(1)))
+    assert not torch.equal(changed, relight(crops.clone(), seeded(2)))
+    untouched = (changed == crops).flatten(1).all(dim=1).float().mean().item()
+    assert untouched == pytest.approx(1 - sum(share for share, _ in RELIGHTING), abs=0.03)
+    assert torch.isfinite(relight(torch.zeros(500, 3, 8, 8), seeded(3))).all()
+    assert relight(torch.full((500, 3, 8, 8), 255.0), seeded(3)).max() <= 255
+
+
+@pytest.mark.parametrize("number", range(len(RELIGHTING)))
+def test_every_light_has_its_share(monkeypatch, number):
+    """The crops that change when the other lights do nothing."""
+    share, _ = RELIGHTING[number]
+    alone = [(part, kept if i == number else lambda some, _: some) for i, (part, kept) in enumerate(RELIGHTING)]
+    monkeypatch.setattr(train.detection.augment, "RELIGHTING", alone)
+    crops = photo_like(4000)
+    changed = (relight(crops.clone(), seeded(number)) != crops).flatten(1).any(dim=1)
+    # a shadow may fall outside a crop
+    assert changed.float().mean().item() == pytest.approx(share, abs=0.02)
+
+
+def test_relighting_on_every_device_changes_the_chosen_crops_alone(monkeypatch):
+    """A GPU computes every light of all crops and chooses then."""
+    crops, chosen = photo_like(600), []
+
+    def everywhere(crops, which, change):
+        chosen.append(which)
+        return torch.where(which[:, None, None, None], change(crops, slice(None)), crops)
+
+    monkeypatch.setattr(train.detection.augment, "_change", everywhere)
+    changed = relight(crops.clone(), seeded(1))
+    assert 0 <= changed.min() < changed.max() <= 255
+    assert torch.stack(chosen).sum(dim=0).max() == 1
+    kept = ~torch.stack(chosen).any(dim=0)
+    assert torch.equal(changed[kept], crops[kept])
+    shares = torch.stack(chosen).float().mean(dim=1).tolist()
+    assert shares == pytest.approx([share for share, _ in RELIGHTING], abs=0.05)
+
+
+def test_what_the_lights_do():
+    crops = photo_like(300, side=16)
+    lit = {change.__name__: change(crops.clone(), seeded(4)) for _, change in RELIGHTING}
+    orders = {tuple(crop.mean(dim=(1, 2)).argsort().tolist()) for crop in lit["swap_channels"]}
+    assert len(orders) == len(set(CHANNEL_ORDERS))
+    assert torch.equal(lit["swap_channels"].sort(dim=1).values, crops.sort(dim=1).values)
+    assert (lit["colour_light"] / crops).std(dim=(2, 3)).max() < 1e-4, "not one factor for each channel"
+    levels = [len(crop.unique()) for crop in lit["darken"]]
+    assert np.median(levels) < 60 < len(crops[0].unique()) / 5
+    assert (lit["flatten"].std(dim=(1, 2, 3)) < 0.7 * crops.std(dim=(1, 2, 3))).all()
+    assert (lit["overexpose"] >= 255).any(dim=1).any(dim=1).any(dim=1).float().mean() > 0.5
+    # a gamma keeps the order of the pixels
+    order = crops.flatten(1).argsort(dim=1)
+    assert (lit["bend"].flatten(1).gather(1, order).diff(dim=1) >= -1e-3).all()
+    ratio = lit["shade_half"] / crops
+    shaded = ratio < 1 - 1e-4
+    assert 0.3 < shaded.float().mean() < 0.7
+    factors = [crop[where] for crop, where in zip(ratio, shaded, strict=True) if where.any()]
+    assert all(factor.max() - factor.min() < 1e-4 for factor in factors)
 
 
 def test_the_same_seed_gives_the_same_crops():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
 import train.__main__ as command_line
+from cascade.models.detector import DEFAULT, FOLDER
 from tests.train.drawn_sets import cascade, of_data
+from train.detection import presets
 from train.detection.pipeline import Pipeline
 
 
@@ -48,6 +52,34 @@ def test_the_stages_that_are_trained(data, tmp_path, monkeypatch, options, train
     monkeypatch.setattr(Pipeline, "stage", lambda self, preset: stages.append(preset.training.stage))
     assert command_line.main(["cascade", *of_data(data), "--out", str(tmp_path / "x"), *options]) == 0
     assert stages == trained
+
+
+def test_options_of_each_stage(data, tmp_path, monkeypatch):
+    settings = {}
+    monkeypatch.setattr(
+        Pipeline, "stage", lambda self, preset: settings.update({preset.training.stage: preset.training})
+    )
+    options = ["--stage-steps", "5", "6", "--stage-learning-rates", "1e-3", "2e-3", "--precision", "bfloat16"]
+    start = ["--start-weights", str(FOLDER / DEFAULT)]
+    assert command_line.main(cascade(data, tmp_path / "x", *options, *start)) == 0
+    assert [(settings[stage].steps, settings[stage].learning_rate) for stage in ("pnet", "rnet")] == [
+        (5, 1e-3),
+        (6, 2e-3),
+    ]
+    onet = presets.DEFAULT["onet"].training
+    assert (settings["onet"].steps, settings["onet"].learning_rate) == (onet.steps, onet.learning_rate)
+    for stage, chosen in settings.items():
+        assert chosen.start == str(FOLDER / DEFAULT / f"{stage}.safetensors")
+        assert chosen.precision == "bfloat16"
+
+
+def test_weights_to_start_from_that_are_not_there(data, tmp_path, capsys):
+    """Before P-Net's hour: R-Net would have nothing to begin from."""
+    (tmp_path / "w").mkdir()
+    shutil.copy(FOLDER / DEFAULT / "pnet.safetensors", tmp_path / "w")
+    assert command_line.main(cascade(data, tmp_path / "x", "--start-weights", str(tmp_path / "w"))) == 1
+    assert capsys.readouterr().err == f"error: start-weights: {tmp_path / 'w'} has no rnet.safetensors\n"
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_gpu_that_is_not_there(data, tmp_path, monkeypatch, capsys):

@@ -67,7 +67,10 @@ def test_reading(root):
     [
         ('[[source]]\nkind = "folder"', "source 2: .*images"),
         ('[[source]]\nimages = "coco"', "source 2: .*kind"),
-        ('[[source]]\nkind = "voc"\nimages = "coco"', "source 2: kind: expected wider, coco or folder, got 'voc'"),
+        (
+            '[[source]]\nkind = "voc"\nimages = "coco"',
+            "source 2: kind: expected wider, coco, folder or pseudo, got 'voc'",
+        ),
         ('[[source]]\nkind = "coco"\nimages = "coco"', "source 2: annotations are missing"),
         ('[[source]]\nkind = "folder"\nimages = 3', "source 2: images: expected a path, got 3"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nimgaes = "x"', "source 2: .*imgaes"),
@@ -75,6 +78,7 @@ def test_reading(root):
         ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = ["a", 0, 0, 0]', "source 2: box_rule"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = 1', "source 2: box_rule"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nfully_labelled = "no"', "source 2: fully_labelled"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nlandmarks = 1', "source 2: landmarks: expected true or false"),
     ],
 )
 def test_errors_name_the_entry(root, entry, message):
@@ -187,6 +191,24 @@ def test_fully_labelled(root):
     assert all(photo.fully_labelled for photo in photos(folder))
     unknown = Source("folder", root / "coco", fully_labelled=False)
     assert not any(photo.fully_labelled for photo in photos(unknown))
+
+
+def test_landmarks_that_nothing_learns(root):
+    with_them, without = (list(photos(source(root, landmarks=learned))) for learned in (True, False))
+    assert np.isfinite(with_them[0].landmarks).any()
+    for photo, plain in zip(without, with_them, strict=True):
+        assert np.isnan(photo.landmarks).all()
+        np.testing.assert_array_equal(photo.boxes, plain.boxes)
+
+
+def test_paths_beside_the_file(root):
+    """What comes with a recipe is found wherever the data is."""
+    recipe = root / "recipes" / "data.toml"
+    recipe.parent.mkdir()
+    recipe.write_text('[[source]]\nname = "classes"\nannotations = "./labels/classes.json"\n')
+    (found,) = read_sources(recipe, root / "data", root / "pseudo")
+    assert found.annotations == root / "recipes/labels/classes.json"
+    assert found.images == root / "data/photos/classes"
 
 
 def test_what_a_reader_leaves_out_is_told(root, capsys):
