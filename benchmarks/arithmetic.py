@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.random_layers import random_layers
-from cascade.engines.base import Steps
+from cascade.engines.base import StageGenerator
 from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid
 from cascade.imaging.reading import RGBImage
 from cascade.models.detector import DetectorWeights, StageWeights
 from cascade.nn.architectures import ARCHITECTURES, Architecture
-from cascade.stages import Candidates, find_faces, propose, refine
+from cascade.stages import Candidates, find_faces, run_pnet, run_rnet
 from eval.detection.operations import CountingDetector
 
 __all__ = ["Arithmetic", "FixedCandidatesDetector", "measure", "random_weights"]
@@ -60,14 +60,14 @@ class FixedCandidatesDetector(CountingDetector):
         self.candidates = [windows(count, photo.shape[1], photo.shape[0]) for count in crops]
         super().__init__(**settings)
 
-    def _steps(self, pyramid: Pyramid) -> Steps[Faces]:
+    def _stages(self, pyramid: Pyramid) -> StageGenerator[Faces]:
         return self._counted(self._with_fixed_candidates(pyramid))
 
-    def _with_fixed_candidates(self, pyramid: Pyramid) -> Steps[Faces]:
+    def _with_fixed_candidates(self, pyramid: Pyramid) -> StageGenerator[Faces]:
         for_rnet, for_onet = self.candidates
         pnet, rnet, onet = self.thresholds
-        yield from propose(self.weights, pyramid, pnet)
-        yield from refine(self.weights, pyramid, for_rnet, rnet)
+        yield from run_pnet(self.weights, pyramid, pnet)
+        yield from run_rnet(self.weights, pyramid, for_rnet, rnet)
         return (yield from find_faces(self.weights, pyramid, for_onet, onet))
 
 

@@ -77,11 +77,11 @@ def resample(
     names.
     """
 
-def auto_levels(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The image (height, width, 3) with ordinary levels; the very same array if it has them already.
+def auto_exposure(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The image (height, width, 3) in an ordinary tonal range; the very same array if it has one already.
 
-    In a dark, pale or colour-cast image every channel is stretched: its dark and bright ends, the quantiles 0.01 and
-    0.99 of a sample of some 4,000 pixels, become 8 and 235, with a gain of at most 25.
+    In a dark, pale or colour-cast image every channel is stretched: its black and white points, the quantiles 0.01 and
+    0.99 of a sample of a few thousand pixels, become 8 and 235, with a gain of at most 25.
     """
 
 def rows_read(source: int, height: int, first: int, end: int) -> tuple[int, int]:
@@ -144,14 +144,14 @@ class Crops:
     """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; `Network.classify_crops` cuts them.
 
     images, scales: as for ``cut``; instead of an image, its (height, width), if its rows are streamed with `give`.
-    places: boxes (n, 4) as for ``cut``, or affine transforms (n, 2, 3) as for ``warp``.
+    regions: boxes (n, 4) as for ``cut``, or affine transforms (n, 2, 3) as for ``warp``.
     """
 
     def __init__(
         self,
         images: Sequence[npt.NDArray[np.uint8] | tuple[int, int]],
         scales: npt.ArrayLike,
-        places: npt.ArrayLike,
+        regions: npt.ArrayLike,
         size: int,
     ) -> None: ...
     def __len__(self) -> int: ...

@@ -16,7 +16,7 @@ import numpy as np
 
 from cascade import _native
 from cascade.checks import FixedSettings, number, probabilities, thread_count
-from cascade.engines.base import BatchEngine, Engine, Steps, run
+from cascade.engines.base import BatchEngine, Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
 from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid, level_sizes
@@ -54,10 +54,9 @@ class Detector(FixedSettings):
         is fastest with AVX-512 VNNI. None: int8 where the weights have the activation ranges for it, as the default
         set has, and the processor has AVX2 or better (`cascade.nn.quantization`); otherwise float32, which the torch
         engine always uses.
-
-    exposure : "auto" brings dark, pale and colour-cast photos to ordinary levels before they are searched (see
-        `cascade._native.auto_levels`). It looks at some 4,000 pixels of every photo, 6 µs, and changes only photos that
-        need it, about 1 ms per megapixel and a copy of the pixels. None leaves all photos as they are.
+    exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see
+        `cascade._native.auto_exposure`). It looks at a few thousand pixels of every photo, 6 µs, and changes only
+        photos that need it, about 1 ms per megapixel and a copy of the pixels. "none" leaves all photos as they are.
     rotations : angles of 0, 90, 180 and 270 degrees by which the photo is rotated before it is searched. The results of
         several are merged: of faces that overlap the one with the highest score stays. Each angle takes the time of a
         search. Landmarks keep the order of the upright face.
@@ -68,6 +67,7 @@ class Detector(FixedSettings):
     takes another 6 MB, and so does each call that runs at the same time; the Detector keeps that memory. Each window
     that P-Net proposes takes less than 1 kB. So a photo of 100 megapixels adds about 60 MB on one thread if it has few
     faces, and about 100 MB if it is full of them. The torch engine keeps all levels, some 1.7 GB for such a photo.
+    With either engine exposure, where a photo needs it, adds one copy of the pixels, and each rotation another.
 
     A Detector can be used from several threads at once and, with the native engine, after a fork. Raises
     ValueError or TypeError naming a wrong setting, and `cascade.WeightsError` for weights that cannot be used.
@@ -84,7 +84,7 @@ class Detector(FixedSettings):
         weights: str | Path | DetectorWeights | None = None,
         device: str | None = None,
         precision: Literal["float32", "int8"] | None = None,
-        exposure: Literal["auto"] | None = "auto",
+        exposure: Literal["auto", "none"] = "auto",
         rotations: Sequence[int] = (0,),
     ) -> None:
         self.min_face = number("min_face", min_face, 4, 1e6)
@@ -92,8 +92,8 @@ class Detector(FixedSettings):
         self.scale_factor = number("scale_factor", scale_factor, 0.5, 0.95)
         pnet, rnet, onet = probabilities("thresholds", thresholds, 3)
         self.thresholds = (pnet, rnet, onet)
-        if exposure not in ("auto", None):
-            raise ValueError(f"exposure: expected 'auto' or None, got {exposure!r}")
+        if exposure not in ("auto", "none"):
+            raise ValueError(f"exposure: expected 'auto' or 'none', got {exposure!r}")
         self.exposure = exposure
         self.rotations = checked_rotations(rotations)
         self.engine = make_engine(engine, threads, weights, device, precision)
@@ -115,37 +115,38 @@ class Detector(FixedSettings):
 
         The torch engine computes several images together, and then the results are the same but for rounding.
         """
-        sizes: list[tuple[int, int]] = []
-        found = list(self._search(self._views(images, color, sizes)))
-        merged = []
-        for at, (width, height) in enumerate(sizes):
-            views = found[at * len(self.rotations) : (at + 1) * len(self.rotations)]
-            parts = [rotate_back(view, angle, width, height) for view, angle in zip(views, self.rotations, strict=True)]
-            merged.append(parts[0] if len(parts) == 1 else merge(parts))
-        return merged
+        results: list[Faces] = []
+        parts: list[Faces] = []  # what was found in one photo at the angles so far
+        for faces, (width, height) in self._search(self._views(images, color)):
+            angle = self.rotations[len(parts)]
+            photo_sides = (height, width) if angle % 180 else (width, height)
+            parts.append(rotate_back(faces, angle, *photo_sides))
+            if len(parts) == len(self.rotations):
+                results.append(parts[0] if len(parts) == 1 else merge(parts))
+                parts = []
+        return results
 
-    def _views(
-        self, images: Iterable[ImageInput], color: Literal["rgb", "bgr"], sizes: list[tuple[int, int]]
-    ) -> Iterator[RGBImage]:
-        """The pixels to search: each image in each orientation. Notes widths and heights of the images in ``sizes``."""
+    def _views(self, images: Iterable[ImageInput], color: Literal["rgb", "bgr"]) -> Iterator[RGBImage]:
+        """The pixels to search: each image in each orientation."""
         for image in images:
             pixels = read_image(image, color=color)
-            sizes.append((pixels.shape[1], pixels.shape[0]))
             if self.exposure == "auto":
-                pixels = _native.auto_levels(pixels)
+                pixels = _native.auto_exposure(pixels)
             for angle in self.rotations:
                 yield rotate(pixels, angle)
 
-    def _search(self, views: Iterable[RGBImage]) -> Iterator[Faces]:
-        """The faces of each view, in its own pixels."""
+    def _search(self, views: Iterable[RGBImage]) -> Iterator[tuple[Faces, tuple[int, int]]]:
+        """The faces of each view, in its own pixels, and its width and height."""
         if not isinstance(self.engine, BatchEngine):
             for view in views:
                 pyramid = self.engine.pyramid(view, self._sizes(view))
-                yield from run(self.engine, [self._steps(pyramid)])
+                (faces,) = run(self.engine, [self._stages(pyramid)])
+                yield faces, (view.shape[1], view.shape[0])
             return
         for group in self.engine.groups(views):
             pyramids = self.engine.pyramids(group, [self._sizes(view) for view in group])
-            yield from run(self.engine, [self._steps(pyramid) for pyramid in pyramids])
+            found = run(self.engine, [self._stages(pyramid) for pyramid in pyramids])
+            yield from zip(found, [(view.shape[1], view.shape[0]) for view in group], strict=True)
 
     def _sizes(self, photo: np.ndarray) -> list[tuple[int, int]]:
         """Widths and heights of the pyramid's levels."""
@@ -153,7 +154,7 @@ class Detector(FixedSettings):
         window = self.weights["pnet"].architecture.window
         return level_sizes(width, height, self.min_face, self.max_face, window, self.scale_factor)
 
-    def _steps(self, pyramid: Pyramid) -> Steps[Faces]:
+    def _stages(self, pyramid: Pyramid) -> StageGenerator[Faces]:
         """The stages for one image. A subclass that measures or changes them overrides this."""
         return detect_faces(self.weights, pyramid, self.thresholds)
 

@@ -19,7 +19,11 @@ from cascade.imaging.reading import MAX_PIXELS, ImageInput, RGBImage, read_image
 __all__ = ["LANDMARK_NAMES", "Face", "Faces"]
 
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-"""The five points in their order. Left and right are as seen in the image, not the person's own."""
+"""The five points in their order.
+
+Left and right are as seen in the image, not the person's own. Where a detector's ``rotations`` found the face in a
+rotated image, they are those of the upright face, as seen in that image.
+"""
 
 RESERVED_NAMES = ("boxes", "scores", "landmarks")
 """What an array in ``data`` cannot be called."""
@@ -37,7 +41,7 @@ class Face:
     score: float
     """How sure the detector is, 0..1."""
     landmarks: FloatArray
-    """(5, 2) float32: x, y in the order of `LANDMARK_NAMES`."""
+    """(5, 2) float32: x, y in the order of `LANDMARK_NAMES`, which says what left and right are."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Its row of each array in `Faces.data`: an array, or a number or text of numpy where there is one per face."""
 

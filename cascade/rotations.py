@@ -1,7 +1,7 @@
 """Searching a photo in several orientations: rotation by quarter turns, and merging what was found.
 
-P-, R- and O-Net know faces that lean by up to about 45°. A photo lying on its side, or a head upside down, is found by
-looking at the photo in each orientation.
+P-, R- and O-Net know faces that lean a little. Faces of a photo that lies on its side, or of heads upside down, are
+found by looking at the photo in each orientation.
 """
 
 from __future__ import annotations

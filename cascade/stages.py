@@ -14,7 +14,7 @@ import numpy as np
 
 from cascade import _native
 from cascade.boxes import expand, square, window_boxes
-from cascade.engines.base import ClassifyCrops, DenseScan, Steps
+from cascade.engines.base import ClassifyCrops, DenseScan, StageGenerator
 from cascade.faces import Faces, sort_order
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
 from cascade.imaging.pyramid import Pyramid
@@ -44,27 +44,33 @@ class Candidates:
         return len(self.boxes)
 
 
-def detect_faces(weights: DetectorWeights, pyramid: Pyramid, thresholds: tuple[float, float, float]) -> Steps[Faces]:
+def detect_faces(
+    weights: DetectorWeights, pyramid: Pyramid, thresholds: tuple[float, float, float]
+) -> StageGenerator[Faces]:
     """All stages: the faces of the photo. ``thresholds``: probabilities that a face must reach in P-, R- and O-Net."""
-    candidates = yield from propose(weights, pyramid, thresholds[0])
-    candidates = yield from refine(weights, pyramid, candidates, thresholds[1])
+    candidates = yield from run_pnet(weights, pyramid, thresholds[0])
+    candidates = yield from run_rnet(weights, pyramid, candidates, thresholds[1])
     return (yield from find_faces(weights, pyramid, candidates, thresholds[2]))
 
 
-def propose(weights: DetectorWeights, pyramid: Pyramid, threshold: float, nms: float = PNET_NMS) -> Steps[Candidates]:
+def run_pnet(
+    weights: DetectorWeights, pyramid: Pyramid, threshold: float, nms: float = PNET_NMS
+) -> StageGenerator[Candidates]:
     """P-Net over all levels: windows of at least this face probability, moved by its box deltas."""
     levels = yield DenseScan(pyramid, logit(threshold))
     if not levels:
         return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     windows = window_boxes(levels, weights["pnet"].architecture, pyramid.scales[1:])
+    # rows of column, row, logit and the outputs after the first two: but for the column, they are indexed as outputs
     found = np.concatenate(levels)
-    _, boxes, logits = _native.candidates(windows, found[:, 3:7], found[:, 2], -math.inf, ((nms, "union"),))
+    deltas = found[:, 1:][:, weights["pnet"].architecture.output("box")]
+    _, boxes, logits = _native.candidates(windows, deltas, found[:, 2], -math.inf, ((nms, "union"),))
     return Candidates(boxes, logits)
 
 
-def refine(
+def run_rnet(
     weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float, nms: float = RNET_NMS
-) -> Steps[Candidates]:
+) -> StageGenerator[Candidates]:
     """R-Net: the candidates of at least this face probability, moved by its box deltas."""
     windows, outputs, logits = yield from _classify("rnet", weights, pyramid, candidates)
     deltas = outputs[:, weights["rnet"].architecture.output("box")]
@@ -72,18 +78,20 @@ def refine(
     return Candidates(boxes, logits)
 
 
-def find_faces(weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float) -> Steps[Faces]:
+def find_faces(
+    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float
+) -> StageGenerator[Faces]:
     """O-Net, and L-Net where the weights have one: the faces among R-Net's candidates."""
     boxes, logits, landmarks = yield from run_onet(weights, pyramid, candidates, threshold)
     if LANDMARK_STAGE in weights.stages:
-        landmarks = yield from refine_landmarks(weights, pyramid, landmarks)
+        landmarks = yield from run_lnet(weights, pyramid, landmarks)
     height, width = pyramid.images[0].shape[:2]
     return _faces(boxes, logits, landmarks, width, height)
 
 
 def run_onet(
     weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float
-) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """O-Net: boxes (n, 4), log-odds (n,) and landmarks (n, 5, 2) of the faces of at least this probability."""
     windows, outputs, logits = yield from _classify("onet", weights, pyramid, candidates)
     logits[~np.isfinite(outputs).all(axis=1)] = np.nan  # nothing is a face whose landmarks are not finite
@@ -93,7 +101,7 @@ def run_onet(
     return boxes, logits, _native.window_points(windows[chosen], shares)
 
 
-def refine_landmarks(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.ndarray) -> Steps[np.ndarray]:
+def run_lnet(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.ndarray) -> StageGenerator[np.ndarray]:
     """L-Net: landmarks (n, 5, 2) again, from crops aligned by O-Net's, which stay where no crop can be aligned."""
     architecture = weights[LANDMARK_STAGE].architecture
     # snapped as crop boxes are, so that engines whose landmarks differ in the last bits align the same crops
@@ -123,7 +131,7 @@ def logit(probability: float) -> float:
 
 def _classify(
     stage: Stage, weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates
-) -> Steps[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The square windows of the candidates, the network's outputs on them, and log-odds fused with the candidates'."""
     windows = square(candidates.boxes)
     outputs = yield ClassifyCrops(stage, pyramid, expand(windows, weights[stage].architecture.context))

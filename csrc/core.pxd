@@ -263,7 +263,7 @@ cdef extern from "detect.h" nogil:
         size_t tile_count
         float threshold
         float *found
-        size_t room
+        size_t capacity
         size_t levels_done
         size_t strips_done
         size_t found_count

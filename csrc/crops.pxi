@@ -102,7 +102,7 @@ cdef class Crops:
     cdef bint partial
     cdef readonly size_t size
 
-    def __cinit__(self, images, scales, places, size):
+    def __cinit__(self, images, scales, regions, size):
         images, scales = check_sources(images, scales)
         self.images = images
         self.size = integer("size", size, 1, 4096)
@@ -121,10 +121,10 @@ cdef class Crops:
         self.set.levels, self.set.size = self.levels, self.size
         self.set.padding_value = CASCADE_PADDING_VALUE
         self.set.workspace = 64
-        if np.ndim(places) == 3:
-            self.place_transforms(scales, places)
+        if np.ndim(regions) == 3:
+            self.place_transforms(scales, regions)
         else:
-            self.place_boxes(scales, places)
+            self.place_boxes(scales, regions)
         if self.partial:
             self.rows = self.rows_read()
 

@@ -6,7 +6,7 @@ cdef enum:
     # rows of a tile at most: enough tiles for several threads
     MAX_TILE_ROWS = 48
     # detections there is room for at first
-    FIRST_ROOM = 4096
+    FIRST_CAPACITY = 4096
     # strips per thread of an image that several threads resample: a thread that is done early takes another
     STRIPS_PER_THREAD = 2
 
@@ -115,14 +115,14 @@ cdef class DenseScan:
 
     cdef run_on(self, ThreadPool pool):
         cdef cascade_dense_scan *scan = &self.scan
-        cdef size_t width = self.network.outputs + 1, size = self.workspace(), wanted = FIRST_ROOM
+        cdef size_t width = self.network.outputs + 1, size = self.workspace(), wanted = FIRST_CAPACITY
         self.split_resampling(pool.threads)
         while True:
             scan.found = pool.results(wanted * width)
-            scan.room = pool.room // width
+            scan.capacity = pool.capacity // width
             scan.levels_done, scan.strips_done, scan.found_count = scan.ready, 0, 0
             pool.run(cascade_dense_scan_item, scan, cascade_dense_scan_items(scan), size)
-            if scan.found_count <= scan.room:
+            if scan.found_count <= scan.capacity:
                 return self.gather(width)
             wanted = scan.found_count
             scan.ready, scan.split_levels = scan.level_count, 0

@@ -1,8 +1,8 @@
 # Automatic exposure in _native.pyx.
 
 
-def auto_levels(image):
-    """The image with ordinary levels; the very same array if it has them already."""
+def auto_exposure(image):
+    """The image in an ordinary tonal range; the very same array if it has one already."""
     pixels = check_image(image)
     cdef const uint8_t[:, :, ::1] source = pixels
     cdef uint8_t[3][256] table

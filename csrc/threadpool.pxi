@@ -21,7 +21,7 @@ cdef class ThreadPool:
     cdef void **blocks  # the memory of each thread, the caller's first
     cdef size_t size  # bytes in each
     cdef float *found
-    cdef size_t room  # floats in `found`
+    cdef size_t capacity  # floats in `found`
     cdef list spares  # pools of one thread, for calls that come while this one is in use
     cdef readonly size_t threads
 
@@ -53,7 +53,7 @@ cdef class ThreadPool:
 
     @property
     def nbytes(self):
-        return self.size * self.threads + self.room * sizeof(float) + sum(spare.nbytes for spare in list(self.spares))
+        return self.size * self.threads + self.capacity * sizeof(float) + sum(spare.nbytes for spare in list(self.spares))
 
     def work(self, index):
         """Runs as worker ``index`` until the pool is closed."""
@@ -109,13 +109,13 @@ cdef class ThreadPool:
 
     cdef float *results(self, size_t floats) except NULL:
         """Room for the results of a scan, which grows and is never cleared."""
-        if self.room < floats:
+        if self.capacity < floats:
             free(self.found)
-            self.room = 0
+            self.capacity = 0
             self.found = <float *>malloc(floats * sizeof(float))
             if self.found == NULL:
                 raise MemoryError(f"no memory for {floats} numbers")
-            self.room = floats
+            self.capacity = floats
         return self.found
 
     cdef ThreadPool acquire(self):

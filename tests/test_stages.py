@@ -15,7 +15,7 @@ from cascade.engines.native import NativeEngine
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.models.detector import load_detector
-from cascade.stages import Candidates, landmark_template, logit, propose, refine, refine_landmarks, run_onet
+from cascade.stages import Candidates, landmark_template, logit, run_lnet, run_onet, run_pnet, run_rnet
 from tests.photos import FACE_LANDMARKS, portrait
 
 
@@ -31,8 +31,8 @@ def pyramid(engine: NativeEngine) -> Pyramid:
 
 def test_each_stage_takes_fewer_candidates_the_higher_its_threshold(engine: NativeEngine, pyramid: Pyramid) -> None:
     thresholds = (0.0, 0.3, 0.5, 0.6, 1.0)
-    proposed = [run(engine, [propose(engine.weights, pyramid, threshold)])[0] for threshold in thresholds]
-    refined = [run(engine, [refine(engine.weights, pyramid, proposed[2], threshold)])[0] for threshold in thresholds]
+    proposed = [run(engine, [run_pnet(engine.weights, pyramid, threshold)])[0] for threshold in thresholds]
+    refined = [run(engine, [run_rnet(engine.weights, pyramid, proposed[2], threshold)])[0] for threshold in thresholds]
     faces = [run(engine, [run_onet(engine.weights, pyramid, refined[1], threshold)])[0][0] for threshold in thresholds]
     for found in (proposed, refined, faces):
         counts = [len(some) for some in found]
@@ -41,15 +41,15 @@ def test_each_stage_takes_fewer_candidates_the_higher_its_threshold(engine: Nati
 
 
 def test_candidates_come_best_first_and_suppression_removes_some(engine: NativeEngine, pyramid: Pyramid) -> None:
-    (usual,) = run(engine, [propose(engine.weights, pyramid, 0.4)])
-    (strict,) = run(engine, [propose(engine.weights, pyramid, 0.4, nms=0.2)])
+    (usual,) = run(engine, [run_pnet(engine.weights, pyramid, 0.4)])
+    (strict,) = run(engine, [run_pnet(engine.weights, pyramid, 0.4, nms=0.2)])
     assert (np.diff(usual.logits) <= 0).all()
     assert 0 < len(strict) < len(usual)
     assert {tuple(box) for box in strict.boxes.tolist()} <= {tuple(box) for box in usual.boxes.tolist()}
 
 
 def test_a_pyramid_without_levels_has_no_candidates(engine: NativeEngine) -> None:
-    (found,) = run(engine, [propose(engine.weights, engine.pyramid(portrait(), []), 0.0)])
+    (found,) = run(engine, [run_pnet(engine.weights, engine.pyramid(portrait(), []), 0.0)])
     assert isinstance(found, Candidates)
     assert found.boxes.shape == (0, 4)
     assert (found.boxes.dtype, found.logits.dtype) == (np.float32, np.float32)
@@ -64,7 +64,7 @@ def test_a_threshold_is_a_probability() -> None:
 def test_lnet_moves_the_landmarks_in_the_frame_of_the_aligned_crop(engine: NativeEngine, pyramid: Pyramid) -> None:
     rotated = np.array(FACE_LANDMARKS) @ [[0.8, 0.6], [-0.6, 0.8]]
     faces = np.stack([FACE_LANDMARKS, rotated]).astype(np.float32)
-    (found,) = run(engine, [refine_landmarks(engine.weights, pyramid, faces)])
+    (found,) = run(engine, [run_lnet(engine.weights, pyramid, faces)])
     architecture = engine.weights["lnet"].architecture
     for before, after in zip(faces, found, strict=True):
         matrix = similarity_transforms(_native.snap(before)[None], landmark_template(architecture))
@@ -77,9 +77,9 @@ def test_landmarks_that_no_crop_can_be_aligned_by_stay(engine: NativeEngine, pyr
     good = np.asarray(FACE_LANDMARKS, np.float32)
     others = [np.full((5, 2), 7.0), good * 1e7, np.full((5, 2), np.inf), good / 500, good]
     faces = np.stack(others).astype(np.float32)
-    (found,) = run(engine, [refine_landmarks(engine.weights, pyramid, faces)])
+    (found,) = run(engine, [run_lnet(engine.weights, pyramid, faces)])
     np.testing.assert_array_equal(found[:4], faces[:4])
     assert np.isfinite(found[4]).all()
     assert not np.array_equal(found[4], faces[4])
-    (nothing,) = run(engine, [refine_landmarks(engine.weights, pyramid, faces[:0])])
+    (nothing,) = run(engine, [run_lnet(engine.weights, pyramid, faces[:0])])
     assert nothing.shape == (0, 5, 2)

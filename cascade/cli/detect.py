@@ -23,6 +23,7 @@ SETTINGS = (
     "scale_factor",
     "thresholds",
     "rotations",
+    "exposure",
     "weights",
     "engine",
     "device",
@@ -128,9 +129,7 @@ def _add_detector_options(group: Any) -> None:
         help="auto: brighten dark and pale photos and take colour casts out before searching (default); none: never",
     )
     group.add_argument("--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder")
-    group.add_argument(
-        "--engine", choices=("native", "torch"), help="what runs the networks (default: native, in C)"
-    )
+    group.add_argument("--engine", choices=("native", "torch"), help="what runs the networks (default: native, in C)")
     group.add_argument("--device", metavar="NAME", help="device of the torch engine: cpu (default), cuda …")
     group.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
     group.add_argument(
@@ -189,7 +188,7 @@ def make_detector(args: argparse.Namespace) -> Detector:
 
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
     try:
-        return Detector(exposure=None if getattr(args, "exposure", "auto") == "none" else "auto", **settings)
+        return Detector(**settings)
     except WeightsError as error:
         raise CommandError(str(error)) from error
     except (TypeError, ValueError) as error:

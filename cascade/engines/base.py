@@ -74,11 +74,11 @@ class BatchEngine(ABC):
 
     @abstractmethod
     def classify_crops_of_pyramids(
-        self, stage: Stage, pyramids: list[Any], places: list[np.ndarray]
+        self, stage: Stage, pyramids: list[Any], regions: list[np.ndarray]
     ) -> list[np.ndarray]:
-        """The outputs for each pyramid, all crops together.
+        """The outputs for each pyramid, all crops together. ``regions`` has an array for each pyramid.
 
-        `Engine.classify_crops` for boxes, `Engine.classify_aligned_crops` for transforms.
+        `Engine.classify_crops` for boxes (n, 4), `Engine.classify_aligned_crops` for transforms (n, 2, 3).
         """
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
@@ -110,37 +110,37 @@ class DenseScan:
 class ClassifyCrops:
     """A request for a network's outputs (n, outputs) on the crops of an image.
 
-    ``places`` are boxes (n, 4), see `Engine.classify_crops`, or transforms (n, 2, 3), see
-    `Engine.classify_aligned_crops`.
+    ``regions`` are where the crops are cut: boxes (n, 4) in pixels of the photo, see `Engine.classify_crops`, or
+    transforms (n, 2, 3) from photo to crop, see `Engine.classify_aligned_crops`.
     """
 
     stage: Stage
     pyramid: Pyramid
-    places: np.ndarray
+    regions: np.ndarray
 
 
 Request = DenseScan | ClassifyCrops
 
 # Yields requests, is sent the answer to each, and returns a result in the end.
-Steps = Generator[Request, Any, Result]
+StageGenerator = Generator[Request, Any, Result]
 
 
-def run(engine: Engine, several: list[Steps[Result]]) -> list[Result]:
+def run(engine: Engine, generators: list[StageGenerator[Result]]) -> list[Result]:
     """The results of several generators, advanced side by side so that a `BatchEngine` answers all at once.
 
     All must make the same requests in the same order, for different images.
     """
     results: dict[int, Result] = {}
-    requests = {index: next(steps) for index, steps in enumerate(several)}
+    requests = {index: next(generator) for index, generator in enumerate(generators)}
     while requests:
         answers = _answer_all(engine, list(requests.values()))
         requests, answered = {}, requests
         for index, answer in zip(answered, answers, strict=True):
             try:
-                requests[index] = several[index].send(answer)
+                requests[index] = generators[index].send(answer)
             except StopIteration as end:
                 results[index] = end.value
-    return [results[index] for index in range(len(several))]
+    return [results[index] for index in range(len(generators))]
 
 
 def _answer_all(engine: Engine, requests: list[Request]) -> list[Any]:
@@ -149,16 +149,16 @@ def _answer_all(engine: Engine, requests: list[Request]) -> list[Any]:
     scans = [request for request in requests if isinstance(request, DenseScan)]
     crops = [request for request in requests if isinstance(request, ClassifyCrops)]
     if scans and crops:
-        raise ValueError("several: expected generators with the same requests, got both kinds at once")
+        raise ValueError("generators: expected generators with the same requests, got both kinds at once")
     if scans:
         (threshold,) = {scan.threshold for scan in scans}
         return engine.dense_scan_pyramids([scan.pyramid for scan in scans], threshold)
     (stage,) = {some.stage for some in crops}
-    return engine.classify_crops_of_pyramids(stage, [some.pyramid for some in crops], [some.places for some in crops])
+    return engine.classify_crops_of_pyramids(stage, [some.pyramid for some in crops], [some.regions for some in crops])
 
 
 def _answer(engine: Engine, request: Request) -> Any:
     if isinstance(request, DenseScan):
         return engine.dense_scan_levels(request.pyramid.images[1:], request.threshold)
-    classify = engine.classify_crops if request.places.ndim == 2 else engine.classify_aligned_crops
-    return classify(request.stage, request.pyramid, request.places)
+    classify = engine.classify_crops if request.regions.ndim == 2 else engine.classify_aligned_crops
+    return classify(request.stage, request.pyramid, request.regions)

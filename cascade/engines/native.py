@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from cascade import _native
-from cascade.engines.strips import CachedLevel, StreamedLevel, all_rows, is_streamed, lazy_levels, step_count, steps
 from cascade.engines.threads import Threads
-from cascade.imaging.pyramid import Pyramid, with_scales
+from cascade.imaging.pyramid import Pyramid, crop_sources, with_scales
+from cascade.imaging.strips import CachedLevel, StreamedLevel, all_rows, is_streamed, lazy_levels, step_count, steps
 from cascade.models.detector import DetectorWeights
 from cascade.nn.architectures import Stage
 
@@ -20,7 +20,7 @@ Image = np.ndarray | CachedLevel
 class NativeEngine:
     """Runs a set of weights in C. It can be shared between threads; one call at a time uses its thread pool.
 
-    The larger levels of a large photo are computed and scanned in strips: see `cascade.engines.strips`.
+    The larger levels of a large photo are computed and scanned in strips: see `cascade.imaging.strips`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class NativeEngine:
     def _resample_rows(
         self, strip: np.ndarray, top: int, image_height: int, shape: tuple[int, ...], target: np.ndarray, first: int
     ) -> None:
-        """See `cascade.engines.strips.Resample`."""
+        """See `cascade.imaging.strips.Resample`."""
         box, (height, width) = (0, 0, strip.shape[1], image_height), shape[:2]
         _native.resample(strip, box, width, height, self.pool, self.level, target, first, top, image_height)
 
@@ -71,8 +71,8 @@ class NativeEngine:
         """See `cascade.engines.base.Engine.dense_scan_levels`."""
         streamed = [level for level in levels if is_streamed(level)]
         others = [level for level in levels if not is_streamed(level)]
-        following = next((level for level in others if isinstance(level, CachedLevel)), None)
-        from_strips = iter(self._scan_strips(streamed, following, threshold) if streamed else [])
+        first_cached = next((level for level in others if isinstance(level, CachedLevel)), None)
+        from_strips = iter(self._scan_strips(streamed, first_cached, threshold) if streamed else [])
         from_others = iter(self._scan_in_memory(others, threshold))
         return [next(from_strips if is_streamed(level) else from_others) for level in levels]
 
@@ -90,12 +90,12 @@ class NativeEngine:
         return found
 
     def _scan_strips(
-        self, levels: list[StreamedLevel], following: CachedLevel | None, threshold: float
+        self, levels: list[StreamedLevel], first_cached: CachedLevel | None, threshold: float
     ) -> list[np.ndarray]:
-        """Down the photo, one strip of each level at a time; the level ``following`` them is filled meanwhile."""
+        """Down the photo, one strip of each level at a time; ``first_cached``, the level after them, is filled too."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
         found: list[list[np.ndarray]] = [[] for _ in levels]
-        for start, end in steps(levels, following):
+        for start, end in steps(levels, first_cached):
             strips: dict[int, tuple[np.ndarray, int, int, int, int]] = {}
             for index in reversed(range(len(levels))):
                 height, width = levels[index].shape[:2]
@@ -118,26 +118,26 @@ class NativeEngine:
         """See `cascade.engines.base.Engine.classify_aligned_crops`."""
         return self._classify(stage, pyramid, matrices)
 
-    def _classify(self, stage: Stage, pyramid: Pyramid, places: np.ndarray) -> np.ndarray:
+    def _classify(self, stage: Stage, pyramid: Pyramid, regions: np.ndarray) -> np.ndarray:
         network = self._networks[stage]
         images, scales = crop_sources(pyramid)
         if any(is_streamed(image) for image in images):
-            return self._classify_strips(network, images, scales, places, step_count(*pyramid.images[1].shape[:2]))
-        crops = _native.Crops(images, scales, places, network.input_size)
+            return self._classify_strips(network, images, scales, regions, step_count(*pyramid.images[1].shape[:2]))
+        crops = _native.Crops(images, scales, regions, network.input_size)
         return network.classify_crops(crops, self.pool)
 
     def _classify_strips(
-        self, network: _native.Network, images: list[Any], scales: np.ndarray, places: np.ndarray, count: int
+        self, network: _native.Network, images: list[Any], scales: np.ndarray, regions: np.ndarray, count: int
     ) -> np.ndarray:
         """Down the photo in ``count`` steps: the crops from strips, by step and level, then all others together."""
         known = [image.shape[:2] if is_streamed(image) else image for image in images]
         streamed = np.array([is_streamed(image) for image in images])
         heights = np.array([image.shape[0] for image in images])
-        level, first, _ = _native.Crops(known, scales, places, network.input_size).reads.T
+        level, first, _ = _native.Crops(known, scales, regions, network.input_size).reads.T
         step = np.where(streamed[level], first * count // heights[level], count)
         group = np.where(streamed[level], step * len(images) - level, count * len(images))
         order = np.argsort(group, kind="stable")
-        crops = _native.Crops(known, scales, places[order], network.input_size)
+        crops = _native.Crops(known, scales, regions[order], network.input_size)
         reads, found = crops.reads, np.empty((len(order), network.outputs), np.float32)
         ends = [*(np.flatnonzero(np.diff(group[order])) + 1).tolist(), len(order)]
         for begin, end in pairwise([0, *ends] if len(order) else []):
@@ -146,17 +146,6 @@ class NativeEngine:
                 crops.give(k, images[k].rows(top, bottom), top)
             found[order[begin:end]] = network.classify_crops(crops, self.pool, begin, end - begin)
         return found
-
-
-def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
-    """The images that crops are cut from, and their scales: the photo and every level smaller than it, largest first.
-
-    Streamed levels are returned as they are, all others with all of their rows.
-    """
-    larger = sum(max(scale) >= 1.0 for scale in pyramid.scales[1:].tolist())
-    sources = [pyramid.images[0], *pyramid.images[1 + larger :]]
-    scales = np.delete(pyramid.scales, slice(1, 1 + larger), axis=0) if larger else pyramid.scales
-    return [image if is_streamed(image) else all_rows(image) for image in sources], scales
 
 
 def _empty_levels(levels: list[Image]) -> list[CachedLevel]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cascade import _native
+from cascade.imaging.strips import all_rows, is_streamed
 
 # The shorter side of the smallest level covers at least this share of a window: faces may reach beyond the photo.
 SMALLEST_SHARE = 0.6
@@ -17,7 +18,7 @@ SMALLEST_SHARE = 0.6
 class Pyramid:
     """``images[0]`` is the photo, then come the levels; ``scales`` (n, 2) float64 are their pixels over the photo's.
 
-    The kind of images depends on the engine: arrays, tensors on a device, or `cascade.engines.strips.LazyLevel`.
+    The kind of images depends on the engine: arrays, tensors on a device, or `cascade.imaging.strips.LazyLevel`.
     """
 
     images: list[Any]
@@ -41,6 +42,17 @@ def with_scales(images: list[Any]) -> Pyramid:
     """The pyramid of a photo and its levels."""
     height, width = images[0].shape[:2]
     return Pyramid(images, np.array([(i.shape[1] / width, i.shape[0] / height) for i in images]))
+
+
+def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
+    """The images that crops are cut from, and their scales: the photo and every level smaller than it, largest first.
+
+    Streamed levels are returned as they are, all others with all of their rows.
+    """
+    larger = sum(max(scale) >= 1.0 for scale in pyramid.scales[1:].tolist())
+    sources = [pyramid.images[0], *pyramid.images[1 + larger :]]
+    scales = np.delete(pyramid.scales, slice(1, 1 + larger), axis=0) if larger else pyramid.scales
+    return [image if is_streamed(image) else all_rows(image) for image in sources], scales
 
 
 def level_sizes(

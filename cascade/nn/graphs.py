@@ -31,7 +31,6 @@ Shape = tuple[int, int]  # side and channels of a feature map
 
 KINDS = ("conv", "depthwise", "pyramid_pool", "spatial_gate", "gate")
 ACTIVATIONS = ("none", "relu", "prelu", "sigmoid")
-WEIGHTED = ("conv", "depthwise", "spatial_gate")
 # The input of a node that reads the crop.
 IMAGE = -1
 

@@ -123,7 +123,7 @@ static void scan_tile(cascade_dense_scan *scan, cascade_scan_tile *tile, void *w
                                              &level->image, &tile->tile, workspace, &pitch);
     tile->count = count_detections(out, pitch, outputs, &tile->tile, scan->threshold);
     tile->first = atomic_fetch_add(&scan->found_count, tile->count);
-    if (tile->count <= scan->room && tile->first <= scan->room - tile->count) {
+    if (tile->count <= scan->capacity && tile->first <= scan->capacity - tile->count) {
         write_detections(out, pitch, outputs, &tile->tile, scan->threshold, scan->found + tile->first * (outputs + 1));
     }
 }

@@ -1,51 +1,53 @@
 /*
- * Automatic exposure: brings dark, pale and colour-cast images to ordinary levels.
+ * Automatic exposure: brings dark, pale and colour-cast images to an ordinary tonal range.
  *
- * Every channel is stretched so that its dark and its bright end land where those of an ordinary photo do. Both ends are
- * quantiles of a sparse sample, so the price does not grow with the image.
+ * Every channel is stretched so that its black and its white point land where those of an ordinary photo do. Both points
+ * are quantiles of a sparse sample, so finding them takes the same time for an image of any size. The table is computed in
+ * double, with the same result with and without fused multiply-adds.
  */
 #include "image.h"
 
-/* Rows and columns that are sampled, and the share of the sample that lies beyond either end. */
+/* Every n-th row and column is sampled, with n so that at least this many are, fewer than twice as many; all of fewer. */
 #define SAMPLED_SIDE 64
-#define BEYOND 0.01
-/* Where the ends land. */
-#define LOW 8.0
-#define HIGH 235.0
+/* The share of the sample that lies beyond either point. */
+#define CLIPPED_SHARE 0.01
+/* Where the points land. */
+#define BLACK 8.0
+#define WHITE 235.0
 /* Largest gain of a channel: beyond it there is more noise than light. */
 #define MAX_GAIN 25.0
-/* An image is out of the ordinary if the bright end of its brightest channel lies below DARK, if no channel's ends are PALE
- * apart, or if some channel's bright end is less than CAST of the brightest channel's. */
-#define DARK 140
-#define PALE 120
-#define CAST 0.6
+/* An image is out of the ordinary if the white point of its brightest channel lies below MIN_WHITE, if no channel's points
+ * are MIN_RANGE apart, or if some channel's white point is less than MIN_CHANNEL_RATIO of the brightest channel's. */
+#define MIN_WHITE 140
+#define MIN_RANGE 120
+#define MIN_CHANNEL_RATIO 0.6
 
 typedef struct {
-    int low;
-    int high;
-} ends;
+    int black;
+    int white;
+} tonal_points;
 
-static ends find_ends(const uint32_t counts[256], double total) {
-    ends found = {-1, 255};
+static tonal_points find_points(const uint32_t counts[256], double total) {
+    tonal_points found = {-1, 255};
     double below = 0;
     for (int value = 0; value < 256; value++) {
         below += counts[value];
-        if (found.low < 0 && below > BEYOND * total) {
-            found.low = value;
+        if (found.black < 0 && below > CLIPPED_SHARE * total) {
+            found.black = value;
         }
-        if (below > (1 - BEYOND) * total) {
-            found.high = value;
+        if (below > (1 - CLIPPED_SHARE) * total) {
+            found.white = value;
             break;
         }
     }
     return found;
 }
 
-static void fill_table(ends channel, uint8_t table[256]) {
-    double range = channel.high - channel.low, least = (HIGH - LOW) / MAX_GAIN;
-    double gain = (HIGH - LOW) / (range > least ? range : least);
+static void fill_table(tonal_points channel, uint8_t table[256]) {
+    double range = channel.white - channel.black, least = (WHITE - BLACK) / MAX_GAIN;
+    double gain = (WHITE - BLACK) / (range > least ? range : least);
     for (int value = 0; value < 256; value++) {
-        double level = (value - channel.low) * gain + LOW + 0.5;
+        double level = (value - channel.black) * gain + BLACK + 0.5;
         table[value] = (uint8_t)(level < 0 ? 0 : level > 255 ? 255 : level);
     }
 }
@@ -62,15 +64,15 @@ int cascade_exposure_table(const uint8_t *pixels, size_t width, size_t height, u
             }
         }
     }
-    ends found[CASCADE_CHANNELS];
+    tonal_points found[CASCADE_CHANNELS];
     int brightest = 0, dimmest = 255, range = 0;
     for (size_t channel = 0; channel < CASCADE_CHANNELS; channel++) {
-        ends one = found[channel] = find_ends(counts[channel], total);
-        brightest = one.high > brightest ? one.high : brightest;
-        dimmest = one.high < dimmest ? one.high : dimmest;
-        range = one.high - one.low > range ? one.high - one.low : range;
+        tonal_points one = found[channel] = find_points(counts[channel], total);
+        brightest = one.white > brightest ? one.white : brightest;
+        dimmest = one.white < dimmest ? one.white : dimmest;
+        range = one.white - one.black > range ? one.white - one.black : range;
     }
-    if (brightest >= DARK && range >= PALE && dimmest >= CAST * brightest) {
+    if (brightest >= MIN_WHITE && range >= MIN_RANGE && dimmest >= MIN_CHANNEL_RATIO * brightest) {
         return 0;
     }
     for (size_t channel = 0; channel < CASCADE_CHANNELS; channel++) {

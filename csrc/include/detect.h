@@ -126,11 +126,11 @@ typedef struct {
     cascade_scan_tile *tiles;
     size_t tile_count;
     float threshold; /* windows whose face logit less background logit is at least this are detections */
-    float *found;    /* room for `room` detections of `outputs` + 1 floats */
-    size_t room;
+    float *found;    /* room for `capacity` detections of `outputs` + 1 floats */
+    size_t capacity;
     _Atomic(size_t) levels_done; /* `ready` at first */
     _Atomic(size_t) strips_done; /* 0 at first */
-    _Atomic(size_t) found_count; /* 0 at first; if it exceeds `room`, some detections are missing */
+    _Atomic(size_t) found_count; /* 0 at first; if it exceeds `capacity`, some detections are missing */
 } cascade_dense_scan;
 
 /* Number of tiles of level k. Writes the tiles, unless NULL, from left to right and top to bottom. */

@@ -2,7 +2,8 @@
  * Images: resampling, warping, similarity transforms and automatic exposure.
  *
  * An image is uint8 RGB in rows of `width * 3` bytes. The pixel in column j covers [j, j + 1) and its centre is at j + 0.5.
- * Boxes are x1, y1, x2, y2 in that frame. All arithmetic on pixels is in fixed point, so every machine gives the same bytes.
+ * Boxes are x1, y1, x2, y2 in that frame. Resampling and warping are in fixed point, so every machine gives the
+ * same bytes.
  */
 #ifndef CASCADE_IMAGE_H
 #define CASCADE_IMAGE_H
@@ -108,8 +109,8 @@ void cascade_inverse_transform(const double matrix[6], double x, double y, doubl
 
 /* ---- image/exposure.c ------------------------------------------------------------------------------------ */
 
-/* What the values of each channel become in an image of ordinary levels. Returns 0, and leaves the table alone, for an image
- * that has these already. */
+/* What the values of each channel become in an image of an ordinary tonal range. Returns 0, and leaves the table alone, for
+ * an image that has one already. */
 int cascade_exposure_table(const uint8_t *pixels, size_t width, size_t height, uint8_t table[CASCADE_CHANNELS][256]);
 /* Replaces the values of `count` pixels by those of the table. */
 void cascade_exposure_apply(const uint8_t *pixels, size_t count, const uint8_t table[CASCADE_CHANNELS][256], uint8_t *out);

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cascade.detect import Detector
-from cascade.engines.base import DenseScan, Request, Result, Steps
+from cascade.engines.base import DenseScan, Request, Result, StageGenerator
 from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid
 from cascade.nn.architectures import Architecture
@@ -30,10 +30,10 @@ class CountingDetector(Detector):
         """Billions of floating-point operations so far, two for each multiply-add."""
         return 2e-9 * sum(self.multiply_adds.values())
 
-    def _steps(self, pyramid: Pyramid) -> Steps[Faces]:
-        return self._counted(super()._steps(pyramid))
+    def _stages(self, pyramid: Pyramid) -> StageGenerator[Faces]:
+        return self._counted(super()._stages(pyramid))
 
-    def _counted(self, steps: Steps[Result]) -> Steps[Result]:
+    def _counted(self, steps: StageGenerator[Result]) -> StageGenerator[Result]:
         """The same steps; what each of their requests takes is added up."""
         request = next(steps)
         while True:
@@ -52,7 +52,7 @@ class CountingDetector(Detector):
                 self.multiply_adds["pnet"] += dense_scan_multiply_adds(network, level.shape[1], level.shape[0])
         else:
             network = self.weights[request.stage].architecture
-            self.multiply_adds[request.stage] += len(request.places) * network.multiply_adds()
+            self.multiply_adds[request.stage] += len(request.regions) * network.multiply_adds()
 
 
 def dense_scan_multiply_adds(network: Architecture, width: int, height: int) -> int:

@@ -75,8 +75,6 @@ class OurDetector:
         scan = ("weights", "min_face", "max_face", "scale_factor", "rotations", "exposure")
         names = (*scan, "engine", "threads", "device", "precision")
         given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
-        if settings.exposure == "none":
-            given["exposure"] = None  # which is a setting of the detector, not its default
         thresholds = settings.thresholds or THRESHOLDS
         self.default_score = thresholds[2]
         if settings.score_floor is not None:
@@ -102,7 +100,7 @@ class OurDetector:
         settings["precision"] = getattr(self.detector.engine, "precision", "float32")
         settings["scales"] = list(self.settings.scales)
         settings["rotations"] = list(self.detector.rotations)
-        settings["exposure"] = self.detector.exposure or "none"
+        settings["exposure"] = self.detector.exposure
         return {
             "detector": "cascade",
             "weights_sha256": self.weights_sha256,

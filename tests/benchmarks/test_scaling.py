@@ -184,13 +184,13 @@ def test_pyramid_megapixels_are_those_that_pnet_sees(monkeypatch):
     point = Point("pixels", 160, 120, min_face=16)
     seen = []
     detector = Detector(min_face=16, threads=1)
-    plain = Detector._steps
+    plain = Detector._stages
 
     def steps(self, pyramid):
         seen.extend(image.shape[0] * image.shape[1] for image in pyramid.images[1:])
         return plain(self, pyramid)
 
-    monkeypatch.setattr(Detector, "_steps", steps)
+    monkeypatch.setattr(Detector, "_stages", steps)
     detector.detect(point.scene())
     pnet = detector.weights["pnet"].architecture
     assert scaling.pyramid_megapixels(point, pnet, detector.scale_factor) == pytest.approx(1e-6 * sum(seen))

@@ -64,7 +64,7 @@ def test_a_precision_that_cannot_be_is_told(run, capsys, tmp_path):
     assert run(path, "--precision", "float32") == 0
     capsys.readouterr()
     assert run(path, "--precision", "int8") == console.BAD_USAGE
-    assert "has no activation ranges, which int8 needs" in capsys.readouterr().err
+    assert "there are no activation ranges, which int8 needs" in capsys.readouterr().err
     assert run(path, "--precision", "int8", "--engine", "torch") == console.BAD_USAGE
     assert "--precision: the torch engine computes in float32" in capsys.readouterr().err
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cascade import _native
-from cascade.engines.native import NativeEngine, crop_sources
-from cascade.imaging.pyramid import Pyramid, level_sizes
+from cascade.engines.native import NativeEngine
+from cascade.imaging.pyramid import Pyramid, crop_sources, level_sizes
 from cascade.models.detector import DetectorWeights, load_detector
 from tests.photos import portrait
 

@@ -1,4 +1,5 @@
-"""Automatic exposure: ordinary photos stay as they are; dark, pale and colour-cast ones get ordinary levels."""
+"""Automatic exposure: ordinary photos stay as they are; dark, pale and colour-cast ones get an
+ordinary tonal range."""
 
 from __future__ import annotations
 
@@ -28,12 +29,12 @@ def changed(name: str) -> np.ndarray:
 
 def test_an_ordinary_photo_is_the_very_same_array():
     image = portrait()
-    assert _native.auto_levels(image) is image
+    assert _native.auto_exposure(image) is image
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_ends_of_the_channels_land_where_those_of_ordinary_photos_do(name):
-    result = _native.auto_levels(changed(name))
+    result = _native.auto_exposure(changed(name))
     low, high = np.quantile(result.reshape(-1, 3), (0.01, 0.99), axis=0)
     assert (np.abs(low - 8) < 16).all()
     assert (np.abs(high - 235) < 24).all()
@@ -47,22 +48,22 @@ def test_the_face_is_found_in_any_light(name):
 
 
 def test_without_it_photos_stay_as_they_are():
-    plain = Detector(threads=1, exposure=None)
-    assert plain.exposure is None
+    plain = Detector(threads=1, exposure="none")
+    assert plain.exposure == "none"
     image = portrait()
     np.testing.assert_array_equal(plain.detect(image).boxes, Detector(threads=1).detect(image).boxes)
     assert len(plain.detect(changed("very dark"))) == 0
 
 
 def test_other_settings_are_refused():
-    with pytest.raises(ValueError, match=r"^exposure: expected 'auto' or None, got 'bright'"):
+    with pytest.raises(ValueError, match=r"^exposure: expected 'auto' or 'none', got 'bright'"):
         Detector(exposure="bright")  # type: ignore[arg-type]
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3)), elements=st.integers(0, 255)))
 def test_any_image_gives_one_table_for_each_channel(image):
     before = image.copy()
-    result = _native.auto_levels(image)
+    result = _native.auto_exposure(image)
     np.testing.assert_array_equal(image, before)
     assert result.shape == image.shape
     for channel in range(3):
@@ -72,6 +73,6 @@ def test_any_image_gives_one_table_for_each_channel(image):
 
 
 def test_an_image_of_one_colour_and_a_view_are_taken():
-    assert _native.auto_levels(np.zeros((5, 7, 3), np.uint8)).max() <= 8
+    assert _native.auto_exposure(np.zeros((5, 7, 3), np.uint8)).max() <= 8
     view = changed("dark")[::2, ::-3]
-    np.testing.assert_array_equal(_native.auto_levels(view), _native.auto_levels(np.ascontiguousarray(view)))
+    np.testing.assert_array_equal(_native.auto_exposure(view), _native.auto_exposure(np.ascontiguousarray(view)))

@@ -6,9 +6,8 @@ import numpy as np
 
 from cascade import _native
 from cascade.datasets import Photo
-from cascade.engines.native import crop_sources
 from cascade.imaging.alignment import similarity_transforms
-from cascade.imaging.pyramid import Pyramid
+from cascade.imaging.pyramid import Pyramid, crop_sources
 from cascade.nn.architectures import Architecture
 from cascade.stages import landmark_template
 from train.detection.labels import LANDMARK

@@ -21,14 +21,13 @@ from tqdm import tqdm
 from cascade import _native
 from cascade.boxes import expand, iou, square, window_boxes
 from cascade.datasets import Photo
-from cascade.engines.base import Engine, Steps, run
+from cascade.engines.base import Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
-from cascade.engines.native import crop_sources
-from cascade.imaging.pyramid import Pyramid, build_pyramid, level_sizes
+from cascade.imaging.pyramid import Pyramid, build_pyramid, crop_sources, level_sizes
 from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import DetectorWeights, load_detector
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Stage
-from cascade.stages import Candidates, propose, refine
+from cascade.stages import Candidates, run_pnet, run_rnet
 from train.detection.aligned_crops import aligned_crops
 from train.detection.in_plane_rotation import rotated_windows, windows_around_landmarks
 from train.detection.labels import LANDMARK, NEGATIVE, PART, POINT_COLUMNS, POSITIVE
@@ -304,12 +303,12 @@ def _engine(stage: Stage, weights: Path) -> Engine:
     return make_engine("native", 1, load_detector(weights, STAGES[: STAGES.index(stage)]), None)
 
 
-def _proposals(weights: DetectorWeights, pyramid: Pyramid, settings: SampleSettings) -> Steps[Candidates]:
+def _proposals(weights: DetectorWeights, pyramid: Pyramid, settings: SampleSettings) -> StageGenerator[Candidates]:
     """What the stages before the one in training let through, more than in detection."""
     threshold, nms = settings.proposal_threshold, settings.proposal_nms
-    candidates = yield from propose(weights, pyramid, threshold, nms)
+    candidates = yield from run_pnet(weights, pyramid, threshold, nms)
     if settings.stage == "onet":
-        candidates = yield from refine(weights, pyramid, candidates, threshold, nms)
+        candidates = yield from run_rnet(weights, pyramid, candidates, threshold, nms)
     return candidates
 
 

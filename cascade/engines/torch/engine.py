@@ -100,16 +100,16 @@ class TorchEngine(BatchEngine):
 
     @torch.inference_mode()
     def classify_crops_of_pyramids(
-        self, stage: Stage, pyramids: list[StoredPyramid], places: list[np.ndarray]
+        self, stage: Stage, pyramids: list[StoredPyramid], regions: list[np.ndarray]
     ) -> list[np.ndarray]:
         """See `cascade.engines.base.BatchEngine.classify_crops_of_pyramids`."""
         architecture = self.weights[stage].architecture
-        crops = cut if places[0].ndim == 2 else warp
+        crops = cut if regions[0].ndim == 2 else warp
         found = [torch.empty(0, architecture.outputs, dtype=torch.float32, device=self.device)]
-        for some in crops(pyramids, places, architecture.input_size):
+        for some in crops(pyramids, regions, architecture.input_size):
             found.append(run(self._networks[stage], some.permute(0, 3, 1, 2))[:, :, 0, 0])
         outputs = torch.cat(found).cpu().numpy()
-        return np.split(outputs, np.cumsum([len(some) for some in places])[:-1])
+        return np.split(outputs, np.cumsum([len(some) for some in regions])[:-1])
 
 
 def _network(stored: StageWeights, precision: torch.dtype) -> PixelNetwork:

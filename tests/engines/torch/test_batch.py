@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cascade.detect import Detector
-from cascade.engines.base import BatchEngine, ClassifyCrops, DenseScan, Steps, run
+from cascade.engines.base import BatchEngine, ClassifyCrops, DenseScan, StageGenerator, run
 from cascade.engines.native import NativeEngine
 from cascade.engines.torch import canvas as torch_canvas
 from cascade.engines.torch import engine as module
@@ -116,9 +116,9 @@ def test_each_network_is_asked_once_for_a_group(weights: Weights, monkeypatch: p
         asked.append(("pnet", len(pyramids)))
         return scan(pyramids, threshold)
 
-    def classifying(stage: Any, pyramids: list[Pyramid], places: list[np.ndarray]) -> list[np.ndarray]:
+    def classifying(stage: Any, pyramids: list[Pyramid], regions: list[np.ndarray]) -> list[np.ndarray]:
         asked.append((stage, len(pyramids)))
-        return classify(stage, pyramids, places)
+        return classify(stage, pyramids, regions)
 
     def running(pixels: torch.Tensor) -> torch.Tensor:
         inputs.append(len(pixels))
@@ -165,7 +165,7 @@ def test_generators_are_advanced_side_by_side(weights: Weights) -> None:
             log.append(f"{stage} {boxes[0, 0]:g}")
             return boxes * 2
 
-    def steps(name: int) -> Steps[float]:
+    def steps(name: int) -> StageGenerator[float]:
         first = yield ClassifyCrops("rnet", Pyramid([], np.ones((1, 2))), np.full((1, 4), float(name)))
         second = yield ClassifyCrops("onet", Pyramid([], np.ones((1, 2))), first)
         return float(second[0, 0])
@@ -177,10 +177,10 @@ def test_generators_are_advanced_side_by_side(weights: Weights) -> None:
 
 
 def test_generators_with_different_requests_are_refused(weights: Weights) -> None:
-    def steps(stage: Any) -> Steps[None]:
+    def steps(stage: Any) -> StageGenerator[None]:
         yield ClassifyCrops(stage, Pyramid([], np.ones((1, 2))), np.empty((0, 4)))
 
-    def scanning() -> Steps[None]:
+    def scanning() -> StageGenerator[None]:
         yield DenseScan(Pyramid([], np.ones((1, 2))), 0.0)
 
     engine = TorchEngine(weights("default"))

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade import _native
-from cascade.engines.native import NativeEngine, crop_sources
+from cascade.engines.native import NativeEngine
 from cascade.engines.torch import crops as torch_crops
 from cascade.engines.torch import resampling as torch_resample
 from cascade.engines.torch.canvas import StoredPyramid
 from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.alignment import similarity_transforms
-from cascade.imaging.pyramid import Pyramid, level_sizes
+from cascade.imaging.pyramid import Pyramid, crop_sources, level_sizes
 from tests.engines.torch.cases import (
     boxes_of_all_kinds,
     faces_of_all_kinds,

@@ -9,7 +9,7 @@ from cascade.detect import Detector
 from cascade.engines.base import run
 from cascade.imaging.pyramid import level_sizes
 from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
-from cascade.stages import propose, refine
+from cascade.stages import run_pnet, run_rnet
 from eval.detection.operations import CountingDetector, dense_scan_multiply_adds
 from tests.photos import portrait
 
@@ -55,8 +55,8 @@ def test_detector_counts_what_each_stage_is_given(random_weights):
     networks = {stage: plain.weights[stage].architecture for stage in ("pnet", "rnet", "onet")}
     sizes = level_sizes(200, 300, 40, None, networks["pnet"].window, 0.709)
     pyramid = plain.engine.pyramid(image, sizes)
-    (first,) = run(plain.engine, [propose(plain.weights, pyramid, 0.5)])
-    (second,) = run(plain.engine, [refine(plain.weights, pyramid, first, 0.65)])
+    (first,) = run(plain.engine, [run_pnet(plain.weights, pyramid, 0.5)])
+    (second,) = run(plain.engine, [run_rnet(plain.weights, pyramid, first, 0.65)])
     counting = CountingDetector(**settings)
     faces = counting.detect(image)
     assert faces.boxes.tolist() == plain.detect(image).boxes.tolist()

@@ -122,7 +122,7 @@ def test_rotations_and_exposure_reach_the_detector():
         ({}, {}),
         ({"rotations": (0, 270)}, {"rotations": (0, 270)}),
         ({"rotations": (270,), "exposure": "auto"}, {"rotations": (270,), "exposure": "auto"}),
-        ({"rotations": (270,), "exposure": "none"}, {"rotations": (270,), "exposure": None}),
+        ({"rotations": (270,), "exposure": "none"}, {"rotations": (270,), "exposure": "none"}),
     ):
         ours, detector = OurDetector(Settings(score_floor=None, threads=1, **settings)), Detector(threads=1, **given)
         np.testing.assert_array_equal(ours(dark_and_lying).boxes, detector.detect(dark_and_lying).boxes)

@@ -15,8 +15,7 @@ import train.detection.samples
 from cascade import _native
 from cascade.boxes import expand
 from cascade.detect import Detector
-from cascade.engines.native import crop_sources
-from cascade.imaging.pyramid import level_sizes
+from cascade.imaging.pyramid import crop_sources, level_sizes
 from cascade.imaging.reading import read_image
 from cascade.nn.architectures import ARCHITECTURES
 from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT

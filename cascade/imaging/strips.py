@@ -133,13 +133,13 @@ def step_count(height: int, width: int) -> int:
     return -(-height // max(MIN_STRIP_ROWS, STRIP_PIXELS // width))
 
 
-def steps(levels: list[StreamedLevel], following: CachedLevel | None) -> Iterator[tuple[float, float]]:
+def steps(levels: list[StreamedLevel], first_cached: CachedLevel | None) -> Iterator[tuple[float, float]]:
     """For each step down the streamed levels, the shares of the height where it starts and ends.
 
-    The rows of the cached level ``following`` them are computed on the way.
+    The rows of the cached level after them, ``first_cached``, are computed on the way.
     """
     count = step_count(*levels[0].shape[:2])
     for start, end in pairwise(step / count for step in range(count + 1)):
-        if following is not None:
-            following.rows(0, round(following.shape[0] * end))
+        if first_cached is not None:
+            first_cached.rows(0, round(first_cached.shape[0] * end))
         yield start, end

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.detect import Detector
-from cascade.engines import strips
 from cascade.engines.native import NativeEngine
-from cascade.engines.strips import CachedLevel, LazyLevel, StreamedLevel, all_rows, is_streamed, lazy_levels
+from cascade.imaging import strips
 from cascade.imaging.pyramid import build_pyramid, level_sizes
+from cascade.imaging.strips import CachedLevel, LazyLevel, StreamedLevel, all_rows, is_streamed, lazy_levels
 from cascade.models.detector import load_detector
 from tests.photos import portrait
 
