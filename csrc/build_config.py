@@ -70,7 +70,7 @@ MSVC_FLAGS = ["/O2", "/std:c11", "/experimental:c11atomics"]
 
 INCLUDE_FOLDER = ROOT / "include"
 KERNELS_SOURCE = ROOT / "kernels" / "kernels.c"
-SOURCES = sorted(path for room in ("detect", "image", "nn", "runtime") for path in (ROOT / room).glob("*.c"))
+SOURCES = sorted(path for folder in ("detect", "image", "nn", "runtime") for path in (ROOT / folder).glob("*.c"))
 HEADERS = sorted([*INCLUDE_FOLDER.glob("*.h"), *(ROOT / "kernels").glob("*.h")])
 CYTHON_PARTS = sorted([*ROOT.glob("*.pxi"), *ROOT.glob("*.pxd")])
 
