@@ -539,7 +539,7 @@ static void run_scan(group *group, cascade_dense_scan *scan, const pyramid *pyra
     size_t room = chance(3) ? chance(total + 1) : total + chance(2);
     for (;;) {
         scan->found = exactly(room * width * sizeof(float));
-        scan->room = room;
+        scan->capacity = room;
         scan->levels_done = scan->ready;
         scan->strips_done = scan->found_count = 0;
         parallel_for(group, cascade_dense_scan_item, scan, cascade_dense_scan_items(scan), size);
