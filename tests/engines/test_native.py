@@ -12,7 +12,7 @@ import pytest
 
 from cascade import _native
 from cascade.engines.native import NativeEngine
-from cascade.imaging.pyramid import Pyramid, crop_sources, level_sizes
+from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.models.detector import DetectorWeights, load_detector
 from tests.photos import portrait
 
@@ -114,11 +114,3 @@ def test_nothing_in_nothing_out(weights: DetectorWeights) -> None:
     assert pyramid.scales.tolist() == [[1, 1]]
     assert engine.classify_crops("onet", pyramid, np.empty((0, 4))).shape == (0, 16)
     assert len(engine.dense_scan(np.zeros((1, 1, 3), np.uint8), 0.0)) == 0
-
-
-def test_crops_come_from_the_photo_and_smaller_levels_only() -> None:
-    images = [np.zeros((n, n, 3), np.uint8) for n in (100, 150, 100, 80, 40)]
-    pyramid = Pyramid(images, np.array([(len(i) / 100,) * 2 for i in images]))
-    found, scales = crop_sources(pyramid)
-    assert [len(image) for image in found] == [100, 80, 40]
-    assert scales[:, 0].tolist() == [1, 0.8, 0.4]

@@ -1,14 +1,15 @@
-"""Which levels a pyramid has."""
+"""Which levels a pyramid has, and which of them crops are cut from."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.imaging.pyramid import level_sizes
+from cascade.imaging.pyramid import Pyramid, crop_sources, level_sizes
 
 
 def test_levels_shrink_from_the_smallest_face_to_the_whole_photo() -> None:
@@ -34,3 +35,11 @@ def test_levels_are_few_and_have_pixels(
     sizes = level_sizes(width, height, min_face, max_face, 12, factor)
     assert len(sizes) < 200
     assert all(w >= 1 and h >= 1 for w, h in sizes)
+
+
+def test_crops_come_from_the_photo_and_smaller_levels_only() -> None:
+    images = [np.zeros((n, n, 3), np.uint8) for n in (100, 150, 100, 80, 40)]
+    pyramid = Pyramid(images, np.array([(len(i) / 100,) * 2 for i in images]))
+    found, scales = crop_sources(pyramid)
+    assert [len(image) for image in found] == [100, 80, 40]
+    assert scales[:, 0].tolist() == [1, 0.8, 0.4]

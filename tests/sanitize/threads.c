@@ -533,24 +533,24 @@ static void check_detections(const cascade_dense_scan *scan, const pyramid *pyra
     }
 }
 
-/* As a DenseScan of dense_scan.pxi does, with any room at first. */
+/* As a DenseScan of dense_scan.pxi does, with any capacity at first. */
 static void run_scan(group *group, cascade_dense_scan *scan, const pyramid *pyramid) {
     size_t size = make_tiles(scan), width = pyramid->levels[0].grid.outputs + 1, total = pyramid->total;
-    size_t room = chance(3) ? chance(total + 1) : total + chance(2);
+    size_t capacity = chance(3) ? chance(total + 1) : total + chance(2);
     for (;;) {
-        scan->found = exactly(room * width * sizeof(float));
-        scan->capacity = room;
+        scan->found = exactly(capacity * width * sizeof(float));
+        scan->capacity = capacity;
         scan->levels_done = scan->ready;
         scan->strips_done = scan->found_count = 0;
         parallel_for(group, cascade_dense_scan_item, scan, cascade_dense_scan_items(scan), size);
         CHECK(scan->found_count == total, "%zu windows, not %zu", (size_t)scan->found_count, total);
         CHECK(scan->levels_done == scan->level_count, "%zu levels of %zu", (size_t)scan->levels_done,
               scan->level_count);
-        if (scan->found_count <= room) {
+        if (scan->found_count <= capacity) {
             return;
         }
         free(scan->found);
-        room = scan->found_count;
+        capacity = scan->found_count;
         scan->ready = scan->level_count;
         scan->split_levels = 0;
     }
