@@ -248,12 +248,13 @@ def _change(
 
 
 def occlude(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Covers a rectangle of some crops (n, 3, side, side) with that part of another crop: hats, flags, shoulders."""
+    """Covers a rectangle of some crops (n, 3, side, side) with that part of another, drawn at random: hats, shoulders."""
     n, side, device = len(crops), crops.shape[-1], generator.device
     chosen = torch.rand(n, generator=generator, device=device) < OCCLUDED
     # on a GPU every crop gets a rectangle, as the CPU would have to wait for the indices
     which = torch.nonzero(chosen)[:, 0] if device.type == "cpu" else torch.arange(n, device=device)
-    others = crops[(which + 1) % n]
+    # never the crop itself
+    others = crops[(which + torch.randint(1, max(n, 2), which.shape, generator=generator, device=device)) % n]
     draws = [torch.rand((2, len(which), 1), generator=generator, device=device) for _ in range(2)]
     extent = OCCLUDER[0] + (OCCLUDER[1] - OCCLUDER[0]) * draws[0]
     first = draws[1] * (1 - extent)

@@ -55,8 +55,15 @@ class Batches:
         return batch if self.device.type == "cpu" else self.inputs(batch, step)
 
     def read(self, step: int) -> Batch:
-        """Crops (n, side, side, 3) uint8, kinds (n,) and targets (n, columns) of one step."""
-        indices = np.concatenate([self._order.take(kind, step, self.counts[kind]) for kind in range(len(KINDS))])
+        """Crops (n, side, side, 3) uint8, kinds (n,) and targets (n, columns) of one step.
+
+        The kinds come in random order, so that the crops that augmentation treats alike are of all kinds.
+        """
+        rng = np.random.default_rng([self.settings.seed, len(KINDS), step])
+        kinds = rng.permutation(np.repeat(np.arange(len(KINDS)), self.counts))
+        indices = np.empty(len(kinds), np.int64)
+        for kind, count in enumerate(self.counts):
+            indices[kinds == kind] = self._order.take(kind, step, count)
         # sorted reads are kinder to the disk than random ones
         order = np.argsort(indices, kind="stable")
         crops = np.empty((len(indices), *self.samples.crops.shape[1:]), np.uint8)

@@ -28,6 +28,15 @@ def test_batches_keep_the_ratio():
         assert torch.isfinite(targets[kinds != NEGATIVE]).all()
 
 
+def test_the_kinds_of_a_batch_are_mixed():
+    """Augmentation zooms quarters of a batch alike."""
+    batches = batches_of(samples())
+    first, second = (batches.read(step)[1] for step in (0, 1))
+    for kinds in (first, second):
+        assert all(len(quarter.unique()) == 4 for quarter in kinds.chunk(4))
+    assert not torch.equal(first, second)
+
+
 def test_every_sample_has_its_turn():
     made = samples()
     # the first bytes of a crop tell which one it is
