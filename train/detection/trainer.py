@@ -17,7 +17,7 @@ from cascade.nn.architectures import ARCHITECTURES, Architecture
 from cascade.nn.heads import FACE, layout
 from cascade.nn.torch_network import CascadeNetwork
 from train.common.averaging import move_average
-from train.common.checkpoints import TrainingError, load_checkpoint, read_checkpoint
+from train.common.checkpoints import TrainingError, checkpoint_file, load_checkpoint, read_checkpoint
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
@@ -65,7 +65,7 @@ class DetectorRun(Run):
 
         train, self.validation = split(samples, settings.validation_share)
         self.data = Batches(samples, train, settings, self.architecture, self.device)
-        if settings.start:
+        if settings.start and not checkpoint_file(out).exists():
             self._begin_from(settings.start)
         self.averaged.eval()
         self.averaged.load_state_dict(self.network.state_dict())

@@ -90,6 +90,16 @@ def test_starting_from_an_earlier_run(tmp_path):
         DetectorRun(replace(SETTINGS, start=str(tmp_path / "none.pt")), made, tmp_path / "three")
 
 
+def test_resuming_needs_the_start_no_more(tmp_path):
+    made = samples()
+    train(SETTINGS, made, tmp_path / "one")
+    settings = replace(SETTINGS, start=str(tmp_path / "one/checkpoint.pt"))
+    once = train(settings, made, tmp_path / "two")
+    (tmp_path / "one/checkpoint.pt").unlink()
+    again = train(settings, made, tmp_path / "two")
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), once.state_dict().values(), strict=True))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     made = samples()
     made.targets[np.flatnonzero(made.kinds == PART)[0], 2] = np.inf
