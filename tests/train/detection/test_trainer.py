@@ -234,7 +234,7 @@ def test_no_thread_is_left_behind(tmp_path):
 
 def test_metrics_are_means_since_the_last_row(tmp_path):
     train(SETTINGS, samples(), tmp_path / "each")
-    train(replace(SETTINGS, log_every=4), samples(), tmp_path / "some")
+    train(replace(SETTINGS, log_every=4, checkpoint_every=8), samples(), tmp_path / "some")
     each, some = rows(tmp_path / "each"), rows(tmp_path / "some")
     assert [row["step"] for row in some] == [4, 6]
     for name in ("total", "face", "box", "landmarks"):
