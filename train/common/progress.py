@@ -67,8 +67,23 @@ def check_finite(loss: float, what: str) -> None:
 
 
 def open_metrics(path: Path, step: int) -> TextIO:
-    """The metrics file, cut back to the step that training goes on from."""
+    """The metrics file, cut back to the step that training goes on from.
+
+    A last row that is no JSON is dropped: the process was killed while it wrote. Raises ValueError for any other.
+    """
     rows = path.read_text().splitlines() if path.exists() else []
+    if rows and not _is_json(rows[-1]):
+        del rows[-1]
     done = [row for row in rows if json.loads(row)["step"] <= step]
-    path.write_text("".join(row + "\n" for row in done))
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(row + "\n" for row in done))
+    partial.replace(path)
     return path.open("a")
+
+
+def _is_json(row: str) -> bool:
+    try:
+        json.loads(row)
+    except ValueError:
+        return False
+    return True

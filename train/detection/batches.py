@@ -40,7 +40,7 @@ class Batches:
         self.counts = [settings.batch * s // sum(shares) for s in shares]
         self._order = PoolOrder(pools, settings.seed)
 
-    def ahead(self, step: int) -> Batch:
+    def prepare(self, step: int) -> Batch:
         """What the background prepares of a step: all of it on the CPU, where it is the other half of the work.
 
         A GPU's samples are only read: two threads that start its work are slower than one.
@@ -50,13 +50,20 @@ class Batches:
         crops, kinds, targets = self.read(step)
         return crops.pin_memory(), kinds, targets.pin_memory()
 
-    def finished(self, batch: Batch, step: int) -> Batch:
-        """The rest of `ahead`: inputs (n, 3, size, size), kinds (n,) and targets on the device."""
+    def to_device(self, batch: Batch, step: int) -> Batch:
+        """The rest of `prepare`: inputs (n, 3, size, size), kinds (n,) and targets on the device."""
         return batch if self.device.type == "cpu" else self.inputs(batch, step)
 
     def read(self, step: int) -> Batch:
-        """Crops (n, side, side, 3) uint8, kinds (n,) and targets (n, columns) of one step."""
-        indices = np.concatenate([self._order.take(kind, step, self.counts[kind]) for kind in range(len(KINDS))])
+        """Crops (n, side, side, 3) uint8, kinds (n,) and targets (n, columns) of one step.
+
+        The kinds come in random order, so that the crops that augmentation treats alike are of all kinds.
+        """
+        rng = np.random.default_rng([self.settings.seed, len(KINDS), step])
+        kinds = rng.permutation(np.repeat(np.arange(len(KINDS)), self.counts))
+        indices = np.empty(len(kinds), np.int64)
+        for kind, count in enumerate(self.counts):
+            indices[kinds == kind] = self._order.take(kind, step, count)
         # sorted reads are kinder to the disk than random ones
         order = np.argsort(indices, kind="stable")
         crops = np.empty((len(indices), *self.samples.crops.shape[1:]), np.uint8)

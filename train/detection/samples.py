@@ -7,6 +7,7 @@ and the same C resampling that detection uses.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +27,7 @@ from cascade.engines.factory import make_engine
 from cascade.imaging.pyramid import Pyramid, build_pyramid, crop_sources, level_sizes
 from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import DetectorWeights, load_detector
-from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Stage
+from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Architecture, Stage
 from cascade.stages import Candidates, run_pnet, run_rnet
 from train.detection.aligned_crops import aligned_crops
 from train.detection.in_plane_rotation import rotated_windows, windows_around_landmarks
@@ -103,12 +104,28 @@ def make_samples(
     meta = {
         "settings": asdict(settings),
         "data": describe(sources),
-        "annotations_sha256": fingerprint(sources),
+        **provenance(settings.stage, sources, weights, limit),
         "photos": len(jobs),
         "broken": broken,
         "weights": str(weights) if weights else None,
     }
     return writer.finish(meta)
+
+
+def provenance(stage: Stage, sources: tuple[Source, ...], weights: Path | None, limit: int | None) -> dict[str, Any]:
+    """What the samples of a stage come from: annotations, number of photos, and the weights of the stages before it."""
+    files: dict[Stage, Path] = {}
+    if weights is not None and stage != LANDMARK_STAGE:
+        files = {name: weights / f"{name}.safetensors" for name in STAGES[: STAGES.index(stage)]}
+    return {
+        "annotations_sha256": fingerprint(sources),
+        "limit": limit,
+        "weights_sha256": {name: _sha256(file) for name, file in files.items() if file.exists()},
+    }
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _useful(photo: Photo, settings: SampleSettings) -> bool:
@@ -252,7 +269,7 @@ def _scanned(
     for number, (level, scale) in enumerate(zip(pyramid.images[1:], pyramid.scales[1:], strict=True)):
         grid = _grid(level, architecture)
         boxes = window_boxes([grid], architecture, scale[None])
-        keep = _interesting(boxes, photo, settings, rng)
+        keep = _preselect(boxes, photo, settings, rng)
         windows.append(boxes[keep])
         places.append(np.c_[np.full(keep.sum(), number), grid[keep]])
     if not windows:
@@ -272,7 +289,7 @@ def _grid(level: np.ndarray, architecture: Architecture) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
-def _interesting(boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng: np.random.Generator) -> np.ndarray:
+def _preselect(boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng: np.random.Generator) -> np.ndarray:
     """Windows worth comparing with every face: those of about a face's size that touch it, and some at random."""
     keep = rng.random(len(boxes)) < min(1.0, 3 * settings.negatives_per_photo / max(len(boxes), 1))
     if len(boxes) == 0:

@@ -61,3 +61,14 @@ def test_metrics_are_cut_back_to_the_step_that_is_resumed(tmp_path):
         {"step": 2},
         {"step": 3, "again": True},
     ]
+
+
+def test_a_row_that_was_cut_off_is_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "tot')
+    open_metrics(path, 5).close()
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_text('{"step": 1, "tot\n{"step": 2}\n')
+    with pytest.raises(ValueError, match="Unterminated"):
+        open_metrics(path, 5)

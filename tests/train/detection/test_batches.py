@@ -28,6 +28,15 @@ def test_batches_keep_the_ratio():
         assert torch.isfinite(targets[kinds != NEGATIVE]).all()
 
 
+def test_the_kinds_of_a_batch_are_mixed():
+    """Augmentation zooms quarters of a batch alike."""
+    batches = batches_of(samples())
+    first, second = (batches.read(step)[1] for step in (0, 1))
+    for kinds in (first, second):
+        assert all(len(quarter.unique()) == 4 for quarter in kinds.chunk(4))
+    assert not torch.equal(first, second)
+
+
 def test_every_sample_has_its_turn():
     made = samples()
     # the first bytes of a crop tell which one it is
@@ -95,8 +104,8 @@ def test_augmentation_depends_on_the_step_and_on_nothing_else(tmp_path):
     alike = samples(kinds=kinds)
     alike.crops[:] = alike.crops[0]
     trainer = DetectorRun(replace(SETTINGS, validation_share=0.0), alike, tmp_path)
-    first, again, second = (trainer.data.ahead(step)[0] for step in (0, 0, 1))
+    first, again, second = (trainer.data.prepare(step)[0] for step in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     plain = DetectorRun(replace(SETTINGS, validation_share=0.0, augment=False), alike, tmp_path)
-    assert torch.equal(plain.data.ahead(0)[0], plain.data.ahead(1)[0])
+    assert torch.equal(plain.data.prepare(0)[0], plain.data.prepare(1)[0])

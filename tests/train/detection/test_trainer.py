@@ -19,7 +19,7 @@ from train.detection.trainer import DetectorRun, check_resumable, train
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"family": "paper", "batch_norm": False, "average": 0.0, "schedule": "constant", "seed": 4}]
+    "changes", [{}, {"family": "paper", "batch_norm": False, "ema_decay": 0.0, "schedule": "constant", "seed": 4}]
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, monkeypatch, changes):
     settings, made = replace(SETTINGS, **changes), samples()
@@ -90,6 +90,29 @@ def test_starting_from_an_earlier_run(tmp_path):
         DetectorRun(replace(SETTINGS, start=str(tmp_path / "none.pt")), made, tmp_path / "three")
 
 
+def test_checkpoints_between_rows_of_metrics(tmp_path, monkeypatch):
+    settings, made = replace(SETTINGS, log_every=4, checkpoint_every=3), samples()
+    train(settings, made, tmp_path / "once")
+    assert [row["step"] for row in rows(tmp_path / "once")] == [3, 4, 6]
+    with monkeypatch.context() as patch:
+        stop_after(patch, DetectorRun, 5)
+        with pytest.raises(Stopped):
+            train(settings, made, tmp_path / "parts")
+    assert state(tmp_path / "parts")["step"] == 3
+    train(settings, made, tmp_path / "parts")
+    assert without_time(tmp_path / "once") == without_time(tmp_path / "parts")
+
+
+def test_resuming_needs_the_start_no_more(tmp_path):
+    made = samples()
+    train(SETTINGS, made, tmp_path / "one")
+    settings = replace(SETTINGS, start=str(tmp_path / "one/checkpoint.pt"))
+    once = train(settings, made, tmp_path / "two")
+    (tmp_path / "one/checkpoint.pt").unlink()
+    again = train(settings, made, tmp_path / "two")
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), once.state_dict().values(), strict=True))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     made = samples()
     made.targets[np.flatnonzero(made.kinds == PART)[0], 2] = np.inf
@@ -120,7 +143,7 @@ def test_samples_for_another_network_are_refused(tmp_path):
 
 
 def test_the_loss_falls_and_the_network_learns(tmp_path):
-    settings = replace(SETTINGS, steps=80, log_every=10, checkpoint_every=40, average=0.9, learning_rate=3e-3)
+    settings = replace(SETTINGS, steps=80, log_every=10, checkpoint_every=40, ema_decay=0.9, learning_rate=3e-3)
     network = train(settings, samples(), tmp_path)
     found = rows(tmp_path)
     assert [row["step"] for row in found] == list(range(10, 81, 10))
@@ -137,7 +160,7 @@ def test_the_loss_falls_and_the_network_learns(tmp_path):
 
 
 def test_without_an_average_the_network_itself_comes_back(tmp_path):
-    network = train(replace(SETTINGS, average=0.0), samples(), tmp_path)
+    network = train(replace(SETTINGS, ema_decay=0.0), samples(), tmp_path)
     assert not network.training
     kept = state(tmp_path)["network"]
     assert all(torch.equal(kept[name], tensor) for name, tensor in network.state_dict().items())
@@ -181,7 +204,7 @@ def test_a_run_begun_on_a_gpu_goes_on_on_the_cpu(tmp_path, monkeypatch):
     network = train(SETTINGS, made, tmp_path / "run", device=torch.device("cpu"))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
     assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
-    settings = replace(SETTINGS, steps=300, log_every=50, learning_rate=3e-3, average=0.9)
+    settings = replace(SETTINGS, steps=300, log_every=50, learning_rate=3e-3, ema_decay=0.9)
     network = train(settings, made, tmp_path / "learns", device=torch.device("cuda"))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
     assert rows(tmp_path / "learns")[-1]["validation"]["accuracy"] > 0.95
@@ -211,7 +234,7 @@ def test_no_thread_is_left_behind(tmp_path):
 
 def test_metrics_are_means_since_the_last_row(tmp_path):
     train(SETTINGS, samples(), tmp_path / "each")
-    train(replace(SETTINGS, log_every=4), samples(), tmp_path / "some")
+    train(replace(SETTINGS, log_every=4, checkpoint_every=8), samples(), tmp_path / "some")
     each, some = rows(tmp_path / "each"), rows(tmp_path / "some")
     assert [row["step"] for row in some] == [4, 6]
     for name in ("total", "face", "box", "landmarks"):
