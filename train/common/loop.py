@@ -25,7 +25,7 @@ class Run(ABC):
     device      where it computes
     title       what the bar says
     losses      names of the losses, the one that is minimised first
-    every       steps between rows of metrics, and between checkpoints
+    every       steps between rows of metrics, and between checkpoints, which get a row as well
     parts       networks and optimiser by name
     batches     where the batches come from
     writes      whether this process writes metrics and checkpoints: one of several does
@@ -75,10 +75,12 @@ class Run(ABC):
                 while self.step < steps:
                     progress.add(self.train_step())
                     last = self.step == steps
-                    if self.step % log_every and not last:
+                    saves = last or self.step % save_every == 0
+                    if not saves and self.step % log_every:
                         continue
+                    # a checkpoint has a row of its own: what a row sums up does not survive a stop
                     row = progress.row(self.step, self.settings.rate(self.step - 1))
-                    if self.writes and (last or self.step % save_every == 0):
+                    if saves and self.writes:
                         row["validation"] = self.validate()
                         self.save()
                     progress.write(row)

@@ -90,6 +90,19 @@ def test_starting_from_an_earlier_run(tmp_path):
         DetectorRun(replace(SETTINGS, start=str(tmp_path / "none.pt")), made, tmp_path / "three")
 
 
+def test_checkpoints_between_rows_of_metrics(tmp_path, monkeypatch):
+    settings, made = replace(SETTINGS, log_every=4, checkpoint_every=3), samples()
+    train(settings, made, tmp_path / "once")
+    assert [row["step"] for row in rows(tmp_path / "once")] == [3, 4, 6]
+    with monkeypatch.context() as patch:
+        stop_after(patch, DetectorRun, 5)
+        with pytest.raises(Stopped):
+            train(settings, made, tmp_path / "parts")
+    assert state(tmp_path / "parts")["step"] == 3
+    train(settings, made, tmp_path / "parts")
+    assert without_time(tmp_path / "once") == without_time(tmp_path / "parts")
+
+
 def test_resuming_needs_the_start_no_more(tmp_path):
     made = samples()
     train(SETTINGS, made, tmp_path / "one")
@@ -221,7 +234,7 @@ def test_no_thread_is_left_behind(tmp_path):
 
 def test_metrics_are_means_since_the_last_row(tmp_path):
     train(SETTINGS, samples(), tmp_path / "each")
-    train(replace(SETTINGS, log_every=4), samples(), tmp_path / "some")
+    train(replace(SETTINGS, log_every=4, checkpoint_every=8), samples(), tmp_path / "some")
     each, some = rows(tmp_path / "each"), rows(tmp_path / "some")
     assert [row["step"] for row in some] == [4, 6]
     for name in ("total", "face", "box", "landmarks"):
