@@ -7,6 +7,7 @@ and the same C resampling that detection uses.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +28,7 @@ from cascade.engines.native import crop_sources
 from cascade.imaging.pyramid import Pyramid, build_pyramid, level_sizes
 from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import DetectorWeights, load_detector
-from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Stage
+from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Architecture, Stage
 from cascade.stages import Candidates, propose, refine
 from train.detection.aligned_crops import aligned_crops
 from train.detection.in_plane_rotation import rotated_windows, windows_around_landmarks
@@ -104,12 +105,28 @@ def make_samples(
     meta = {
         "settings": asdict(settings),
         "data": describe(sources),
-        "annotations_sha256": fingerprint(sources),
+        **provenance(settings.stage, sources, weights, limit),
         "photos": len(jobs),
         "broken": broken,
         "weights": str(weights) if weights else None,
     }
     return writer.finish(meta)
+
+
+def provenance(stage: Stage, sources: tuple[Source, ...], weights: Path | None, limit: int | None) -> dict[str, Any]:
+    """What the samples of a stage come from: annotations, number of photos, and the weights of the stages before it."""
+    files: dict[Stage, Path] = {}
+    if weights is not None and stage != LANDMARK_STAGE:
+        files = {name: weights / f"{name}.safetensors" for name in STAGES[: STAGES.index(stage)]}
+    return {
+        "annotations_sha256": fingerprint(sources),
+        "limit": limit,
+        "weights_sha256": {name: _sha256(file) for name, file in files.items() if file.exists()},
+    }
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _useful(photo: Photo, settings: SampleSettings) -> bool:
