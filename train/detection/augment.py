@@ -248,7 +248,7 @@ def _change(
 
 
 def occlude(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Covers a rectangle of some crops (n, 3, side, side) with that part of another, drawn at random: hats, shoulders."""
+    """Covers a rectangle of some crops (n, 3, side, side) with that part of a random other crop: hats, shoulders."""
     n, side, device = len(crops), crops.shape[-1], generator.device
     chosen = torch.rand(n, generator=generator, device=device) < OCCLUDED
     # on a GPU every crop gets a rectangle, as the CPU would have to wait for the indices

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Stage
+from train.common.checkpoints import checkpoint_file
 from train.common.device import chosen_device
 from train.common.settings import with_changes
 from train.detection.pipeline import Pipeline, train_stage
@@ -34,10 +36,10 @@ def add_detection(commands: Any) -> None:
     cascade.add_argument("--out", type=Path, required=True, help=RUN_HELP)
     cascade.add_argument("--stages", nargs="+", choices=TRAINED, default=TRAINED, help="only these, for a part of it")
     cascade.add_argument(
-        "--stage-steps", type=int, nargs="+", metavar="N", help="steps of P-Net, R-Net, O-Net and L-Net"
+        "--stage-steps", type=int, nargs="+", metavar="N", help="steps of each stage, in the order of --stages"
     )
     cascade.add_argument(
-        "--stage-learning-rates", type=float, nargs="+", metavar="RATE", help="of P-Net, R-Net, O-Net and L-Net"
+        "--stage-learning-rates", type=float, nargs="+", metavar="RATE", help="of each, in the order of --stages"
     )
     about = "begin each stage from the weight file of that stage in this folder"
     cascade.add_argument("--start-weights", type=Path, metavar="FOLDER", help=about)
@@ -128,50 +130,87 @@ def _sources(arguments: argparse.Namespace) -> tuple[Source, ...]:
 
 def run_cascade(arguments: argparse.Namespace, command: str) -> None:
     """python -m train cascade"""
+    changes = _stage_changes(arguments)
     sources, device = _sources(arguments), chosen_device(arguments.device)
     pipeline = Pipeline(sources, arguments.out, command, describe(sources), arguments.workers, arguments.limit, device)
-    family = "paper" if arguments.preset == "paper" else arguments.family or "default"
-    stages = [stage for stage in TRAINED if stage in ARCHITECTURES[family]]
-    left = [stage for stage in stages if _is_left(stage, pipeline, arguments)]
-    if arguments.start_weights:
-        _check_start_weights(arguments.start_weights, left)
+    stages = [stage for stage in TRAINED if stage in changes]
+    finished = [stage for stage in stages if pipeline.is_finished(stage)]
+    left = [stage for stage in stages if stage not in finished]
+    _check_start_weights(arguments, left)
+    for stage in finished:
+        preset = _stage_preset(stage, changes[stage], pipeline, arguments, cut=False)
+        if preset is not None:
+            pipeline.check_finished(preset)
     for stage in left:
-        preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]
-        training = settings_of(preset.training, arguments)
-        samples = replace(preset.samples, family=training.family, seed=training.seed)
-        if arguments.passes:
-            samples = replace(samples, passes=arguments.passes)
-        if arguments.preset == "paper":
-            # epochs become steps when the number of samples is known
-            made = pipeline.samples(StagePreset(samples, training))
-            training = replace(training, steps=paper(stage, len(made)).training.steps)
-        training = with_changes(training, _stage_changes(stage, stages.index(stage), arguments))
-        pipeline.stage(StagePreset(samples, training))
+        preset = _stage_preset(stage, changes[stage], pipeline, arguments, cut=True)
+        assert preset is not None
+        pipeline.stage(preset)
     print(f"weights: {pipeline.weights}")
 
 
-def _is_left(stage: Stage, pipeline: Pipeline, arguments: argparse.Namespace) -> bool:
-    """Whether the stage is wanted and not trained yet; without the landmark task an L-Net has nothing to learn."""
-    wanted = stage in arguments.stages and (arguments.landmarks or stage != LANDMARK_STAGE)
-    return wanted and not (pipeline.weights / f"{stage}.safetensors").exists()
+def _chosen_stages(arguments: argparse.Namespace) -> list[Stage]:
+    """The stages wanted that the family has; without the landmark task an L-Net has nothing to learn."""
+    family = _family(arguments)
+    wanted = [stage for stage in dict.fromkeys(arguments.stages) if stage in ARCHITECTURES[family]]
+    return [stage for stage in wanted if arguments.landmarks or stage != LANDMARK_STAGE]
 
 
-def _check_start_weights(folder: Path, stages: list[Stage]) -> None:
-    """Raises FileNotFoundError before anything is done, where a later stage would have nothing to begin from."""
-    for stage in stages:
-        if not (folder / f"{stage}.safetensors").exists():
-            raise FileNotFoundError(f"start-weights: {folder} has no {stage}.safetensors")
+def _family(arguments: argparse.Namespace) -> str:
+    """The networks chosen. Raises ValueError where preset and option contradict each other."""
+    if arguments.preset == "paper" and arguments.family not in (None, "paper"):
+        raise ValueError(f"family: the paper's preset has networks of its own, got {arguments.family!r}")
+    return "paper" if arguments.preset == "paper" else arguments.family or "default"
 
 
-def _stage_changes(stage: Stage, number: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the options change for one stage alone, the ``number`` th of the family."""
-    changes: dict[str, Any] = {}
-    for name, values in (("steps", arguments.stage_steps), ("learning_rate", arguments.stage_learning_rates)):
-        if values and number < len(values):
-            changes[name] = values[number]
+def _stage_changes(arguments: argparse.Namespace) -> dict[Stage, dict[str, Any]]:
+    """What the options change for one stage alone, by stage, for all that are chosen.
+
+    Raises ValueError for another number of values than of stages.
+    """
+    stages = _chosen_stages(arguments)
+    changes: dict[Stage, dict[str, Any]] = {stage: {} for stage in stages}
+    options = (
+        ("steps", "stage-steps", arguments.stage_steps),
+        ("learning_rate", "stage-learning-rates", arguments.stage_learning_rates),
+    )
+    for name, option, values in options:
+        if values is not None and len(values) != len(stages):
+            raise ValueError(f"{option}: expected one value for each of {', '.join(stages)}, got {len(values)}")
+        for stage, value in zip(stages, values or (), strict=False):
+            changes[stage][name] = value
     if arguments.start_weights:
-        changes["start"] = str(arguments.start_weights / f"{stage}.safetensors")
+        for stage in stages:
+            changes[stage]["start"] = str(arguments.start_weights / f"{stage}.safetensors")
     return changes
+
+
+def _stage_preset(
+    stage: Stage, changes: Mapping[str, Any], pipeline: Pipeline, arguments: argparse.Namespace, cut: bool
+) -> StagePreset | None:
+    """The preset of a stage with what the options change.
+
+    Epochs of the paper become steps by the number of its samples, which are cut now if ``cut``. None without samples.
+    """
+    preset = paper(stage, 0) if arguments.preset == "paper" else DEFAULT[stage]
+    training = with_changes(settings_of(preset.training, arguments), changes)
+    samples = replace(preset.samples, family=training.family, seed=training.seed)
+    samples = with_changes(samples, {"passes": arguments.passes or None})
+    if arguments.preset == "paper" and "steps" not in changes:
+        preset = StagePreset(samples, training)
+        made = pipeline.samples(preset) if cut else pipeline.samples_there(preset)
+        if made is None:
+            return None
+        training = replace(training, steps=paper(stage, len(made)).training.steps)
+    return StagePreset(samples, training)
+
+
+def _check_start_weights(arguments: argparse.Namespace, stages: list[Stage]) -> None:
+    """Raises FileNotFoundError before anything is done, where a later stage would have nothing to begin from."""
+    folder = arguments.start_weights
+    for stage in stages if folder else ():
+        begun = checkpoint_file(arguments.out / stage).exists()
+        if not begun and not (folder / f"{stage}.safetensors").exists():
+            raise FileNotFoundError(f"start-weights: {folder} has no {stage}.safetensors")
 
 
 def run_samples(arguments: argparse.Namespace, command: str) -> None:
@@ -191,6 +230,7 @@ def run_samples(arguments: argparse.Namespace, command: str) -> None:
 
 def run_stage(arguments: argparse.Namespace, command: str) -> None:
     """python -m train pnet|rnet|onet|lnet"""
+    _family(arguments)
     samples, device = load_samples(arguments.samples), chosen_device(arguments.device)
     stage, out = arguments.stage, arguments.out
     base = paper(stage, len(samples)).training if arguments.preset == "paper" else DEFAULT[stage].training

@@ -60,17 +60,35 @@ def test_options_of_each_stage(data, tmp_path, monkeypatch):
         Pipeline, "stage", lambda self, preset: settings.update({preset.training.stage: preset.training})
     )
     options = ["--stage-steps", "5", "6", "--stage-learning-rates", "1e-3", "2e-3", "--precision", "bfloat16"]
-    start = ["--start-weights", str(FOLDER / DEFAULT)]
+    start = ["--start-weights", str(FOLDER / DEFAULT), "--stages", "lnet", "rnet"]
     assert command_line.main(cascade(data, tmp_path / "x", *options, *start)) == 0
-    assert [(settings[stage].steps, settings[stage].learning_rate) for stage in ("pnet", "rnet")] == [
-        (5, 1e-3),
-        (6, 2e-3),
-    ]
-    onet = presets.DEFAULT["onet"].training
-    assert (settings["onet"].steps, settings["onet"].learning_rate) == (onet.steps, onet.learning_rate)
+    found = {stage: (chosen.steps, chosen.learning_rate) for stage, chosen in settings.items()}
+    assert found == {"lnet": (5, 1e-3), "rnet": (6, 2e-3)}
+    assert command_line.main(cascade(data, tmp_path / "x", "--stages", "onet", "--stage-steps", "7")) == 0
+    rate = presets.DEFAULT["onet"].training.learning_rate
+    onet = settings.pop("onet")
+    assert (onet.steps, onet.learning_rate) == (7, rate)
     for stage, chosen in settings.items():
         assert chosen.start == str(FOLDER / DEFAULT / f"{stage}.safetensors")
         assert chosen.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--stage-steps", "5", "6"), "stage-steps: expected one value for each of pnet, rnet, onet, lnet, got 2"),
+        (("--stages", "lnet", "--stage-steps", "1", "2"), "stage-steps: expected one value for each of lnet, got 2"),
+        (
+            ("--no-landmarks", "--stage-learning-rates", *["1e-3"] * 4),
+            "stage-learning-rates: expected one value for each of pnet, rnet, onet, got 4",
+        ),
+        (("--preset", "paper", "--family", "small"), "family: the paper's preset has networks of its own, got 'small'"),
+    ],
+)
+def test_options_that_do_not_fit_the_stages(data, tmp_path, capsys, options, message):
+    assert command_line.main(cascade(data, tmp_path / "x", *options)) == 1
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not (tmp_path / "x").exists()
 
 
 def test_weights_to_start_from_that_are_not_there(data, tmp_path, capsys):

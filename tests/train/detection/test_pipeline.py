@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -18,15 +19,19 @@ import torch
 import train.__main__ as command_line
 from cascade import _native
 from cascade.detect import Detector
-from cascade.models.detector import load_detector
+from cascade.models.detector import DEFAULT as SHIPPED
+from cascade.models.detector import FOLDER, load_detector
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
 from tests.train.drawn_faces import iou
 from tests.train.drawn_sets import cascade, of_data
+from train.common.checkpoints import TrainingError
 from train.detection.batches import network_inputs
-from train.detection.presets import DEFAULT
+from train.detection.pipeline import Pipeline
+from train.detection.presets import DEFAULT, StagePreset
 from train.detection.sample_store import load_samples
 from train.detection.samples import SampleSettings
+from train.detection.sources import read_sources
 
 REPOSITORY = Path(command_line.__file__).parents[1]
 
@@ -223,6 +228,21 @@ def test_other_settings_in_the_same_folder_are_refused(run, data, short, capsys)
         (run / "onet.aside").rename(run / "weights" / "onet.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--seed", "2"), "pnet-samples was made with other settings"),
+        (("--learning-rate", "0.1"), "checkpoint.pt was made with other settings"),
+        (("--limit", "5"), "pnet-samples was made with another --limit"),
+    ],
+)
+def test_a_finished_run_of_other_settings_is_refused(run, data, short, capsys, options, message):
+    before = contents(run)
+    assert command_line.main(cascade(data, run, *FEW, *options)) == 1
+    assert message in capsys.readouterr().err
+    assert contents(run) == before
+
+
 def one_stage(run: Path, out: Path, stage: str, *options: str) -> list[str]:
     folder = str(run / f"{stage}-samples")
     return [stage, "--samples", folder, "--out", str(out), "--steps", "2", "--batch", "28", *options]
@@ -293,7 +313,8 @@ def test_samples_of_one_stage_by_themselves(run, data, short, tmp_path, capsys):
 def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
     """Only the networks differ; without an L-Net, landmarks are O-Net's own."""
     out = tmp_path / family
-    options = ("--family", family, "--limit", "8", "--passes", "1", "--stage-steps", "40", "30", "20", "20")
+    steps = ("40", "30", "20", "20")[: len(ARCHITECTURES[family])]
+    options = ("--family", family, "--limit", "8", "--passes", "1", "--stage-steps", *steps)
     assert command_line.main(cascade(data, out, "--batch", "112", *options)) == 0
     weights = load_detector(out / "weights")
     assert list(weights.stages) == list(ARCHITECTURES[family])
@@ -308,6 +329,39 @@ def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
     faces = Detector(weights=out / "weights", threads=1, min_face=16).detect(data / "faces/000.png")
     assert faces.landmarks.shape[1:] == (5, 2)
     assert np.isfinite(faces.landmarks).all()
+
+
+def tiny_pipeline(data: Path, out: Path, **changes) -> Pipeline:
+    sources = read_sources(data / "data.toml", data, data)
+    return replace(Pipeline(sources, out, "x", "x", limit=4), **changes)
+
+
+def test_samples_of_other_data_are_refused(data, tmp_path):
+    """Annotations, number of photos, and the networks whose proposals they are."""
+    out = tmp_path / "run"
+    shutil.copytree(FOLDER / SHIPPED, out / "weights")
+    preset = StagePreset(samples_of("rnet", passes=1), DEFAULT["rnet"].training)
+    pipeline = tiny_pipeline(data, out)
+    made = pipeline.samples(preset)
+    assert set(made.meta["weights_sha256"]) == {"pnet"}
+    assert len(pipeline.samples(preset)) == len(made)
+    with pytest.raises(TrainingError, match="another --limit"):
+        replace(pipeline, limit=5).samples(preset)
+    with pytest.raises(TrainingError, match="other annotations"):
+        replace(pipeline, sources=pipeline.sources[1:]).samples(preset)
+    with pytest.raises(TrainingError, match="other settings"):
+        pipeline.samples(replace(preset, samples=replace(preset.samples, passes=2)))
+    (out / "weights/pnet.safetensors").write_bytes(b"another network")
+    with pytest.raises(TrainingError, match="other weights of the stages before it"):
+        pipeline.samples(preset)
+    (out / "weights/pnet.safetensors").unlink()  # to be exported again
+    assert len(pipeline.samples(preset)) == len(made)
+    # a folder from before these were recorded
+    file = out / "rnet-samples/meta.json"
+    meta = json.loads(file.read_text())
+    del meta["limit"], meta["weights_sha256"]
+    file.write_text(json.dumps(meta))
+    assert len(replace(pipeline, limit=5).samples(preset)) == len(made)
 
 
 def samples_of(stage: str, **changes) -> SampleSettings:
