@@ -5,7 +5,7 @@ Examples:
     python -m train cascade … --start-weights cascade/models/weights/detection/default --precision bfloat16
     python -m train samples --stage rnet … --weights runs/mine/weights
     python -m train onet --samples runs/mine/onet-samples --out runs/mine/onet --mining-ratio 1.0
-    python -m train pseudo-labels --model yunet.onnx --photos DATA/net7876 --out runs/labels/net7876.json
+    python -m train pseudo-labels --model yunet.onnx --photos DATA/face_masks --out runs/labels/face_masks.json
     python -m train calibrate --weights runs/mine/weights --photos DATA/wider/WIDER_train --out runs/mine/int8
     python -m train faces|embeddings|blocks|recognition …, see train/recognition/command.py
     python -m train experiment|ablation …, see train/experiments/command.py

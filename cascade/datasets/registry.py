@@ -291,6 +291,7 @@ REGISTRY: Mapping[str, Entry] = {
         annotations="face_masks/annotations.json",
         split="train",
         labels=("boxes",),
+        fully_labelled=False,
         box_rule=(-0.015, -0.07, 0.0, -0.02),
         licence="none stated: web photos of a student project",
         title="faces with masks",

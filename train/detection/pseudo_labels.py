@@ -1,8 +1,8 @@
 """Pseudo-labels: what another detector finds in training photos that are not fully labelled.
 
 ``python -m train pseudo-labels --model yunet.onnx --photos DIR --out labels.json`` runs YuNet (Wu et al. 2023) through
-OpenCV and writes, for each photo, the boxes, scores and five landmarks that it finds. Training uses them only to
-keep unlabelled faces from becoming negatives (`train.detection.sources`).
+OpenCV and writes, for each photo, the boxes, scores and five landmarks that it finds. Training uses them as ignore
+regions only (`train.detection.sources`): unlabelled faces do not become negatives, and nothing learns to find them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What training learns from: a TOML file that lists annotated sets of photos.
 
     [[source]]
-    name = "net7876_train"                  # a set of `cascade.datasets.REGISTRY` whose split is "train" …
-    pseudo_labels = "net7876.json"          # … and what is added or changed
+    name = "face_masks"                     # a set of `cascade.datasets.REGISTRY` whose split is "train" …
+    pseudo_labels = "face_masks.json"       # … and what is added or changed
+    fully_labelled = true
 
     [[source]]
     kind = "wider"                          # or photos of one's own: "wider", "coco", "folder" (without any face),
@@ -121,6 +122,8 @@ def _source(entry: dict[str, Any], root: Path, pseudo_labels: Path, where: str) 
         raise SourceError(f"{where}: kind: expected {_listed(PHOTO_READERS)}, got {source.kind!r}")
     if source.kind != "folder" and source.annotations is None:
         raise SourceError(f"{where}: annotations are missing")
+    if source.kind == "folder" and source.annotations is not None:
+        raise SourceError(f"{where}: annotations: a folder of photos without any face takes none")
     return source
 
 

@@ -78,6 +78,7 @@ def test_reading(root):
         ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = ["a", 0, 0, 0]', "source 2: box_rule"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = 1', "source 2: box_rule"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nfully_labelled = "no"', "source 2: fully_labelled"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nannotations = "x"', "source 2: annotations: a folder .* none"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nlandmarks = 1', "source 2: landmarks: expected true or false"),
     ],
 )
