@@ -1,4 +1,4 @@
-"""The running average of the weights, which is what gets measured and exported."""
+"""The exponential moving average (EMA) of the weights, which is what gets measured and exported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def move_average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+def update_ema(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Moves averaged weights and statistics towards those after ``step`` steps, faster in the beginning.
 
     Counters are copied.

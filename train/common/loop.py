@@ -64,7 +64,7 @@ class Run(ABC):
         """Goes on from the checkpoint, if there is one. Raises TrainingError if its settings or shapes differ."""
         self.step = restore(self.out, self.settings, self.defaults, self.parts, self.device)
 
-    def to_the_end(self) -> None:
+    def train(self) -> None:
         """Trains to the last step, from the checkpoint if there is one. Raises TrainingError for a loss not finite."""
         steps, (log_every, save_every) = self.settings.steps, self.every
         try:

@@ -1,4 +1,4 @@
-"""Augmentation of a batch of crops, on the fly: shift, zoom, mirror, light, colour, blur, noise and occlusion.
+"""Augmentation of a batch of crops, on the fly: shift, zoom, mirror, colour, light, blur, noise and occlusion.
 
 Targets that are points move with the pixels. All of it is vectorised over the batch, or over the quarters of a batch:
 the networks are so small that on two cores a careless augmentation would cost more than the training itself. On a GPU,
@@ -20,8 +20,8 @@ from train.detection.labels import POINT_COLUMNS
 # What picks some crops out of a batch.
 Rows = torch.Tensor | slice
 
-# Takes crops (n, 3, h, w) of 0..255 and a generator, and computes all of them in another light.
-Relighting = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+# Takes crops (n, 3, h, w) of 0..255 and a generator, and distorts all of them.
+Distortion = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 # Mirroring swaps the eyes and the mouth corners: left and right are as seen in the image.
 MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
@@ -123,7 +123,7 @@ def mirror(crops: torch.Tensor, targets: torch.Tensor, which: torch.Tensor) -> t
 
 
 def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random brightness, contrast and channel gains, and for some another light, gray, a tint, blur or noise.
+    """Random brightness, contrast and channel gains, and for some photometric distortion, gray, a tint, blur or noise.
 
     Crops (n, 3, h, w) are floats of 0..255 before and after.
     """
@@ -144,7 +144,7 @@ def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     gains = uniform(0.6, 1.4, 1) * uniform(0.85, 1.15, 3)
     means = crops.mean(dim=(2, 3), keepdim=True)
     crops = torch.addcmul(means * (uniform(0.5, 1.4, 1) - gains), crops, gains)
-    crops = relight(crops.clamp_(0, 255), generator)
+    crops = photometric_distortion(crops.clamp_(0, 255), generator)
     crops = _change(crops, chosen(0.1), lambda some, _: some.mean(dim=1, keepdim=True))
     crops = _change(crops, chosen(0.06), tinted)  # stage light, old prints: one colour over everything
     crops = _change(crops, chosen(0.15), lambda some, _: F.avg_pool2d(some, 3, 1, 1, count_include_pad=False))
@@ -155,18 +155,18 @@ def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 CHANNEL_ORDERS = ((2, 1, 0), (2, 1, 0), (1, 0, 2), (0, 2, 1), (1, 2, 0), (2, 0, 1))
 
 
-def relight(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Puts some crops (n, 3, h, w) of 0..255, in place or not, into a light of `RELIGHTING`, at most one each."""
+def photometric_distortion(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Applies `DISTORTIONS` to some crops (n, 3, h, w) of 0..255, in place or not, at most one to each."""
     draw = torch.rand(len(crops), generator=generator, device=generator.device)
     first = 0.0
-    for share, change in RELIGHTING:
+    for share, change in DISTORTIONS:
         chosen = (draw >= first) & (draw < first + share)
-        crops = _change(crops, chosen, partial(_relit, change=change, generator=generator))
+        crops = _change(crops, chosen, partial(_distorted, change=change, generator=generator))
         first += share
     return crops
 
 
-def _relit(some: torch.Tensor, _: Rows, change: Relighting, generator: torch.Generator) -> torch.Tensor:
+def _distorted(some: torch.Tensor, _: Rows, change: Distortion, generator: torch.Generator) -> torch.Tensor:
     return change(some, generator).clamp(0, 255)
 
 
@@ -192,7 +192,7 @@ def colour_light(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor
     return some * torch.exp(_draw(some, -1.4, 0.35, generator, channels=3))
 
 
-def darken(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def low_light(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """A few levels of grey and noise, as at night; for three of four brightened again, as cameras and editors do."""
     factor = torch.exp(_draw(some, -2.8, -0.5, generator))
     noise = torch.randn(some.shape, generator=generator, device=generator.device) * _draw(some, 0.0, 1.5, generator)
@@ -200,7 +200,7 @@ def darken(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(_draw(some, 0.0, 1.0, generator) < 0.75, levels / factor, levels)
 
 
-def flatten(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def low_contrast(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Low contrast on any level: fog, haze, dirty lenses, light from behind."""
     return some * _draw(some, 0.15, 0.6, generator) + _draw(some, 0.0, 110.0, generator)
 
@@ -210,7 +210,7 @@ def overexpose(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return some * _draw(some, 1.3, 2.8, generator)
 
 
-def bend(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def gamma(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """A gamma of 0.4 to 2.5: other transfer curves, and what editors do to shadows."""
     return 255 * (some / 255 + 1e-4) ** torch.exp(_draw(some, -0.9, 0.9, generator))
 
@@ -224,14 +224,14 @@ def shade_half(some: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(across > 0, some * _draw(some, 0.1, 0.6, generator), some)
 
 
-# Changes of light and the shares of the crops that get them; the other 43 % keep theirs.
-RELIGHTING: tuple[tuple[float, Relighting], ...] = (
+# Distortions and the shares of the crops that get them; the other 43 % stay as they are.
+DISTORTIONS: tuple[tuple[float, Distortion], ...] = (
     (0.12, swap_channels),
     (0.08, colour_light),
-    (0.07, darken),
-    (0.07, flatten),
+    (0.07, low_light),
+    (0.07, low_contrast),
     (0.10, overexpose),
-    (0.07, bend),
+    (0.07, gamma),
     (0.06, shade_half),
 )
 

@@ -40,7 +40,7 @@ class Batches:
         self.counts = [settings.batch * s // sum(shares) for s in shares]
         self._order = PoolOrder(pools, settings.seed)
 
-    def ahead(self, step: int) -> Batch:
+    def prepare(self, step: int) -> Batch:
         """What the background prepares of a step: all of it on the CPU, where it is the other half of the work.
 
         A GPU's samples are only read: two threads that start its work are slower than one.
@@ -50,8 +50,8 @@ class Batches:
         crops, kinds, targets = self.read(step)
         return crops.pin_memory(), kinds, targets.pin_memory()
 
-    def finished(self, batch: Batch, step: int) -> Batch:
-        """The rest of `ahead`: inputs (n, 3, size, size), kinds (n,) and targets on the device."""
+    def to_device(self, batch: Batch, step: int) -> Batch:
+        """The rest of `prepare`: inputs (n, 3, size, size), kinds (n,) and targets on the device."""
         return batch if self.device.type == "cpu" else self.inputs(batch, step)
 
     def read(self, step: int) -> Batch:

@@ -11,7 +11,7 @@ from cascade.imaging.pyramid import Pyramid
 from train.detection.labels import LANDMARK
 
 # Standard deviation and limit of the angle in degrees.
-ANGLE, MOST_ANGLE = 18.0, 45.0
+ANGLE, MAX_ANGLE = 18.0, 45.0
 PADDING = (128, 128, 128)
 
 
@@ -50,7 +50,7 @@ def rotated_windows(
     landmarks = photo.landmarks[owners].astype(np.float64)
     centres = (windows[:, :2] + windows[:, 2:]).astype(np.float64) / 2
     sides = (windows[:, 2] - windows[:, 0]).astype(np.float64)
-    angles = np.radians(np.clip(rng.normal(0, ANGLE, len(windows)), -MOST_ANGLE, MOST_ANGLE))
+    angles = np.radians(np.clip(rng.normal(0, ANGLE, len(windows)), -MAX_ANGLE, MAX_ANGLE))
     crops = np.empty((len(windows), side, side, 3), np.uint8)
     targets = np.full((len(windows), 14), np.nan, np.float32)
     for i, (centre, width, angle) in enumerate(zip(centres, sides, angles, strict=True)):

@@ -1,4 +1,4 @@
-"""Changes to photos before samples are cut: in-plane rotation, close-ups, faces cut off by a border, blur, JPEG.
+"""Changes to photos before samples are cut: in-plane rotation, close-ups, faces truncated by a border, blur, JPEG.
 
 What happens to pixels of a face inside its photo can be augmented on crops (`train.detection.augment`). What happens
 to a photo cannot: a crop does not show what a rotation or a border brings into its corners. Boxes and landmarks move
@@ -16,25 +16,25 @@ from cascade.datasets import Photo
 from cascade.imaging.reading import RGBImage
 from train.detection.in_plane_rotation import PADDING
 
-# Shares of the photos that are rotated, cut about one face, and cut off through one face. The other 38 % stay as they
+# Shares of the photos that are rotated, cut about one face, and truncated through one face. The other 38 % stay as they
 # are, so that the faces of the data as it is still count most.
-ROTATED, CLOSE_UP, CUT_OFF = 0.35, 0.12, 0.15
+ROTATED, CLOSE_UP, TRUNCATED = 0.35, 0.12, 0.15
 
 # Angles in degrees: most heads lean a little (standard deviation, limit), and photos lie on a side or upside down (the
 # share of the rotated photos whose angle is any).
-ANGLE, MOST_ANGLE, ANY_ANGLE = 25.0, 75.0, 0.2
+ANGLE, MAX_ANGLE, ANY_ANGLE = 25.0, 75.0, 0.2
 
-# Share of the rotated photos whose canvas grows to hold the corners. The others lose theirs, as a camera would.
-GROWN = 0.5
+# Share of the rotated photos whose canvas is expanded to hold the corners. The others lose theirs, as a camera would.
+EXPANDED = 0.5
 
 # Faces with a smaller shorter side (pixels) give no close-ups or cuts: what is left would be too small to learn from.
-LEAST_SIDE = 24.0
+MIN_SIDE = 24.0
 
 # A close-up is a square of this many sides of the face, its centre this much of a side off: selfies, down to the face
 # alone without hair and chin.
 CLOSE_UP_SIDES, CLOSE_UP_SHIFT = (0.72, 1.7), 0.12
 
-# Share of the face's width or height that a cut leaves.
+# Share of the face's width or height that truncation leaves.
 VISIBLE = (0.45, 0.95)
 
 # Least visible share of a face's box. Below the first the face is ignored: annotators disagree about such faces. Below
@@ -42,7 +42,7 @@ VISIBLE = (0.45, 0.95)
 LEARNED, IGNORED = 0.4, 0.05
 
 # Smallest side in pixels of a cut; a photo that would be smaller stays as it is.
-LEAST_CUT = 16
+MIN_CUT = 16
 
 # Share of the photos that are blurred as by upscaling, and by what factors; share that is compressed, and the JPEG
 # qualities: messengers and web galleries go down to these.
@@ -58,14 +58,15 @@ def change_photo(image: RGBImage, photo: Photo, rng: np.random.Generator) -> tup
     """
     draw = rng.random()
     if draw < ROTATED:
-        image, photo = rotate_photo(image, photo, _angle(rng), rng.random() < GROWN)
-    elif draw < ROTATED + CLOSE_UP + CUT_OFF:
+        image, photo = rotate_photo(image, photo, _angle(rng), rng.random() < EXPANDED)
+    elif draw < ROTATED + CLOSE_UP + TRUNCATED:
         sides = (photo.boxes[:, 2:] - photo.boxes[:, :2]).min(axis=1, initial=np.inf)
-        large = np.flatnonzero(~photo.ignored & (sides >= LEAST_SIDE))
+        large = np.flatnonzero(~photo.ignored & (sides >= MIN_SIDE))
         if len(large):
             box = photo.boxes[rng.choice(large)].astype(np.float64)
             close = draw < ROTATED + CLOSE_UP
-            image, photo = cut_photo(image, photo, _close_up(box, rng) if close else _cut_off(box, image.shape, rng))
+            part = _close_up(box, rng) if close else _truncation(box, image.shape, rng)
+            image, photo = truncate_photo(image, photo, part)
     if rng.random() < BLURRED:
         image = _blurred(image, rng.uniform(*UPSCALED))
     if rng.random() < COMPRESSED:
@@ -73,15 +74,15 @@ def change_photo(image: RGBImage, photo: Photo, rng: np.random.Generator) -> tup
     return image, photo
 
 
-def rotate_photo(image: RGBImage, photo: Photo, angle: float, grown: bool) -> tuple[RGBImage, Photo]:
-    """The photo rotated by ``angle`` degrees, clockwise, about its middle; ``grown``: on a canvas that holds all of it.
+def rotate_photo(image: RGBImage, photo: Photo, angle: float, expanded: bool) -> tuple[RGBImage, Photo]:
+    """The photo rotated by ``angle`` degrees, clockwise, about its middle; ``expanded``: the canvas holds all of it.
 
     Boxes become those of the rotated ellipses that they hold: a face fills its ellipse, not the corners.
     """
     cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     rotation = np.array([[cosine, -sine], [sine, cosine]])
     size = np.array(image.shape[1::-1])
-    canvas = np.ceil(np.abs(rotation) @ size - 1e-6).astype(int) if grown else size
+    canvas = np.ceil(np.abs(rotation) @ size - 1e-6).astype(int) if expanded else size
     shift = canvas / 2 - rotation @ (size / 2)
     # pixel centres lie at halves in our frame and at integers in OpenCV's
     matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]
@@ -93,12 +94,12 @@ def rotate_photo(image: RGBImage, photo: Photo, angle: float, grown: bool) -> tu
     return np.asarray(rotated, np.uint8), _moved(photo, boxes, photo.landmarks @ rotation.T + shift, canvas)
 
 
-def cut_photo(image: RGBImage, photo: Photo, part: np.ndarray) -> tuple[RGBImage, Photo]:
-    """The pixels that ``part`` (x1, y1, x2, y2) touches; the photo as it is where that would be below LEAST_CUT."""
+def truncate_photo(image: RGBImage, photo: Photo, part: np.ndarray) -> tuple[RGBImage, Photo]:
+    """The pixels that ``part`` (x1, y1, x2, y2) touches; the photo as it is where that would be below MIN_CUT."""
     size = np.array(image.shape[1::-1])
     x1, y1 = np.maximum(np.floor(part[:2]), 0).astype(int)
     x2, y2 = np.minimum(np.ceil(part[2:]), size).astype(int)
-    if min(x2 - x1, y2 - y1) < LEAST_CUT:
+    if min(x2 - x1, y2 - y1) < MIN_CUT:
         return image, photo
     corner = np.array([x1, y1], np.float64)
     boxes, landmarks = photo.boxes - np.tile(corner, 2), photo.landmarks - corner
@@ -108,7 +109,7 @@ def cut_photo(image: RGBImage, photo: Photo, part: np.ndarray) -> tuple[RGBImage
 def _angle(rng: np.random.Generator) -> float:
     if rng.random() < ANY_ANGLE:
         return rng.uniform(-180, 180)
-    return float(np.clip(rng.normal(0, ANGLE), -MOST_ANGLE, MOST_ANGLE))
+    return float(np.clip(rng.normal(0, ANGLE), -MAX_ANGLE, MAX_ANGLE))
 
 
 def _close_up(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -119,7 +120,7 @@ def _close_up(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([centre - half, centre + half])
 
 
-def _cut_off(box: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _truncation(box: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """The photo up to a border that leaves a part of the face: on the left, above, on the right or below."""
     hidden = (1 - rng.uniform(*VISIBLE)) * (box[2:] - box[:2])
     borders = np.concatenate([box[:2] + hidden, box[2:] - hidden])

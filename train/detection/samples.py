@@ -270,7 +270,7 @@ def _scanned(
     for number, (level, scale) in enumerate(zip(pyramid.images[1:], pyramid.scales[1:], strict=True)):
         grid = _grid(level, architecture)
         boxes = window_boxes([grid], architecture, scale[None])
-        keep = _interesting(boxes, photo, settings, rng)
+        keep = _preselect(boxes, photo, settings, rng)
         windows.append(boxes[keep])
         places.append(np.c_[np.full(keep.sum(), number), grid[keep]])
     if not windows:
@@ -290,7 +290,7 @@ def _grid(level: np.ndarray, architecture: Architecture) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
-def _interesting(boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng: np.random.Generator) -> np.ndarray:
+def _preselect(boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng: np.random.Generator) -> np.ndarray:
     """Windows worth comparing with every face: those of about a face's size that touch it, and some at random."""
     keep = rng.random(len(boxes)) < min(1.0, 3 * settings.negatives_per_photo / max(len(boxes), 1))
     if len(boxes) == 0:

@@ -31,8 +31,8 @@ class TrainSettings:
     steps: int = 20_000
     batch: int = 448  # samples a step; a multiple of 7 fits the ratio
     ratio: tuple[int, int, int, int] = (3, 1, 1, 2)  # negatives : positives : parts : landmark samples
-    learning_rate: float = 2e-3  # peak of the one-cycle schedule, or constant
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    learning_rate: float = 2e-3  # peak of the schedule with warm-up, or constant
+    schedule: Literal["warmup-cosine", "constant"] = "warmup-cosine"
     weight_decay: float = 1e-4
     mining_ratio: float = 0.7  # share of the classification losses that take part; 1.0 switches mining off
     heads: tuple[Head, ...] = ()  # what the network has outputs for, with loss and weight; by default the paper's
@@ -40,7 +40,7 @@ class TrainSettings:
     # of the networks' products in a step; bfloat16 takes half the time on CPUs that have instructions for it
     precision: Literal["float32", "bfloat16"] = "float32"
     augment: bool = True
-    average: float = 0.999  # decay of the running average of the weights that is exported; 0 switches it off
+    ema_decay: float = 0.999  # of the moving average of the weights that is exported; 0 switches it off
     validation_share: float = 0.02
     log_every: int = 100
     checkpoint_every: int = 1000
@@ -88,5 +88,5 @@ def paper_preset(stage: Stage, samples: int) -> TrainSettings:
         weight_decay=0.0,
         batch_norm=False,
         augment=False,
-        average=0.0,
+        ema_decay=0.0,
     )

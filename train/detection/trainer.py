@@ -16,7 +16,7 @@ import torch
 from cascade.nn.architectures import ARCHITECTURES, Architecture
 from cascade.nn.heads import FACE, layout
 from cascade.nn.torch_network import CascadeNetwork
-from train.common.averaging import move_average
+from train.common.averaging import update_ema
 from train.common.checkpoints import TrainingError, checkpoint_file, load_checkpoint, read_checkpoint
 from train.common.device import chosen_device
 from train.common.loop import Run
@@ -70,7 +70,7 @@ class DetectorRun(Run):
         self.averaged.eval()
         self.averaged.load_state_dict(self.network.state_dict())
         out.mkdir(parents=True, exist_ok=True)
-        self.batches = Prefetcher(self.data.ahead)
+        self.batches = Prefetcher(self.data.prepare)
 
     def _begin_from(self, start: str) -> None:
         """Gives the network the weights of a checkpoint or weight file."""
@@ -92,12 +92,12 @@ class DetectorRun(Run):
         losses["total"].backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.step += 1
-        move_average(self.averaged, self.network, settings.average, self.step)
+        update_ema(self.averaged, self.network, settings.ema_decay, self.step)
         return losses
 
     def next_batch(self) -> Batch:
         """Network inputs, kinds and targets of this step."""
-        return self.data.finished(self.batches.take(self.step), self.step)
+        return self.data.to_device(self.batches.take(self.step), self.step)
 
     @torch.no_grad()
     def validate(self, batch: int = 1024) -> dict[str, float]:
@@ -190,5 +190,5 @@ def train(
     CPU. Raises TrainingError if the loss is not finite.
     """
     run = DetectorRun(settings, samples, out, architecture, device)
-    run.to_the_end()
-    return (run.averaged if settings.average else run.network.eval()).cpu()
+    run.train()
+    return (run.averaged if settings.ema_decay else run.network.eval()).cpu()

@@ -26,7 +26,7 @@ BATCH = 128
 STEPS: dict[Stage, int] = {"pnet": 1500, "rnet": 800, "onet": 300}
 POINTS = 12  # of a validation curve
 # More validation samples would cost more time than the training.
-VALIDATION_SHARE, MOST_VALIDATION = 0.15, 2000
+VALIDATION_SHARE, MAX_VALIDATION = 0.15, 2000
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Protocol:
             weight_decay=0.0,
             batch_norm=self.batch_norm,
             augment=False,
-            average=0.0,
-            validation_share=min(VALIDATION_SHARE, MOST_VALIDATION / max(len(self.samples), 1)),
+            ema_decay=0.0,
+            validation_share=min(VALIDATION_SHARE, MAX_VALIDATION / max(len(self.samples), 1)),
             log_every=every,
             checkpoint_every=every,
         )

@@ -10,7 +10,7 @@ from train.recognition.crops import FaceCrops
 from train.recognition.measures import outputs
 from train.recognition.model import RecognitionModel
 
-MOST_FACES = 6000  # that the means are of
+MAX_FACES = 6000  # that the means are of
 RIDGE = 10.0  # faces that stand for "no mean at all" at each age: few faces of an age move its mean little
 
 
@@ -26,7 +26,7 @@ def age_means(embeddings: NDArray[np.float32], probabilities: NDArray[np.float64
 def model_age_means(model: RecognitionModel, faces: FaceCrops, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """The means of a model with an age head, over those of the faces whose person or age is known: the sharp ones."""
     known = rows[(faces.persons[rows] >= 0) | ~np.isnan(faces.ages[rows])]
-    some = np.sort(np.random.default_rng(0).permutation(known)[:MOST_FACES])
+    some = np.sort(np.random.default_rng(0).permutation(known)[:MAX_FACES])
     embeddings, logits = outputs(model.eval(), faces.crops[some])
     assert logits is not None
     return age_means(centred_by_age(embeddings.numpy(), logits.numpy(), None), logits.double().softmax(1).numpy())

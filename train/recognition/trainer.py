@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from cascade.nn.graphs import IMAGE
-from train.common.averaging import move_average
+from train.common.averaging import update_ema
 from train.common.checkpoints import TrainingError
 from train.common.device import Processes
 from train.common.loop import Run
@@ -37,7 +37,7 @@ from train.recognition.teacher import Teacher, check_teacher, matched_nodes
 from train.recognition.transfer import start_from
 
 LOG_EVERY, SAVE_EVERY = 50, 500
-AVERAGE = 0.998  # decay of the averaged weights, which are the ones that are measured and exported
+EMA_DECAY = 0.998  # decay of the averaged weights, which are the ones that are measured and exported
 GRADIENT = 5.0  # largest norm of a step's gradient
 
 
@@ -115,7 +115,7 @@ class RecognitionRun(Run):
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT)
         self.optimiser.step()
         self.step += 1
-        move_average(self.averaged, self.model, AVERAGE, self.step)
+        update_ema(self.averaged, self.model, EMA_DECAY, self.step)
         return losses
 
     def next_batch(self) -> Batch:
@@ -181,5 +181,5 @@ def train_recognition(
     is not finite.
     """
     run = RecognitionRun(settings, faces, out, processes or Processes.alone(), teacher)
-    run.to_the_end()
+    run.train()
     return run.averaged

@@ -15,17 +15,17 @@ from cascade.nn.architectures import ARCHITECTURES
 from tests.train.drawn_faces import BLUE, GREEN, Face, blank, blueness, centroids, draw, greenness
 from train.detection.augment import (
     CHANNEL_ORDERS,
+    DISTORTIONS,
     OCCLUDED,
     OCCLUDER,
-    RELIGHTING,
     crop_randomly,
     cut_slices,
     cut_weighted,
     mirror,
     normalise,
     occlude,
+    photometric_distortion,
     recolour,
-    relight,
 )
 from train.detection.batches import network_inputs
 
@@ -193,7 +193,7 @@ def test_mirroring_swaps_left_and_right():
 @pytest.mark.parametrize("family", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("stage", ["pnet", "rnet", "onet"])
 def test_prepare_keeps_pixels_and_targets_together(monkeypatch, family, stage):
-    monkeypatch.setattr(train.detection.augment, "RELIGHTING", ())  # eyes are told by their colours here
+    monkeypatch.setattr(train.detection.augment, "DISTORTIONS", ())  # eyes are told by their colours here
     architecture = ARCHITECTURES[family][stage]
     size, window, margin = architecture.input_size, architecture.window, 3
     crop, targets, _ = drawn_crop(size + 2 * margin, window)
@@ -206,7 +206,7 @@ def test_prepare_keeps_pixels_and_targets_together(monkeypatch, family, stage):
     inputs, moved = network_inputs(many, goals, architecture, seeded(3))
     assert inputs.shape == (64, 3, size, size)
     assert inputs.abs().max() <= 1
-    # gray and noisy ones cannot be measured by colour; most can, whatever their light
+    # gray and noisy ones cannot be measured by colour; most can
     colours = (inputs / 0.0078125 + 127.5).permute(0, 2, 3, 1).numpy()
     left, right = (moved[:, at : at + 2].numpy() * window + (size - window) / 2 for at in (4, 6))
     assert (left[:, 0] < right[:, 0]).all()
@@ -245,33 +245,33 @@ def photo_like(n: int, side: int = 12) -> torch.Tensor:
     return crops + torch.tensor([60.0, 110.0, 160.0])[:, None, None]
 
 
-def test_relight_changes_some_crops_and_each_in_one_way():
+def test_photometric_distortion_changes_some_crops_and_each_in_one_way():
     crops = photo_like(4000)
-    changed = relight(crops.clone(), seeded(1))
+    changed = photometric_distortion(crops.clone(), seeded(1))
     assert changed.shape == crops.shape
     assert 0 <= changed.min() < changed.max() <= 255
-    assert torch.equal(changed, relight(crops.clone(), seeded(1)))
-    assert not torch.equal(changed, relight(crops.clone(), seeded(2)))
+    assert torch.equal(changed, photometric_distortion(crops.clone(), seeded(1)))
+    assert not torch.equal(changed, photometric_distortion(crops.clone(), seeded(2)))
     untouched = (changed == crops).flatten(1).all(dim=1).float().mean().item()
-    assert untouched == pytest.approx(1 - sum(share for share, _ in RELIGHTING), abs=0.03)
-    assert torch.isfinite(relight(torch.zeros(500, 3, 8, 8), seeded(3))).all()
-    assert relight(torch.full((500, 3, 8, 8), 255.0), seeded(3)).max() <= 255
+    assert untouched == pytest.approx(1 - sum(share for share, _ in DISTORTIONS), abs=0.03)
+    assert torch.isfinite(photometric_distortion(torch.zeros(500, 3, 8, 8), seeded(3))).all()
+    assert photometric_distortion(torch.full((500, 3, 8, 8), 255.0), seeded(3)).max() <= 255
 
 
-@pytest.mark.parametrize("number", range(len(RELIGHTING)))
-def test_every_light_has_its_share(monkeypatch, number):
-    """The crops that change when the other lights do nothing."""
-    share, _ = RELIGHTING[number]
-    alone = [(part, kept if i == number else lambda some, _: some) for i, (part, kept) in enumerate(RELIGHTING)]
-    monkeypatch.setattr(train.detection.augment, "RELIGHTING", alone)
+@pytest.mark.parametrize("number", range(len(DISTORTIONS)))
+def test_every_distortion_has_its_share(monkeypatch, number):
+    """The crops that change when the others do nothing."""
+    share, _ = DISTORTIONS[number]
+    alone = [(part, kept if i == number else lambda some, _: some) for i, (part, kept) in enumerate(DISTORTIONS)]
+    monkeypatch.setattr(train.detection.augment, "DISTORTIONS", alone)
     crops = photo_like(4000)
-    changed = (relight(crops.clone(), seeded(number)) != crops).flatten(1).any(dim=1)
+    changed = (photometric_distortion(crops.clone(), seeded(number)) != crops).flatten(1).any(dim=1)
     # a shadow may fall outside a crop
     assert changed.float().mean().item() == pytest.approx(share, abs=0.02)
 
 
-def test_relighting_on_every_device_changes_the_chosen_crops_alone(monkeypatch):
-    """A GPU computes every light of all crops and chooses then."""
+def test_photometric_distortion_on_every_device_changes_the_chosen_crops_alone(monkeypatch):
+    """A GPU distorts all crops in every way and chooses then."""
     crops, chosen = photo_like(600), []
 
     def everywhere(crops, which, change):
@@ -279,30 +279,30 @@ def test_relighting_on_every_device_changes_the_chosen_crops_alone(monkeypatch):
         return torch.where(which[:, None, None, None], change(crops, slice(None)), crops)
 
     monkeypatch.setattr(train.detection.augment, "_change", everywhere)
-    changed = relight(crops.clone(), seeded(1))
+    changed = photometric_distortion(crops.clone(), seeded(1))
     assert 0 <= changed.min() < changed.max() <= 255
     assert torch.stack(chosen).sum(dim=0).max() == 1
     kept = ~torch.stack(chosen).any(dim=0)
     assert torch.equal(changed[kept], crops[kept])
     shares = torch.stack(chosen).float().mean(dim=1).tolist()
-    assert shares == pytest.approx([share for share, _ in RELIGHTING], abs=0.05)
+    assert shares == pytest.approx([share for share, _ in DISTORTIONS], abs=0.05)
 
 
-def test_what_the_lights_do():
+def test_what_the_distortions_do():
     crops = photo_like(300, side=16)
-    lit = {change.__name__: change(crops.clone(), seeded(4)) for _, change in RELIGHTING}
-    orders = {tuple(crop.mean(dim=(1, 2)).argsort().tolist()) for crop in lit["swap_channels"]}
+    distorted = {change.__name__: change(crops.clone(), seeded(4)) for _, change in DISTORTIONS}
+    orders = {tuple(crop.mean(dim=(1, 2)).argsort().tolist()) for crop in distorted["swap_channels"]}
     assert len(orders) == len(set(CHANNEL_ORDERS))
-    assert torch.equal(lit["swap_channels"].sort(dim=1).values, crops.sort(dim=1).values)
-    assert (lit["colour_light"] / crops).std(dim=(2, 3)).max() < 1e-4, "not one factor for each channel"
-    levels = [len(crop.unique()) for crop in lit["darken"]]
+    assert torch.equal(distorted["swap_channels"].sort(dim=1).values, crops.sort(dim=1).values)
+    assert (distorted["colour_light"] / crops).std(dim=(2, 3)).max() < 1e-4, "not one factor for each channel"
+    levels = [len(crop.unique()) for crop in distorted["low_light"]]
     assert np.median(levels) < 60 < len(crops[0].unique()) / 5
-    assert (lit["flatten"].std(dim=(1, 2, 3)) < 0.7 * crops.std(dim=(1, 2, 3))).all()
-    assert (lit["overexpose"] >= 255).any(dim=1).any(dim=1).any(dim=1).float().mean() > 0.5
+    assert (distorted["low_contrast"].std(dim=(1, 2, 3)) < 0.7 * crops.std(dim=(1, 2, 3))).all()
+    assert (distorted["overexpose"] >= 255).any(dim=1).any(dim=1).any(dim=1).float().mean() > 0.5
     # a gamma keeps the order of the pixels
     order = crops.flatten(1).argsort(dim=1)
-    assert (lit["bend"].flatten(1).gather(1, order).diff(dim=1) >= -1e-3).all()
-    ratio = lit["shade_half"] / crops
+    assert (distorted["gamma"].flatten(1).gather(1, order).diff(dim=1) >= -1e-3).all()
+    ratio = distorted["shade_half"] / crops
     shaded = ratio < 1 - 1e-4
     assert 0.3 < shaded.float().mean() < 0.7
     factors = [crop[where] for crop, where in zip(ratio, shaded, strict=True) if where.any()]

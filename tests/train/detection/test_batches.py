@@ -104,8 +104,8 @@ def test_augmentation_depends_on_the_step_and_on_nothing_else(tmp_path):
     alike = samples(kinds=kinds)
     alike.crops[:] = alike.crops[0]
     trainer = DetectorRun(replace(SETTINGS, validation_share=0.0), alike, tmp_path)
-    first, again, second = (trainer.data.ahead(step)[0] for step in (0, 0, 1))
+    first, again, second = (trainer.data.prepare(step)[0] for step in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     plain = DetectorRun(replace(SETTINGS, validation_share=0.0, augment=False), alike, tmp_path)
-    assert torch.equal(plain.data.ahead(0)[0], plain.data.ahead(1)[0])
+    assert torch.equal(plain.data.prepare(0)[0], plain.data.prepare(1)[0])

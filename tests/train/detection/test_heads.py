@@ -47,7 +47,7 @@ def test_it_is_trained_and_exported_with_the_others(tmp_path):
     made = load_samples(smiling(tmp_path / "samples") and tmp_path / "samples")
     assert made.heads == HEADS
     settings = TrainSettings(
-        "onet", "paper", heads=HEADS, steps=24, batch=28, log_every=4, checkpoint_every=24, average=0.9
+        "onet", "paper", heads=HEADS, steps=24, batch=28, log_every=4, checkpoint_every=24, ema_decay=0.9
     )
     network = train(settings, made, tmp_path / "run", device=torch.device("cpu"))
     found = rows(tmp_path / "run")

@@ -12,7 +12,7 @@ from cascade.datasets import Photo
 from tests.train.drawn_faces import Face, blank, blueness, centroids, draw, greenness, iou
 from tests.train.drawn_sets import PNET, check_kinds
 from train.detection import photo_changes
-from train.detection.photo_changes import IGNORED, LEARNED, change_photo, cut_photo, rotate_photo
+from train.detection.photo_changes import IGNORED, LEARNED, change_photo, rotate_photo, truncate_photo
 from train.detection.presets import DEFAULT, paper
 from train.detection.samples import SampleSettings, make_samples
 
@@ -48,12 +48,12 @@ def skin_box(image: np.ndarray) -> np.ndarray:
     return np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
 
 
-@pytest.mark.parametrize("grown", [False, True])
+@pytest.mark.parametrize("expanded", [False, True])
 @pytest.mark.parametrize("angle", [0, 17, -40, 90, 133, 180])
-def test_boxes_and_landmarks_rotate_with_the_pixels(angle, grown):
+def test_boxes_and_landmarks_rotate_with_the_pixels(angle, expanded):
     image, photo = drawn(FACE)
     before = image.copy()
-    rotated, moved = rotate_photo(image, photo, angle, grown)
+    rotated, moved = rotate_photo(image, photo, angle, expanded)
     assert np.array_equal(image, before)
     np.testing.assert_allclose(eyes(rotated), moved.landmarks[0, :2], atol=0.25)
     np.testing.assert_allclose(skin_box(rotated), moved.boxes[0], atol=1.6)
@@ -61,7 +61,7 @@ def test_boxes_and_landmarks_rotate_with_the_pixels(angle, grown):
     assert (moved.attributes, moved.size, moved.name) == ({}, None, "a.png")
     if angle == 0:
         assert np.array_equal(rotated, image)
-    if not grown:
+    if not expanded:
         assert rotated.shape == image.shape
     elif angle == 90:
         assert rotated.shape[:2] == SIZE
@@ -69,7 +69,7 @@ def test_boxes_and_landmarks_rotate_with_the_pixels(angle, grown):
         assert np.array_equal(rotated, np.rot90(image, -1))
 
 
-def test_a_grown_canvas_holds_the_corners():
+def test_an_expanded_canvas_holds_the_corners():
     corner = Face((2, 2, 30, 38))
     _, moved = rotate_photo(*drawn(corner), 45, True)
     assert len(moved) == 1 and not moved.ignored[0]
@@ -79,21 +79,21 @@ def test_a_grown_canvas_holds_the_corners():
 
 def test_boxes_and_landmarks_are_cut_with_the_pixels():
     image, photo = drawn(FACE, Face((5, 5, 25, 30)))
-    cut, moved = cut_photo(image, photo, np.array([49.6, 20.2, 130.5, 99.1]))
+    cut, moved = truncate_photo(image, photo, np.array([49.6, 20.2, 130.5, 99.1]))
     assert np.array_equal(cut, image[20:100, 49:131])
     assert cut.flags.c_contiguous
     assert len(moved) == 1
     np.testing.assert_allclose(moved.boxes[0], np.array(FACE.box) - [49, 20, 49, 20])
     np.testing.assert_allclose(eyes(cut), moved.landmarks[0, :2], atol=0.25)
-    same, unmoved = cut_photo(image, photo, np.array([10.0, 10, 20, 90]))
-    assert same is image and unmoved is photo, "smaller than LEAST_CUT"
+    same, unmoved = truncate_photo(image, photo, np.array([10.0, 10, 20, 90]))
+    assert same is image and unmoved is photo, "smaller than MIN_CUT"
 
 
 @pytest.mark.parametrize(("visible", "left"), [(0.9, "learned"), (0.3, "ignored"), (0.02, "gone")])
 def test_what_little_is_left_of_a_face_is_no_face_to_learn(visible, left):
     image, photo = drawn(FACE)
     border = FACE.box[2] - visible * 40
-    _, moved = cut_photo(image, photo, np.array([border, 0, *SIZE]))
+    _, moved = truncate_photo(image, photo, np.array([border, 0, *SIZE]))
     assert len(moved) == (left != "gone")
     if len(moved):
         assert moved.ignored[0] == (left == "ignored")
@@ -102,7 +102,7 @@ def test_what_little_is_left_of_a_face_is_no_face_to_learn(visible, left):
 
 
 def test_a_face_that_was_ignored_stays_so():
-    _, moved = cut_photo(*drawn(replace(FACE, ignored=True)), np.array([40.0, 0, *SIZE]))
+    _, moved = truncate_photo(*drawn(replace(FACE, ignored=True)), np.array([40.0, 0, *SIZE]))
     assert moved.ignored.tolist() == [True]
 
 
@@ -138,7 +138,7 @@ def test_random_changes_keep_faces_and_pixels_together():
 
 def test_the_shares_of_the_changes(monkeypatch):
     image, photo = drawn(FACE)
-    counts = dict.fromkeys(("rotate_photo", "cut_photo", "_blurred", "_compressed"), 0)
+    counts = dict.fromkeys(("rotate_photo", "truncate_photo", "_blurred", "_compressed"), 0)
 
     def counted(name):
         honest = getattr(photo_changes, name)
@@ -154,7 +154,7 @@ def test_the_shares_of_the_changes(monkeypatch):
     for seed in range(1000):
         change_photo(image, photo, np.random.default_rng(seed))
     assert counts["rotate_photo"] / 1000 == pytest.approx(0.35, abs=0.05)
-    assert counts["cut_photo"] / 1000 == pytest.approx(0.27, abs=0.05)
+    assert counts["truncate_photo"] / 1000 == pytest.approx(0.27, abs=0.05)
     assert counts["_blurred"] / 1000 == pytest.approx(0.08, abs=0.03)
     assert counts["_compressed"] / 1000 == pytest.approx(0.15, abs=0.04)
 

@@ -45,7 +45,7 @@ def short(request):
     patch = pytest.MonkeyPatch()
     for stage, preset in DEFAULT.items():
         samples = replace(preset.samples, negatives_per_photo=40)
-        training = replace(preset.training, log_every=10, checkpoint_every=20, average=0.95)
+        training = replace(preset.training, log_every=10, checkpoint_every=20, ema_decay=0.95)
         patch.setitem(DEFAULT, stage, replace(preset, samples=samples, training=training))
     yield
     patch.undo()

@@ -10,7 +10,7 @@ import pytest
 from train.detection.settings import TrainSettings, paper_preset
 
 
-def test_the_one_cycle_schedule():
+def test_the_schedule_with_warm_up():
     settings = TrainSettings("pnet", steps=200, learning_rate=0.5)
     rates = [settings.rate(step) for step in range(200)]
     np.testing.assert_allclose(rates[:10], 0.05 * np.arange(1, 11))  # a twentieth of the run, in even steps
@@ -26,5 +26,5 @@ def test_the_papers_recipe_is_constant():
     settings = paper_preset("rnet", 3200)
     assert [settings.rate(step) for step in (0, 5, 9999)] == [1e-3] * 3
     assert (settings.steps, settings.batch, settings.family) == (10_000, 32, "paper")
-    assert (settings.batch_norm, settings.augment, settings.average, settings.weight_decay) == (False, False, 0, 0)
+    assert (settings.batch_norm, settings.augment, settings.ema_decay, settings.weight_decay) == (False, False, 0, 0)
     assert settings.mining_ratio == 0.7

@@ -19,7 +19,7 @@ from train.detection.trainer import DetectorRun, check_resumable, train
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"family": "paper", "batch_norm": False, "average": 0.0, "schedule": "constant", "seed": 4}]
+    "changes", [{}, {"family": "paper", "batch_norm": False, "ema_decay": 0.0, "schedule": "constant", "seed": 4}]
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, monkeypatch, changes):
     settings, made = replace(SETTINGS, **changes), samples()
@@ -143,7 +143,7 @@ def test_samples_for_another_network_are_refused(tmp_path):
 
 
 def test_the_loss_falls_and_the_network_learns(tmp_path):
-    settings = replace(SETTINGS, steps=80, log_every=10, checkpoint_every=40, average=0.9, learning_rate=3e-3)
+    settings = replace(SETTINGS, steps=80, log_every=10, checkpoint_every=40, ema_decay=0.9, learning_rate=3e-3)
     network = train(settings, samples(), tmp_path)
     found = rows(tmp_path)
     assert [row["step"] for row in found] == list(range(10, 81, 10))
@@ -160,7 +160,7 @@ def test_the_loss_falls_and_the_network_learns(tmp_path):
 
 
 def test_without_an_average_the_network_itself_comes_back(tmp_path):
-    network = train(replace(SETTINGS, average=0.0), samples(), tmp_path)
+    network = train(replace(SETTINGS, ema_decay=0.0), samples(), tmp_path)
     assert not network.training
     kept = state(tmp_path)["network"]
     assert all(torch.equal(kept[name], tensor) for name, tensor in network.state_dict().items())
@@ -204,7 +204,7 @@ def test_a_run_begun_on_a_gpu_goes_on_on_the_cpu(tmp_path, monkeypatch):
     network = train(SETTINGS, made, tmp_path / "run", device=torch.device("cpu"))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
     assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
-    settings = replace(SETTINGS, steps=300, log_every=50, learning_rate=3e-3, average=0.9)
+    settings = replace(SETTINGS, steps=300, log_every=50, learning_rate=3e-3, ema_decay=0.9)
     network = train(settings, made, tmp_path / "learns", device=torch.device("cuda"))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
     assert rows(tmp_path / "learns")[-1]["validation"]["accuracy"] > 0.95

@@ -92,7 +92,7 @@ def test_a_network_of_another_family_is_refused(random_weights):
 
 
 def test_bfloat16_learns(tmp_path):
-    settings = replace(SETTINGS, steps=80, log_every=10, average=0.9, learning_rate=3e-3, precision="bfloat16")
+    settings = replace(SETTINGS, steps=80, log_every=10, ema_decay=0.9, learning_rate=3e-3, precision="bfloat16")
     network = train(settings, samples(), tmp_path)
     found = rows(tmp_path)
     assert found[-1]["total"] < 0.5 * found[0]["total"]

@@ -160,6 +160,7 @@ def test_runs_with_less(often, tmp_path, faces, changes, absent):
 def test_metrics_are_means_since_the_last_row(often, tmp_path, monkeypatch):
     train_recognition(SETTINGS, packed(), tmp_path / "each", ALONE)
     monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 8)
     train_recognition(SETTINGS, packed(), tmp_path / "some", ALONE)
     each, some = rows(tmp_path / "each"), rows(tmp_path / "some")
     assert [row["step"] for row in some] == [4, 6]
