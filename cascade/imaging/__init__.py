@@ -1,1 +1,1 @@
-"""Images: reading them, the pyramid, aligned crops, drawing."""
+"""Images: reading them, the pyramid, aligned crops, rotation, drawing."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cascade.boxes import iou
 from cascade.imaging.reading import RGBImage
+from cascade.imaging.rotation import rotate_boxes, rotate_image
 
 __all__ = [
     "CLOSE_UP_SIDE",
@@ -215,26 +216,10 @@ def _rotated(degrees: float) -> Change:
     """Rotates about the middle, clockwise, on a gray canvas that holds the corners."""
 
     def apply(image: RGBImage, boxes: Boxes) -> Iterator[Variant]:
-        height, width = image.shape[:2]
-        cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        rotation = np.array([[cosine, -sine], [sine, cosine]])
-        size = np.ceil(np.abs(rotation) @ [width, height] - 1e-6).astype(int)
-        shift = size / 2 - rotation @ [width / 2, height / 2]
-        # pixel centres lie at halves in our frame and at integers in OpenCV's
-        matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]
-        canvas = cv2.warpAffine(
-            image, matrix, (int(size[0]), int(size[1])), flags=cv2.INTER_LINEAR, borderValue=PADDING_VALUE
-        )
-        yield Variant(np.asarray(canvas, np.uint8), _rotated_boxes(boxes, rotation, shift))
+        rotated, transform = rotate_image(image, degrees, PADDING_VALUE, expand=True)
+        yield Variant(rotated, rotate_boxes(boxes, transform))
 
     return apply
-
-
-def _rotated_boxes(boxes: Boxes, rotation: npt.NDArray[np.float64], shift: npt.NDArray[np.float64]) -> Boxes:
-    """The boxes about the rotated ellipses that the boxes hold: a face fills its ellipse, not the corners."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 @ rotation.T + shift
-    halves = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / 2) ** 2 @ (rotation**2).T)
-    return np.concatenate([centres - halves, centres + halves], axis=1)
 
 
 # Conditions of one face at a time

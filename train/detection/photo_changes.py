@@ -14,6 +14,7 @@ import numpy as np
 
 from cascade.datasets import Photo
 from cascade.imaging.reading import RGBImage
+from cascade.imaging.rotation import rotate_boxes, rotate_image
 from train.detection.in_plane_rotation import PADDING
 
 # Shares of the photos that are rotated, cut about one face, and truncated through one face. The other 38 % stay as they
@@ -79,19 +80,9 @@ def rotate_photo(image: RGBImage, photo: Photo, angle: float, expanded: bool) ->
 
     Boxes become those of the rotated ellipses that they hold: a face fills its ellipse, not the corners.
     """
-    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    rotation = np.array([[cosine, -sine], [sine, cosine]])
-    size = np.array(image.shape[1::-1])
-    canvas = np.ceil(np.abs(rotation) @ size - 1e-6).astype(int) if expanded else size
-    shift = canvas / 2 - rotation @ (size / 2)
-    # pixel centres lie at halves in our frame and at integers in OpenCV's
-    matrix = np.c_[rotation, shift + rotation @ [0.5, 0.5] - 0.5]
-    width, height = canvas.tolist()
-    rotated = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=PADDING)
-    centres = (photo.boxes[:, :2] + photo.boxes[:, 2:]).astype(np.float64) / 2 @ rotation.T + shift
-    halves = np.sqrt(((photo.boxes[:, 2:] - photo.boxes[:, :2]) / 2.0) ** 2 @ (rotation**2).T)
-    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
-    return np.asarray(rotated, np.uint8), _moved(photo, boxes, photo.landmarks @ rotation.T + shift, canvas)
+    rotated, transform = rotate_image(image, angle, PADDING, expand=expanded)
+    boxes, landmarks = rotate_boxes(photo.boxes, transform), photo.landmarks @ transform[:, :2].T + transform[:, 2]
+    return rotated, _moved(photo, boxes, landmarks, np.array(rotated.shape[1::-1]))
 
 
 def truncate_photo(image: RGBImage, photo: Photo, part: np.ndarray) -> tuple[RGBImage, Photo]:
