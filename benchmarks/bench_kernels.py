@@ -66,6 +66,12 @@ def test_resample(benchmark: Any, width: int, height: int, level: str) -> None:
     benchmark(_native.resample, PHOTO, (0, 0, 640, 480), width, height, pool, level)
 
 
+@pytest.mark.parametrize("brightness", [1.0, 0.1])
+def test_auto_exposure(benchmark: Any, brightness: float) -> None:
+    benchmark.group = f"automatic exposure of 640x480 at a brightness of {brightness:g}"
+    benchmark(_native.auto_exposure, (PHOTO * brightness).astype(np.uint8))
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("size", [32, 56])
 def test_cut(benchmark: Any, size: int, level: str) -> None:

@@ -108,23 +108,25 @@ class Detector(FixedSettings):
         and landmarks are in pixels of the image as displayed, x right, y down; boxes are clipped to it. If there is no
         face, the `Faces` are empty. Raises `cascade.ImageError` if the image cannot be used.
         """
-        return self.detect_batch([image], color=color)[0]
+        return next(self._detect([image], color))
 
     def detect_batch(self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb") -> list[Faces]:
         """Faces of several images, of any sizes: the same as `detect` on each.
 
         The torch engine computes several images together, and then the results are the same but for rounding.
         """
-        results: list[Faces] = []
+        return list(self._detect(images, color))
+
+    def _detect(self, images: Iterable[ImageInput], color: Literal["rgb", "bgr"]) -> Iterator[Faces]:
+        """The faces of each image, merged over the angles."""
         parts: list[Faces] = []  # what was found in one photo at the angles so far
         for faces, (width, height) in self._search(self._views(images, color)):
             angle = self.rotations[len(parts)]
             photo_sides = (height, width) if angle % 180 else (width, height)
             parts.append(rotate_back(faces, angle, *photo_sides))
             if len(parts) == len(self.rotations):
-                results.append(parts[0] if len(parts) == 1 else merge(parts))
+                yield parts[0] if len(parts) == 1 else merge(parts)
                 parts = []
-        return results
 
     def _views(self, images: Iterable[ImageInput], color: Literal["rgb", "bgr"]) -> Iterator[RGBImage]:
         """The pixels to search: each image in each orientation."""
