@@ -53,7 +53,7 @@ def test_wider_train(train):
     assert all(photo.path.suffix == ".webp" for photo in train)
 
 
-def test_wider_validation_slice_of_train(train):
+def test_wider_train_holdout(train):
     needed(WIDER / "validation_from_train.txt")
     names = read_photo_list(WIDER / "validation_from_train.txt")
     held = read_wider(SPLIT / "wider_face_train.mat", photos=names, strict=True)
