@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks import bench_kernels
 from cascade import _native
 
@@ -29,6 +31,7 @@ def test_every_kernel_has_a_case():
     assert not missing, f"benchmarks/bench_kernels.py has no case for {', '.join(sorted(missing))}"
 
 
+@pytest.mark.slow
 def test_every_case_runs_once():
     command = [sys.executable, "-m", "pytest", "-q", "--benchmark-disable", "-p", "no:cacheprovider"]
     done = subprocess.run(

@@ -317,6 +317,7 @@ def data_root(tmp_path):
     return save_data_root(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_benchmark_evaluates_all_sets_in_one_go(data_root, random_weights, tmp_path, capsys):
     out = tmp_path / "out"
     # thresholds as low as those of the curve: the file of predictions then has the very faces of the default run
