@@ -146,10 +146,10 @@ class Detector(FixedSettings):
         if on_error not in ("raise", "skip", "return"):
             raise ValueError(f"on_error: expected 'raise', 'skip' or 'return', got {on_error!r}")
         _check_several(images)
-        errors: list[ImageError] = []
+        errors: dict[int, ImageError] = {}
         found: list[Any] = list(self._detect(_readable(images, color, on_error == "raise", errors)))
-        for error in errors if on_error == "return" else ():
-            found.insert(error.index, error)  # in order, so that each comes into its place
+        for index, error in errors.items() if on_error == "return" else ():
+            found.insert(index, error)  # in order, so that each comes into its place
         return found
 
     def _detect(self, images: Iterable[RGBImage]) -> Iterator[Faces]:
@@ -217,7 +217,7 @@ def _check_several(images: Any) -> None:
 
 
 def _readable(
-    images: Iterable[ImageInput], color: Literal["rgb", "bgr"], raising: bool, errors: list[ImageError]
+    images: Iterable[ImageInput], color: Literal["rgb", "bgr"], raising: bool, errors: dict[int, ImageError]
 ) -> Iterator[RGBImage]:
     """The pixels of each image that can be read. The errors of others are raised, or gathered, with their places."""
     for index, image in enumerate(images):
@@ -230,7 +230,7 @@ def _readable(
             error.index = index
             if raising:
                 raise
-            errors.append(error)
+            errors[index] = error
         else:
             yield pixels
 
