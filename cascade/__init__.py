@@ -31,13 +31,14 @@ from cascade.version import __version__
 
 if TYPE_CHECKING:
     from cascade.gallery import Gallery, GalleryError
-    from cascade.recognize import FaceCountError, Recognizer
+    from cascade.recognize import FaceCountError, FaceSizeError, Recognizer
 
 __all__ = [
     "AlignError",
     "Detector",
     "Face",
     "FaceCountError",
+    "FaceSizeError",
     "Faces",
     "Gallery",
     "GalleryError",
@@ -51,6 +52,7 @@ __all__ = [
 # Imported on first use: detecting faces does not need them.
 _LAZY = {
     "FaceCountError": "cascade.recognize",
+    "FaceSizeError": "cascade.recognize",
     "Gallery": "cascade.gallery",
     "GalleryError": "cascade.gallery",
     "Recognizer": "cascade.recognize",
