@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Tally, go_through, photos_of, wants_bar
+from cascade.cli.batch import Progress, Tally, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder, writing
+from cascade.cli.outputs import replacing
 from cascade.cli.photos import Found
 from cascade.cli.recognition import add_largest, add_options, make_recognizer, new_parser
-from cascade.cli.results import interrupts_wait, replacing
+from cascade.cli.results import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
@@ -68,8 +69,11 @@ def run(args: argparse.Namespace) -> int:
     out = None if args.out is None else _checked_out(args.out)
     found = photos_of(args.paths)
     recognizer = make_recognizer(args)
-    bar = not args.no_progress and wants_bar(len(found.photos), out is None)
-    tally = _to_terminal(found, recognizer, args, bar) if out is None else _to_file(out, found, recognizer, args, bar)
+    progress = progress_of(len(found.photos), out is None, not args.no_progress)
+    if out is None:
+        tally = _to_terminal(found, recognizer, args, progress)
+    else:
+        tally = _to_file(out, found, recognizer, args, progress)
     if tally.status() or not args.no_progress:
         say(tally.summary() + (f"; results in {out}" if out else ""))
     return tally.status()
@@ -90,7 +94,7 @@ def _embed_all(
     found: Found,
     recognizer: Recognizer,
     args: argparse.Namespace,
-    bar: bool,
+    progress: Progress,
     keep: Callable[[str, RGBImage, Faces, Analysis], None],
 ) -> Tally:
     """Calls ``keep`` with each photo, its pixels, its faces and their analysis."""
@@ -107,10 +111,10 @@ def _embed_all(
             keep(photo, image, faces, analysis)
         tally.add(len(faces))
 
-    return go_through(found.photos, embed, bar, len(found.problems))
+    return go_through(found.photos, embed, progress, len(found.problems))
 
 
-def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace, bar: bool) -> Tally:
+def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace, progress: Progress) -> Tally:
     def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
         record = {"path": photo, "width": image.shape[1], "height": image.shape[0], "faces": faces.to_dicts()}
         for face, embedding, age in zip(record["faces"], analysis.embeddings, analysis.ages, strict=True):
@@ -119,12 +123,12 @@ def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace,
         with writing("to standard output"):
             print(json.dumps(record), flush=True)
 
-    if sys.stdout is None:
+    if sys.stdout.closed:
         raise CommandError("standard output is closed; give a file for the results with --out")
-    return _embed_all(found, recognizer, args, bar, keep)
+    return _embed_all(found, recognizer, args, progress, keep)
 
 
-def _to_file(out: Path, found: Found, recognizer: Recognizer, args: argparse.Namespace, bar: bool) -> Tally:
+def _to_file(out: Path, found: Found, recognizer: Recognizer, args: argparse.Namespace, progress: Progress) -> Tally:
     import numpy as np
 
     names: list[str] = []
@@ -140,7 +144,7 @@ def _to_file(out: Path, found: Found, recognizer: Recognizer, args: argparse.Nam
         for key, values in zip(rows, of_photo, strict=True):
             rows[key].append(values)
 
-    tally = _embed_all(found, recognizer, args, bar, keep)
+    tally = _embed_all(found, recognizer, args, progress, keep)
     about = {"model": recognizer.weights.name, "weights_sha256": recognizer.weights.sha256}
     with writing(str(out)), replacing(out, "wb") as stream:
         arrays: dict[str, Any] = {key: np.concatenate(values) for key, values in rows.items()}

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Tally, go_through, photos_of, wants_bar
+from cascade.cli.batch import Tally, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder, writing
-from cascade.cli.photos import find_photos, name_results
+from cascade.cli.photos import find_photos
 from cascade.cli.recognition import (
     NOT_PROOF,
     add_largest,
@@ -21,7 +21,7 @@ from cascade.cli.recognition import (
     make_recognizer,
     new_parser,
 )
-from cascade.cli.results import interrupts_wait, save_jpeg
+from cascade.cli.results import Pictures, interrupts_wait
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,7 +184,7 @@ def run_add(args: argparse.Namespace) -> int:
         rows.setdefault(people.of_photo[photo], []).append(embedding)
         tally.add(1)
 
-    tally = go_through(photos, embed, wants_bar(len(photos), False), len(people.problems))
+    tally = go_through(photos, embed, progress_of(len(photos), False), len(people.problems))
     if not tally.stopped:
         for name in dict.fromkeys(people.of_photo.values()):
             if name not in rows:
@@ -268,9 +268,9 @@ def run_identify(args: argparse.Namespace) -> int:
     recognizer = make_recognizer(args)
     threshold = checked_threshold(args, recognizer)
     gallery = _load(args.gallery, recognizer)
-    pictures = {}
+    pictures = None
     if args.draw is not None:
-        pictures = name_results(found.photos, found.base, _draw_folder(args.draw))
+        pictures = Pictures(found.photos, found.base, _draw_folder(args.draw))
 
     def identify(photo: str, tally: Tally) -> None:
         from cascade.imaging.reading import read_image
@@ -280,15 +280,14 @@ def run_identify(args: argparse.Namespace) -> int:
         matches = gallery.identify(recognizer.embed(image, faces), args.top, threshold)
         with interrupts_wait(), writing("to standard output"):
             print(_record(photo, image.shape, faces, matches) if args.json else _in_words(photo, faces, matches))
-        if photo in pictures:
+        if pictures:
             from cascade.cli.names import draw_names
 
             names = [likely[0].name if likely else None for likely in matches]
-            start = pictures[photo]
-            save_jpeg(start.with_name(f"{start.name}_faces.jpg"), draw_names(image, faces, names))
+            pictures.save(photo, {"_faces": draw_names(image, faces, names)})
         tally.add(len(faces))
 
-    tally = go_through(found.photos, identify, wants_bar(len(found.photos), True), len(found.problems))
+    tally = go_through(found.photos, identify, progress_of(len(found.photos), True), len(found.problems))
     say(f"{tally.summary()}; threshold {threshold:.4f}" + (f"; pictures in {args.draw}" if pictures else ""))
     return tally.status()
 
