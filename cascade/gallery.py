@@ -33,13 +33,16 @@ from cascade.gallery_file import (
     checked_name,
 )
 
-__all__ = ["FORMAT", "LONGEST_NAME", "EmbeddingModel", "Gallery", "GalleryError", "Match", "checked_name"]
+__all__ = ["FORMAT", "LONGEST_NAME", "EmbeddingModel", "Gallery", "GalleryError", "Match", "checked_name", "unlike"]
 
 LENGTH_TOLERANCE = 1e-3
 """How far the length of an embedding can be from 1: enough for half precision, too little for a wrong vector."""
 
 DIGITS = 6
 """Decimals of a similarity. BLAS gives equal rows different last bits in different places; rounding removes them."""
+
+UNLIKE_SHARE = 0.6
+"""The share of the threshold below which a face is unlike a person's others."""
 
 BLOCK_SIMILARITIES = 1 << 24
 """Similarities computed at once, which bounds the memory of a search."""
@@ -305,4 +308,20 @@ def _each_person_once(similarities: FloatArray, limit: float) -> FloatArray:
             break
         found[np.arange(len(found)) != face, person] = -2
         left[face], left[:, person] = -2, -2
+    return found
+
+
+def unlike(embeddings: npt.ArrayLike, threshold: float) -> npt.NDArray[np.bool_]:
+    """Which embeddings (n, D) are not of the person whom most of them show: (n,) bool.
+
+    That person's are those that reach the ``threshold``, which is a Recognizer's, with the embedding that most others
+    do. The others are compared with the mean of these, and may be a good deal less similar: 97 of 100 pairs of photos
+    of one person reach that, but 2 of 100 pairs of different people do too.
+    """
+    rows = np.asarray(embeddings, np.float32)
+    if len(rows) < 2:
+        return np.zeros(len(rows), bool)
+    similar = rows @ rows.T
+    centre = rows[similar[int(np.argmax((similar >= threshold).sum(axis=1)))] >= threshold].sum(axis=0)
+    found: npt.NDArray[np.bool_] = rows @ (centre / np.linalg.norm(centre)) < UNLIKE_SHARE * threshold
     return found
