@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from cascade.imaging.alignment import AlignError
     from cascade.imaging.reading import ImageError, read_image
     from cascade.models.files import WeightsError
-    from cascade.recognize import FaceCountError, Recognizer
+    from cascade.recognize import FaceCountError, FaceSizeError, Recognizer
 
 __all__ = [
     "AlignError",
     "Detector",
     "Face",
     "FaceCountError",
+    "FaceSizeError",
     "Faces",
     "Gallery",
     "GalleryError",
@@ -51,6 +52,7 @@ _LAZY = {
     "Detector": "cascade.detect",
     "Face": "cascade.faces",
     "FaceCountError": "cascade.recognize",
+    "FaceSizeError": "cascade.recognize",
     "Faces": "cascade.faces",
     "Gallery": "cascade.gallery",
     "GalleryError": "cascade.gallery",

@@ -102,13 +102,15 @@ def reason(photo: str, error: Exception) -> str:
     """Why a photo failed, in the words of the command line and without its name, which is printed before."""
     from cascade.imaging.alignment import AlignError
     from cascade.imaging.reading import ImageError
-    from cascade.recognize import FaceCountError
+    from cascade.recognize import FaceCountError, FaceSizeError
 
     if isinstance(error, ImageError):
         return str(error).removeprefix("image: ").removesuffix(f" (file {photo!r})")
     if isinstance(error, FaceCountError):
         hint = "; --largest takes the largest" if error.count else ""
         return f"expected one face, found {error.count}{hint}"
+    if isinstance(error, FaceSizeError):
+        return f"expected a face of at least {error.needed:.0f} pixels, got {error.size:.0f}; --allow-small takes it"
     if isinstance(error, AlignError):
         return f"a face cannot be aligned: {error}"
     if isinstance(error, OSError):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import Progress, Tally, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder, writing
-from cascade.cli.outputs import replacing
 from cascade.cli.photos import Found
 from cascade.cli.recognition import add_largest, add_options, make_recognizer, new_parser
 from cascade.cli.results import interrupts_wait
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from cascade.faces import Faces
     from cascade.imaging.reading import RGBImage
     from cascade.recognize import Analysis, Recognizer
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status after SIGTERM, that of a shell."""
 
 DECIMALS = 8
 """Decimals of an embedding in JSON: the precision of float32 below 1."""
@@ -43,6 +48,7 @@ results:
 exit status:
   0  all photos were read           2  wrong options, no photos, or nowhere to write; nothing was done
   1  some had problems            130  stopped with Ctrl-C; the results so far are written
+                                  143  ended by SIGTERM; the same
 
 examples:
   cascade embed photo.jpg
@@ -73,10 +79,41 @@ def run(args: argparse.Namespace) -> int:
     if out is None:
         tally = _to_terminal(found, recognizer, args, progress)
     else:
-        tally = _to_file(out, found, recognizer, args, progress)
+        with termination_stops() as terminated:
+            tally = _to_file(out, found, recognizer, args, progress)
+        if terminated():
+            say(f"{tally.summary()}; results in {out}")
+            return TERMINATED
     if tally.status() or not args.no_progress:
         say(tally.summary() + (f"; results in {out}" if out else ""))
     return tally.status()
+
+
+@contextmanager
+def termination_stops() -> Iterator[Callable[[], bool]]:
+    """Lets SIGTERM stop the work as Ctrl-C does, but once: what is written then is not stopped again.
+
+    Gives a function that tells whether that happened.
+    """
+    seen: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            signal.raise_signal(signal.SIGINT)  # so that it waits where Ctrl-C waits
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGTERM, stop)
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:  # as in background jobs of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _checked_out(name: str) -> Path:
@@ -129,25 +166,17 @@ def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace,
 
 
 def _to_file(out: Path, found: Found, recognizer: Recognizer, args: argparse.Namespace, progress: Progress) -> Tally:
-    import numpy as np
+    from cascade.embedding_file import EmbeddingWriter
 
-    names: list[str] = []
-    shapes = {"boxes": (4,), "scores": (), "landmarks": (5, 2), "embeddings": (recognizer.dimension,), "ages": ()}
-    rows: dict[str, list[np.ndarray]] = {key: [np.empty((0, *shape), np.float32)] for key, shape in shapes.items()}
-    numbers = [np.empty(0, np.int64)]
-
-    def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
-        name = os.path.relpath(os.path.abspath(photo), found.base)
-        names.extend([Path(name).as_posix()] * len(faces))
-        numbers.append(np.arange(1, len(faces) + 1))
-        of_photo = (faces.boxes, faces.scores, faces.landmarks, analysis.embeddings, analysis.ages)
-        for key, values in zip(rows, of_photo, strict=True):
-            rows[key].append(values)
-
-    tally = _embed_all(found, recognizer, args, progress, keep)
     about = {"model": recognizer.weights.name, "weights_sha256": recognizer.weights.sha256}
-    with writing(str(out)), replacing(out, "wb") as stream:
-        arrays: dict[str, Any] = {key: np.concatenate(values) for key, values in rows.items()}
-        arrays |= {"face": np.concatenate(numbers), "about": np.array(json.dumps(about))}
-        np.savez(stream, names=np.array(names, dtype=np.str_), **arrays)
+    with writing(str(out)), EmbeddingWriter(out, recognizer.dimension, about) as writer:
+
+        def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
+            name = os.path.relpath(os.path.abspath(photo), found.base)
+            with writing(str(out)):
+                writer.add(Path(name).as_posix(), faces, analysis)
+
+        tally = _embed_all(found, recognizer, args, progress, keep)
+        with interrupts_wait():
+            writer.end()
     return tally
