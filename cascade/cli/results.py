@@ -30,6 +30,7 @@ from cascade.cli.outputs import (
 )
 from cascade.cli.photos import name_results, numbered
 from cascade.csv_text import csv_line, text_cell
+from cascade.private_files import remove_partials
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
@@ -78,6 +79,7 @@ def _results_path(out: Path, kind: str) -> Path:
     if wanted.is_dir():
         raise CommandError(f"{wanted}: this is a folder, and results would go to a file of that name")
     ours: dict[str, IsOurs] = {"jsonl": is_our_jsonl, "json": is_our_json, "csv": is_our_csv(",".join(_csv_header()))}
+    remove_partials(out)
     path = first_usable(wanted, ours[kind])
     if path != wanted:
         say(f"{wanted}: left as it is, since it holds no results of cascade; results go to {path.name}")
@@ -91,7 +93,7 @@ def _open(path: Path | None, kind: str) -> AbstractContextManager[IO[str]]:
         return nullcontext(sys.stdout)
     if kind == "jsonl":
         path.unlink(missing_ok=True)
-        return create(path, "w", encoding="utf-8")
+        return create(path, encoding="utf-8")
     return replacing(path, "w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
