@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES
 
 
 @dataclass

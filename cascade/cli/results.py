@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cascade.imaging.reading import RGBImage
 
 FORMATS = ("jsonl", "json", "csv")
-JPEG_QUALITY = 95
 
 _partial_numbers = itertools.count()
 
@@ -99,17 +98,12 @@ def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
 
 def save_jpeg(path: Path, image: RGBImage) -> None:
     """Writes a picture. Raises OSError."""
-    import cv2
+    from cascade.imaging.writing import encode_jpeg
 
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    # Full colour resolution: without it thin coloured lines are blurred.
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    done, encoded = cv2.imencode(".jpg", image[:, :, ::-1], options)
-    if not done:
-        raise OSError(f"{path} cannot be encoded as JPEG")
+    encoded = encode_jpeg(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, "wb") as stream:
-        stream.write(encoded.tobytes())
+        stream.write(encoded)
 
 
 class _JsonLines:

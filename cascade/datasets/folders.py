@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES
 
 from ._geometry import no_landmarks
 from ._images import ImageFinder, ProblemLog

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES
 from eval.detection.average_precision import FloatArray
 
 __all__ = ["Found", "Matched", "Predictions", "default_score", "match_names", "read_predictions", "to_json"]
