@@ -75,11 +75,11 @@ def wants_bar(photos: int, to_terminal: bool) -> bool:
 def reason(photo: str, error: Exception) -> str:
     """Why a photo failed, in the words of the command line and without its name, which is printed before."""
     from cascade.imaging.alignment import AlignError
-    from cascade.imaging.reading import ImageError
+    from cascade.imaging.errors import ImageError, quoted
     from cascade.recognize import FaceCountError
 
     if isinstance(error, ImageError):
-        return str(error).removeprefix("image: ").removesuffix(f" (file {photo!r})")
+        return str(error).removeprefix("image: ").removesuffix(f" (file {quoted(photo)})")
     if isinstance(error, FaceCountError):
         hint = "; --largest takes the largest" if error.count else ""
         return f"expected one face, found {error.count}{hint}"

@@ -25,7 +25,7 @@ from cascade.imaging import jpeg, png
 from cascade.imaging.errors import ImageError
 from cascade.imaging.formats import Format
 from cascade.imaging.orientation import stored_orientation, upright
-from cascade.imaging.pixels import check_size
+from cascade.imaging.pixels import MAX_PIXELS, check_size
 from cascade.imaging.tiff import TiffFile, open_tiff
 
 UNCOMPRESSED = ("BMP", "TIFF", "PNM")
@@ -36,6 +36,7 @@ PIXELS_PER_BYTE = {"raw": 8, "ppm": 1, "ppm_plain": 1, "jpeg": 8192, "zip": 8256
 MOST_PIXELS_PER_BYTE = 1 << 16
 # Of what Pillow's raw decoder reads; other modes have at least one bit.
 BITS_PER_PIXEL = {"L": 8, "RGB": 24, "BGR": 24, "CMYK": 32, "I;16B": 16, "F;32F": 32, "F;32BF": 32}
+MAX_PNM_HEADER = 1 << 16  # bytes
 LARGE = 1 << 26  # pixels, which take Pillow 256 MB; above, a PNG is checked before there is memory for it
 
 # To tell whether the last scan of a JPEG is complete: only a decoder that lacks data looks at what follows.
@@ -82,6 +83,8 @@ def decode(source: Source, *, allow_damage: bool, warn: Warn) -> Image.Image:
         return upright(image, _orientation(image, warn))
     except (ImageError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"image: expected at most {MAX_PIXELS:,} pixels of {source.format.name} data: {error}") from error
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
         raise _failure(source, error) from error
 
@@ -106,6 +109,8 @@ def _open(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile
         "GIF": GifImagePlugin.GifImageFile,
         "PNM": PpmImagePlugin.PpmImageFile,
     }
+    if kind == "PNM":  # byte by byte Pillow reads comments of any length
+        readers[kind](io.BytesIO(source.open().read(MAX_PNM_HEADER)))
     return readers[kind](source.open())
 
 

@@ -75,8 +75,9 @@ def _draw_box(canvas: RGBImage, box: FloatArray, color: Color, width: int) -> No
 
 def _draw_outline(canvas: RGBImage, box: FloatArray, color: Color, width: int) -> None:
     """The edges of a box with their corners; a pixel that an edge covers in part is blended."""
-    x1, y1, x2, y2 = (float(side) for side in box)
-    half = max(width, 1.5) / 2  # one pixel that lies between two would be faint on both
+    # A line of one pixel that lies between two would be faint on both: it gets half a pixel more, and a clear one.
+    half, shift = (0.75, 0.12) if width == 1 else (width / 2, 0.0)
+    x1, y1, x2, y2 = (float(side) + shift for side in box)
     outer = (x1 - half, y1 - half, x2 + half, y2 + half)
     if min(x2 - x1, y2 - y1) <= 2 * half:
         _fill(canvas, outer, color)

@@ -65,13 +65,13 @@ _OTHERS = (
     (rb"\x1aE\xdf\xa3|RIFF.{4}AVI |OggS|FLV", "a video; read its frames with a video library"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL file; convert it to JPEG or PNG"),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 file; convert it to JPEG or PNG"),
-    (rb"\0\0[\1\2]\0", "an icon; convert it to PNG"),
+    (rb"\0\0[\x01\x02]\0", "an icon; convert it to PNG"),
     (rb"8BPS", "a Photoshop file; export it as PNG"),
     (rb"%PDF", "a PDF; export its pages as PNG"),
-    (rb"v/1\1|#\?RADIANCE", "a file with high dynamic range (EXR, HDR); convert it to PNG"),
+    (rb"v/1\x01|#\?RADIANCE", "a file with high dynamic range (EXR, HDR); convert it to PNG"),
     (rb"FUJIFILM|IIRO|IIU\0", "a camera's raw file; convert it to JPEG or PNG"),
     (rb"\s*<", "text (HTML, SVG or XML); was a page saved in place of the photo?"),
-    (rb"PK\3\4|\x1f\x8b|7z\xbc\xaf", "an archive; unpack it first"),
+    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf", "an archive; unpack it first"),
     (rb"(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|data:image/)", "base64 text; pass base64.b64decode(...) of it"),
 )
 

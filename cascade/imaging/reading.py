@@ -26,6 +26,8 @@ __all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageError", "ImageInput", "ImageWarning",
 
 START = 64  # bytes that tell the format
 MAX_FILE_BYTES = max(each.largest for each in FORMATS)
+MAX_PIPE_BYTES = 1 << 28  # of what has no length before it is read
+SEEKABLE = (io.BufferedReader, io.FileIO, io.BytesIO)
 BASE64 = re.compile(r"data:|/9j/|iVBORw0KGgo|UklGR|R0lGOD|[A-Za-z0-9+/=\s]{300}")
 
 
@@ -168,10 +170,14 @@ def _from_file_object(file: Any, allow_damage: bool) -> RGBImage:
         start = file.read(0)
         if isinstance(start, str):
             raise ImageError('image: expected a binary file object, got one in text mode; open it with "rb"')
-        sized = _rest(file)
-        if sized is not None and sized > MAX_FILE_BYTES:
-            raise ImageError(f"image: expected at most {MAX_FILE_BYTES:,} bytes, got {sized:,}")
-        data = file.read(MAX_FILE_BYTES + 1)
+        length = _rest(file)
+        if isinstance(file, SEEKABLE) and length and not file.tell():
+            pixels = _from_file(file, _name(file), allow_damage)
+            file.seek(0, os.SEEK_END)
+            return pixels
+        if length is not None and length > MAX_FILE_BYTES:
+            raise ImageError(f"image: expected at most {MAX_FILE_BYTES:,} bytes, got {length:,}")
+        data = file.read() if length is not None else file.read(MAX_PIPE_BYTES + 1)
     except TypeError:  # a read() that takes no number
         data = file.read()
     except ImageError:
@@ -182,8 +188,15 @@ def _from_file_object(file: Any, allow_damage: bool) -> RGBImage:
         raise ImageError(f"image: expected bytes from the file object's read(), got {_type_name(data)}")
     if not len(data):
         raise ImageError("image: expected an image, but the file object is empty or was read to its end")
+    if length is None and len(data) > MAX_PIPE_BYTES:
+        raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a stream, got more")
+    return _from_file(io.BytesIO(data), _name(file), allow_damage)
+
+
+def _name(file: Any) -> str:
+    """A file object's name for warnings."""
     name = getattr(file, "name", None)
-    return _from_file(io.BytesIO(data), quoted(name) if isinstance(name, str) else "file object", allow_damage)
+    return quoted(name) if isinstance(name, (str, bytes)) else "file object"
 
 
 def _rest(file: Any) -> int | None:
@@ -210,9 +223,9 @@ def _from_file(file: BinaryIO, name: str, allow_damage: bool) -> RGBImage:
     if length is not None and length > known.largest:
         raise ImageError(f"image: expected at most {known.largest:,} bytes of {known.name} data, got {length:,}")
     if length is None:  # a pipe
-        data = start + file.read(known.largest)
-        if len(data) > known.largest:
-            raise ImageError(f"image: expected at most {known.largest:,} bytes of {known.name} data, got more")
+        data = start + file.read(MAX_PIPE_BYTES)
+        if len(data) > MAX_PIPE_BYTES:
+            raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a pipe, got more")
         return _decoded(Source(data, len(data), known), name, allow_damage)
     if known.name in UNCOMPRESSED:
         return _decoded(Source(file, length, known), name, allow_damage)

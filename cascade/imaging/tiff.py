@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import struct
 import threading
 import warnings
@@ -24,6 +25,16 @@ MAX_TAGS = 4096
 MAX_TILE_PIXELS = 1 << 24  # tiles are usually 256×256
 
 _opening = threading.Lock()
+
+
+def _after_fork() -> None:
+    """In the child, no other thread holds the lock."""
+    global _opening  # noqa: PLW0603
+    _opening = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):
