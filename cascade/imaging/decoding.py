@@ -102,6 +102,8 @@ def _open(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile
         return _open_heif(source)
     if kind == "AVIF":
         return _open_avif(source, warn)
+    if kind == "WebP":
+        _check_canvas(source.data)
     readers: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
         "JPEG": JpegFile,
         "WebP": WebPImagePlugin.WebPImageFile,
@@ -153,6 +155,12 @@ def _open_avif(source: Source, warn: Warn) -> ImageFile.ImageFile:
     return image
 
 
+def _check_canvas(data: bytes | BinaryIO) -> None:
+    """Refuse a WebP file by the size of its canvas, for which libwebp takes memory as soon as it is opened."""
+    if isinstance(data, bytes) and data[12:16] == b"VP8X" and len(data) >= 30:
+        check_size(int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1)
+
+
 def _checked_jpeg(image: JpegFile, source: Source, allow_damage: bool, warn: Warn) -> JpegFile:
     """The JPEG file, with an end if it has none, ready to be decoded at once."""
     assert isinstance(source.data, bytes)
@@ -171,12 +179,18 @@ def _checked_jpeg(image: JpegFile, source: Source, allow_damage: bool, warn: War
 
 
 def _has_all_pixels(data: bytes) -> bool:
-    """Whether a JPEG without an end has all of its last scan, at an eighth of its size."""
+    """Whether a JPEG without an end has all of its last scan: if so, it does not matter what follows."""
     pictures = []
     for filler in (b"", _FILLER):
         image = JpegFile(io.BytesIO(jpeg.with_end(data, filler)))
-        image.draft(None, (max(1, image.size[0] // 8), max(1, image.size[1] // 8)))
-        pictures.append(image.tobytes())
+        if not image.info.get("progressive"):  # at an eighth of the size, which needs every code of the scan
+            image.draft(None, (max(1, image.size[0] // 8), max(1, image.size[1] // 8)))
+        elif image.size[0] * image.size[1] > LARGE:
+            return False
+        try:
+            pictures.append(image.tobytes())
+        except OSError:
+            return False
     return pictures[0] == pictures[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from cascade.imaging.errors import ImageError
 
@@ -11,7 +12,7 @@ MAX_SCANS = 100  # cameras and programs write at most about 15; each takes the t
 MAX_SCANNED_PIXELS = 4_000_000_000  # of all scans: 20 scans of the largest picture
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-_WITHOUT_BODY = (0x01, 0xD8)
+_WITHOUT_BODY = (b"\x01", b"\xd8", b"\xd9")
 
 
 def check_scans(data: bytes, width: int, height: int) -> None:
@@ -26,15 +27,11 @@ def check_scans(data: bytes, width: int, height: int) -> None:
 
 def _count_scans(data: bytes, enough: int) -> int:
     """The number of scans before the end of the picture, as a decoder finds them."""
-    scans, at = 0, 2
-    while scans < enough:
-        found = _MARKER.search(data, at)
-        if found is None or found[1] == END[1:]:
+    scans = 0
+    for marker, _, _ in _segments(data):
+        scans += marker == START_OF_SCAN
+        if marker == END or scans >= enough:
             break
-        at = found.end()
-        if found[1][0] not in _WITHOUT_BODY:
-            scans += found[1] == START_OF_SCAN[1:]
-            at += max(2, int.from_bytes(data[at : at + 2]))
     return scans
 
 
@@ -44,22 +41,24 @@ def has_end(data: bytes) -> bool:
     In a scan 0xFF is always followed by 0, a restart number or the next marker, so that the first one after the start
     of the scan is the picture's own. Thumbnails lie before it.
     """
-    return data.find(END, _first_scan(data)) >= 0
-
-
-def _first_scan(data: bytes) -> int:
-    """Where the body of the first scan begins; the length of the data if there is none."""
-    at = 2
-    while (found := _MARKER.search(data, at)) is not None:
-        at = found.end()
-        if found[1] == START_OF_SCAN[1:]:
-            return at
-        if found[1][0] not in _WITHOUT_BODY:
-            at += max(2, int.from_bytes(data[at : at + 2]))
-    return len(data)
+    scan = next((body for marker, _, body in _segments(data) if marker == START_OF_SCAN), len(data))
+    return data.find(END, scan) >= 0
 
 
 def with_end(data: bytes, filler: bytes = b"") -> bytes:
     """The data with an end. A decoder that needs more of the last scan takes the ``filler``, then grey."""
+    for marker, at, end in _segments(data):
+        if end > len(data) and marker != END:  # between scans: a decoder would wait for the rest of the segment
+            return data[:at] + END
     # A lone 0xFF at the end would otherwise become another marker together with what follows.
     return data.rstrip(b"\xff") + filler + END
+
+
+def _segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The marker of each segment, where it starts and where its body ends; what a scan holds follows its body."""
+    end = 2
+    while (found := _MARKER.search(data, end)) is not None:
+        end = found.end()
+        if found[1] not in _WITHOUT_BODY:
+            end += max(2, int.from_bytes(data[end : end + 2])) if end + 2 <= len(data) else 2
+        yield b"\xff" + found[1], found.start(), end

@@ -14,6 +14,7 @@ from cascade.imaging.errors import ImageError
 PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # may hold the orientation
 SIGNATURE = 8  # bytes
+STEP = 1 << 16  # bytes that are inflated at once
 
 
 class Png(NamedTuple):
@@ -66,10 +67,12 @@ def check_pixels(data: bytes, width: int, height: int) -> None:
     try:
         while missing > 0 and not inflater.eof and at < len(data):
             length, kind = struct.unpack_from(">I4s", data, at)
-            rest = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
-            while rest and missing > 0:
-                missing -= len(inflater.decompress(rest, 1 << 20))
-                rest = inflater.unconsumed_tail
+            end = min(at + 8 + length, len(data)) if kind == b"IDAT" else at + 8
+            for start in range(at + 8, end, STEP):
+                rest = data[start : min(start + STEP, end)]
+                while rest and missing > 0:
+                    missing -= len(inflater.decompress(rest, 16 * STEP))
+                    rest = inflater.unconsumed_tail
             at += 12 + length
     except (zlib.error, struct.error) as error:
         raise ImageError(f"image: the PNG data is damaged: {error}") from None

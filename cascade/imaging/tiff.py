@@ -13,6 +13,7 @@ from typing import BinaryIO
 from PIL import Image, TiffImagePlugin
 
 from cascade.imaging.errors import ImageError
+from cascade.imaging.pixels import check_size
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, ROWS_PER_STRIP = 254, 256, 257, 258, 259, 277, 278
 ORIENTATION, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, DNG_VERSION = 274, 322, 323, 339, 50706
@@ -83,6 +84,8 @@ def check_directory(file: BinaryIO, length: int) -> None:
             "image: expected a photo, got TIFF data whose first page is only a preview, as in the raw files of "
             "cameras (DNG, NEF, ARW); convert it to JPEG or PNG"
         )
+    if WIDTH in values and HEIGHT in values:
+        check_size(values[WIDTH], values[HEIGHT])
     tile = values.get(TILE_WIDTH, 0) * values.get(TILE_HEIGHT, 0)
     if tile > MAX_TILE_PIXELS:
         sides = f"{values[TILE_WIDTH]:,}×{values[TILE_HEIGHT]:,}"
