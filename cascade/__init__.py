@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
 from cascade.detect import Detector
 from cascade.faces import Face, Faces
 from cascade.imaging.alignment import AlignError
-from cascade.imaging.reading import ImageError, read_image
+from cascade.imaging.reading import ImageError, ImageWarning, read_image
 from cascade.models.files import WeightsError
 from cascade.version import __version__
 
@@ -42,6 +42,7 @@ __all__ = [
     "Gallery",
     "GalleryError",
     "ImageError",
+    "ImageWarning",
     "Recognizer",
     "WeightsError",
     "__version__",

@@ -20,7 +20,7 @@ def draw_names(image: RGBImage, faces: Faces, names: list[str | None]) -> RGBIma
     canvas = image
     for color, named in ((UNKNOWN, False), (KNOWN, True)):
         chosen = faces[[at for at, name in enumerate(names) if (name is not None) == named]]
-        canvas = chosen.draw(canvas, color=color, scores=False, landmarks=False)
+        canvas = chosen.draw(canvas, box_color=color, scores=False, landmarks=False)
     taken: list[Place] = []
     for number, (face, name) in enumerate(zip(faces, names, strict=True), start=1):
         text = "unknown" if name is None else in_ascii(name, number)

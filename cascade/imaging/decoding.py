@@ -182,7 +182,7 @@ def _has_all_pixels(data: bytes) -> bool:
     """Whether a JPEG without an end has all of its last scan: if so, it does not matter what follows."""
     pictures = []
     for filler in (b"", _FILLER):
-        image = JpegFile(io.BytesIO(jpeg.with_end(data, filler)))
+        image = JpegFile(io.BytesIO(jpeg.followed_by(data, filler)))
         if not image.info.get("progressive"):  # at an eighth of the size, which needs every code of the scan
             image.draft(None, (max(1, image.size[0] // 8), max(1, image.size[1] // 8)))
         elif image.size[0] * image.size[1] > LARGE:

@@ -45,13 +45,16 @@ def has_end(data: bytes) -> bool:
     return data.find(END, scan) >= 0
 
 
-def with_end(data: bytes, filler: bytes = b"") -> bytes:
-    """The data with an end. A decoder that needs more of the last scan takes the ``filler``, then grey."""
-    for marker, at, end in _segments(data):
-        if end > len(data) and marker != END:  # between scans: a decoder would wait for the rest of the segment
-            return data[:at] + END
+def followed_by(data: bytes, filler: bytes) -> bytes:
+    """The data with a filler and an end. A decoder that needs more of the last scan takes the filler, then grey."""
     # A lone 0xFF at the end would otherwise become another marker together with what follows.
     return data.rstrip(b"\xff") + filler + END
+
+
+def with_end(data: bytes) -> bytes:
+    """The data with an end, and without a segment that is cut short, for the rest of which a decoder would wait."""
+    cut = next((at for _, at, end in _segments(data) if end > len(data)), len(data))
+    return followed_by(data[:cut], b"")
 
 
 def _segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
