@@ -69,7 +69,8 @@ def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
 
 def create(path: Path, **options: Any) -> IO[str]:
     """Opens a text file that does not exist yet, nor a link of that name. Raises OSError."""
-    return open(path, "x", **options)
+    stream: IO[str] = open(path, "x", **options)
+    return stream
 
 
 # --------------------------------------------------------------------------------------------------

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from cascade.imaging.reading import RGBImage
 
 FORMATS = ("jsonl", "json", "csv")
-JPEG_QUALITY = 95
 
 
 class Writer(Protocol):
@@ -116,17 +115,12 @@ def interrupts_wait() -> Iterator[None]:
 
 def save_jpeg(path: Path, image: RGBImage) -> None:
     """Writes a picture with our mark, in place of whatever has that name: see `Pictures`. Raises OSError."""
-    import cv2
+    from cascade.imaging.writing import encode_jpeg
 
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    # Full colour resolution: without it thin coloured lines are blurred.
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    done, encoded = cv2.imencode(".jpg", image[:, :, ::-1], options)
-    if not done:
-        raise OSError(f"{path} cannot be encoded as JPEG")
+    encoded = encode_jpeg(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, "wb") as stream:
-        stream.write(marked(encoded.tobytes()))
+        stream.write(marked(encoded))
 
 
 class Pictures:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES
 from cascade.npz import read_npz
 from eval.detection.average_precision import FloatArray
 
@@ -113,7 +113,7 @@ def default_score(about: Mapping[str, Any]) -> float | None:
     return float(value) if _is_plain(value) else None
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any) -> TypeGuard[int | float]:
     """Whether a value from JSON is a finite number that fits into a float; Python's reader takes NaN too."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
