@@ -131,8 +131,8 @@ def _truncation(box: np.ndarray, shape: tuple[int, ...], rng: np.random.Generato
 def _moved(photo: Photo, boxes: np.ndarray, landmarks: np.ndarray, size: np.ndarray) -> Photo:
     """The photo with moved faces in an image of ``size`` (width, height), without those that are no longer in it.
 
-    Boxes end at the border, as annotators draw them: P-Net's windows lie inside the photo, and one that holds the visible
-    60 % of a face overlaps the box of all of it by 0.43 only, too little to be positive.
+    Boxes end at the border, as annotators draw them. P-Net's windows lie inside the photo, and one that holds the
+    visible 60 % of a face overlaps the box of all of it by 0.43 only, too little to be positive.
     """
     inside = np.clip(boxes, 0, np.tile(size, 2))
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
