@@ -1,12 +1,15 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
 """What the workflows run, session by session: `nox -s lint types tests docs`. CONTRIBUTING.md says more."""
 
 from __future__ import annotations
 
 import nox
 
-nox.needs_version = ">=2024.4.15"
+nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "docs"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 QUICK = {"OMP_NUM_THREADS": "1"}
@@ -38,7 +41,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs, env=QUICK)
 
 
-@nox.session
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """The quick tests with coverage of Python (coverage.xml) and of C (coverage-c.txt; takes gcc)."""
     install(session)
@@ -61,7 +64,7 @@ def docs(session: nox.Session) -> None:
         session.run("mkdocs", "build", "--strict")
 
 
-@nox.session
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Times of the kernels by SIMD level, and of a detection."""
     install(session)
@@ -69,8 +72,12 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", "fps")
 
 
-@nox.session
+@nox.session(default=False)
 def sanitize(session: nox.Session) -> None:
     """The C core under the address, undefined behaviour and thread sanitizers."""
     install(session)
     session.run("pytest", "tests/sanitize", "-m", "slow or not slow", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

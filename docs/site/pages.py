@@ -90,6 +90,7 @@ def _detector_card(name: str) -> str:
         "## Figures",
         _figures(first.path),
         "## How they were trained",
+        RECORD,
         *(f"**{stage}**\n\n{_facts(one.metadata)}" for stage, one in weights.stages.items()),
     ]
     return "\n\n".join(parts) + "\n"
@@ -105,13 +106,18 @@ def _recognizer_card(name: str) -> str:
         f"**Learned from:** {weights.metadata['data']}.",
         "[Recognition](../recognition.md) has error rates by group, and "
         "[what recognition is not for](../recognition.md#what-recognition-is-not-for).",
-        "## How they were trained, and what was measured",
-        _facts(weights.metadata),
+        "## What was measured",
+        _facts({key: value for key, value in weights.metadata.items() if key not in TRAINING}),
+        "## How it was trained",
+        RECORD,
+        _facts({key: value for key, value in weights.metadata.items() if key in TRAINING}),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-SHOWN_ABOVE = ("architecture", "graph", "data", "licence", "format")
+SHOWN_ABOVE = ("architecture", "graph", "data", "licence", "format", "stage", "family")
+TRAINING = ("command", "revision", "settings", "teacher", "version", "seed")
+RECORD = "What the file says, word for word. Options have the names of the version that it was trained with."
 
 
 def _facts(metadata: Mapping[str, Any]) -> str:
