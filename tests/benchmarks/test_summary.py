@@ -11,6 +11,7 @@ from benchmarks.summary_plot import read
 from cascade import read_image
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
+HEADER = "detector,ap,median_ms\n"
 
 
 def test_draws_the_committed_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
