@@ -86,6 +86,8 @@ def embed_by_size(
         persons.append(numbers.setdefault(str(photo.person), len(numbers)))
         for size in sizes:
             rows[size].append(_embedding(recognizer, small, image, size / float(face_sizes(face.boxes)[0])))
+    if not persons:
+        raise ValueError(f"photos: expected faces, found none in {len(photos)} photos")
     return np.array(persons), {size: np.stack(of_size) for size, of_size in rows.items()}
 
 
