@@ -12,8 +12,13 @@ def main() -> int:
     """Runs the command line and returns its exit status. Ctrl-C ends it in one line, even during the imports."""
     try:
         from cascade.cli import main as run
+        from cascade.cli.console import end_on_interrupt, raise_interrupts
 
-        status = run()
+        end_on_interrupt()
+        try:
+            status = run()
+        finally:
+            raise_interrupts()
     except KeyboardInterrupt:
         status = INTERRUPTED
         with contextlib.suppress(AttributeError, OSError):  # of a stderr that is closed or full

@@ -12,11 +12,13 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 SOME_FAILED, BAD_USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
@@ -89,6 +91,28 @@ def say(message: str) -> None:
 def counted(number: int, thing: str) -> str:
     """The number with the word in singular or plural: 1 face, 1,000 faces."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+# --------------------------------------------------------------------------------------------------
+# Ctrl-C
+
+
+def end_on_interrupt() -> None:
+    """Has Ctrl-C end the process at once until `raise_interrupts`: numpy's imports swallow KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def raise_interrupts() -> None:
+    """Has Ctrl-C raise KeyboardInterrupt again, from the moment on that there is something to finish."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, b"cascade: stopped\n")
+    os._exit(INTERRUPTED)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -181,8 +205,8 @@ def standard_streams() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may have characters that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout = _Results(sys.stdout)  # type: ignore[assignment]
-    sys.stderr = _Messages(io.StringIO() if sys.stderr is None else sys.stderr)  # type: ignore[assignment]
+    sys.stdout = _Results(sys.stdout)
+    sys.stderr = _Messages(io.StringIO() if sys.stderr is None else sys.stderr)
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import Tally, go_through, photos_of, progress_of
-from cascade.cli.console import CommandError, say, writable_folder
+from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder
 from cascade.cli.photos import read_photo
 from cascade.cli.results import FORMATS, Pictures, Writer, interrupts_wait, open_results
 
@@ -192,7 +192,9 @@ def make_detector(args: argparse.Namespace) -> Detector:
 
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
     try:
-        return Detector(**settings)
+        detector = Detector(**settings)
+        raise_interrupts()  # what is slow to import has been imported
+        return detector
     except WeightsError as error:
         raise CommandError(str(error)) from error
     except (TypeError, ValueError) as error:

@@ -5,8 +5,6 @@ Files that a command did not write are never replaced: see `cascade.cli.outputs`
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import signal
 import sys
@@ -14,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from cascade.cli.console import BAD_USAGE, CommandError, say, writing
@@ -30,6 +29,7 @@ from cascade.cli.outputs import (
     usable,
 )
 from cascade.cli.photos import name_results, numbered
+from cascade.csv_text import csv_line, text_cell
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("jsonl", "json", "csv")
 JPEG_QUALITY = 95
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a cell begins that spreadsheets take for a formula, or read as one once they have dropped the white space."""
 
 
 class Writer(Protocol):
@@ -100,20 +98,18 @@ def _open(path: Path | None, kind: str) -> AbstractContextManager[IO[str]]:
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
     """Delays Ctrl-C to the end of the block, so that what it writes is complete."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
         return
-    pressed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    pressed: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, handler)
     if pressed:
-        raise KeyboardInterrupt
+        handler(*pressed[0])
 
 
 def save_jpeg(path: Path, image: RGBImage) -> None:
@@ -200,9 +196,7 @@ class _Csv(_JsonLines):
         self._rows(rows)
 
     def _rows(self, rows: list[list[Any]]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._write(text.getvalue())
+        self._write("".join(map(csv_line, rows)))
 
 
 def _csv_header() -> list[str]:
@@ -210,11 +204,6 @@ def _csv_header() -> list[str]:
 
     points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
     return ["path", "face", "x1", "y1", "x2", "y2", "score", *points]
-
-
-def text_cell(text: str) -> str:
-    """The text as a cell of CSV that spreadsheets take for text: with a ' before ``=``, ``+``, ``-``, ``@``, a tab …"""
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 _WRITERS = {"jsonl": _JsonLines, "json": _Json, "csv": _Csv}

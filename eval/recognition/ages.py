@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.csv_text import text_of
 from cascade.datasets import DatasetError
 from cascade.npz import read_npz
 from eval.recognition.embedding import Embeddings
@@ -168,7 +169,7 @@ def _from_csv(file: Path) -> tuple[tuple[str, ...], FloatArray]:
                 raise ValueError(f"line {rows.line_num}: age {row['age']!r} is not a number") from None
             if not row["name"] or np.isinf(age):
                 raise ValueError(f"line {rows.line_num}: a name and a finite age, or none, expected")
-            names.append(row["name"])
+            names.append(text_of(row["name"]))
             ages.append(age)
     if not names:
         raise ValueError("there is no row")
