@@ -33,7 +33,7 @@ class EmbeddingWriter:
     def __init__(self, path: Path, dimension: int, about: dict[str, Any]) -> None:
         self.path = path
         self.about = about
-        self._shapes = {
+        self._shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
             "face": (INT64, ()),
             "boxes": (FLOAT32, (4,)),
             "scores": (FLOAT32, ()),

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade import private_files
-from cascade.npz import NpzError, read_npz
+from cascade.npz import NpzError, is_replaceable, read_npz
 
 __all__ = ["FORMAT", "LONGEST_NAME", "EmbeddingModel", "GalleryError"]
 
@@ -138,6 +138,8 @@ def write_gallery(path: Path, contents: Contents) -> FileState:
     """Writes a file, which replaces an earlier one once it is complete. Raises `GalleryError`."""
     model = {name: getattr(contents.model, name) for name in MODEL}
     about = json.dumps({"format": FORMAT, "model": model}, ensure_ascii=False, sort_keys=True)
+    if not is_replaceable(path, "counts"):
+        raise GalleryError(f"{path}: the gallery cannot be written: there is another file, which is no gallery")
     try:
         with private_files.replacing(path) as stream:
             np.savez(

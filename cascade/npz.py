@@ -8,15 +8,16 @@ a header states must be that of its member before anything is allocated.
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NpzError", "read_npz"]
+__all__ = ["NpzError", "is_replaceable", "read_npz"]
 
 LARGEST_FILE = 8 << 30  # bytes
 MOST_MEMBERS = 1000
@@ -46,6 +47,19 @@ def read_npz(
         raise
     except Exception as error:  # the readers of zip and npy files raise whatever comes up, from KeyError to zlib.error
         raise NpzError(f"damaged or cut short ({str(error)[:100] or type(error).__name__})") from error
+
+
+def is_replaceable(path: str | Path, member: str) -> bool:
+    """Whether nothing is there, an empty file, or an .npz file with an array of that name: no file of others."""
+    try:
+        if not os.stat(path).st_size:
+            return True
+        with zipfile.ZipFile(path) as file:
+            return f"{member}.npy" in file.namelist()
+    except FileNotFoundError:
+        return True
+    except Exception:  # whatever the reader of zip files raises, it is none that we wrote
+        return False
 
 
 def _checked_members(
@@ -83,7 +97,7 @@ def _read(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
         if min(shape, default=0) < 0 or size != member.file_size - stream.tell():
             raise NpzError(f"{member.filename[:50]!r} is not as large as its header says: damaged")
         data = bytearray(size)
-        if stream.readinto(data) != size or stream.read(1):  # the last read checks the sum
+        if cast(zipfile.ZipExtFile, stream).readinto(data) != size or stream.read(1):  # the last read checks the sum
             raise NpzError(f"{member.filename[:50]!r} is cut short")
     array: Array = np.frombuffer(data, dtype) if size else np.empty(math.prod(shape), dtype)
     return array.reshape(shape, order="F" if fortran_order else "C")

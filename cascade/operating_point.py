@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.faces import FloatArray
-from cascade.models.files import WeightsError
+from cascade.models.files import MALFORMED, WeightsError
 
 __all__ = ["OperatingPoint", "SizeRate", "face_sizes", "operating_point_of"]
 
@@ -114,7 +114,7 @@ def operating_point_of(metadata: Mapping[str, Any], file: object) -> OperatingPo
             str(stated["measured_on"]),
             _by_face_size(stated.get("by_face_size", ())),
         )
-    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise WeightsError(f"weights: {file} has an invalid verification threshold ({str(error)[:100]})") from error
     pairs = [(point.false_accept_rate, point.true_accept_rate)]
     pairs += [(each.false_accept_rate, each.true_accept_rate) for each in point.by_face_size]

@@ -86,6 +86,16 @@ def test_a_change_that_fails_changes_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["g"]
 
 
+def test_a_file_that_is_no_gallery_is_not_replaced(tmp_path):
+    np.savez(tmp_path / "mine.npz", results=np.zeros(3))
+    (tmp_path / "a.jpg").write_bytes(b"a photo")
+    for name in ("mine.npz", "a.jpg"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(GalleryError, match="which is no gallery"):
+            small().save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+
+
 @posix_only
 def test_a_gallery_is_its_owners(tmp_path):
     small().save(tmp_path / "g")

@@ -118,11 +118,15 @@ def termination_stops() -> Iterator[Callable[[], bool]]:
 
 def _checked_out(name: str) -> Path:
     """The file given as ``--out``, in a folder that can be written."""
+    from cascade.npz import is_replaceable
+
     path = Path(name)
     if path.suffix.lower() != ".npz":
         raise CommandError(f"--out {name}: expected a file whose name ends with .npz")
     if path.is_dir():
         raise CommandError(f"--out {name}: this is a folder, not a file")
+    if not is_replaceable(path, "embeddings"):
+        raise CommandError(f"--out {name}: there is a file without embeddings, which is not replaced")
     writable_folder(str(path.parent))
     return path
 

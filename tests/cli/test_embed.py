@@ -181,3 +181,17 @@ def test_names_of_several_faces_and_lengths(run_recognition):
         assert file["names"].tolist() == ["Zoë and a longer name.png"] * 2 + ["a.png"] * 3
         assert file["face"].tolist() == [1, 2, 1, 2, 3]
         assert (np.diff(file["scores"][2:]) <= 0).all()
+
+
+def test_files_of_others_are_not_replaced(run_recognition, capsys):
+    photo = portrait_photo("a.jpg")
+    before = photo.read_bytes()
+    Path("link.npz").symlink_to("a.jpg")
+    np.savez("mine.npz", results=np.zeros(3))
+    kept = Path("mine.npz").read_bytes()
+    for out in ("link.npz", "mine.npz"):
+        assert run_recognition("embed", "a.jpg", "--out", out) == console.BAD_USAGE
+        assert f"--out {out}: there is a file without embeddings" in capsys.readouterr().err
+    assert (photo.read_bytes(), Path("mine.npz").read_bytes()) == (before, kept)
+    Path("empty.npz").touch()
+    assert run_recognition("embed", "a.jpg", "--out", "empty.npz") == 0

@@ -90,7 +90,7 @@ def test_a_comparison_as_json(run_recognition, capsys):
     found = json.loads(out)
     assert (found["paths"], found["similarity"], found["same"]) == (["a.jpg", "a.jpg"], 1.0, True)
     assert (found["threshold"], found["false_accept_rate"], found["true_accept_rate"]) == (0.5, 0.01, 0.9)
-    assert found["face_sizes"] == pytest.approx([175, 175], abs=30)
+    assert found["face_sizes"] == pytest.approx([99, 99], abs=10)
     assert found["warning"] is None
     assert err == ""
     assert run_recognition("verify", "a.jpg", "a.jpg", "--json", "--threshold", "0.7") == 0
@@ -99,7 +99,7 @@ def test_a_comparison_as_json(run_recognition, capsys):
 
 def shrunk_portrait(name: str, face: float) -> str:
     """The portrait with a face of about that many pixels."""
-    side = round(512 * face / 175)
+    side = round(512 * face / 99)
     Image.fromarray(portrait()).resize((side, side), Image.Resampling.LANCZOS).save(name)
     return name
 

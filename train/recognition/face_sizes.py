@@ -24,7 +24,7 @@ from cascade.datasets import DatasetError, PersonPhoto, read_identities
 from cascade.detect import Detector
 from cascade.faces import Faces
 from cascade.imaging.reading import RGBImage, read_image
-from cascade.models.recognizer import load_recognizer, restate_recognizer
+from cascade.models.recognizer import restate_recognizer
 from cascade.recognize import Recognizer, face_sizes
 from train.recognition.pack import main_face
 
@@ -86,6 +86,8 @@ def embed_by_size(
         persons.append(numbers.setdefault(str(photo.person), len(numbers)))
         for size in sizes:
             rows[size].append(_embedding(recognizer, small, image, size / float(face_sizes(face.boxes)[0])))
+    if not persons:
+        raise ValueError(f"photos: expected faces, found none in {len(photos)} photos")
     return np.array(persons), {size: np.stack(of_size) for size, of_size in rows.items()}
 
 
@@ -122,7 +124,10 @@ def rates_by_size(persons: NDArray[np.intp], embeddings: dict[float, Floats], th
 
 
 def measure_face_sizes(images: Path, people: Path, weights: Path, threads: int | None = None) -> list[Rates]:
-    """Measures the rates by face size and writes them into the weight file and the model card beside it."""
+    """Measures the rates by face size and writes them into the weight file and the model card beside it.
+
+    A file that ships with the package then needs its new hash in SHA256SUMS.
+    """
     recognizer = Recognizer(weights, threads)
     if recognizer.operating_point is None:
         raise ValueError(f"{weights}: expected weights with a threshold, whose rates are measured")
@@ -132,12 +137,12 @@ def measure_face_sizes(images: Path, people: Path, weights: Path, threads: int |
     verification["by_face_size"] = [rates.to_dict() for rates in found]
     about = f"{len(np.unique(persons))} people held out of training, {len(persons)} photos shrunk"
     verification["by_face_size_measured_on"] = about
-    restate_recognizer(weights, {"verification": verification})
-    _restate_card(weights, found, about)
+    sha256 = restate_recognizer(weights, {"verification": verification})
+    _restate_card(weights, found, about, sha256)
     return found
 
 
-def _restate_card(weights: Path, found: Sequence[Rates], about: str) -> None:
+def _restate_card(weights: Path, found: Sequence[Rates], about: str, sha256: str) -> None:
     """Replaces the lines of the card about face sizes and the hash, if there is a card."""
     card = weights.with_suffix(".md")
     if not card.exists():
@@ -145,7 +150,7 @@ def _restate_card(weights: Path, found: Sequence[Rates], about: str) -> None:
     shares = ", ".join(f"{each.different_accepted / each.different_pairs:.2%} at {each.face_size:g}" for each in found)
     lines = {
         "Small faces": f"false accepts with both faces of that many pixels: {shares}; {about}",
-        "SHA-256": f"`{load_recognizer(weights).sha256}`",
+        "SHA-256": f"`{sha256}`",
     }
     text = card.read_text(encoding="utf-8")
     for name, fact in lines.items():
