@@ -132,12 +132,12 @@ def test_hostile_files_are_refused_in_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name != "png: cut short"])
 def test_hostile_files_are_refused_fast(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for way in (HOSTILE[name], io.BytesIO(HOSTILE[name])):
         with pytest.raises(ImageError, match=r"^image: ") as caught:
             read_image(way)
         assert len(str(caught.value)) <= 300
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def many_scans(hidden: bool = False) -> bytes:
@@ -151,11 +151,11 @@ def many_scans(hidden: bool = False) -> bytes:
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("opened", [False, True])
 def test_a_jpeg_of_thousands_of_scans_is_refused(hidden: bool, opened: bool) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     data = many_scans(hidden)
     with pytest.raises(ImageError, match="at most 100 scans"):
         read_image(Image.open(io.BytesIO(data)) if opened else data)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_scans_after_the_end_do_not_count() -> None:
