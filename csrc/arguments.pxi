@@ -32,6 +32,11 @@ cdef int check_rows(const cascade_image *image, size_t first, size_t end) except
     return 0
 
 
+cdef int check_signals() except -1 with gil:
+    """Runs the handlers of signals that came meanwhile; one may raise, as that of Ctrl-C does."""
+    return PyErr_CheckSignals()
+
+
 cdef describe(value):
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"

@@ -91,17 +91,21 @@ cdef survivors(const cascade_kernels *kernels, const float[:, ::1] boxes, const 
     """Indices of the first ``count`` boxes that survive all suppressions, one after the other; best first."""
     if count == 0:
         return np.empty(0, np.int64)
+    cdef size_t size = cascade_nms_workspace(count)
+    if size == 0:
+        raise ValueError(f"windows: {count} are too many")
     cdef int64_t[:, ::1] orders = np.empty((2, count), np.int64)
-    cdef float[::1] workspace = np.empty(6 * count, np.float32)
+    cdef float[::1] workspace = np.empty((size + 3) // 4, np.float32)
     cdef int64_t *order = &orders[0, 0]
     cdef int64_t *other = &orders[1, 0]
     cdef float limit
     cdef int mode
     with nogil:
-        cascade_argsort(&scores[0], count, order, other)
+        cascade_argsort(&scores[0], count, order, other, check_signals)
     for limit, mode in overlaps:
         with nogil:
-            count = cascade_nms(kernels, &boxes[0, 0], order, count, limit, mode, other, &workspace[0])
+            count = cascade_nms(kernels, &boxes[0, 0], order, count, limit, mode, other, &workspace[0],
+                                check_signals)
         order, other = other, order
     return np.array(<int64_t[:count]>order)
 

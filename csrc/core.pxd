@@ -204,9 +204,12 @@ cdef extern from "detect.h" nogil:
                               float *boxes, int64_t *kept)
     void cascade_fuse_logits(const float *outputs, size_t pitch, size_t n, float share, float *logits)
     void cascade_window_points(const float *window, const float *fractions, size_t count, float *points)
-    void cascade_argsort(const float *scores, size_t n, int64_t *order, int64_t *scratch)
+    # returns -1 with an exception set
+    ctypedef int (*cascade_poll)() except -1 nogil
+    int cascade_argsort(const float *scores, size_t n, int64_t *order, int64_t *scratch, cascade_poll poll) except 0
+    size_t cascade_nms_workspace(size_t n)
     size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n,
-                       float threshold, int mode, int64_t *keep, float *workspace)
+                       float threshold, int mode, int64_t *keep, void *workspace, cascade_poll poll) except? -1
 
     ctypedef struct cascade_crop_set:
         const cascade_image *levels

@@ -394,7 +394,7 @@ static void try_overflow(void) {
 /* ---- boxes ----------------------------------------------------------------------------------------------- */
 
 static void try_suppression(const cascade_kernels *level, size_t n) {
-    float *boxes = exactly(4 * n * sizeof(float)), *workspace = exactly(6 * n * sizeof(float));
+    float *boxes = exactly(4 * n * sizeof(float)), *workspace = exactly(cascade_nms_workspace(n));
     int64_t *order = exactly(n * sizeof(int64_t)), *keep = exactly(n * sizeof(int64_t)), *expected = exactly(n * 8);
     for (size_t i = 0; i < n; i++) {
         order[i] = (int64_t)(n - 1 - i);
@@ -404,8 +404,8 @@ static void try_suppression(const cascade_kernels *level, size_t n) {
         }
     }
     for (int mode = CASCADE_NMS_UNION; mode <= CASCADE_NMS_MIN; mode++) {
-        size_t kept = cascade_nms(level, boxes, order, n, 0.3f, mode, keep, workspace);
-        CHECK(kept == cascade_nms(scalar(), boxes, order, n, 0.3f, mode, expected, workspace) && kept <= n, "%zu", n);
+        size_t kept = cascade_nms(level, boxes, order, n, 0.3f, mode, keep, workspace, NULL);
+        CHECK(kept == cascade_nms(scalar(), boxes, order, n, 0.3f, mode, expected, workspace, NULL) && kept <= n, "%zu", n);
         CHECK(!memcmp(keep, expected, kept * sizeof(int64_t)), "%s keeps other boxes of %zu", level->name, n);
     }
     free(boxes);
