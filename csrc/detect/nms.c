@@ -48,7 +48,7 @@ typedef struct {
     uint32_t *cell_ends;   /* the position after the last box of each cell */
 } suppression;
 
-/* Adds to the work done. Returns 0 if the caller's caller wants to stop. */
+/* Adds to the work done, and polls now and then. Returns 0 if the work is to end. */
 static int go_on(cascade_poll poll, size_t *work, size_t more) {
     *work += more;
     if (*work < POLL_INTERVAL) {

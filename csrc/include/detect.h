@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "nn.h"
+#include "threadpool.h"
 
 /* ---- detect/boxes.c, detect/nms.c ------------------------------------------------------------------------ */
 
@@ -40,9 +41,6 @@ size_t cascade_candidates(const float *windows, const float *deltas, const float
 void cascade_fuse_logits(const float *outputs, size_t pitch, size_t n, float share, float *logits);
 /* Converts `count` points (x, y) from fractions of a window's sides to pixels. */
 void cascade_window_points(const float *window, const float *fractions, size_t count, float *points);
-
-/* Asked every few milliseconds by what may take long, unless NULL. Whatever is not 0 ends the work. */
-typedef int (*cascade_poll)(void);
 
 /* Indices of boxes fit in 32 bits. */
 #define CASCADE_MAX_BOXES ((size_t)UINT32_MAX / 8)

@@ -147,7 +147,7 @@ static void parallel_for(group *group, cascade_loop_body body, void *context, si
     give_memory(group, size);
     cascade_parallel_for_begin(&group->pool, body, context, count);
     wake(group, count ? count - 1 : 0);
-    cascade_parallel_for_end(&group->pool, group->memory[0]);
+    cascade_parallel_for_end(&group->pool, group->memory[0], NULL);
     take_memory(group);
 }
 
@@ -262,7 +262,7 @@ static void try_loop(group *group, size_t number, size_t count, size_t meeting, 
         cascade_pool_close(&group->pool);
     }
     wake(group, closing ? group->threads : count ? count - 1 : 0);
-    cascade_parallel_for_end(&group->pool, group->memory[0]);
+    cascade_parallel_for_end(&group->pool, group->memory[0], NULL);
     take_memory(group);
     check_loop(&loop);
 }
@@ -318,7 +318,7 @@ static void try_quick_loops(size_t threads) {
         size_t count = chance(threads + 2);
         cascade_parallel_for_begin(&group->pool, count_item, times, count);
         wake(group, group->threads);
-        cascade_parallel_for_end(&group->pool, group->memory[0]);
+        cascade_parallel_for_end(&group->pool, group->memory[0], NULL);
         for (size_t item = 0; item < count; item++) {
             expected[item]++;
         }
