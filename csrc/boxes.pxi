@@ -29,7 +29,7 @@ def window_boxes(found, scales, stride, margin, window):
 
 def square(boxes):
     """Boxes grown to squares about their centres."""
-    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    out = check_boxes(boxes, "boxes", np.float32)
     cdef float[:, ::1] target = out
     if len(out):
         cascade_square(&target[0, 0], target.shape[0])
@@ -50,7 +50,7 @@ def expand(boxes, context):
 
 def clip(boxes, width, height):
     """Boxes clipped to an image of ``width`` by ``height`` pixels."""
-    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    out = check_boxes(boxes, "boxes", np.float32)
     cdef float right = real("width", width, 0), bottom = real("height", height, 0)
     cdef float[:, ::1] target = out
     if len(out):
@@ -73,7 +73,7 @@ def fuse_logits(outputs, before, share):
 
 
 cdef check_scores(scores, name, n):
-    scores = np.array(numbers(scores, name, np.float32))
+    scores = numbers(scores, name, np.float32)
     if scores.shape != (n,):
         raise ValueError(f"{name}: expected shape ({n},), got {scores.shape}")
     return scores
