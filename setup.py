@@ -1,6 +1,7 @@
 """Builds the native core: every C file once, and the kernels once per SIMD level; see csrc/build_config.py."""
 
 import importlib.machinery
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -13,7 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent / "csrc"))
 import build_config as core
 
 LEVELS = core.levels_of()
-FLAGS = core.MSVC_FLAGS if core.MSVC else [*core.RELEASE_FLAGS, *core.HARDENED_FLAGS]
+if core.MSVC:
+    FLAGS = core.CLANG_CL_FLAGS if core.CLANG_CL else core.MSVC_FLAGS
+else:
+    FLAGS = [*core.RELEASE_FLAGS, *core.HARDENED_FLAGS]
 HEADERS = [core.relative(path) for path in core.HEADERS]
 KERNELS = core.relative(core.KERNELS_SOURCE)
 INCLUDE = [core.relative(core.INCLUDE_FOLDER)]
@@ -26,6 +30,9 @@ class BuildLevels(build_ext):
 
     def build_extension(self, ext):
         self.leave_out_library_paths()
+        if core.CLANG_CL:
+            self.compiler.initialize()
+            self.compiler.cc = shutil.which("clang-cl") or "clang-cl"
         ext.extra_objects = []
         for level in LEVELS:
             ext.extra_objects += self.compiler.compile(

@@ -121,8 +121,7 @@ def _load(file: Path, keys: list[str]) -> dict[str, Any]:
         from scipy.io import loadmat
     except ImportError as error:
         raise ImportError(
-            f"reading {file.name} needs scipy: pip install 'cascade-faces[eval]' (or [train]), "
-            "or read the _bbx_gt.txt form"
+            f"reading {file.name} needs scipy: pip install scipy, or read the _bbx_gt.txt form"
         ) from error
     try:
         content: dict[str, Any] = loadmat(str(file), appendmat=False, variable_names=keys)

@@ -100,7 +100,7 @@ def _read_mat(file: Path) -> list[tuple[str, str, bool, int]]:
     try:
         from scipy.io import loadmat  # nothing else here needs it
     except ImportError as error:
-        raise ImportError(f"reading {file.name} needs scipy: pip install 'cascade-faces[eval]'") from error
+        raise ImportError(f"reading {file.name} needs scipy: pip install scipy") from error
     try:
         splits = loadmat(str(file), appendmat=False, variable_names=["splits"])["splits"]
         return list(_mat_rows(splits))

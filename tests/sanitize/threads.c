@@ -153,14 +153,18 @@ static void parallel_for(group *group, cascade_loop_body body, void *context, si
 
 /* ---- deadlocks ------------------------------------------------------------------------------------------- */
 
-/* No case takes longer, however slow the machine (seconds). */
+/* No case takes longer, however slow the machine (seconds). Windows has no alarm: there the caller's timeout ends the run. */
 #define LONGEST_CASE 200
+#if defined(_WIN32)
+#define alarm(seconds) ((void)(seconds))
+#else
 
 static void on_alarm(int number) {
     static const char message[] = "deadlock, or a worker that nobody woke\n";
     (void)number;
     _exit(write(2, message, sizeof message - 1) > 0 ? 1 : 2);
 }
+#endif
 
 /* ---- loops ----------------------------------------------------------------------------------------------- */
 
@@ -756,7 +760,9 @@ static void try_all(const cascade_kernels *level) {
 
 int main(int count, char **arguments) {
     read_arguments(count, arguments);
+#if !defined(_WIN32)
     signal(SIGALRM, on_alarm);
+#endif
     for (size_t threads = 1; threads <= MOST_THREADS; threads++) {
         try_loops(threads);
         try_quick_loops(threads);
