@@ -46,7 +46,7 @@ class BuildLevels(build_ext):
         super().build_extension(ext)
 
     def leave_out_library_paths(self):
-        """Some Pythons pass their own folder on to every extension, as a place of this machine to load libraries from."""
+        """Some Pythons pass their own folder on to every extension, as a place to load libraries from."""
         if self.compiler.compiler_type == "unix":
             command = self.compiler.linker_so
             self.compiler.linker_so = [word for word in command if not word.startswith(("-Wl,-rpath", "-Wl,-R"))]

@@ -164,7 +164,7 @@ def test_nms_of_very_many_windows_takes_nearly_linear_time(threshold: float, mod
     start = time.process_time()
     kept = nms(windows, scores, threshold, mode)
     assert time.process_time() - start < 4
-    assert 0 < len(kept) < len(windows)
+    assert 0 < len(kept) <= len(windows)
 
 
 @pytest.mark.parametrize("mode", ["union", "min"])

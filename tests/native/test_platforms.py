@@ -1,23 +1,26 @@
-"""The C core as other platforms have it, through the sanitizers' drivers: Windows by MinGW and Wine, Linux with musl."""
+"""The C core on other platforms, through the sanitizers' drivers: Windows by MinGW and Wine, Linux with musl."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from cascade import _native
 from tests.sanitize.build_driver import Core, ToolMissingError, build_core, run
 
-# GCC for Windows leaves the stack on boundaries of 16 bytes (its bug 54412), so its vectors must be moved as if unaligned.
+# GCC for Windows aligns the stack to 16 bytes (its bug 54412), so vectors there must be moved as if unaligned.
 # The wheels for Windows are built by clang-cl.
-MINGW = ("x86_64-w64-mingw32-gcc", ["-static", "-D__USE_MINGW_ANSI_STDIO=1", "-Wa,-muse-unaligned-vector-move"], "wine")
+MINGW_FLAGS = ["-static", "-D__USE_MINGW_ANSI_STDIO=1", "-Wa,-muse-unaligned-vector-move"]
+MINGW = ("x86_64-w64-mingw32-gcc", MINGW_FLAGS, "wine")
 MUSL = ("musl-gcc", ["-static"], "")
 LEVELS = [level for level in _native.simd_levels() if not level.startswith("avx512")]
 
 
 @pytest.fixture(scope="module", params=[MINGW, MUSL], ids=["windows", "musl"])
-def foreign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Core, list[str]]:
+def foreign(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Core, list[str]]]:
     compiler, flags, emulator = request.param
     folder = tmp_path_factory.mktemp("core")
     with pytest.MonkeyPatch.context() as environment:
