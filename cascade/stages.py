@@ -33,6 +33,14 @@ ONET_NMS: Overlaps = ((0.4, "union"), (0.7, "min"))
 SCORE_FUSION_WEIGHT = 0.5
 
 
+# Log-odds added to P-Net's for windows at the border, or that take up much of the photo. P-Net scores faces low that a
+# border cuts off, and close-ups without hair and chin. R-Net and O-Net know them well, and such windows are few.
+UNUSUAL_FRAMING_LOGIT = 2.0
+
+# From this share of the photo's shorter side on a window takes up much of it.
+CLOSE_UP_SHARE = 0.5
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Boxes (n, 4) float32 in pixels of the photo that may hold a face, best first, and their log-odds (n,) float32."""
@@ -57,15 +65,25 @@ def run_pnet(
     weights: DetectorWeights, pyramid: Pyramid, threshold: float, nms: float = PNET_NMS
 ) -> StageGenerator[Candidates]:
     """P-Net over all levels: windows of at least this face probability, moved by its box deltas."""
-    levels = yield DenseScan(pyramid, logit(threshold))
+    levels = yield DenseScan(pyramid, logit(threshold) - UNUSUAL_FRAMING_LOGIT)
     if not levels:
         return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     windows = window_boxes(levels, weights["pnet"].architecture, pyramid.scales[1:])
     # rows of column, row, logit and the outputs after the first two: but for the column, they are indexed as outputs
     found = np.concatenate(levels)
     deltas = found[:, 1:][:, weights["pnet"].architecture.output("box")]
-    _, boxes, logits = _native.candidates(windows, deltas, found[:, 2], -math.inf, ((nms, "union"),))
+    logits = found[:, 2] + UNUSUAL_FRAMING_LOGIT * _unusually_framed(windows, pyramid.images[0])
+    _, boxes, logits = _native.candidates(windows, deltas, logits, logit(threshold), ((nms, "union"),))
     return Candidates(boxes, logits)
+
+
+def _unusually_framed(windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Which windows (n, 4) lie within a third of their side of the photo's border or take up much of it: (n,) bool."""
+    height, width = photo.shape[:2]
+    x1, y1, x2, y2 = windows.T
+    side = x2 - x1
+    margin = np.minimum(np.minimum(x1, y1), np.minimum(width - x2, height - y2))
+    return np.asarray((margin < side / 3) | (side >= CLOSE_UP_SHARE * min(width, height)))
 
 
 def run_rnet(

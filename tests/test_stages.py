@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade import _native
+from cascade import _native, stages
 from cascade.engines.base import run
 from cascade.engines.native import NativeEngine
 from cascade.imaging.alignment import similarity_transforms
@@ -53,6 +53,30 @@ def test_a_pyramid_without_levels_has_no_candidates(engine: NativeEngine) -> Non
     assert isinstance(found, Candidates)
     assert found.boxes.shape == (0, 4)
     assert (found.boxes.dtype, found.logits.dtype) == (np.float32, np.float32)
+
+
+def test_windows_at_the_border_and_close_ups_need_less(
+    engine: NativeEngine, pyramid: Pyramid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others are what they are without the bonus, which the suppression of 1 leaves to be seen."""
+    (found,) = run(engine, [run_pnet(engine.weights, pyramid, 0.0, nms=1.0)])
+    monkeypatch.setattr(stages, "UNUSUAL_FRAMING_LOGIT", 0.0)
+    (plain,) = run(engine, [run_pnet(engine.weights, pyramid, 0.0, nms=1.0)])
+    order, before = np.lexsort(found.boxes.T), np.lexsort(plain.boxes.T)
+    np.testing.assert_array_equal(found.boxes[order], plain.boxes[before])
+    gains = found.logits[order] - plain.logits[before]
+    raised = gains > 1
+    np.testing.assert_allclose(gains[raised], 2, atol=1e-5)
+    np.testing.assert_array_equal(gains[~raised], 0)
+    assert 0 < raised.mean() < 0.5
+
+
+def test_which_windows_are_unusually_framed() -> None:
+    photo = np.zeros((100, 200, 3), np.uint8)
+    windows = [(10, 10, 40, 40), (9, 50, 39, 80), (160, 50, 190, 80), (170, 50, 199, 79), (50, 72, 70, 92)]
+    windows += [(50, 71, 75, 96), (90, 20, 139, 69), (70, 22, 120, 72)]
+    framed = stages._unusually_framed(np.array(windows, np.float32), photo)
+    assert framed.tolist() == [False, True, False, True, False, True, False, True]
 
 
 def test_a_threshold_is_a_probability() -> None:
