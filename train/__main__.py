@@ -1,4 +1,5 @@
-"""python -m train: samples, one network at a time, the complete cascade, recognition, and the papers' experiments.
+"""python -m train: samples, one network at a time, the complete cascade, recognition, attributes, and the papers'
+experiments.
 
 Examples:
     python -m train cascade --data train/recipes/data.toml --root DATA --out runs/mine
@@ -8,6 +9,7 @@ Examples:
     python -m train pseudo-labels --model yunet.onnx --photos DATA/face_masks --out runs/labels/face_masks.json
     python -m train calibrate --weights runs/mine/weights --photos DATA/wider/WIDER_train --out runs/mine/int8
     python -m train faces|embeddings|blocks|recognition …, see train/recognition/command.py
+    python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
     python -m train experiment|ablation …, see train/experiments/command.py
 """
 
@@ -17,6 +19,7 @@ import argparse
 import shlex
 import sys
 
+from train.attributes.command import add_attributes
 from train.common.checkpoints import TrainingError
 from train.detection.command import add_detection
 from train.detection.sources import SourceError
@@ -44,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     add_detection(commands)
     add_recognition(commands)
+    add_attributes(commands)
     add_experiments(commands)
     return top
 

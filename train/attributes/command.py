@@ -1,0 +1,56 @@
+"""The command of `python -m train` about attributes.
+
+Examples:
+    python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
+    python -m train attributes --config mine.toml --root DATA --out runs/mine --steps 500
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+CHANGES = ("steps", "batch", "learning_rate", "views", "seed", "task_weights", "precision", "start")
+
+
+def add_attributes(commands: Any) -> None:
+    """Adds the command to those of `python -m train`."""
+    to = commands.add_parser("attributes", help="train a network that says what a face tells: tasks of your own too")
+    to.add_argument("--config", type=Path, required=True, help="TOML file: [run], [[task]], [[source]]")
+    to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
+    to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
+    to.add_argument("--faces", type=Path, help="folder of the packed faces, for several runs to share; OUT/faces")
+    to.add_argument("--name", default="attributes", help="name of the weight file")
+    to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that find faces")
+    for name in ("steps", "batch", "views", "seed"):
+        to.add_argument(f"--{name}", type=int)
+    to.add_argument("--learning-rate", type=float)
+    to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa"))
+    to.add_argument("--precision", choices=("float32", "bfloat16"))
+    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
+    to.set_defaults(run=run_attributes)
+
+
+def run_attributes(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train attributes"""
+    from train.attributes.export import export_attributes
+    from train.attributes.measures import ages_agree
+    from train.attributes.prepare import prepared
+    from train.attributes.settings import read_config
+    from train.attributes.trainer import AttributeRun
+    from train.common.settings import save_settings
+
+    config = read_config(arguments.config, arguments.root, {name: getattr(arguments, name) for name in CHANGES})
+    faces, model = prepared(config, arguments.root, arguments.faces or arguments.out / "faces", arguments.workers)
+    agree = ages_agree(faces, config.tasks)
+    print(f"{len(faces.learned):,} faces to learn from, {len(faces.measured):,} to measure on")
+    for name, p in agree.items():
+        print(f"{name}: same distribution in both parts with p = {p:.2g} (Kolmogorov–Smirnov)")
+    run = AttributeRun(config.settings, faces, model, arguments.out)
+    save_settings(config.settings, arguments.out, command=command, tasks=[task.name for task in config.tasks])
+    run.train()
+    path = arguments.out / f"{arguments.name}.safetensors"
+    sha256 = export_attributes(run.best.cpu(), config.settings, faces, path, command, {"same_distribution": agree})
+    print(f"{path}  SHA-256 {sha256}")
