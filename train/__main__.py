@@ -10,6 +10,7 @@ Examples:
     python -m train calibrate --weights runs/mine/weights --photos DATA/wider/WIDER_train --out runs/mine/int8
     python -m train faces|embeddings|blocks|recognition …, see train/recognition/command.py
     python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
+    python -m train landmarks --root DATA --out runs/landmarks
     python -m train experiment|ablation …, see train/experiments/command.py
 """
 
@@ -24,6 +25,7 @@ from train.common.checkpoints import TrainingError
 from train.detection.command import add_detection
 from train.detection.sources import SourceError
 from train.experiments.command import add_experiments
+from train.landmarks.command import add_landmarks
 from train.recognition.command import add_recognition
 
 
@@ -48,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add_detection(commands)
     add_recognition(commands)
     add_attributes(commands)
+    add_landmarks(commands)
     add_experiments(commands)
     return top
 

@@ -25,6 +25,7 @@ from .labelled import GENDERS, LabelledPhoto, LabelledPhotos, labelled_people
 from .lfw import read_lfw_pairs
 from .people import Pair, Pairs, People, PersonPhoto
 from .photo import Dataset, DatasetError, Photo, Problem
+from .points68 import PointsPhoto, PointsPhotos, read_points68
 from .pseudo_labels import read_pseudo_labels
 from .registry import LABEL_READERS, PEOPLE_READERS, PHOTO_READERS, REGISTRY, Entry, people_in_folds, read_photos
 from .utkface import UTKFACE_RACES, read_utkface
@@ -59,6 +60,8 @@ __all__ = [
     "People",
     "PersonPhoto",
     "Photo",
+    "PointsPhoto",
+    "PointsPhotos",
     "Problem",
     "WiderSubsets",
     "ellipse_boxes",
@@ -83,6 +86,7 @@ __all__ = [
     "read_lfw_pairs",
     "read_photo_list",
     "read_photos",
+    "read_points68",
     "read_pseudo_labels",
     "read_utkface",
     "read_wider",

@@ -26,7 +26,7 @@ class AttributeNetwork:
 
 
 def tail(tasks: Sequence[Task], recogniser: RecognizerWeights, last: int) -> AttributeNetwork:
-    """Residual blocks over the maps of 14×14 positions of a recogniser's node ``last``; 0.7 million weights."""
+    """Residual blocks over the maps of 14×14 positions of a recogniser's node ``last``; 0.6 million weights."""
     builder = GraphBuilder()
     graph = recogniser.graph
     builder.nodes = list(graph.nodes[: last + 1])
@@ -34,9 +34,9 @@ def tail(tasks: Sequence[Task], recogniser: RecognizerWeights, last: int) -> Att
     if side != 14 or any(node.input > last or (node.add or 0) > last for node in builder.nodes):
         raise ValueError(f"frozen: node {last} has maps of {side}×{side} positions, expected 14×14")
     _bottleneck(builder, channels, channels // 2)
-    _basic_block(builder, 160)
-    _bottleneck(builder, 160, 80)
-    builder.conv(256, activation="relu")
+    _basic_block(builder, 144)
+    _bottleneck(builder, 144, 72)
+    builder.conv(192, activation="relu")
     return AttributeNetwork(_with_heads(f"attributes over {graph.name}", builder, tasks), last)
 
 
