@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cascade.models.files import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
-from cascade.nn.graphs import Graph, native_nodes
+from cascade.nn.graphs import Graph
 
 FORMAT = "cascade-attributes-1"
 FOLDER = SHIPPED / "attributes"
@@ -68,9 +68,12 @@ class AttributeWeights:
     metadata: dict[str, Any]
     sha256: str
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """The nodes as the native engine takes them."""
-        return native_nodes(self.graph, self.tensors)
+    def part(self, tasks: Sequence[str]) -> tuple[Graph, dict[str, np.ndarray]]:
+        """The graph of some tasks alone, and its arrays."""
+        graph, kept = self.graph.part(tasks)
+        names = ("weight", "bias", "slope")
+        arrays = {f"{at}.{name}": self.tensors.get(f"{node}.{name}") for at, node in enumerate(kept) for name in names}
+        return graph, {name: array for name, array in arrays.items() if array is not None}
 
 
 def shipped_attributes() -> list[str]:

@@ -7,6 +7,7 @@ the detector need not be sure; where it sees none, the crop is aligned by the me
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int)
     photos = _chosen(dataset.photos, source.limit)
     folder.mkdir(parents=True, exist_ok=True)
     problems = [str(problem) for problem in dataset.problems]
-    partial = folder / "crops.partial.npy"
+    partial = folder / f"crops.{os.getpid()}.npy"
     shape = (len(photos), TEMPLATE_SIZE, TEMPLATE_SIZE, 3)
     crops = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
     used, found = _fill(crops, photos, source, workers, problems)
