@@ -1,4 +1,4 @@
-"""``python -m benchmarks fps``, ``scaling``, ``arithmetic`` and ``pareto``; see their --help."""
+"""``python -m benchmarks fps``, ``scaling``, ``arithmetic``, ``pareto`` and ``summary``; see their --help."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.arguments import parser
-from benchmarks.commands import execute_arithmetic, execute_fps, execute_pareto, execute_scaling
+from benchmarks.commands import (
+    execute_arithmetic,
+    execute_fps,
+    execute_pareto,
+    execute_scaling,
+    execute_summary,
+)
 
 COMMANDS = {
     "fps": execute_fps,
     "scaling": execute_scaling,
     "arithmetic": execute_arithmetic,
     "pareto": execute_pareto,
+    "summary": execute_summary,
 }
 
 

@@ -26,7 +26,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``command`` of what it parses is "fps", "scaling", "arithmetic" or "pareto"."""
+    """The parser of all commands; ``command`` of what it parses is a key of `benchmarks.__main__.COMMANDS`."""
     top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside baselines in the same run"))
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     _add_scaling(scaling)
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
     _add_pareto(commands.add_parser("pareto", help="AP against milliseconds of many settings, and the best of them"))
+    _add_summary(commands.add_parser("summary", help="draw the chart of README from its figures"))
     return top
 
 
@@ -114,6 +115,15 @@ def _add_pareto(pareto: argparse.ArgumentParser) -> None:
     pareto.add_argument("--runs", type=_runs, default=31, metavar="N", help="rounds (default: %(default)s)")
     pareto.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the figure, the table and JSON")
     client.add_options(pareto)
+
+
+def _add_summary(summary: argparse.ArgumentParser) -> None:
+    summary.description = "Draws AP over milliseconds of the detectors in a CSV file. Measures nothing."
+    figures = Path("docs/figures/summary.csv")
+    summary.add_argument("--figures", type=Path, default=figures, metavar="CSV", help="(default: %(default)s)")
+    summary.add_argument(
+        "--out", type=Path, default=figures.with_suffix(".png"), metavar="PNG", help="(default: %(default)s)"
+    )
 
 
 def _add_common(command: argparse.ArgumentParser, runs: int) -> None:

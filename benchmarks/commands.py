@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks fps``, ``scaling``, ``arithmetic`` and ``pareto`` do with their options."""
+"""What ``python -m benchmarks fps``, ``scaling``, ``arithmetic``, ``pareto`` and ``summary`` do with their options."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from eval.baselines.client import BaselineError, BaselineProcess, installed
 from eval.detection.test_sets import TestSet, read_set
 from eval.report.files import write_csv
 
-__all__ = ["execute_arithmetic", "execute_fps", "execute_pareto", "execute_scaling"]
+__all__ = ["execute_arithmetic", "execute_fps", "execute_pareto", "execute_scaling", "execute_summary"]
 
 
 def execute_fps(args: argparse.Namespace) -> int:
@@ -266,3 +266,11 @@ def _write_pareto(folder: Path, about: dict[str, Any], test_set: TestSet, result
     x = f"ms of a {about['width']}×{about['height']} photo, one thread, min_face {test_set.min_size:g}"
     y = f"AP, faces from {test_set.min_size:g} px"
     draw(folder / "pareto.png", results, f"{test_set.title} ({len(test_set.photos):,} photos)", x, y)
+
+
+def execute_summary(args: argparse.Namespace) -> int:
+    """Draw; return 0. Raises ValueError, OSError or, without matplotlib, ImportError."""
+    summary_plot = importlib.import_module("benchmarks.summary_plot")
+    summary_plot.draw(args.out, summary_plot.read(args.figures))
+    print(f"{args.out} written")
+    return 0

@@ -23,7 +23,7 @@ from cascade.engines.threads import Threads
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
-from cascade.models.files import WeightsError
+from cascade.models.files import MALFORMED, WeightsError
 from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
 
 __all__ = ["Analysis", "FaceCountError", "OperatingPoint", "Recognizer", "Verification", "only_face"]
@@ -301,7 +301,7 @@ def _operating_point(weights: RecognizerWeights) -> OperatingPoint | None:
             float(stated["true_accept_rate"]),
             str(stated["measured_on"]),
         )
-    except (LookupError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise WeightsError(f"weights: {weights.path} has an invalid verification threshold ({error!r})") from error
     rates = (point.false_accept_rate, point.true_accept_rate)
     if not (-1 <= point.threshold <= 1 and all(0 <= rate <= 1 for rate in rates)):

@@ -13,6 +13,6 @@
     false-accepts   how often two people are taken for one, by age, gender and race: UTKFace
 
 The protocols are functions that return frozen dataclasses and print nothing: `eval.detection.fddb.evaluate`,
-`eval.detection.wider.evaluate` and so on. `eval.commands` is the command line around them. README.md in this folder
+`eval.detection.wider.evaluate` and so on. `eval.commands` is the command line around them. docs/evaluation.md
 says what every key of summary.json means.
 """

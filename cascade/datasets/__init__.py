@@ -2,8 +2,8 @@
 
 Readers of detection sets return a Dataset of Photos; those of recognition sets return People, the photos of people,
 or Pairs of photos to compare; those of attribute sets return LabelledPhotos. Each names what it had to leave out in
-``problems``. No reader decodes an image. Only numpy is needed, and scipy for the .mat files of WIDER FACE and AgeDB-30.
-``REGISTRY`` has the sets that training and evaluation know by name.
+``problems``. No reader decodes an image. Only numpy is needed. ``REGISTRY`` has the sets that training and evaluation
+know by name.
 """
 
 from .agedb import read_agedb, read_agedb_pairs

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ._geometry import corners
 from ._images import ProblemLog, without_suffix
+from ._mat import read_mat_file
 from ._text import LineError, iterate_blocks, read_lines
 from .photo import DatasetError
 
@@ -55,7 +56,7 @@ def read_text(file: Path, log: ProblemLog) -> Iterator[Entry]:
 def read_mat(file: Path, log: ProblemLog) -> Iterator[Entry]:
     """Yield the entries of wider_face_*.mat; broken ones are noted.
 
-    Raises DatasetError; ImportError without scipy.
+    Raises DatasetError.
     """
     lists = ["face_bbx_list", *(f"{label}_label_list" for label in LABELS)]
     for event, files, columns in _events(_load(file, ["event_list", "file_list", *lists]), file, lists):
@@ -75,7 +76,7 @@ def read_mat(file: Path, log: ProblemLog) -> Iterator[Entry]:
 def read_subset(file: Path) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
     """Return the events of wider_{easy,medium,hard}_val.mat, and for each photo the faces that count, from 0.
 
-    Raises DatasetError, or ImportError (scipy).
+    Raises DatasetError.
     """
     subset: dict[str, NDArray[np.int64]] = {}
     events = []
@@ -86,11 +87,10 @@ def read_subset(file: Path) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64
             raise DatasetError(f"{file}: {event}: the lists have different lengths")
         for k, cell in enumerate(files):
             name = f"{event}/{_string(cell)}"
-            one_based = np.asarray(counted[k]).ravel()
-            indices = np.asarray(one_based, np.int64) - 1
-            if indices.size and (indices.min() < 0 or indices.max() >= len(boxes[k])):
+            one_based = counted[k].ravel()
+            if one_based.dtype.kind not in "iuf" or not np.isin(one_based, np.arange(len(boxes[k])) + 1).all():
                 raise DatasetError(f"{file}: {name}: counts a face that the photo has not")
-            subset[name] = indices
+            subset[name] = one_based.astype(np.int64) - 1
     return tuple(events), subset
 
 
@@ -115,19 +115,8 @@ def _entry(name: str, xywh: Any, labels: list[Any], line: int | None) -> Entry:
     return Entry(name, edges32, flat | (attributes["invalid"] != 0), attributes, line)
 
 
-def _load(file: Path, keys: list[str]) -> dict[str, Any]:
-    try:
-        # Only here: the text form, and everything else in this package, does without scipy.
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError(
-            f"reading {file.name} needs scipy: pip install 'cascade-faces[eval]' (or [train]), "
-            "or read the _bbx_gt.txt form"
-        ) from error
-    try:
-        content: dict[str, Any] = loadmat(str(file), appendmat=False, variable_names=keys)
-    except Exception as error:  # a damaged file makes it raise almost anything
-        raise DatasetError(f"{file}: cannot be read as a .mat file: {error}") from error
+def _load(file: Path, keys: list[str]) -> dict[str, NDArray[Any]]:
+    content = read_mat_file(file, keys)
     for key in keys:
         if key not in content:
             raise DatasetError(f"{file}: has no {key}")

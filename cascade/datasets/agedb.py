@@ -11,6 +11,7 @@ import numpy as np
 
 from ._file_names import read_file_names
 from ._images import ProblemLog, without_suffix
+from ._mat import read_mat_file
 from ._pairs import ListedPair, Side, existing, find_pairs, folds_in_order
 from ._text import LineError, decode, read_lines, show
 from .people import Pairs, People, PersonPhoto
@@ -53,7 +54,7 @@ def read_agedb_pairs(
 ) -> Pairs:
     """Read the pairs of AgeDB-30: ten folds of 300 pairs of one person and 300 of two.
 
-    pairs           the official .mat file (needs scipy): a cell ``splits`` with the names of both photos and
+    pairs           the official .mat file: a cell ``splits`` with the names of both photos and
                     the labels of every fold, 1 for one person, −1 or 0 for two; or a text file of lines
                     "photo photo label", by blanks or commas, ten folds of equal size one after the other
     images          the folder of the photos, or the one above AgeDB; by default that of ``pairs``
@@ -62,8 +63,7 @@ def read_agedb_pairs(
     Person and age are those of the file names, and unknown where these have another form. The .mat layout is
     what public evaluators read; the official file was not at hand to check it.
 
-    Raises DatasetError when the list or the folder cannot be used, or, if ``strict``, for the first problem;
-    ImportError when scipy is needed and missing.
+    Raises DatasetError when the list or the folder cannot be used, or, if ``strict``, for the first problem.
     """
     file = Path(pairs)
     log = ProblemLog(strict)
@@ -97,14 +97,10 @@ def _read_text(file: Path, log: ProblemLog) -> list[tuple[str, str, bool, int]]:
 
 
 def _read_mat(file: Path) -> list[tuple[str, str, bool, int]]:
+    content = read_mat_file(file, ["splits"])
     try:
-        from scipy.io import loadmat  # nothing else here needs it
-    except ImportError as error:
-        raise ImportError(f"reading {file.name} needs scipy: pip install 'cascade-faces[eval]'") from error
-    try:
-        splits = loadmat(str(file), appendmat=False, variable_names=["splits"])["splits"]
-        return list(_mat_rows(splits))
-    except Exception as error:  # a damaged file makes it raise almost anything
+        return list(_mat_rows(content["splits"]))
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{file}: not the pairs of AgeDB-30: {error}") from error
 
 

@@ -36,7 +36,7 @@ def read_wider(
     require_images: bool = True,
     strict: bool = False,
 ) -> Dataset:
-    """Read a WIDER FACE annotation: wider_face_train.mat (needs scipy) or wider_face_train_bbx_gt.txt.
+    """Read a WIDER FACE annotation: wider_face_train.mat or wider_face_train_bbx_gt.txt.
 
     images          the folder of the event folders; by default WIDER_train/images (WIDER_val, …) beside the
                     folder of the annotation or beside the annotation itself
@@ -52,7 +52,7 @@ def read_wider(
     faces would pass for background. Missing photos are reported once for each event.
 
     Raises DatasetError when the annotation cannot be read, no image folder is found, or, if ``strict``, for
-    the first problem; ImportError when scipy is needed and missing; ValueError for another word as
+    the first problem; ValueError for another word as
     ``photos``.
     """
     annotations = Path(annotations)
@@ -101,10 +101,10 @@ class WiderSubsets:
 
 
 def read_wider_subsets(ground_truth: str | Path) -> WiderSubsets:
-    """Read wider_easy_val.mat, wider_medium_val.mat and wider_hard_val.mat of one folder (needs scipy).
+    """Read wider_easy_val.mat, wider_medium_val.mat and wider_hard_val.mat of one folder.
 
     Raises DatasetError, naming the file, when one is missing or damaged, names a face that its photo has not,
-    or lists other photos than the first; ImportError without scipy.
+    or lists other photos than the first.
     """
     folder = Path(ground_truth)
     events, easy = read_subset(folder / "wider_easy_val.mat")

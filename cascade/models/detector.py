@@ -8,13 +8,14 @@ licence and training data.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cascade.models.files import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.models.files import MALFORMED, SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
 from cascade.nn.architectures import LANDMARK_STAGE, STAGES, Architecture, Stage
 from cascade.nn.quantization import has_ranges, quantized_layers, range_name
 
@@ -93,7 +94,7 @@ def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] =
     folder = Path(DEFAULT if weights is None else weights)
     if weights is None or (isinstance(weights, str) and weights in shipped_detectors()):
         folder = FOLDER / folder
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
         known = ", ".join(shipped_detectors())
         raise WeightsError(f"weights: expected a folder or one of {known}, got {str(weights)!r}")
     if stages == STAGES and (folder / f"{LANDMARK_STAGE}.safetensors").exists():
@@ -108,7 +109,7 @@ def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:
     try:
         architecture = Architecture.from_dict(metadata["architecture"])
         architecture.check_outputs()
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise WeightsError(f"weights: {path} describes no valid architecture ({error})") from error
     if stage is not None and architecture.stage != stage:
         raise WeightsError(f"weights: {path} holds {architecture.stage}, expected {stage}")

@@ -7,13 +7,14 @@ age-mean subtraction.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cascade.models.files import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.models.files import MALFORMED, SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
 from cascade.nn.graphs import Graph, native_nodes
 
 FORMAT = "cascade-recognizer-1"
@@ -61,7 +62,7 @@ def load_recognizer(weights: str | Path | None = None) -> RecognizerWeights:
     path = Path(DEFAULT if weights is None else weights)
     if weights is None or (isinstance(weights, str) and weights in shipped_recognizers()):
         path = FOLDER / f"{path}.safetensors"
-    elif not path.exists():
+    elif not os.path.exists(path):  # Path.exists raises for names that are too long
         known = ", ".join(shipped_recognizers())
         raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {str(weights)!r}")
     return _load(path)
@@ -72,7 +73,7 @@ def _load(path: Path) -> RecognizerWeights:
     try:
         graph = Graph.from_dict(metadata["graph"])
         _check_outputs(graph)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise WeightsError(f"weights: {path} describes no valid graph ({error})") from error
     check_tensors(path, _expected(graph, tensors), tensors)
     return RecognizerWeights(path, path.stem, graph, tensors, metadata, sha256)

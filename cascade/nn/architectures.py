@@ -21,7 +21,7 @@ STAGES: tuple[Stage, ...] = ("pnet", "rnet", "onet")
 LANDMARK_STAGE: Stage = "lnet"
 
 # What the engines have room for.
-LARGEST_KERNEL, LARGEST_CHANNELS, LARGEST_INPUT = 16, 1 << 14, 1024
+LARGEST_KERNEL, LARGEST_CHANNELS, LARGEST_INPUT, MOST_LAYERS = 16, 1 << 14, 1024, 60
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Architecture:
             raise ValueError(f"heads of {width_of(self.heads)} outputs on a layer of {self.outputs}")
         if self.stage not in (*STAGES, LANDMARK_STAGE):
             raise ValueError(f"stage {self.stage!r}, expected one of {', '.join((*STAGES, LANDMARK_STAGE))}")
+        if len(self.layers) > MOST_LAYERS:
+            raise ValueError(f"{len(self.layers)} layers, expected at most {MOST_LAYERS}")
         if not 0 < self.input_size <= LARGEST_INPUT or not 0 < self.window <= self.input_size:
             raise ValueError(f"an input of {self.input_size} pixels around a window of {self.window}")
 
@@ -82,6 +84,7 @@ class Architecture:
             raise ValueError(
                 f"{self.stage} must end on a layer of the heads {names}, got one of {self.outputs} outputs"
             )
+        head_slices(self.heads)
         if self._sides()[-1] != 1:
             raise ValueError(f"an input of {self.input_size} pixels ends on a map of {self._sides()[-1]}, expected 1")
 
@@ -161,10 +164,13 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Architecture:
-        """The architecture that `to_dict` wrote. Raises KeyError or TypeError for anything else."""
+        """The architecture that `to_dict` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         layers = tuple(Layer(**layer) for layer in values["layers"])
         heads = tuple(Head(**head) for head in values.get("heads", ()))
-        return cls(values["name"], values["stage"], int(values["input_size"]), float(values["window"]), layers, heads)
+        name, input_size, window = values["name"], values["input_size"], values["window"]
+        if not isinstance(name, str) or type(input_size) is not int or type(window) not in (int, float):
+            raise TypeError("a name, an integer input_size and a number window expected")
+        return cls(name, values["stage"], input_size, float(window), layers, heads)
 
 
 def _conv(channels: int, kernel: int, stride: int = 1, activation: Literal["relu", "prelu"] = "relu") -> Layer:

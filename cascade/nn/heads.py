@@ -28,7 +28,7 @@ class Head:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a head that no network can have."""
-        if not self.name or not isinstance(self.width, int) or self.width < 1:
+        if not self.name or not isinstance(self.name, str) or not isinstance(self.width, int) or self.width < 1:
             raise ValueError(f"a head {self.name!r} of width {self.width!r}, expected a name and a width from 1 on")
         if not self.weight >= 0:
             raise ValueError(f"head {self.name!r}: weight: expected at least 0, got {self.weight!r}")

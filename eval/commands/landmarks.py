@@ -62,6 +62,7 @@ def landmark_figures(result: LandmarkResult) -> dict[str, Any]:
         "incomplete": result.incomplete,
         "by_landmark": result.by_landmark(),
         "by_yaw": [asdict(each) for each in result.yaws],
+        "by_roll": [asdict(each) for each in result.rolls],
         "yaw_source": result.yaw_source,
     }
 
@@ -95,10 +96,11 @@ def _table(results: dict[str, LandmarkResult], gathered: common.Gathered, name: 
     for detector, result in results.items():
         points = [[point, *values.values()] for point, values in result.by_landmark().items()]
         lines += ["", report.table([f"{detector}, by landmark", "eye distance", "√ box area"], points)]
-        yaws = [
-            [f"{y.smallest:g}–{y.largest:g}°", y.error_interocular, y.error_box, y.matched, y.faces]
-            for y in result.yaws
-        ]
-        title = f"{detector}, by {result.yaw_source} yaw"
-        lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], yaws)]
+        for angle, classes in ((f"{result.yaw_source} yaw", result.yaws), ("roll", result.rolls)):
+            angles = [
+                [f"{one.smallest:g}–{one.largest:g}°", one.error_interocular, one.error_box, one.matched, one.faces]
+                for one in classes
+            ]
+            title = f"{detector}, by {angle}"
+            lines += ["", report.table([title, "eye distance", "√ box area", "found", "faces"], angles)]
     return "\n".join(lines)

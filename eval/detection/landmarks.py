@@ -1,4 +1,4 @@
-"""How far five landmarks lie from the truth: mean error, cumulative curve, by landmark and by head pose.
+"""How far five landmarks lie from the truth: mean error, cumulative curve, by landmark, by head pose and rotation.
 
 The measure of the face alignment literature: the mean distance of a face's landmarks from the truth over the
 distance between the eyes, as Z. Zhang et al., Facial Landmark Detection by Deep Multi-task Learning (ECCV
@@ -24,13 +24,15 @@ from eval.detection.predictions import Found
 __all__ = [
     "FAILURE",
     "MATCH",
+    "ROLLS",
     "YAWS",
+    "AngleResult",
     "LandmarkResult",
     "PhotoErrors",
-    "YawResult",
     "estimated_yaw",
     "evaluate",
     "photo_errors",
+    "roll",
 ]
 
 MATCH = 0.4
@@ -42,13 +44,16 @@ FAILURE = 0.10
 YAWS = (0.0, 15.0, 30.0, 60.0, 90.0)
 """Borders of the classes of yaw, the turn of the head to either side, in degrees."""
 
+ROLLS = (0.0, 10.0, 20.0, 30.0, 45.0, 180.0)
+"""Borders of the classes of roll, the in-plane rotation of a face to either side, in degrees."""
+
 NOSE_REACH = 0.55
 """How far the nose tip of a typical face stands before its eyes, over the distance between the eyes."""
 
 
 @dataclass(frozen=True, slots=True)
-class YawResult:
-    """Figures for the faces with a yaw of ``smallest`` to ``largest`` degrees; errors are None without a match."""
+class AngleResult:
+    """Figures for the faces with an angle of ``smallest`` to ``largest`` degrees; errors are None without a match."""
 
     smallest: float
     largest: float
@@ -67,6 +72,7 @@ class LandmarkResult:
     interocular            (M, 5) float64: distance of each landmark over that between the true eyes
     box                    (M, 5) float64: the same distances over √(width · height) of the true box
     yaws                   by the turn of the head
+    rolls                  by the in-plane rotation, which is that of the line through the true eyes
     yaw_source             "annotated", or "estimated" from the true landmarks
     """
 
@@ -75,7 +81,8 @@ class LandmarkResult:
     incomplete: int
     interocular: FloatArray
     box: FloatArray
-    yaws: tuple[YawResult, ...]
+    yaws: tuple[AngleResult, ...]
+    rolls: tuple[AngleResult, ...]
     yaw_source: str
 
     @property
@@ -151,7 +158,7 @@ def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: floa
     """
     ordered = sorted(photos, key=lambda photo: photo.name)
     annotated = all("yaw" in photo.attributes for photo in ordered)
-    interocular, box, yaws, hit = [], [], [], []
+    interocular, box, yaws, rolls, hit = [], [], [], [], []
     incomplete = 0
     for photo in ordered:
         errors = photo_errors(photo, found.get(photo.name), match=match)
@@ -161,13 +168,15 @@ def evaluate(photos: Iterable[Photo], found: Mapping[str, Found], *, match: floa
         interocular.append(errors.interocular[errors.matched])
         box.append(errors.box[errors.matched])
         yaws.append(np.abs(np.asarray(yaw, np.float64)))
+        rolls.append(np.abs(roll(truth)))
         hit.append(errors.matched)
     if not sum(map(len, hit)):
         raise ValueError("landmarks: there is no face with five landmarks to evaluate")
-    every = np.concatenate(interocular), np.concatenate(box)
-    classes = _by_yaw(*every, np.concatenate(yaws), np.concatenate(hit))
+    every = np.concatenate(interocular), np.concatenate(box), np.concatenate(hit)
+    by_yaw = _by_angle(*every, np.concatenate(yaws), YAWS)
+    by_roll = _by_angle(*every, np.concatenate(rolls), ROLLS)
     source = "annotated" if annotated else "estimated"
-    return LandmarkResult(len(ordered), sum(map(len, hit)), incomplete, *every, classes, source)
+    return LandmarkResult(len(ordered), sum(map(len, hit)), incomplete, *every[:2], by_yaw, by_roll, source)
 
 
 def photo_errors(photo: Photo, found: Found | None, *, match: float = MATCH) -> PhotoErrors:
@@ -205,6 +214,13 @@ def estimated_yaw(landmarks: FloatArray) -> FloatArray:
     return angle
 
 
+def roll(landmarks: FloatArray) -> FloatArray:
+    """Return from (N, 5, 2) landmarks the in-plane rotation of each face: (N,) degrees, −180 to 180, clockwise."""
+    right, down = (landmarks[:, 1] - landmarks[:, 0]).T
+    angle: FloatArray = np.degrees(np.arctan2(down, right))
+    return angle
+
+
 def _complete(landmarks: NDArray[np.float32]) -> NDArray[np.bool_]:
     known = np.isfinite(landmarks).all(axis=(1, 2))
     apart: NDArray[np.bool_] = known & (landmarks[:, 0] != landmarks[:, 1]).any(axis=1)
@@ -221,16 +237,16 @@ def _nearest(boxes: FloatArray, found: Found | None, match: float) -> NDArray[np
     return np.where(overlaps.max(axis=1) > match, order[overlaps.argmax(axis=1)], -1)
 
 
-def _by_yaw(
-    interocular: FloatArray, box: FloatArray, yaws: FloatArray, hit: NDArray[np.bool_]
-) -> tuple[YawResult, ...]:
+def _by_angle(
+    interocular: FloatArray, box: FloatArray, hit: NDArray[np.bool_], angles: FloatArray, borders: tuple[float, ...]
+) -> tuple[AngleResult, ...]:
     results = []
-    for smallest, largest in pairwise(YAWS):
-        inside = (yaws >= smallest) & ((yaws < largest) | (largest == YAWS[-1]))
+    for smallest, largest in pairwise(borders):
+        inside = (angles >= smallest) & ((angles < largest) | (largest == borders[-1]))
         rows = inside[hit]
         matched = int(np.count_nonzero(rows))
         errors = _mean(interocular[rows]), _mean(box[rows])
-        results.append(YawResult(smallest, largest, int(np.count_nonzero(inside)), matched, *errors))
+        results.append(AngleResult(smallest, largest, int(np.count_nonzero(inside)), matched, *errors))
     return tuple(results)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,12 @@ def make_samples(
     """
     architecture = ARCHITECTURES[settings.family][settings.stage]
     writer = SampleWriter(out, architecture.input_size + 2 * settings.margin)
-    jobs = [(photo, settings, weights) for source in sources for photo in photos(source) if _useful(photo, settings)]
+    jobs = [
+        (photo, replace(settings, passes=settings.passes * source.passes), weights)
+        for source in sources
+        for photo in photos(source)
+        if _useful(photo, settings)
+    ]
     # in random order, so that the last samples, which training holds out for validation, are of every kind
     jobs = [jobs[i] for i in np.random.default_rng(settings.seed).permutation(len(jobs))][:limit]
     broken: list[str] = []

@@ -16,6 +16,7 @@
                                             # to bring another box convention to that of WIDER FACE
     pseudo_labels = "mine.json"             # a detector's, see train.detection.pseudo_labels: never negatives
     landmarks = true                        # false: nothing learns the landmarks of this set
+    passes = 1                              # times each photo is gone through, for sets that count more than others
     about = "my photos"                     # what the model cards say of it
 
 Paths are relative to the root given on the command line, those of ``pseudo_labels`` to the folder of pseudo-labels, and
@@ -52,6 +53,7 @@ class Source:
     box_rule: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     pseudo_labels: Path | None = None
     landmarks: bool = True
+    passes: int = 1
     about: str = ""
 
 
@@ -147,6 +149,9 @@ def _check_values(values: dict[str, Any]) -> None:
         values["box_rule"] = tuple(map(float, rule))
     if not isinstance(values.get("about", ""), str):
         raise SourceError(f"about: expected text, got {values['about']!r}")
+    passes = values.get("passes", 1)
+    if not isinstance(passes, int) or isinstance(passes, bool) or passes < 1:
+        raise SourceError(f"passes: expected a whole number from 1 on, got {passes!r}")
     for name in ("fully_labelled", "landmarks"):
         if not isinstance(values.get(name, True), bool):
             raise SourceError(f"{name}: expected true or false, got {values[name]!r}")

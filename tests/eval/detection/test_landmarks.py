@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from eval.detection.landmarks import estimated_yaw, evaluate, photo_errors
+from eval.detection.landmarks import estimated_yaw, evaluate, photo_errors, roll
 from eval.detection.predictions import Found
 from tests.eval.helpers import found, photo
 
@@ -120,6 +122,20 @@ def test_faces_are_sorted_by_yaw():
     by = {each.smallest: each for each in result.yaws}
     assert (by[0].faces, by[0].matched, by[0].error_interocular) == (1, 1, pytest.approx(0.1))
     assert (by[30].faces, by[30].matched, by[30].error_interocular) == (1, 0, None)
+
+
+@pytest.mark.parametrize("degrees", [-170.0, -32.0, 0.0, 12.0, 90.0])
+def test_faces_are_sorted_by_roll(degrees):
+    angle = np.radians(degrees)
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    photo = one()
+    rotated = replace(photo, landmarks=((photo.landmarks - 50) @ rotation + 50).astype(np.float32))
+    upright = roll(photo.landmarks.astype(np.float64))[0]
+    assert roll(rotated.landmarks.astype(np.float64))[0] - upright == pytest.approx(degrees, abs=0.1)
+    result = evaluate([rotated], {})
+    (held,) = (each for each in result.rolls if each.faces)
+    assert held.smallest <= abs(degrees + upright) < held.largest
+    assert (held.matched, held.error_interocular) == (0, None)
 
 
 def test_annotated_yaw_is_used_where_all_photos_have_it():

@@ -269,3 +269,12 @@ def test_photos_too_small_for_a_window(tmp_path, random_weights, size):
     for base, weights in ((PNET, None), (RNET, random_weights("default")), (ONET, random_weights("default"))):
         samples = make_samples(base, (source,), tmp_path / base.stage, weights)
         assert (samples.kinds == NEGATIVE).all()
+
+
+def test_a_source_is_gone_through_as_often_as_it_says(singles, tmp_path):
+    """As if the settings had said so, and the settings' passes count for each of them."""
+    once = make_samples(PNET, (singles,), tmp_path / "once")
+    twice = make_samples(PNET, (replace(singles, passes=2),), tmp_path / "twice")
+    settings = make_samples(replace(PNET, passes=2 * PNET.passes), (singles,), tmp_path / "settings")
+    assert len(twice) > 1.6 * len(once)
+    assert np.array_equal(twice.crops, settings.crops)

@@ -80,6 +80,8 @@ def test_reading(root):
         ('[[source]]\nkind = "folder"\nimages = "coco"\nfully_labelled = "no"', "source 2: fully_labelled"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nannotations = "x"', "source 2: annotations: a folder .* none"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nlandmarks = 1', "source 2: landmarks: expected true or false"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\npasses = 0', "source 2: passes: expected a whole number"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\npasses = true', "source 2: passes: expected a whole number"),
     ],
 )
 def test_errors_name_the_entry(root, entry, message):
