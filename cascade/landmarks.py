@@ -7,18 +7,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from cascade import _native
-from cascade.checks import FixedSettings, integer, thread_count
+from cascade.checks import integer
 from cascade.detect import Detector
-from cascade.engines.threads import Threads
+from cascade.face_model import FaceModel, check_crops, recreated, sizes_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, align, similarity_transforms
-from cascade.imaging.reading import ImageInput, RGBImage, read_image
+from cascade.imaging.reading import ImageInput, RGBImage
 from cascade.models.landmarks import OUTPUT, POINTS, LandmarkWeights, load_landmarks
 
 __all__ = ["MIRRORED", "TEMPLATE", "LandmarkEstimator", "five_points", "head_pose"]
@@ -46,7 +46,11 @@ RIGID = np.r_[27:48]
 """Nose and eyes, which move little against each other: what the head pose is computed from."""
 
 
-class LandmarkEstimator(FixedSettings):
+CHUNK = 256
+"""Faces whose crops are in memory at a time."""
+
+
+class LandmarkEstimator(FaceModel):
     """Finds the 68 points of faces, with settings that are checked once and then fixed.
 
     Parameters
@@ -54,10 +58,13 @@ class LandmarkEstimator(FixedSettings):
     weights : a safetensors file, or the result of `cascade.models.landmarks.load_landmarks`; None: the shipped network.
     threads : threads that share the work of one call; None takes one per available core, at most 4.
     passes : 1 to 4. Each further pass aligns the crop by the points of the one before, which makes it more accurate.
+    min_face : side of a face in pixels of the photo, 0 to 1000, below which it has no points.
+    max_yaw : degrees, 0 to 90, by which a head may be turned to either side. Beyond, half of the points are hidden, and
+        it has none.
     detector : finds the faces where none are given. None: a `Detector` with its default settings, created on first use.
 
-    It can be used from several threads at once and after a fork. Raises ValueError or TypeError naming a wrong setting,
-    and `cascade.WeightsError` for weights that cannot be used.
+    It can be used from several threads at once and after a fork, and it can be copied and pickled, with its weights.
+    Raises ValueError or TypeError naming a wrong setting, and `cascade.WeightsError` for weights that cannot be used.
     """
 
     def __init__(
@@ -66,49 +73,76 @@ class LandmarkEstimator(FixedSettings):
         threads: int | None = None,
         *,
         passes: int = 2,
+        min_face: float = 24,
+        max_yaw: float = 75,
         detector: Detector | None = None,
     ) -> None:
-        if detector is not None and not isinstance(detector, Detector):
-            raise TypeError(f"detector: expected a Detector, got {type(detector).__name__}")
+        self._set_common(threads, min_face, max_yaw, detector)
         self.weights = weights if isinstance(weights, LandmarkWeights) else load_landmarks(weights)
-        self.threads = thread_count(threads)
         self.passes = integer("passes", passes, 1, 4)
         graph = self.weights.graph
         self._graph = _native.Graph(self.weights.nodes(), graph.input_size, [graph.outputs[OUTPUT]])
-        self._threads = Threads(self.threads)
-        self._detector = detector
         self._fix_settings()
 
-    @property
-    def detector(self) -> Detector:
-        """The detector that finds the faces where none are given."""
-        if self._detector is None:
-            self._detector = Detector(threads=self.threads)
-        return self._detector
+    def __reduce__(self) -> tuple[Any, ...]:
+        return recreated, (type(self), {"weights": self.weights, "passes": self.passes, **self._common()})
 
     def predict(
         self, image: ImageInput, faces: Faces | npt.ArrayLike | None = None, *, color: Literal["rgb", "bgr"] = "rgb"
     ) -> FloatArray:
-        """The points (N, 68, 2) float32 of the faces of one image, in its pixels.
+        """The points (N, 68, 2) float32 of the faces of one image, in its pixels; NaN for a face that has none.
 
         ``image`` is whatever `cascade.read_image` takes. ``faces`` are `Faces`, or their five landmarks (N, 5, 2);
         without them, the ``detector`` finds the faces. No face gives (0, 68, 2).
 
         Raises `ImageError` if the image cannot be used, and `AlignError` for landmarks that cannot.
         """
-        pixels = read_image(image, color=color)
-        if faces is None:
-            faces = self.detector.detect(pixels)
-        five = faces.landmarks if isinstance(faces, Faces) else np.asarray(faces, np.float32).reshape(-1, 5, 2)
-        points = np.empty((len(five), POINTS, 2), np.float32)
-        for _ in range(self.passes if len(five) else 0):
-            points = self._one_pass(pixels, five)
-            five = five_points(points)
-        return points
+        pixels, five, _ = self._located(image, faces, color)
+        return self._predict(pixels, five)[0]
+
+    def analyze(self, image: ImageInput, faces: Faces | None = None, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
+        """The faces, found or given, with "points" (N, 68, 2) and "pose" (N, 3) in ``data``.
+
+        The pose is yaw, pitch and roll in degrees, see `head_pose`. A face that is too small or in profile has NaN in
+        both. Raises as `predict`.
+        """
+        pixels, five, located = self._located(image, faces, color)
+        if located is None:
+            raise TypeError(f"faces: expected Faces, got {type(faces).__name__}")
+        points, _ = self._predict(pixels, five)
+        return located.with_data({"points": points, "pose": self.pose(points)})
 
     def pose(self, points: npt.ArrayLike) -> FloatArray:
-        """Yaw, pitch and roll (N, 3) float32 in degrees of faces with these points (N, 68, 2). See `head_pose`."""
-        return head_pose(np.asarray(points, np.float64), self.weights.tensors["mean_face"])
+        """Yaw, pitch and roll (N, 3) float32 in degrees of faces with these points (N, 68, 2); NaN where these are.
+
+        See `head_pose`. Raises ValueError for another shape.
+        """
+        array = np.asarray(points, np.float64)
+        if array.ndim != 3 or array.shape[1:] != (POINTS, 2):
+            raise ValueError(f"points: expected shape (N, {POINTS}, 2), got {array.shape}")
+        found = np.full((len(array), 3), np.nan, np.float32)
+        known = np.isfinite(array).all(axis=(1, 2))
+        found[known] = head_pose(array[known], self.weights.tensors["mean_face"])
+        return found
+
+    def _predict(self, pixels: RGBImage, five: npt.NDArray[np.float32]) -> tuple[FloatArray, tuple[str, ...]]:
+        """The points of all faces, and why some have none."""
+        unknown = self._unknown(pixels, five)
+        known = np.flatnonzero([not reason for reason in unknown])
+        found = np.full((len(five), POINTS, 2), np.nan, np.float32)
+        for first in range(0, len(known), CHUNK):
+            rows = known[first : first + CHUNK]
+            found[rows] = self._passes(pixels, five[rows])
+        return found, unknown
+
+    def _passes(self, pixels: RGBImage, five: npt.NDArray[np.float32]) -> FloatArray:
+        """The points after all passes. A face whose points no crop can be aligned by keeps them."""
+        points = self._one_pass(pixels, five)
+        for _ in range(self.passes - 1):
+            closer = five_points(points)
+            rows = np.flatnonzero(np.isfinite(sizes_of(closer)))
+            points[rows] = self._one_pass(pixels, closer[rows])
+        return points
 
     def _one_pass(self, pixels: RGBImage, five: FloatArray) -> FloatArray:
         """The points in the image, from crops aligned by five points each."""
@@ -121,7 +155,11 @@ class LandmarkEstimator(FixedSettings):
         return found.astype(np.float32)
 
     def predict_crops(self, crops: RGBImage) -> FloatArray:
-        """The points (n, 68, 2) in pixels of crops (n, side, side, 3) that are aligned by `TEMPLATE`."""
+        """The points (n, 68, 2) in pixels of crops (n, side, side, 3) uint8 RGB that are aligned by `TEMPLATE`.
+
+        Raises ValueError or TypeError for another shape or type.
+        """
+        check_crops(crops, self.weights.graph.input_size)
         (found,) = self._graph.run(np.ascontiguousarray(crops), self._threads.pool)
         shares = found.reshape(-1, POINTS, 2) + self.weights.tensors["mean_shape"]
         return np.asarray(shares * self.weights.graph.input_size, np.float32)
@@ -137,7 +175,8 @@ def head_pose(points: npt.NDArray[np.floating], mean_face: npt.NDArray[np.floati
     """Yaw, pitch and roll (n, 3) float32 in degrees from 68 points (n, 68, 2) and a face in space (68, 3).
 
     Yaw is positive where the face looks to the right of the image, pitch where it looks up, roll where the head leans
-    clockwise in the image. The camera is far away (weak perspective); 0, 0, 0 looks straight into it.
+    clockwise in the image; it leans first, is pitched then, and turned last. The camera is far away (weak
+    perspective); 0, 0, 0 looks straight into it.
     """
     face = mean_face[RIGID].astype(np.float64)
     face = face - face.mean(axis=0)
