@@ -8,36 +8,34 @@
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-try:
-    import_module("cascade._native")
-except ModuleNotFoundError as error:
-    if error.name != "cascade._native":
-        raise
+from cascade.version import __version__
+
+if find_spec("cascade._native") is None:
     raise ImportError(
         f"the native core of cascade is not built in {Path(__file__).parent}. In a clone, build it with "
         "`pip install -e .`; to use an installed cascade instead, start Python outside the clone",
         name="cascade._native",
-    ) from None
-
-from cascade.detect import Detector
-from cascade.faces import Face, Faces
-from cascade.imaging.alignment import AlignError
-from cascade.imaging.reading import ImageError, read_image
-from cascade.models.files import WeightsError
-from cascade.version import __version__
+    )
 
 if TYPE_CHECKING:
+    from cascade.detect import Detector
+    from cascade.faces import Face, Faces
     from cascade.gallery import Gallery, GalleryError
-    from cascade.recognize import FaceCountError, Recognizer
+    from cascade.imaging.alignment import AlignError
+    from cascade.imaging.reading import ImageError, read_image
+    from cascade.models.files import WeightsError
+    from cascade.recognize import FaceCountError, FaceSizeError, Recognizer
 
 __all__ = [
     "AlignError",
     "Detector",
     "Face",
     "FaceCountError",
+    "FaceSizeError",
     "Faces",
     "Gallery",
     "GalleryError",
@@ -48,21 +46,31 @@ __all__ = [
     "read_image",
 ]
 
-# Imported on first use: detecting faces does not need them.
+# Imported on first use: the command line answers --help and Ctrl-C before numpy is there.
 _LAZY = {
+    "AlignError": "cascade.imaging.alignment",
+    "Detector": "cascade.detect",
+    "Face": "cascade.faces",
     "FaceCountError": "cascade.recognize",
+    "FaceSizeError": "cascade.recognize",
+    "Faces": "cascade.faces",
     "Gallery": "cascade.gallery",
     "GalleryError": "cascade.gallery",
+    "ImageError": "cascade.imaging.reading",
     "Recognizer": "cascade.recognize",
+    "WeightsError": "cascade.models.files",
+    "read_image": "cascade.imaging.reading",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("__") and find_spec(f"cascade.{name}") is not None:  # a module, as cascade.detect
+        return import_module(f"cascade.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

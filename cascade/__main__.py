@@ -1,7 +1,42 @@
-"""``python -m cascade``: the same as the command ``cascade``."""
+"""``python -m cascade``, and the command ``cascade``."""
 
+import contextlib
+import os
+import signal
 import sys
 
-from cascade.cli import main
+INTERRUPTED = 130
 
-sys.exit(main())
+
+def main() -> int:
+    """Runs the command line and returns its exit status. Ctrl-C ends it in one line, even during the imports."""
+    try:
+        from cascade.cli import main as run
+        from cascade.cli.console import end_on_interrupt, raise_interrupts
+
+        end_on_interrupt()
+        try:
+            status = run()
+        finally:
+            raise_interrupts()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+        with contextlib.suppress(AttributeError, OSError):  # of a stderr that is closed or full
+            sys.stderr.write("cascade: stopped\n")
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; what is left is Python's own end
+    if status == INTERRUPTED:
+        _end(status)
+    return status
+
+
+def _end(status: int) -> None:
+    """Ends the process. Python itself would end it by the signal if Ctrl-C came while a module was running `exec`."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,9 +8,10 @@ A set of weights may have an L-Net too. It computes the landmarks of the few fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from cascade.engines.base import BatchEngine, Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
 from cascade.faces import Faces
 from cascade.imaging.pyramid import Pyramid, level_sizes
-from cascade.imaging.reading import ImageInput, RGBImage, read_image
+from cascade.imaging.reading import ImageError, ImageInput, RGBImage, read_image
 from cascade.models.detector import DetectorWeights
 from cascade.rotations import checked_rotations, merge, rotate, rotate_back
 from cascade.stages import detect_faces
@@ -49,7 +50,7 @@ class Detector(FixedSettings):
         them; calls from other threads meanwhile each run on their own thread alone.
     weights : name of a shipped set (`cascade.models.detector.shipped_detectors`), a folder with safetensors files, or
         the result of `cascade.models.detector.load_detector`. None: the default set, or those of the given engine.
-    device : where the torch engine computes, such as "cpu" (None) or "cuda".
+    device : where the torch engine computes, such as "cpu" (None) or "cuda". The native engine takes "cpu" alone.
     precision : "int8" or "float32", for the native engine. int8 gives exactly the same results on every processor and
         is fastest with AVX-512 VNNI. None: int8 where the weights have the activation ranges for it, as the default
         set has, and the processor has AVX2 or better (`cascade.nn.quantization`); otherwise float32, which the torch
@@ -70,7 +71,8 @@ class Detector(FixedSettings):
     faces, and about 100 MB if it is full of them. The torch engine keeps all levels, some 1.7 GB for such a photo.
     With either engine exposure, where a photo needs it, adds one copy of the pixels, and each rotation another.
 
-    A Detector can be used from several threads at once and, with the native engine, after a fork. Raises
+    A Detector can be used from several threads at once and, with the native engine, after a fork. It can be pickled and
+    copied, for other processes: its settings and weights are. Raises
     ValueError or TypeError naming a wrong setting, and `cascade.WeightsError` for weights that cannot be used.
     """
 
@@ -109,19 +111,51 @@ class Detector(FixedSettings):
         and landmarks are in pixels of the image as displayed, x right, y down; boxes are clipped to it. If there is no
         face, the `Faces` are empty. Raises `cascade.ImageError` if the image cannot be used.
         """
-        return next(self._detect([image], color))
+        return next(self._detect([read_image(image, color=color)]))
 
-    def detect_batch(self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb") -> list[Faces]:
+    @overload
+    def detect_batch(
+        self,
+        images: Iterable[ImageInput],
+        *,
+        color: Literal["rgb", "bgr"] = "rgb",
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> list[Faces]: ...
+
+    @overload
+    def detect_batch(
+        self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb", on_error: Literal["return"]
+    ) -> list[Faces | ImageError]: ...
+
+    def detect_batch(
+        self,
+        images: Iterable[ImageInput],
+        *,
+        color: Literal["rgb", "bgr"] = "rgb",
+        on_error: Literal["raise", "skip", "return"] = "raise",
+    ) -> list[Faces] | list[Faces | ImageError]:
         """Faces of several images, of any sizes: the same as `detect` on each.
 
-        The torch engine computes several images together, and then the results are the same but for rounding.
-        """
-        return list(self._detect(images, color))
+        ``on_error`` says what becomes of an image that cannot be used. "raise" raises its `cascade.ImageError`, with
+        the image's place in the message and as ``error.index``. "skip" leaves it out, so that the list is shorter.
+        "return" puts the error into the list in its place.
 
-    def _detect(self, images: Iterable[ImageInput], color: Literal["rgb", "bgr"]) -> Iterator[Faces]:
+        The torch engine computes several images together, and then the results are the same but for rounding. Raises
+        TypeError where ``images`` is a single image.
+        """
+        if on_error not in ("raise", "skip", "return"):
+            raise ValueError(f"on_error: expected 'raise', 'skip' or 'return', got {on_error!r}")
+        _check_several(images)
+        errors: dict[int, ImageError] = {}
+        found: list[Any] = list(self._detect(_readable(images, color, on_error == "raise", errors)))
+        for index, error in errors.items() if on_error == "return" else ():
+            found.insert(index, error)  # in order, so that each comes into its place
+        return found
+
+    def _detect(self, images: Iterable[RGBImage]) -> Iterator[Faces]:
         """The faces of each image, merged over the angles."""
         parts: list[Faces] = []  # what was found in one photo at the angles so far
-        for faces, (width, height) in self._search(self._views(images, color)):
+        for faces, (width, height) in self._search(self._views(images)):
             angle = self.rotations[len(parts)]
             photo_sides = (height, width) if angle % 180 else (width, height)
             parts.append(rotate_back(faces, angle, *photo_sides))
@@ -129,12 +163,10 @@ class Detector(FixedSettings):
                 yield parts[0] if len(parts) == 1 else merge(parts)
                 parts = []
 
-    def _views(self, images: Iterable[ImageInput], color: Literal["rgb", "bgr"]) -> Iterator[RGBImage]:
+    def _views(self, images: Iterable[RGBImage]) -> Iterator[RGBImage]:
         """The pixels to search: each image in each orientation."""
         for image in images:
-            pixels = read_image(image, color=color)
-            if self.exposure == "auto":
-                pixels = _native.auto_exposure(pixels)
+            pixels = _native.auto_exposure(image) if self.exposure == "auto" else image
             for angle in self.rotations:
                 yield rotate(pixels, angle)
 
@@ -160,6 +192,47 @@ class Detector(FixedSettings):
     def _stages(self, pyramid: Pyramid) -> StageGenerator[Faces]:
         """The stages for one image. A subclass that measures or changes them overrides this."""
         return detect_faces(self.weights, pyramid, self.thresholds)
+
+
+def _check_several(images: Any) -> None:
+    """Raises TypeError for what is one image, or none."""
+    shape = getattr(images, "shape", None)
+    if isinstance(images, (str, os.PathLike)):
+        got = "one path"
+    elif isinstance(images, (bytes, bytearray, memoryview)):
+        got = "the bytes of one"
+    elif callable(getattr(images, "read", None)):
+        got = "one file"
+    elif isinstance(shape, tuple):
+        kind = getattr(getattr(images, "dtype", None), "kind", "")
+        several_gray = len(shape) == 3 and min(shape[0], shape[2]) > 4  # (N, H, W), neither (H, W, 3) nor (3, H, W)
+        if several_gray or len(shape) > 3 or (len(shape) == 1 and kind in "OU"):
+            return
+        got = f"one array of shape {tuple(shape)}"
+    elif isinstance(images, Mapping) or not hasattr(images, "__iter__"):
+        got = type(images).__name__
+    else:
+        return
+    raise TypeError(f"images: expected several images, as a list, got {got}; for one image use detect(image)")
+
+
+def _readable(
+    images: Iterable[ImageInput], color: Literal["rgb", "bgr"], raising: bool, errors: dict[int, ImageError]
+) -> Iterator[RGBImage]:
+    """The pixels of each image that can be read. The errors of others are raised, or gathered, with their places."""
+    for index, image in enumerate(images):
+        try:
+            pixels = read_image(image, color=color)
+        except ImageError as error:
+            if not str(error).startswith("image: "):  # of the colour, for instance: no image's own fault
+                raise
+            error.args = (f"images[{index}]: {str(error).removeprefix('image: ')}",)
+            error.index = index
+            if raising:
+                raise
+            errors[index] = error
+        else:
+            yield pixels
 
 
 def detect(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb", **settings: Any) -> Faces:

@@ -9,28 +9,31 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import re
 import unicodedata
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from cascade import gallery_file
 from cascade.checks import FixedSettings, integer, number
+from cascade.gallery_file import (
+    FORMAT,
+    LONGEST_NAME,
+    Contents,
+    EmbeddingModel,
+    FileState,
+    FloatArray,
+    GalleryError,
+    HasEmbeddings,
+    checked_name,
+)
 
-__all__ = ["FORMAT", "LONGEST_NAME", "EmbeddingModel", "Gallery", "GalleryError", "Match"]
-
-FORMAT = "cascade-gallery-1"
-ENTRIES = {"about", "names", "counts", "embeddings"}
-
-LONGEST_NAME = 200  # characters
-LARGEST_DIMENSION = 65_536
+__all__ = ["FORMAT", "LONGEST_NAME", "EmbeddingModel", "Gallery", "GalleryError", "Match", "checked_name", "unlike"]
 
 LENGTH_TOLERANCE = 1e-3
 """How far the length of an embedding can be from 1: enough for half precision, too little for a wrong vector."""
@@ -38,14 +41,11 @@ LENGTH_TOLERANCE = 1e-3
 DIGITS = 6
 """Decimals of a similarity. BLAS gives equal rows different last bits in different places; rounding removes them."""
 
+UNLIKE_SHARE = 0.6
+"""The share of the threshold below which a face is unlike a person's others."""
+
 BLOCK_SIMILARITIES = 1 << 24
 """Similarities computed at once, which bounds the memory of a search."""
-
-FloatArray = npt.NDArray[np.float32]
-
-
-class GalleryError(ValueError):
-    """A name, an embedding or a file that cannot be used for a gallery. The message names it and the reason."""
 
 
 class Match(NamedTuple):
@@ -54,55 +54,6 @@ class Match(NamedTuple):
     name: str
     similarity: float
     """Cosine between the face and the person's most similar embedding, −1 to 1."""
-
-
-class _Weights(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-
-
-class HasEmbeddings(Protocol):
-    """What a gallery needs of a `cascade.recognize.Recognizer`."""
-
-    @property
-    def weights(self) -> _Weights: ...
-    @property
-    def dimension(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class EmbeddingModel:
-    """The network that embeddings come from: only embeddings of the same weights can be compared.
-
-    Raises `GalleryError` for invalid values.
-    """
-
-    name: str
-    sha256: str
-    """Of its weight file, 64 hexadecimal digits."""
-    dimension: int
-    """Numbers of one embedding."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not isinstance(self.sha256, str):
-            raise GalleryError(f"model: expected a name and a hash as text, got {self.name!r} and {self.sha256!r}")
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise GalleryError(f"model: expected a SHA-256 of 64 hexadecimal digits, got {self.sha256!r}")
-        whole = isinstance(self.dimension, int) and not isinstance(self.dimension, bool)
-        if not whole or not 1 <= self.dimension <= LARGEST_DIMENSION:
-            raise GalleryError(f"model: expected a dimension of 1 to {LARGEST_DIMENSION:,}, got {self.dimension!r}")
-
-    @classmethod
-    def of(cls, source: HasEmbeddings | EmbeddingModel) -> EmbeddingModel:
-        """The model of a Recognizer."""
-        if isinstance(source, cls):
-            return source
-        try:
-            return cls(str(source.weights.name), str(source.weights.sha256), int(source.dimension))  # type: ignore[union-attr]
-        except AttributeError:
-            raise TypeError(f"model: expected a Recognizer or EmbeddingModel, got {type(source).__name__}") from None
 
 
 class Gallery(FixedSettings):
@@ -115,13 +66,14 @@ class Gallery(FixedSettings):
     ``len(gallery)`` counts the people; ``name in gallery`` tells whether one is there. A name is any text of up to 200
     characters without control characters and without blanks around it. Names are stored in Unicode's NFC, so accented
     letters are the same however they are encoded. Several threads can search at once, but not while another changes
-    the gallery.
+    the gallery. A gallery can be copied and pickled.
     """
 
     def __init__(self, model: HasEmbeddings | EmbeddingModel) -> None:
         self.model = EmbeddingModel.of(model)
         self._people: dict[str, FloatArray] = {}
         self._stacked: tuple[FloatArray, npt.NDArray[np.intp]] | None = None
+        self._files: dict[str, FileState] = {}  # that were loaded or saved, as they were then
         self._fix_settings()
 
     def __len__(self) -> int:
@@ -129,6 +81,14 @@ class Gallery(FixedSettings):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and unicodedata.normalize("NFC", name) in self._people
+
+    def __getstate__(self) -> dict[str, Any]:
+        # arrays of their own, not one array as large as the gallery behind each
+        return {
+            **self.__dict__,
+            "_people": {name: rows.copy() for name, rows in self._people.items()},
+            "_stacked": None,
+        }
 
     def __repr__(self) -> str:
         return f"<Gallery: {len(self)} people, {sum(self.counts.values())} embeddings of {self.model.name}>"
@@ -170,7 +130,9 @@ class Gallery(FixedSettings):
         del self._people[self._known(name)]
         self._stacked = None
 
-    def identify(self, embeddings: npt.ArrayLike, top: int = 5, threshold: float | None = None) -> list[list[Match]]:
+    def identify(
+        self, embeddings: npt.ArrayLike, top: int = 5, threshold: float | None = None, *, once: bool = False
+    ) -> list[list[Match]]:
         """Who each face may be: the ``top`` most similar people, best first, none below the ``threshold``.
 
         ``embeddings``: probes (N, D), rows of length 1, or a single one (D,), which counts as N = 1. The result has a
@@ -179,6 +141,10 @@ class Gallery(FixedSettings):
         the most similar people are listed, however unlike. False matches grow with the number of people: while they are
         rare, they are about that many times as likely as the false accept rate, which is stated for one pair.
 
+        ``once``: the probes are the faces of one photo, in which nobody is twice. The most similar pair of a face and a
+        person belongs together, then the most similar of the others, and so on; a person who belongs to one face is
+        listed for no other. Leave it out for collages, mirrors and pictures within the picture.
+
         Raises `GalleryError` for embeddings of another model, ValueError or TypeError for wrong settings.
         """
         count = integer("top", top, 1)
@@ -186,40 +152,40 @@ class Gallery(FixedSettings):
         probes = self._checked_rows(embeddings)
         if not self._people:
             return [[] for _ in probes]
-        rows, starts = self._stack()
-        step = max(1, BLOCK_SIMILARITIES // len(rows))
+        if once:
+            return [self._best(of_one, count, limit) for of_one in _each_person_once(self._similarities(probes), limit)]
+        step = max(1, BLOCK_SIMILARITIES // len(self._stack()[0]))
         found: list[list[Match]] = []
         for first in range(0, len(probes), step):
-            similarities = np.maximum.reduceat(probes[first : first + step] @ rows.T, starts, axis=1)
-            found += [self._best(of_one, count, limit) for of_one in similarities]
+            found += [self._best(of_one, count, limit) for of_one in self._similarities(probes[first : first + step])]
         return found
 
     def check_model(self, model: HasEmbeddings | EmbeddingModel) -> None:
         """Raises `GalleryError` if embeddings of this Recognizer cannot be compared with those in the gallery."""
         other = EmbeddingModel.of(model)
-        if (other.sha256, other.dimension) != (self.model.sha256, self.model.dimension):
+        if self.model.sha256 not in (other.sha256, *other.earlier) or other.dimension != self.model.dimension:
             raise GalleryError(
-                f"model: the gallery's embeddings come from {self.model.name} ({self.model.sha256}), "
-                f"not from {other.name} ({other.sha256}): they are not comparable; embed the photos again"
+                f"model: the gallery's embeddings come from {self.model.name[:40]} ({self.model.sha256}), "
+                f"not from {other.name[:40]} ({other.sha256}): they are not comparable; embed the photos again"
             )
 
     def save(self, path: str | Path) -> None:
         """Writes the gallery to one file, which replaces an earlier one only once it is complete.
 
-        Raises `GalleryError` if it cannot be written; an earlier file then stays as it was.
+        A new file can be read by its owner alone. A file that was loaded into this gallery, or saved from it, must be
+        as it was then: otherwise somebody else has changed it, perhaps removed a person. See `changing`.
+
+        Raises `GalleryError` if it cannot be written or has been changed; an earlier file then stays as it was.
         """
         path = Path(path)
-        about = json.dumps({"format": FORMAT, "model": asdict(self.model)}, ensure_ascii=False, sort_keys=True)
-        arrays = {
-            "about": np.array(about),
-            "names": np.array(self.names, dtype=np.str_),
-            "counts": np.array(list(self.counts.values()), np.int64),
-            "embeddings": self._stack()[0],
-        }
-        try:
-            _replace(path, arrays)
-        except OSError as error:
-            raise GalleryError(f"{path}: the gallery cannot be written: {error.strerror or error}") from error
+        with gallery_file.locked(path):
+            known = self._files.get(os.path.realpath(path))
+            if known is not None and gallery_file.file_state(path) != known:
+                raise GalleryError(
+                    f"{path}: somebody else has changed the gallery since it was loaded; load it again, "
+                    "or change it within Gallery.changing, which nobody can interrupt"
+                )
+            self._write(path)
 
     @classmethod
     def load(cls, path: str | Path, model: HasEmbeddings | EmbeddingModel | None = None) -> Gallery:
@@ -230,35 +196,52 @@ class Gallery(FixedSettings):
         """
         path = Path(path)
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise GalleryError(f"{path}: the gallery cannot be read: {error.strerror or error}") from error
-        try:
-            gallery = cls._from_arrays(_read_arrays(data))
+            contents, state = gallery_file.read_gallery(path)
+            gallery = cls._from_contents(contents)
             if model is not None:
                 gallery.check_model(model)
         except GalleryError as error:
             raise GalleryError(f"{path}: {error}") from error
+        gallery._files[os.path.realpath(path)] = state
         return gallery
 
     @classmethod
-    def _from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> Gallery:
-        gallery = cls(_read_about(arrays["about"]))
-        names, counts, rows = arrays["names"], arrays["counts"], arrays["embeddings"]
-        if names.ndim != 1 or names.dtype.kind != "U":
-            raise GalleryError(f"names: expected text (people,), got {names.dtype} {names.shape}")
-        if counts.shape != names.shape or counts.dtype != np.int64:
-            raise GalleryError(f"counts: expected int64 {names.shape}, got {counts.dtype} {counts.shape}")
-        if rows.dtype != np.float32 or rows.ndim != 2:
-            raise GalleryError(f"embeddings: expected float32 (rows, D), got {rows.dtype} {rows.shape}")
-        if (counts < 1).any() or (counts > len(rows)).any() or counts.sum() != len(rows):
-            raise GalleryError(f"counts: expected one or more for each person and {len(rows)} in all")
-        rows = gallery._checked_rows(rows)
-        for name, end, count in zip(names.tolist(), np.cumsum(counts).tolist(), counts.tolist(), strict=True):
-            if name != checked_name(name) or name in gallery._people:
-                raise GalleryError(f"names: {name!r} is there twice or is not in Unicode's NFC")
-            gallery._people[name] = rows[end - count : end]
-        gallery._stacked = rows, np.cumsum(counts) - counts
+    @contextmanager
+    def changing(
+        cls, path: str | Path, model: HasEmbeddings | EmbeddingModel | None = None, *, create: bool = False
+    ) -> Iterator[Gallery]:
+        """Loads a gallery for a ``with`` block and saves it at its end, while nobody else can change the file.
+
+        >>> embeddings = recognizer.embed("portrait.jpg")  # doctest: +SKIP
+        >>> with Gallery.changing("crew.gallery", recognizer) as gallery:  # doctest: +SKIP
+        ...     gallery.add("Eileen Collins", embeddings)
+
+        Others wait meanwhile, so embed the photos before. With ``create`` a file that does not exist is created, for
+        which the ``model`` is needed. If the block raises, the file stays as it was. Raises `GalleryError` as `load`
+        and `save` do, and if others keep the file locked for a minute.
+        """
+        path = Path(path)
+        if create and model is None:
+            raise TypeError("model: expected a Recognizer or EmbeddingModel, of which to create a gallery")
+        with gallery_file.locked(path):
+            new = create and model is not None and not os.path.exists(path)
+            gallery = cls(model) if new and model is not None else cls.load(path, model)
+            yield gallery
+            gallery._write(path)
+
+    def _write(self, path: Path) -> None:
+        state = gallery_file.write_gallery(path, Contents(self.model, self.counts, self._stack()[0]))
+        self._files[os.path.realpath(path)] = state
+
+    @classmethod
+    def _from_contents(cls, contents: Contents) -> Gallery:
+        gallery = cls(contents.model)
+        rows = gallery._checked_rows(contents.rows)
+        ends = np.cumsum(list(contents.people.values()), dtype=np.intp)
+        starts = np.concatenate([np.zeros(1, np.intp), ends])[:-1]
+        for name, start, end in zip(contents.people, starts.tolist(), ends.tolist(), strict=True):
+            gallery._people[name] = rows[start:end]
+        gallery._stacked = rows, starts
         return gallery
 
     def _known(self, name: str) -> str:
@@ -274,10 +257,16 @@ class Gallery(FixedSettings):
             self._stacked = rows, np.cumsum([0, *lengths])[:-1]
         return self._stacked
 
+    def _similarities(self, probes: FloatArray) -> FloatArray:
+        """The similarity (probes, people) of each person's most similar embedding."""
+        rows, starts = self._stack()
+        found: FloatArray = np.maximum.reduceat(probes @ rows.T, starts, axis=1)
+        return found
+
     def _best(self, similarities: FloatArray, count: int, limit: float) -> list[Match]:
         """The most similar people, from similarities (people,)."""
         similarities = np.round(similarities, DIGITS)
-        likely = np.flatnonzero(similarities >= limit)
+        likely = np.flatnonzero(similarities >= max(limit, -1.5))
         if len(likely) > count:
             last = np.partition(similarities[likely], -count)[-count]
             likely = likely[similarities[likely] >= last]
@@ -309,57 +298,30 @@ class Gallery(FixedSettings):
         return rows
 
 
-def checked_name(name: str) -> str:
-    """The name in Unicode's NFC. Raises `GalleryError` if it cannot be a person's name."""
-    if not isinstance(name, str):
-        raise GalleryError(f"name: expected text, got {type(name).__name__}")
-    composed = unicodedata.normalize("NFC", name)
-    if not composed or composed.strip() != composed:
-        raise GalleryError(f"name: expected text without blanks around it, got {name!r}")
-    if len(composed) > LONGEST_NAME:
-        raise GalleryError(f"name: expected at most {LONGEST_NAME} characters, got {len(composed):,}")
-    # control characters, halves of surrogate pairs, line and paragraph separators
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in composed):
-        raise GalleryError(f"name: expected no control characters, got {name!r}")
-    return composed
+def _each_person_once(similarities: FloatArray, limit: float) -> FloatArray:
+    """The similarities (faces, people), −2 where the face or the person belongs to another one."""
+    left = np.round(similarities, DIGITS)
+    found = left.copy()
+    for _ in range(min(left.shape)):
+        face, person = np.unravel_index(int(np.argmax(left)), left.shape)
+        if left[face, person] < max(limit, -1):
+            break
+        found[np.arange(len(found)) != face, person] = -2
+        left[face], left[:, person] = -2, -2
+    return found
 
 
-def _replace(path: Path, arrays: dict[str, Any]) -> None:
-    """Writes a file beside ``path``, makes sure that it is on the disk, and only then gives it that name."""
-    target = Path(os.path.realpath(path))  # the target of a link is replaced, not the link
-    partial = target.with_name(f".cascade-{os.getpid()}-{os.urandom(4).hex()}.partial")
-    try:
-        with partial.open("xb") as stream:
-            np.savez(stream, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if target.exists():
-            partial.chmod(target.stat().st_mode & 0o777)  # who cannot read the old file cannot read the new one
-        partial.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+def unlike(embeddings: npt.ArrayLike, threshold: float) -> npt.NDArray[np.bool_]:
+    """Which embeddings (n, D) are not of the person whom most of them show: (n,) bool.
 
-
-def _read_arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if set(file.files) != ENTRIES:
-                raise ValueError(f"it holds {', '.join(sorted(file.files)) or 'nothing'}")
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # the readers of zip and npy files raise whatever comes up, from KeyError to zlib.error
-        raise GalleryError(f"not a gallery, or damaged or cut short ({error or type(error).__name__})") from error
-
-
-def _read_about(about: npt.NDArray[Any]) -> EmbeddingModel:
-    try:
-        stated = json.loads(str(about))
-        version, model = stated["format"], stated["model"]
-    except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise GalleryError(f"not a gallery: no valid description ({error!r})") from error
-    if version != FORMAT:
-        raise GalleryError(f"a gallery of format {version!r}, expected {FORMAT!r}")
-    if not isinstance(model, dict) or set(model) != {"name", "sha256", "dimension"}:
-        raise GalleryError(f"model: expected name, sha256 and dimension, got {model!r}")
-    return EmbeddingModel(**model)
+    That person's are those that reach the ``threshold``, which is a Recognizer's, with the embedding that most others
+    do. The others are compared with the mean of these, and may be a good deal less similar: 97 of 100 pairs of photos
+    of one person reach that, but 2 of 100 pairs of different people do too.
+    """
+    rows = np.asarray(embeddings, np.float32)
+    if len(rows) < 2:
+        return np.zeros(len(rows), bool)
+    similar = rows @ rows.T
+    centre = rows[similar[int(np.argmax((similar >= threshold).sum(axis=1)))] >= threshold].sum(axis=0)
+    found: npt.NDArray[np.bool_] = rows @ (centre / np.linalg.norm(centre)) < UNLIKE_SHARE * threshold
+    return found

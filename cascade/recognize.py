@@ -9,7 +9,7 @@ sphere, near the points of other photos of the person at any age. The cosine of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,10 +23,21 @@ from cascade.engines.threads import Threads
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
-from cascade.models.files import MALFORMED, WeightsError
+from cascade.models.files import WeightsError
 from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
+from cascade.operating_point import OperatingPoint, SizeRate, face_sizes, operating_point_of
 
-__all__ = ["Analysis", "FaceCountError", "OperatingPoint", "Recognizer", "Verification", "only_face"]
+__all__ = [
+    "Analysis",
+    "FaceCountError",
+    "FaceSizeError",
+    "OperatingPoint",
+    "Recognizer",
+    "SizeRate",
+    "Verification",
+    "face_sizes",
+    "only_face",
+]
 
 AGES = 101
 """Logits of the age output, one for each year from 0 to 100."""
@@ -45,6 +56,22 @@ class FaceCountError(ValueError):
         return f"{self.image}: expected one face, found {self.count}{hint}"
 
 
+class FaceSizeError(ValueError):
+    """A face is too small to store somebody by it; ``size`` is its size and ``needed`` the least, in pixels."""
+
+    def __init__(self, image: str, size: float, needed: float) -> None:
+        super().__init__(image, size, needed)
+        self.image = image
+        self.size = size
+        self.needed = needed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.image}: expected a face of at least {self.needed:.0f} pixels, got {self.size:.0f}; smaller faces "
+            "are often taken for other people's; allow_small=True takes it"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """Embeddings and ages of n faces, in their order."""
@@ -56,30 +83,22 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold of similarity, and the rates that were measured with it."""
-
-    threshold: float
-    """Two faces of at least this similarity count as the same person."""
-    false_accept_rate: float
-    """Share of pairs of different people that reach the threshold."""
-    true_accept_rate: float
-    """Share of pairs of one person that reach the threshold."""
-    measured_on: str
-    """The data that the rates were measured on."""
-
-
-@dataclass(frozen=True)
 class Verification:
     """Whether two photos show one person: a measurement with a known error rate, not proof."""
 
     similarity: float
     """Cosine of the two embeddings, −1 to 1."""
-    same: bool
-    """Whether the similarity reaches the threshold."""
+    same: bool | None
+    """Whether the similarity reaches the threshold; None if the faces are too small to tell, see `warning`."""
     threshold: float
     false_accept_rate: float | None
-    """Share of pairs of different people that reach this threshold; None if it was not measured for it."""
+    """Share of pairs of different people, with faces of these sizes, that reach the threshold; None if unknown."""
+    true_accept_rate: float | None = None
+    """The same of pairs of one person."""
+    face_sizes: tuple[float, float] | None = None
+    """Pixels: the geometric mean of width and height of each face's box."""
+    warning: str | None = None
+    """What to heed if the faces are small."""
 
 
 class Recognizer(FixedSettings):
@@ -96,7 +115,8 @@ class Recognizer(FixedSettings):
     flip : embed the mirror image of each crop too and take the normalised sum of both. A little more accurate, for
         twice the time. Embeddings with and without it can be compared.
 
-    A Recognizer can be used from several threads at once and after a fork. Raises ValueError or TypeError naming the
+    A Recognizer can be used from several threads at once and after a fork, and it can be copied and pickled, with its
+    weights. Raises ValueError or TypeError naming the
     setting that is wrong, and `cascade.WeightsError` for weights that cannot be used.
     """
 
@@ -115,11 +135,16 @@ class Recognizer(FixedSettings):
         self.weights = weights if isinstance(weights, RecognizerWeights) else load_recognizer(weights)
         self.threads = thread_count(threads)
         self.flip = flip
-        self.operating_point = _operating_point(self.weights)
+        self.operating_point = operating_point_of(self.weights.metadata, self.weights.path)
         self._network = _Network(self.weights, self.threads)
         self.dimension = self._network.dimension
+        self._given_detector = detector
         self._detector = detector
         self._fix_settings()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = (self.weights, self.threads, self._given_detector, self.flip)
+        return _recreated, (type(self), *settings)
 
     @property
     def detector(self) -> Detector:
@@ -180,6 +205,29 @@ class Recognizer(FixedSettings):
         """Apparent ages (n,) float32 in years of aligned crops (n, 112, 112, 3) uint8 RGB. See `embed_crops`."""
         return expected_ages(self._network.run(_checked_crops(crops))[1])
 
+    def enrol(
+        self,
+        image: ImageInput,
+        largest: bool = False,
+        *,
+        allow_small: bool = False,
+        color: Literal["rgb", "bgr"] = "rgb",
+    ) -> FloatArray:
+        """The embedding (D,) of the one face of a photo, to store a person by, as in a `cascade.Gallery`.
+
+        With ``largest`` the largest face is taken. Raises `FaceCountError` for a photo without a face, or with several
+        and not ``largest``; `FaceSizeError` for a face that is small by the weights' operating point and not
+        ``allow_small``; otherwise as `embed`.
+        """
+        pixels = read_image(image, color=color)
+        name = str(image) if isinstance(image, (str, Path)) else "image"
+        face = only_face(self.detector.detect(pixels), name, largest)
+        size, point = float(face_sizes(face.boxes)[0]), self.operating_point
+        if not allow_small and point is not None and point.is_small(size):
+            raise FaceSizeError(name, size, point.smallest_good_face)
+        embedding: FloatArray = self.embed(pixels, face)[0]
+        return embedding
+
     def verify(
         self,
         image_a: ImageInput,
@@ -192,24 +240,29 @@ class Recognizer(FixedSettings):
         """Whether two photos, each of one person, show the same person.
 
         They do if the similarity reaches ``threshold``, −1 to 1. Without it, the threshold in the weight file is used,
-        whose false accept rate was measured. With ``largest`` the largest face of each photo is taken.
+        whose false accept rate was measured, for small faces too. Small faces give a warning, and where the rate is
+        more than ten times that for large faces, ``same`` is None. With ``largest`` the largest face of each photo is
+        taken.
 
         Raises `FaceCountError` for a photo without a face, or with several and not ``largest``; `WeightsError` if no
         threshold is given and the weights have none; otherwise as `embed`.
         """
         point = self.operating_point
         if threshold is not None:
-            limit, false_accept_rate = number("threshold", threshold, -1.0, 1.0), None
+            limit = number("threshold", threshold, -1.0, 1.0)
         elif point is not None:
-            limit, false_accept_rate = point.threshold, point.false_accept_rate
+            limit = point.threshold
         else:
             raise WeightsError(f"weights: {self.weights.name} has no measured threshold; give threshold=")
-        rows = []
+        rows, sizes = [], []
         for name, image in (("image_a", image_a), ("image_b", image_b)):
             pixels = read_image(image, color=color)
-            rows.append(self.embed(pixels, only_face(self.detector.detect(pixels), name, largest))[0])
+            face = only_face(self.detector.detect(pixels), name, largest)
+            rows.append(self.embed(pixels, face)[0])
+            sizes.append(float(face_sizes(face.boxes)[0]))
         similarity = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
-        return Verification(similarity, similarity >= limit, limit, false_accept_rate)
+        result = Verification(similarity, similarity >= limit, limit, None, None, (sizes[0], sizes[1]))
+        return result if point is None else _with_rates(result, point, threshold is None)
 
     def _crops(self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]) -> RGBImage:
         pixels = read_image(image, color=color)
@@ -289,24 +342,32 @@ class _Network:
         return embeddings, ages
 
 
-def _operating_point(weights: RecognizerWeights) -> OperatingPoint | None:
-    """The operating point in the weight file, None if it has none. Raises `WeightsError` for an invalid one."""
-    stated: Any = weights.metadata.get("verification")
-    if stated is None:
-        return None
-    try:
-        point = OperatingPoint(
-            float(stated["threshold"]),
-            float(stated["false_accept_rate"]),
-            float(stated["true_accept_rate"]),
-            str(stated["measured_on"]),
+def _recreated(
+    kind: type[Recognizer], weights: RecognizerWeights, threads: int, detector: Detector | None, flip: bool
+) -> Recognizer:
+    """A Recognizer from its settings, for pickle and copy."""
+    return kind(weights, threads, detector=detector, flip=flip)
+
+
+def _with_rates(result: Verification, point: OperatingPoint, own_threshold: bool) -> Verification:
+    """The result with the rates for faces of its sizes, if its threshold is the operating point's, and a warning."""
+    assert result.face_sizes is not None
+    small, too_small = point.is_small(*result.face_sizes), point.is_too_small(*result.face_sizes)
+    first, second = result.face_sizes
+    of_size = f"the faces have {first:.0f} and {second:.0f} pixels"
+    if own_threshold and too_small:
+        warning = (
+            f"{of_size}, which is too small to tell: use photos with faces of {point.smallest_good_face:.0f} pixels"
         )
-    except MALFORMED as error:
-        raise WeightsError(f"weights: {weights.path} has an invalid verification threshold ({error!r})") from error
-    rates = (point.false_accept_rate, point.true_accept_rate)
-    if not (-1 <= point.threshold <= 1 and all(0 <= rate <= 1 for rate in rates)):
-        raise WeightsError(f"weights: {weights.path} has an impossible verification threshold or rate: {stated}")
-    return point
+        return replace(result, same=None, **_rates(point, result.face_sizes), warning=warning)
+    warning = f"{of_size}: faces below {point.smallest_good_face:.0f} pixels are more often taken for other people's"
+    rates = _rates(point, result.face_sizes) if own_threshold else {}
+    return replace(result, **rates, warning=warning if small else None)
+
+
+def _rates(point: OperatingPoint, sizes: tuple[float, float]) -> dict[str, Any]:
+    false, true = point.rates_at(*sizes) or (None, None)
+    return {"false_accept_rate": false, "true_accept_rate": true}
 
 
 def _checked_crops(crops: Any) -> RGBImage:

@@ -7,14 +7,22 @@ imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import os
 import sys
 from collections.abc import Sequence
 
 from cascade.cli import detect, embed, gallery, models, verify
-from cascade.cli.console import BAD_USAGE, BROKEN_PIPE, INTERRUPTED, CommandError, say, writing
+from cascade.cli.console import (
+    BAD_USAGE,
+    BROKEN_PIPE,
+    INTERRUPTED,
+    SOME_FAILED,
+    CommandError,
+    OutputError,
+    Parser,
+    say,
+    standard_streams,
+)
+from cascade.cli.photos import STANDARD_INPUT
 from cascade.version import __version__
 
 __all__ = ["main"]
@@ -34,23 +42,22 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command (``sys.argv`` by default) and returns its exit status; never raises SystemExit."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have characters that the terminal cannot show
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        status = _run(sys.argv[1:] if argv is None else list(argv))
-        with writing("to standard output"):
-            print(end="", flush=True)
-        return status
-    except CommandError as error:
-        say(f"cascade: {error}")
-        return error.status
-    except KeyboardInterrupt:
-        say("cascade: stopped")
-        return INTERRUPTED
-    except BrokenPipeError:
-        return BROKEN_PIPE
-    finally:
-        _silence_broken_streams()
+    with standard_streams():
+        try:
+            status = _run(sys.argv[1:] if argv is None else list(argv))
+            sys.stdout.flush()
+            return status
+        except OutputError as error:
+            say(f"cascade: cannot write to standard output: {error.strerror}")
+            return SOME_FAILED
+        except CommandError as error:
+            say(f"cascade: {error}")
+            return error.status
+        except KeyboardInterrupt:
+            say("cascade: stopped")
+            return INTERRUPTED
+        except BrokenPipeError:
+            return BROKEN_PIPE
 
 
 def _run(argv: list[str]) -> int:
@@ -64,7 +71,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cascade",
         description="Finds faces in photos, each with a box, a score and five points (eyes, nose, mouth corners), and "
         "compares them.",
@@ -87,19 +94,12 @@ def _print_help(args: argparse.Namespace) -> int:
 
 def _take_late_paths(args: argparse.Namespace, rest: list[str]) -> None:
     """Adds paths after an option to those before it: of ``detect a --draw b``, argparse does not take ``b``."""
-    unknown = rest if not hasattr(args, "paths") else [word for word in rest if word.startswith("-")]
+    unknown = (
+        rest
+        if not hasattr(args, "paths")
+        else [word for word in rest if word.startswith("-") and word != STANDARD_INPUT]
+    )
     if unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if rest:
         args.paths.extend(rest)
-
-
-def _silence_broken_streams() -> None:
-    """Keeps Python from printing an error at its exit about output that nobody read, as after ``| head``."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except (OSError, ValueError):
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, counted, say
+from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, OutputError, brief, counted, say
 from cascade.cli.photos import Found, find_photos
+
+Progress = Literal["bar", "lines", "none"]
+
+LINE_SECONDS = 30.0
+"""Time between two lines of progress."""
 
 
 @dataclass
@@ -38,9 +45,9 @@ class Tally:
         return ("stopped: " if self.stopped else "") + ", ".join(words)
 
 
-def photos_of(paths: list[str], out: str | None = None) -> Found:
-    """The photos of these paths; prints problems. Raises `CommandError` if there are none."""
-    found = find_photos(paths, out)
+def photos_of(paths: list[str], out: str | None = None, *, standard_input: bool = False) -> Found:
+    """The photos of these paths; prints problems. Raises `CommandError` if there are none. See `find_photos`."""
+    found = find_photos(paths, out, standard_input)
     for line in found.problems + found.notes:
         say(line)
     if not found.photos:
@@ -48,41 +55,62 @@ def photos_of(paths: list[str], out: str | None = None) -> Found:
     return found
 
 
-def go_through(photos: list[str], work: Callable[[str, Tally], None], bar: bool, problems: int = 0) -> Tally:
+def go_through(photos: list[str], work: Callable[[str, Tally], None], progress: Progress, problems: int = 0) -> Tally:
     """Calls ``work`` with each photo and the tally. Bad photos are reported; Ctrl-C ends the run early."""
     from tqdm import tqdm
 
     tally = Tally(len(photos), problems=problems)
+    started = printed = time.monotonic()
     try:
-        for photo in tqdm(photos, unit="photo", disable=not bar, file=sys.stderr, dynamic_ncols=True):
+        bar = tqdm(photos, unit="photo", disable=progress != "bar", file=sys.stderr, dynamic_ncols=True)
+        for number, photo in enumerate(bar, start=1):
             try:
                 work(photo, tally)
-            except (BrokenPipeError, CommandError):
+            except (BrokenPipeError, CommandError, OutputError):
                 raise  # the results cannot be written any more
             except Exception as error:  # one photo must not end a run over thousands
                 tally.problems += 1
-                tqdm.write(f"{photo}: {reason(photo, error)}", file=sys.stderr)
+                tqdm.write(brief(f"{photo}: {reason(photo, error)}"), file=sys.stderr)
+            now = time.monotonic()
+            if progress == "lines" and now - printed >= LINE_SECONDS and number < len(photos):
+                printed = now
+                say(_line(number, now - started, tally))
     except KeyboardInterrupt:
         tally.stopped = True
     return tally
 
 
-def wants_bar(photos: int, to_terminal: bool) -> bool:
-    """Whether to show a progress bar: on a terminal, unless results go to the same terminal."""
-    return photos > 1 and sys.stderr.isatty() and not (to_terminal and sys.stdout.isatty())
+def _line(number: int, seconds: float, tally: Tally) -> str:
+    """How far a run is after ``number`` photos and that many seconds."""
+    left = (tally.photos - number) * seconds / number
+    minutes = f"about {left / 60:,.0f} min left" if left >= 90 else f"about {left:.0f} s left"
+    words = [f"{number:,} of {counted(tally.photos, 'photo')}", counted(tally.faces, "face")]
+    words += [counted(tally.problems, "problem")] * bool(tally.problems)
+    return f"{', '.join(words)}; {number / max(seconds, 1e-9):.3g} photos/s, {minutes}"
+
+
+def progress_of(photos: int, to_terminal: bool, wanted: bool = True) -> Progress:
+    """How to show progress: by a bar on a terminal, unless results go to the same terminal; by lines in a log."""
+    if photos < 2 or not wanted:
+        return "none"
+    if not sys.stderr.isatty():
+        return "lines"
+    return "none" if to_terminal and sys.stdout.isatty() else "bar"
 
 
 def reason(photo: str, error: Exception) -> str:
     """Why a photo failed, in the words of the command line and without its name, which is printed before."""
     from cascade.imaging.alignment import AlignError
     from cascade.imaging.reading import ImageError
-    from cascade.recognize import FaceCountError
+    from cascade.recognize import FaceCountError, FaceSizeError
 
     if isinstance(error, ImageError):
         return str(error).removeprefix("image: ").removesuffix(f" (file {photo!r})")
     if isinstance(error, FaceCountError):
         hint = "; --largest takes the largest" if error.count else ""
         return f"expected one face, found {error.count}{hint}"
+    if isinstance(error, FaceSizeError):
+        return f"expected a face of at least {error.needed:.0f} pixels, got {error.size:.0f}; --allow-small takes it"
     if isinstance(error, AlignError):
         return f"a face cannot be aligned: {error}"
     if isinstance(error, OSError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cascade.cli.console import counted, writable_folder, writing
 from cascade.cli.detect import make_detector
+from cascade.cli.outputs import first_usable, is_our_picture
 from cascade.cli.results import save_jpeg
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def run_demo(args: argparse.Namespace) -> int:
     """Finds the face of the portrait, draws it and describes it. Raises `CommandError`."""
     from cascade.imaging.reading import read_image
 
-    picture = writable_folder("." if args.out is None else args.out) / PICTURE
+    folder = writable_folder("." if args.out is None else args.out)
     detector = make_detector(args)
     image = read_image((resources.files("cascade") / PORTRAIT).read_bytes())
     faces = detector.detect(image)
@@ -31,7 +32,8 @@ def run_demo(args: argparse.Namespace) -> int:
     print(f"Found {counted(len(faces), 'face')}{':' if len(faces) else '.'}")
     for face in faces:
         print(f"  {in_words(face)}")
-    with writing(str(picture)):
+    with writing(str(folder / PICTURE)):
+        picture = first_usable(folder / PICTURE, is_our_picture)
         save_jpeg(picture, faces.draw(image))
     print(f"The photo with the faces drawn on it: {os.path.abspath(picture)}")
     return 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Tally, go_through, photos_of, wants_bar
-from cascade.cli.console import CommandError, say, writable_folder
-from cascade.cli.photos import name_results
-from cascade.cli.results import FORMATS, Writer, interrupts_wait, open_results, save_jpeg
+from cascade.cli.batch import Tally, go_through, photos_of, progress_of
+from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder
+from cascade.cli.photos import read_photo
+from cascade.cli.results import FORMATS, Pictures, Writer, interrupts_wait, open_results
 
 if TYPE_CHECKING:
     from cascade.detect import Detector
@@ -33,7 +31,8 @@ SETTINGS = (
 """Options that are passed to the Detector as they are, if given."""
 
 DESCRIPTION = """\
-Finds the faces in photos. A PATH is a photo, or a folder, in which photos are found, also in subfolders.
+Finds the faces in photos. A PATH is a photo, or a folder, in which photos are found, also in subfolders, or - for a
+photo on standard input.
 Results go to the terminal, or with --out to files in a folder.
 """
 
@@ -43,13 +42,15 @@ results:
     {"path": "a.jpg", "width": 640, "height": 480, "faces": [{"box": [x1, y1, x2, y2], "score": 0.99,
      "landmarks": {"left_eye": [x, y], "right_eye": …, "nose": …, "mouth_left": …, "mouth_right": …}}]}
   csv holds a row per face: path, face (1, 2 …, best first), x1, y1, x2, y2, score, left_eye_x, left_eye_y …
+    A path that a spreadsheet would take for a formula (=, +, -, @ …) has a ' before it.
   Coordinates are in pixels of the photo as displayed, x to the right and y down from its top left corner.
   Left and right are as seen in the photo. A score is from 0 to 1.
 
 files in --out DIR:
   faces.jsonl (or .json, .csv), and for sub/name.jpg with --draw sub/name_faces.jpg, with --crop
   sub/name_face1.jpg, sub/name_face2.jpg … (name-2_… for a second photo of that name, such as name.png).
-  Photos are never overwritten, but results of an earlier run are. Hidden files and folders are left out.
+  Results of an earlier run are replaced. Files that this program did not write, or that were changed since, stay as
+  they are, and results get a number: faces-2.jsonl, sub/name-2_faces.jpg. Hidden files and folders are left out.
 
 exit status:
   0  all photos were read           2  wrong options, no photos, or nowhere to write; nothing was done
@@ -60,6 +61,7 @@ examples:
   cascade detect photo.jpg
   cascade detect photos --out found --draw
   cascade detect photos --out found --format csv --min-face 40
+  curl -s https://example.org/photo.jpg | cascade detect - --json
   cascade detect party.jpg --thresholds 0.6 0.7 0.9      only faces of high scores
 """
 
@@ -75,7 +77,7 @@ def add_parser(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, a folder of photos, or - for standard input")
     parser.add_argument(
         "--demo", action="store_true", help="find the face in a bundled portrait and draw it; takes no PATH"
     )
@@ -86,6 +88,7 @@ def add_parser(commands: Any) -> None:
 def _add_output_options(group: Any) -> None:
     group.add_argument("--out", metavar="DIR", help="folder for all results; created if it does not exist")
     group.add_argument("--format", choices=FORMATS, help="format of the results (default: jsonl)")
+    group.add_argument("--json", action="store_true", help="a JSON object per photo and line: --format jsonl")
     group.add_argument("--draw", action="store_true", help="write a copy of each photo with its faces drawn")
     group.add_argument("--crop", action="store_true", help="write each face as a picture")
     group.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
@@ -147,21 +150,21 @@ def run(args: argparse.Namespace) -> int:
 
         return run_demo(args)
     kind = args.format or FORMATS[0]
-    found = photos_of(args.paths, args.out)
+    found = photos_of(args.paths, args.out, standard_input=True)
     out = None if args.out is None else writable_folder(args.out)
     detector = make_detector(args)
-    pictures = None
-    if out and (args.draw or args.crop):
-        pictures = Pictures(name_results(found.photos, found.base, out), args.draw, args.crop)
+    pictures = Pictures(found.photos, found.base, out) if out and (args.draw or args.crop) else None
     with open_results(out, kind) as writer:
-        bar = not args.no_progress and wants_bar(len(found.photos), out is None)
 
         def detect(photo: str, tally: Tally) -> None:
-            _detect_one(photo, detector, writer, pictures, tally)
+            image, faces = _detect_one(photo, detector, writer, tally)
+            if pictures:
+                pictures.save(photo, pictures_of(image, faces, args.draw, args.crop))
 
-        tally = go_through(found.photos, detect, bar, len(found.problems))
+        progress = progress_of(len(found.photos), out is None, not args.no_progress)
+        tally = go_through(found.photos, detect, progress, len(found.problems))
     if tally.status() or not args.no_progress:
-        say(tally.summary() + (f"; results in {out / f'faces.{kind}'}" if out else ""))
+        say(tally.summary() + (f"; results in {writer.where}" if out else ""))
     return tally.status()
 
 
@@ -170,8 +173,10 @@ def _check_combination(args: argparse.Namespace) -> None:
     problem = None
     if args.device and args.engine != "torch":
         problem = "--device is for --engine torch; the native engine runs on the CPU"
-    elif args.demo and (args.paths or args.format or args.crop):
-        problem = "--demo takes no PATH, --format or --crop"
+    elif args.json and args.format not in (None, "jsonl"):
+        problem = f"--json is --format jsonl, not {args.format}"
+    elif args.demo and (args.paths or args.format or args.json or args.crop):
+        problem = "--demo takes no PATH, --format, --json or --crop"
     elif not (args.demo or args.paths):
         problem = "name a photo or a folder, or try --demo"
     elif (args.draw or args.crop) and args.out is None and not args.demo:
@@ -187,7 +192,9 @@ def make_detector(args: argparse.Namespace) -> Detector:
 
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
     try:
-        return Detector(**settings)
+        detector = Detector(**settings)
+        raise_interrupts()  # what is slow to import has been imported
+        return detector
     except WeightsError as error:
         raise CommandError(str(error)) from error
     except (TypeError, ValueError) as error:
@@ -199,31 +206,18 @@ def make_detector(args: argparse.Namespace) -> Detector:
         raise CommandError(f"--engine {args.engine}: {error}") from error
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Writes annotated copies and crops."""
-
-    names: dict[str, Path]
-    draw: bool
-    crop: bool
-
-    def save(self, photo: str, image: RGBImage, faces: Faces) -> None:
-        """Writes the pictures of one photo. Raises OSError."""
-        start = self.names[photo]
-        if self.draw:
-            save_jpeg(start.with_name(f"{start.name}_faces.jpg"), faces.draw(image))
-        for number, crop in enumerate(faces.crop(image) if self.crop else (), start=1):
-            save_jpeg(start.with_name(f"{start.name}_face{number}.jpg"), crop)
+def pictures_of(image: RGBImage, faces: Faces, draw: bool, crop: bool) -> dict[str, RGBImage]:
+    """The annotated copy and the crops that are wanted, by the ends of their names."""
+    pictures = {"_faces": faces.draw(image)} if draw else {}
+    crops = faces.crop(image) if crop else []
+    return pictures | {f"_face{number}": cut for number, cut in enumerate(crops, start=1)}
 
 
-def _detect_one(photo: str, detector: Detector, writer: Writer, pictures: Pictures | None, tally: Tally) -> None:
-    """Finds the faces in a photo and writes results and pictures."""
-    from cascade.imaging.reading import read_image
-
-    image = read_image(photo)
+def _detect_one(photo: str, detector: Detector, writer: Writer, tally: Tally) -> tuple[RGBImage, Faces]:
+    """Finds the faces in a photo and writes the results."""
+    image = read_photo(photo)
     faces = detector.detect(image)
     with interrupts_wait():
         writer.add(photo, image.shape[1], image.shape[0], faces)
         tally.add(len(faces))
-    if pictures:
-        pictures.save(photo, image, faces)
+    return image, faces

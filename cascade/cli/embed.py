@@ -5,21 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Tally, go_through, photos_of, wants_bar
+from cascade.cli.batch import Progress, Tally, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder, writing
 from cascade.cli.photos import Found
 from cascade.cli.recognition import add_largest, add_options, make_recognizer, new_parser
-from cascade.cli.results import interrupts_wait, replacing
+from cascade.cli.results import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
     from cascade.imaging.reading import RGBImage
     from cascade.recognize import Analysis, Recognizer
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status after SIGTERM, that of a shell."""
 
 DECIMALS = 8
 """Decimals of an embedding in JSON: the precision of float32 below 1."""
@@ -42,6 +48,7 @@ results:
 exit status:
   0  all photos were read           2  wrong options, no photos, or nowhere to write; nothing was done
   1  some had problems            130  stopped with Ctrl-C; the results so far are written
+                                  143  ended by SIGTERM; the same
 
 examples:
   cascade embed photo.jpg
@@ -68,20 +75,58 @@ def run(args: argparse.Namespace) -> int:
     out = None if args.out is None else _checked_out(args.out)
     found = photos_of(args.paths)
     recognizer = make_recognizer(args)
-    bar = not args.no_progress and wants_bar(len(found.photos), out is None)
-    tally = _to_terminal(found, recognizer, args, bar) if out is None else _to_file(out, found, recognizer, args, bar)
+    progress = progress_of(len(found.photos), out is None, not args.no_progress)
+    if out is None:
+        tally = _to_terminal(found, recognizer, args, progress)
+    else:
+        with termination_stops() as terminated:
+            tally = _to_file(out, found, recognizer, args, progress)
+        if terminated():
+            say(f"{tally.summary()}; results in {out}")
+            return TERMINATED
     if tally.status() or not args.no_progress:
         say(tally.summary() + (f"; results in {out}" if out else ""))
     return tally.status()
 
 
+@contextmanager
+def termination_stops() -> Iterator[Callable[[], bool]]:
+    """Lets SIGTERM stop the work as Ctrl-C does, but once: what is written then is not stopped again.
+
+    Gives a function that tells whether that happened.
+    """
+    seen: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            signal.raise_signal(signal.SIGINT)  # so that it waits where Ctrl-C waits
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGTERM, stop)
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:  # as in background jobs of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _checked_out(name: str) -> Path:
     """The file given as ``--out``, in a folder that can be written."""
+    from cascade.npz import is_replaceable
+
     path = Path(name)
     if path.suffix.lower() != ".npz":
         raise CommandError(f"--out {name}: expected a file whose name ends with .npz")
     if path.is_dir():
         raise CommandError(f"--out {name}: this is a folder, not a file")
+    if not is_replaceable(path, "embeddings"):
+        raise CommandError(f"--out {name}: there is a file without embeddings, which is not replaced")
     writable_folder(str(path.parent))
     return path
 
@@ -90,7 +135,7 @@ def _embed_all(
     found: Found,
     recognizer: Recognizer,
     args: argparse.Namespace,
-    bar: bool,
+    progress: Progress,
     keep: Callable[[str, RGBImage, Faces, Analysis], None],
 ) -> Tally:
     """Calls ``keep`` with each photo, its pixels, its faces and their analysis."""
@@ -107,10 +152,10 @@ def _embed_all(
             keep(photo, image, faces, analysis)
         tally.add(len(faces))
 
-    return go_through(found.photos, embed, bar, len(found.problems))
+    return go_through(found.photos, embed, progress, len(found.problems))
 
 
-def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace, bar: bool) -> Tally:
+def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace, progress: Progress) -> Tally:
     def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
         record = {"path": photo, "width": image.shape[1], "height": image.shape[0], "faces": faces.to_dicts()}
         for face, embedding, age in zip(record["faces"], analysis.embeddings, analysis.ages, strict=True):
@@ -119,31 +164,23 @@ def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace,
         with writing("to standard output"):
             print(json.dumps(record), flush=True)
 
-    if sys.stdout is None:
+    if sys.stdout.closed:
         raise CommandError("standard output is closed; give a file for the results with --out")
-    return _embed_all(found, recognizer, args, bar, keep)
+    return _embed_all(found, recognizer, args, progress, keep)
 
 
-def _to_file(out: Path, found: Found, recognizer: Recognizer, args: argparse.Namespace, bar: bool) -> Tally:
-    import numpy as np
+def _to_file(out: Path, found: Found, recognizer: Recognizer, args: argparse.Namespace, progress: Progress) -> Tally:
+    from cascade.embedding_file import EmbeddingWriter
 
-    names: list[str] = []
-    shapes = {"boxes": (4,), "scores": (), "landmarks": (5, 2), "embeddings": (recognizer.dimension,), "ages": ()}
-    rows: dict[str, list[np.ndarray]] = {key: [np.empty((0, *shape), np.float32)] for key, shape in shapes.items()}
-    numbers = [np.empty(0, np.int64)]
-
-    def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
-        name = os.path.relpath(os.path.abspath(photo), found.base)
-        names.extend([Path(name).as_posix()] * len(faces))
-        numbers.append(np.arange(1, len(faces) + 1))
-        of_photo = (faces.boxes, faces.scores, faces.landmarks, analysis.embeddings, analysis.ages)
-        for key, values in zip(rows, of_photo, strict=True):
-            rows[key].append(values)
-
-    tally = _embed_all(found, recognizer, args, bar, keep)
     about = {"model": recognizer.weights.name, "weights_sha256": recognizer.weights.sha256}
-    with writing(str(out)), replacing(out, "wb") as stream:
-        arrays: dict[str, Any] = {key: np.concatenate(values) for key, values in rows.items()}
-        arrays |= {"face": np.concatenate(numbers), "about": np.array(json.dumps(about))}
-        np.savez(stream, names=np.array(names, dtype=np.str_), **arrays)
+    with writing(str(out)), EmbeddingWriter(out, recognizer.dimension, about) as writer:
+
+        def keep(photo: str, image: RGBImage, faces: Faces, analysis: Analysis) -> None:
+            name = os.path.relpath(os.path.abspath(photo), found.base)
+            with writing(str(out)):
+                writer.add(Path(name).as_posix(), faces, analysis)
+
+        tally = _embed_all(found, recognizer, args, progress, keep)
+        with interrupts_wait():
+            writer.end()
     return tally

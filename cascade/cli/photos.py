@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cascade.imaging.headers import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from cascade.imaging.reading import RGBImage
+
+STANDARD_INPUT = "-"
+"""The path that stands for a photo on standard input."""
+
+STANDARD_INPUT_NAME = "stdin"
+"""What pictures of that photo are called."""
+
+LONGEST_PATH = 4096
+"""Characters of a path beyond which it is no path."""
 
 
 @dataclass
@@ -24,26 +38,53 @@ class Found:
     """The folder that holds all photos: their names in --out are relative to it."""
 
 
-def find_photos(paths: Iterable[str], out: str | None = None) -> Found:
-    """Photos in the order of ``paths``, those of a folder by name; ``out`` below a folder is not searched."""
+def read_photo(photo: str) -> RGBImage:
+    """The pixels of a photo, of that on standard input for "-". Raises `cascade.ImageError`."""
+    from cascade.imaging.reading import ImageError, read_image
+
+    if photo != STANDARD_INPUT:
+        return read_image(photo)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ImageError("image: expected a photo on standard input, as of `cascade detect - < photo.jpg`")
+    return read_image(sys.stdin.buffer)
+
+
+def find_photos(paths: Iterable[str], out: str | None = None, standard_input: bool = False) -> Found:
+    """Photos in the order of ``paths``, those of a folder by name; ``out`` below a folder is not searched.
+
+    With ``standard_input`` the path "-" is the photo there.
+    """
     found, seen, bases = Found(), set(), []
     for path in paths:
-        if os.path.isdir(path):
+        if standard_input and path == STANDARD_INPUT:
+            candidates = [path]
+        elif os.path.isdir(path):
             bases.append(os.path.abspath(path))
             candidates = _below(path, out, found)
         elif os.path.exists(path):
             bases.append(os.path.dirname(os.path.abspath(path)))
             candidates = [path]
         else:
-            found.problems.append(f"{path or repr(path)}: there is no such file or folder")
+            found.problems.append(f"{path or repr(path)}: there is no such file or folder{_hint(path)}")
             continue
         for photo in candidates:
-            absolute = os.path.abspath(photo)
+            absolute = photo if candidates == [STANDARD_INPUT] else os.path.abspath(photo)
             if absolute not in seen:
                 seen.add(absolute)
                 found.photos.append(photo)
     found.base = os.path.commonpath(bases) if bases else ""
     return found
+
+
+def _hint(path: str) -> str:
+    """What the user may have meant by a path that does not exist."""
+    if "://" in path:
+        return " (addresses are not fetched: download it first)"
+    if path.startswith("~"):
+        return " (the shell replaces ~ by your home folder only outside quotation marks)"
+    if len(path) > LONGEST_PATH:
+        return f" (these are {len(path):,} characters: give the name of a file, not what it holds)"
+    return ""
 
 
 def _below(folder: str, out: str | None, found: Found) -> list[str]:
@@ -86,10 +127,10 @@ def name_results(photos: list[str], base: str, out: Path) -> dict[str, Path]:
     taken = {key for photo in photos for key in _stems_in_use(photo)}
     names = {}
     for photo in photos:
-        relative = os.path.relpath(os.path.abspath(photo), base)
+        relative = STANDARD_INPUT_NAME if photo == STANDARD_INPUT else os.path.relpath(os.path.abspath(photo), base)
         wanted = out / os.path.splitext(relative)[0]
         folder = os.path.realpath(wanted.parent)
-        name = next(n for n in _numbered(wanted.name) if _key(folder, n) not in taken)
+        name = next(n for n in numbered(wanted.name) if _key(folder, n) not in taken)
         taken.add(_key(folder, name))
         names[photo] = wanted.with_name(name)
     return names
@@ -105,7 +146,8 @@ def _stems_in_use(photo: str) -> Iterator[tuple[str, str]]:
             yield _key(folder, "_face".join(parts[:end]))
 
 
-def _numbered(name: str) -> Iterator[str]:
+def numbered(name: str) -> Iterator[str]:
+    """The name, and the name with 2, 3 … behind it."""
     yield name
     for number in count(2):
         yield f"{name}-{number}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.console import CommandError
 from cascade.cli.detect import SETTINGS, make_detector
 
 if TYPE_CHECKING:
+    from cascade.gallery import Gallery
     from cascade.recognize import Recognizer
 
 NOT_PROOF = """\
@@ -36,9 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recognizer", metavar="NAME|FILE", help="trained recognition network: one of `cascade models`, or a file"
     )
-    group.add_argument(
-        "--flip", action="store_true", help="also use mirror images: slightly better, twice the time"
-    )
+    group.add_argument("--flip", action="store_true", help="also use mirror images: slightly better, twice the time")
     group.add_argument(
         "--min-face", type=float, metavar="N", help="smallest face, in pixels of the photo (default: 20)"
     )
@@ -73,3 +74,27 @@ def checked_threshold(args: argparse.Namespace, recognizer: Recognizer) -> float
     if recognizer.operating_point is None:
         raise CommandError(f"{recognizer.weights.name} has no measured threshold; give one with --threshold")
     return recognizer.operating_point.threshold
+
+
+def check_gallery_exists(path: str) -> None:
+    """Raises `CommandError` if there is no such file."""
+    if not os.path.exists(path):
+        raise CommandError(f"{path or repr(path)}: there is no such gallery; cascade gallery add creates one")
+
+
+def load_gallery(path: str, recognizer: Recognizer | None = None) -> Gallery:
+    """The gallery in a file, for embeddings of this Recognizer if one is given. Raises `CommandError`."""
+    from cascade.gallery import Gallery, GalleryError
+
+    check_gallery_exists(path)
+    try:
+        return Gallery.load(path, recognizer)
+    except GalleryError as error:
+        raise CommandError(str(error)) from error
+
+
+def load_or_create(path: Path, recognizer: Recognizer) -> Gallery:
+    """The gallery in a file, or an empty one if there is no file. Raises `CommandError`."""
+    from cascade.gallery import Gallery
+
+    return load_gallery(str(path), recognizer) if path.exists() else Gallery(recognizer)

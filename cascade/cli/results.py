@@ -1,21 +1,35 @@
-"""Writing results: records as JSON Lines, JSON or CSV, and pictures. No file is left half written."""
+"""Writing results: records as JSON Lines, JSON or CSV, and pictures. No file is left half written.
+
+Files that a command did not write are never replaced: see `cascade.cli.outputs`.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 import json
-import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from cascade.cli.console import BAD_USAGE, CommandError, writing
+from cascade.cli.console import BAD_USAGE, CommandError, say, writing
+from cascade.cli.outputs import (
+    IsOurs,
+    create,
+    first_usable,
+    is_our_csv,
+    is_our_json,
+    is_our_jsonl,
+    is_our_picture,
+    marked,
+    replacing,
+    usable,
+)
+from cascade.cli.photos import name_results, numbered
+from cascade.csv_text import csv_line, text_cell
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
@@ -24,11 +38,12 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "json", "csv")
 JPEG_QUALITY = 95
 
-_partial_numbers = itertools.count()
-
 
 class Writer(Protocol):
     """Takes one record per photo."""
+
+    where: str
+    """The file that is written, or "to standard output"."""
 
     def add(self, path: str, width: int, height: int, faces: Faces) -> None:
         """Writes the faces of one photo."""
@@ -43,10 +58,12 @@ def open_results(out: Path | None, kind: str) -> Iterator[Writer]:
 
     JSON Lines are written at once; JSON and CSV files appear when the block ends without an error.
     """
-    path = None if out is None else out / f"faces.{kind}"
-    if path is not None and path.is_dir():
-        raise CommandError(f"{path}: this is a folder, and results would go to a file of that name")
-    where = "to standard output" if path is None else str(path)
+    where = "to standard output"
+    path = None
+    if out is not None:
+        with writing(str(out), BAD_USAGE):
+            path = _results_path(out, kind)
+        where = str(path)
     with writing(where), ExitStack() as stack:
         with writing(where, BAD_USAGE):
             stream = stack.enter_context(_open(path, kind))
@@ -55,50 +72,48 @@ def open_results(out: Path | None, kind: str) -> Iterator[Writer]:
         writer.end()
 
 
+def _results_path(out: Path, kind: str) -> Path:
+    """The file for the results: ``faces.<kind>``, or one with a number where that is somebody else's."""
+    wanted = out / f"faces.{kind}"
+    if wanted.is_dir():
+        raise CommandError(f"{wanted}: this is a folder, and results would go to a file of that name")
+    ours: dict[str, IsOurs] = {"jsonl": is_our_jsonl, "json": is_our_json, "csv": is_our_csv(",".join(_csv_header()))}
+    path = first_usable(wanted, ours[kind])
+    if path != wanted:
+        say(f"{wanted}: left as it is, since it holds no results of cascade; results go to {path.name}")
+    return path
+
+
 def _open(path: Path | None, kind: str) -> AbstractContextManager[IO[str]]:
     if path is None:
-        if sys.stdout is None:
+        if sys.stdout.closed:
             raise CommandError("standard output is closed; give a folder for the results with --out")
         return nullcontext(sys.stdout)
     if kind == "jsonl":
-        return path.open("w", encoding="utf-8")
+        path.unlink(missing_ok=True)
+        return create(path, "w", encoding="utf-8")
     return replacing(path, "w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
     """Delays Ctrl-C to the end of the block, so that what it writes is complete."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
         return
-    pressed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    pressed: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, handler)
     if pressed:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
-    """A new file that replaces ``path`` once it is complete, and is deleted if that fails."""
-    partial = path.with_name(f".cascade-{os.getpid()}-{next(_partial_numbers)}.partial")
-    try:
-        with partial.open(mode, **options) as stream:
-            yield stream
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        handler(*pressed[0])
 
 
 def save_jpeg(path: Path, image: RGBImage) -> None:
-    """Writes a picture. Raises OSError."""
+    """Writes a picture with our mark, in place of whatever has that name: see `Pictures`. Raises OSError."""
     import cv2
 
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
@@ -109,7 +124,29 @@ def save_jpeg(path: Path, image: RGBImage) -> None:
         raise OSError(f"{path} cannot be encoded as JPEG")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, "wb") as stream:
-        stream.write(encoded.tobytes())
+        stream.write(marked(encoded.tobytes()))
+
+
+class Pictures:
+    """Writes the pictures of photos into a folder, under names that neither a photo nor a file of others has."""
+
+    def __init__(self, photos: list[str], base: str, out: Path) -> None:
+        """``base`` is the folder that holds all photos: see `cascade.cli.photos.Found`."""
+        self._names = name_results(photos, base, out)
+        self._reserved = set(self._names.values())
+
+    def save(self, photo: str, pictures: Mapping[str, RGBImage]) -> None:
+        """Writes the pictures of a photo; the keys are ends of their names, as ``_face1``. Raises OSError."""
+        start = self._names[photo]
+        for name in numbered(start.name):
+            candidate = start.with_name(name)
+            paths = {candidate.with_name(f"{name}{end}.jpg"): image for end, image in pictures.items()}
+            reserved = candidate != start and candidate in self._reserved
+            if not reserved and all(usable(path, is_our_picture) for path in paths):
+                break
+        self._reserved.add(candidate)
+        for path, image in paths.items():
+            save_jpeg(path, image)
 
 
 class _JsonLines:
@@ -148,23 +185,25 @@ class _Csv(_JsonLines):
     """One row per face; a photo without faces has none."""
 
     def __init__(self, stream: IO[str], where: str) -> None:
-        from cascade.faces import LANDMARK_NAMES
-
         super().__init__(stream, where)
-        points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
-        self._rows([["path", "face", "x1", "y1", "x2", "y2", "score", *points]])
+        self._rows([_csv_header()])
 
     def add(self, path: str, width: int, height: int, faces: Faces) -> None:
         rows: list[list[Any]] = []
         for number, face in enumerate(faces, start=1):
             numbers = [*face.box, face.score, *face.landmarks.ravel()]
-            rows.append([path, number, *(f"{value:.7g}" for value in numbers)])
+            rows.append([text_cell(path), number, *(f"{value:.7g}" for value in numbers)])
         self._rows(rows)
 
     def _rows(self, rows: list[list[Any]]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._write(text.getvalue())
+        self._write("".join(map(csv_line, rows)))
+
+
+def _csv_header() -> list[str]:
+    from cascade.faces import LANDMARK_NAMES
+
+    points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
+    return ["path", "face", "x1", "y1", "x2", "y2", "score", *points]
 
 
 _WRITERS = {"jsonl": _JsonLines, "json": _Json, "csv": _Csv}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import reason
-from cascade.cli.console import BAD_USAGE, CommandError, writing
+from cascade.cli.console import BAD_USAGE, CommandError, say, writing
 from cascade.cli.recognition import (
     NOT_PROOF,
     add_largest,
@@ -20,17 +21,20 @@ if TYPE_CHECKING:
     from cascade.imaging.reading import RGBImage
     from cascade.recognize import Recognizer, Verification
 
-SAME, DIFFERENT = 0, 1
+SAME, DIFFERENT, CANNOT_TELL = 0, 1, BAD_USAGE
 """Exit statuses besides those of `cascade.cli.console`. SOME_FAILED, which is 1 too, is not used here."""
 
+DECISIONS = {True: "the same person", False: "different people", None: "too small to tell"}
+
 DESCRIPTION = f"""\
-Compares two photos of one person each, and says whether they show the same person.
+Compares two photos of one person each, and says whether they show the same person. The error rates are those for
+faces of that size: small faces are taken for one person more often, and very small ones are not decided about.
 
 {NOT_PROOF}"""
 
 EPILOG = """\
 exit status:
-  0  the same person                2  wrong options, or a photo that cannot be compared
+  0  the same person                2  wrong options, a photo that cannot be compared, or faces too small to tell
   1  different people             130  stopped with Ctrl-C
 
 examples:
@@ -52,6 +56,7 @@ def add_parser(commands: Any) -> None:
         metavar="T",
         help="least similarity of the same person, -1 to 1 (default: the one measured for the network)",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of words")
     add_options(parser)
 
 
@@ -62,27 +67,55 @@ def run(args: argparse.Namespace) -> int:
     recognizer = make_recognizer(args)
     checked_threshold(args, recognizer)
     result = _verify(args, recognizer)
+    lines = [as_json(result, args.paths)] if args.json else describe(result, recognizer)
     with writing("to standard output", BAD_USAGE):  # not 1, which would mean different people
-        print("\n".join(describe(result, recognizer)), flush=True)
-    return SAME if result.same else DIFFERENT
+        print("\n".join(lines), flush=True)
+    if result.warning:
+        say(f"warning: {result.warning}")
+    return CANNOT_TELL if result.same is None else SAME if result.same else DIFFERENT
+
+
+def as_json(result: Verification, paths: list[str]) -> str:
+    """The comparison as a JSON object; "same" is null if the faces are too small to tell."""
+    sizes = None if result.face_sizes is None else [round(size, 1) for size in result.face_sizes]
+    return json.dumps(
+        {
+            "paths": paths,
+            "similarity": round(result.similarity, 4),
+            "same": result.same,
+            "threshold": result.threshold,
+            "false_accept_rate": result.false_accept_rate,
+            "true_accept_rate": result.true_accept_rate,
+            "face_sizes": sizes,
+            "warning": result.warning,
+        }
+    )
 
 
 def describe(result: Verification, recognizer: Recognizer) -> list[str]:
     """The lines that are printed about a comparison."""
     lines = [
         f"similarity  {result.similarity:.4f}",
-        f"decision    {'the same person' if result.same else 'different people'}",
+        f"decision    {DECISIONS[result.same]}",
         f"threshold   {result.threshold:.4f}",
     ]
+    sizes = ""
+    if result.face_sizes is not None:
+        first, second = (f"{size:.0f}" for size in result.face_sizes)
+        lines.append(f"faces       {first} and {second} pixels")
+        sizes = " with faces of that size" if result.warning else ""
     point = recognizer.operating_point
     if result.false_accept_rate is None or point is None:
-        return [*lines, "errors      not measured for this threshold"]
-    wrong, missed = 100 * result.false_accept_rate, 100 * (1 - point.true_accept_rate)
-    return [
-        *lines,
-        f"errors      {wrong:.3g} % of pairs of different people reach this threshold,",
-        f"            {missed:.3g} % of pairs of one person do not; measured on {point.measured_on}",
-    ]
+        return [*lines, f"errors      not measured for {'such faces' if result.same is None else 'this threshold'}"]
+    lines.append(
+        f"errors      {100 * result.false_accept_rate:.3g} % of pairs of different people{sizes} reach this threshold,"
+    )
+    missed = (
+        ""
+        if result.true_accept_rate is None
+        else f"{100 * (1 - result.true_accept_rate):.3g} % of pairs of one person do not; "
+    )
+    return [*lines, f"            {missed}measured on {point.measured_on}"]
 
 
 def _verify(args: argparse.Namespace, recognizer: Recognizer) -> Verification:

@@ -29,6 +29,8 @@ def make_engine(
     if not isinstance(weights, DetectorWeights):
         weights = load_detector(weights)
     if engine == "native":
+        if device not in (None, "cpu"):
+            raise ValueError(f'device: the native engine runs on the CPU; use engine="torch" for {device!r}')
         if precision is None:
             precision = "int8" if weights.calibrated and int8_is_fast(default_simd_level()) else "float32"
         return NativeEngine(weights, thread_count(threads), precision=precision)

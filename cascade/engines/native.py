@@ -45,6 +45,11 @@ class NativeEngine:
             for stage, network in weights.stages.items()
         }
         self._threads = Threads(threads)
+        self._settings = (weights, threads, level, precision)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles and copies it by its settings; without a level, that of the machine where it is unpickled."""
+        return type(self), self._settings
 
     @property
     def pool(self) -> _native.ThreadPool:

@@ -16,7 +16,12 @@ ORIENTATION_TAG = 0x0112
 
 
 class ImageError(ValueError):
-    """An image that cannot be read. The message names the argument, what was expected and what was given."""
+    """An image that cannot be read. The message names the argument, what was expected and what was given.
+
+    ``index`` is its place among several images, of `Detector.detect_batch`.
+    """
+
+    index: int | None = None
 
 
 class Header(NamedTuple):

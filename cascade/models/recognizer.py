@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 
 from cascade.models.files import MALFORMED, SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
 from cascade.nn.graphs import Graph, native_nodes
@@ -23,6 +24,7 @@ DEFAULT = "light"
 # Identity, as one vector, and the logits of the ages.
 OUTPUTS = ("embedding", "age")
 AGE_MEANS = "age_means"
+EARLIER = "earlier_sha256"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class RecognizerWeights:
     def age_means(self) -> np.ndarray | None:
         """The mean embedding (101, D) float32 of each age from 0 to 100; None for a network without."""
         return self.tensors.get(AGE_MEANS)
+
+    @property
+    def earlier_sha256(self) -> tuple[str, ...]:
+        """SHA-256 of other files with the same arrays, whose embeddings are the same: see `restate_recognizer`."""
+        stated = self.metadata.get(EARLIER, ())
+        return tuple(each for each in stated if isinstance(each, str)) if isinstance(stated, (list, tuple)) else ()
 
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes as the native engine takes them."""
@@ -115,3 +123,16 @@ def save_recognizer(
         raise WeightsError(f"weights: {path}: {error}") from error
     check_tensors(path, _expected(graph, stored), stored)
     return write_tensors(path, stored, {**metadata, "format": FORMAT, "graph": graph.to_dict()})
+
+
+def restate_recognizer(path: str | Path, changes: dict[str, Any]) -> str:
+    """Changes entries of a file's metadata, and returns its new SHA-256; the arrays stay.
+
+    The file remembers its former hash, so that galleries of its embeddings can still be used. Raises `WeightsError`.
+    """
+    weights = load_recognizer(Path(path))
+    with safe_open(str(path), framework="numpy") as file:
+        half = all(file.get_slice(name).get_dtype() == "F16" for name in weights.tensors)
+    metadata = {name: value for name, value in weights.metadata.items() if name not in ("format", "graph")}
+    earlier = [*weights.earlier_sha256, weights.sha256]
+    return save_recognizer(path, weights.graph, weights.tensors, {**metadata, **changes, EARLIER: earlier}, half)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
 from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.npz import read_npz
 from eval.detection.average_precision import FloatArray
 
 __all__ = ["Found", "Matched", "Predictions", "default_score", "match_names", "read_predictions", "to_json"]
@@ -183,9 +183,10 @@ def _numbers(rows: Any) -> list[list[float]]:
 
 def _from_npz(file: Path) -> Predictions:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            names, counts, rows = (arrays[key] for key in ("photos", "counts", "rows"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        keys = ("photos", "counts", "rows")
+        arrays = read_npz(file, keys)
+        names, counts, rows = (arrays[key] for key in keys)
+    except (OSError, ValueError, KeyError) as error:
         raise DatasetError(f"{file}: not a file of predictions: {error}") from error
     regular = names.ndim == counts.ndim == 1 and counts.dtype.kind in "iu" and names.dtype.kind == "U"
     if not regular or len(names) != len(counts) or (counts < 0).any() or int(counts.sum()) != len(rows):

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.csv_text import text_of
 from cascade.datasets import DatasetError
+from cascade.npz import read_npz
 from eval.recognition.embedding import Embeddings
 from eval.recognition.groups import BoolArray
 from eval.recognition.similarity import FloatArray, ProtocolError
@@ -167,7 +169,7 @@ def _from_csv(file: Path) -> tuple[tuple[str, ...], FloatArray]:
                 raise ValueError(f"line {rows.line_num}: age {row['age']!r} is not a number") from None
             if not row["name"] or np.isinf(age):
                 raise ValueError(f"line {rows.line_num}: a name and a finite age, or none, expected")
-            names.append(row["name"])
+            names.append(text_of(row["name"]))
             ages.append(age)
     if not names:
         raise ValueError("there is no row")
@@ -175,8 +177,8 @@ def _from_csv(file: Path) -> tuple[tuple[str, ...], FloatArray]:
 
 
 def _from_npz(file: Path) -> tuple[tuple[str, ...], FloatArray]:
-    with np.load(file, allow_pickle=False) as arrays:
-        names, ages = arrays["names"], arrays["ages"]
+    arrays = read_npz(file, ("names", "ages"))
+    names, ages = arrays["names"], arrays["ages"]
     if names.ndim != 1 or names.dtype.kind != "U":
         raise ValueError(f"names: an array of text expected, got {names.dtype} of {names.shape}")
     if ages.ndim != 1 or not len(ages) or ages.dtype.kind not in "fiu":

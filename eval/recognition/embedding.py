@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade import private_files
 from cascade.datasets import DatasetError, PersonPhoto
 from cascade.faces import Faces
 from cascade.imaging.alignment import TEMPLATE_SIZE, AlignError, align
 from cascade.imaging.reading import ImageError, RGBImage, read_image
+from cascade.npz import read_npz
 from eval.detection.predictions import match_names
 from eval.recognition.similarity import ProtocolError
 
@@ -261,9 +262,13 @@ class OurNetwork:
 
 
 def write_embeddings(file: str | Path, embeddings: Embeddings) -> None:
-    """Write an .npz file: ``names`` (N,) text, ``embeddings`` (N, D) float32, ``about`` one text of JSON."""
+    """Write an .npz file: ``names`` (N,) text, ``embeddings`` (N, D) float32, ``about`` one text of JSON.
+
+    A new file can be read by its owner alone.
+    """
     about = json.dumps({**embeddings.about, "broken": dict(embeddings.broken)}, ensure_ascii=False, allow_nan=False)
-    np.savez(file, names=np.array(embeddings.names), embeddings=embeddings.vectors, about=np.array(about))
+    with private_files.replacing(file) as stream:
+        np.savez(stream, names=np.array(embeddings.names), embeddings=embeddings.vectors, about=np.array(about))
 
 
 def read_embeddings(file: str | Path) -> Embeddings:
@@ -277,16 +282,18 @@ def read_embeddings(file: str | Path) -> Embeddings:
     """
     file = Path(file)
     try:
-        content = file.read_bytes()
-        with np.load(file, allow_pickle=False) as arrays:
-            names, vectors = arrays["names"], arrays["embeddings"]
-            about = json.loads(str(arrays["about"])) if "about" in arrays else {}
+        with file.open("rb") as stream:
+            arrays = read_npz(stream, ("names", "embeddings", "about"))
+            stream.seek(0)
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        names, vectors = arrays["names"], arrays["embeddings"]
+        about = json.loads(str(arrays["about"])) if "about" in arrays else {}
         if names.ndim != 1 or names.dtype.kind != "U" or not isinstance(about, dict):
             raise ValueError(f"names: an array of text expected, got {names.dtype} of {names.shape}")
         broken = about.pop("broken", {})
-        about["embeddings_sha256"] = hashlib.sha256(content).hexdigest()
+        about["embeddings_sha256"] = sha256
         return Embeddings(tuple(names.tolist()), vectors, about, broken if isinstance(broken, dict) else {})
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{file}: not a file of embeddings: {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DatasetError(f"{file}: not a file of embeddings: {str(error)[:200]}") from error

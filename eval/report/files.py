@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -12,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from cascade.csv_text import csv_line, text_cell
 
 __all__ = ["markdown_table", "output_folder", "plain", "subset_note", "table", "write_csv", "write_summary"]
 
@@ -61,12 +62,14 @@ def plain(value: Any) -> Any:
 
 
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write one table with a header line; floats get nine significant digits."""
+    """Write one table with a header line; floats get nine significant digits, and text is no formula (`text_cell`)."""
     with open(file, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        for row in rows:
-            writer.writerow([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in row])
+        stream.write(csv_line(header))
+        stream.writelines(csv_line(map(_csv_cell, row)) for row in rows)
+
+
+def _csv_cell(value: Any) -> Any:
+    return text_cell(value) if isinstance(value, str) else f"{value:.9g}" if isinstance(value, float) else value
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -141,6 +141,54 @@ def test_csv_has_a_row_per_face(run, capsys, tmp_path):
         np.testing.assert_allclose(values, [*face.box, face.score, *face.landmarks.ravel()], rtol=1e-6)
 
 
+def test_json_objects_by_an_option_of_that_name(run, capsys, tmp_path):
+    path = photo(tmp_path / "a.jpg")
+    assert run(path) == 0
+    expected = capsys.readouterr().out
+    assert run(path, "--json") == 0
+    assert capsys.readouterr().out == expected
+    assert run(path, "--json", "--format", "jsonl") == 0
+    assert run(path, "--json", "--format", "csv") == console.BAD_USAGE
+    assert "--json is --format jsonl, not csv" in capsys.readouterr().err
+
+
+class Input:
+    """Standard input that holds bytes."""
+
+    def __init__(self, data: bytes, terminal: bool = False) -> None:
+        self.buffer = io.BytesIO(data)
+        self.isatty = lambda: terminal
+
+
+def test_a_photo_from_standard_input(run, capsys, tmp_path, monkeypatch):
+    path = photo(tmp_path / "a.jpg")
+    assert run(path) == 0
+    [expected] = records(capsys.readouterr().out)
+    for argv in (["-"], ["--json", "-"], ["-", "-"]):
+        monkeypatch.setattr(sys, "stdin", Input(path.read_bytes()))
+        assert run(*argv) == 0
+        assert records(capsys.readouterr().out) == [{**expected, "path": "-"}]
+    monkeypatch.setattr(sys, "stdin", Input(path.read_bytes()))
+    assert run("a.jpg", "-", "--out", "out", "--draw") == 0
+    assert names(tmp_path / "out") == ["a_faces.jpg", "faces.jsonl", "stdin_faces.jpg"]
+
+
+@pytest.mark.parametrize("stdin", [None, Input(b"", terminal=True), Input(b""), Input(b"no photo")])
+def test_no_photo_on_standard_input(stdin, run, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert run("-") == console.SOME_FAILED
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("-: expected ")
+
+
+def test_a_file_called_minus(run, capsys, tmp_path, monkeypatch):
+    os.rename(photo(tmp_path / "a.jpg"), tmp_path / "-")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run("./-") == 0
+    assert records(capsys.readouterr().out)[0]["path"] == "./-"
+
+
 @pytest.mark.parametrize("kind", results.FORMATS)
 def test_results_of_photos_without_faces_and_of_none(kind, run, capsys, tmp_path):
     truncated(tmp_path / "bad/a.jpg")

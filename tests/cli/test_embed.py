@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import stat
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,10 @@ from cascade.faces import Faces
 from cascade.recognize import Recognizer
 from eval.recognition.embedding import read_embeddings
 from tests.cli.helpers import (
+    command,
     names,
     portrait_photo,
+    posix_only,
     truncated_portrait,
 )
 from tests.photos import portrait
@@ -120,3 +125,73 @@ def test_an_out_that_cannot_be_written(run_recognition, capsys, tmp_path, monkey
         assert run_recognition("embed", "a.jpg", "--out", out) == console.BAD_USAGE
         assert "--out" in capsys.readouterr().err
     assert names(tmp_path) == ["a.jpg", "file"]
+
+
+@posix_only
+def test_a_file_of_embeddings_is_its_owners(run_recognition):
+    portrait_photo("a.jpg")
+    for mode in (0o600, 0o640):
+        assert run_recognition("embed", "a.jpg", "--out", "faces.npz") == 0
+        assert stat.S_IMODE(Path("faces.npz").stat().st_mode) == mode
+        Path("faces.npz").chmod(0o640)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_termination_keeps_what_was_embedded(recognizer_weights, tmp_path):
+    photos = tmp_path / "in"
+    for number in range(3):
+        portrait_photo(str(photos / f"{number}.png"))
+    for number in range(3, 400):
+        (photos / f"{number}.png").symlink_to("0.png")
+    options = ["--recognizer", recognizer_weights, "--min-face", "40", "--threads", "1"]
+    process = command("embed", str(photos), "--out", str(tmp_path / "faces.npz"), *options)
+    time.sleep(0.5)
+    while process.poll() is None and not _has_begun(process.pid):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    for _ in range(3):
+        process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert "stopped: " in err
+    with np.load(tmp_path / "faces.npz") as file:
+        kept = len(file["names"])
+        assert f"stopped: {kept} of 400 photos, {kept} faces" in err
+        assert file["embeddings"].shape == (kept, DIMENSION)
+        assert file["face"].tolist() == [1] * kept
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.npz", "in"]
+
+
+def _has_begun(process: int) -> bool:
+    """Whether the process has opened its temporary files, that is, has begun with the photos."""
+    links = []
+    for path in Path(f"/proc/{process}/fd").glob("*"):
+        try:
+            links.append(str(path.readlink()))
+        except OSError:
+            continue
+    return any("(deleted)" in link for link in links)
+
+
+def test_names_of_several_faces_and_lengths(run_recognition):
+    portrait_photo("in/a.png", people=3)
+    portrait_photo("in/Zoë and a longer name.png", people=2)
+    assert run_recognition("embed", "in", "--out", "faces.npz") == 0
+    with np.load("faces.npz") as file:
+        assert file["names"].tolist() == ["Zoë and a longer name.png"] * 2 + ["a.png"] * 3
+        assert file["face"].tolist() == [1, 2, 1, 2, 3]
+        assert (np.diff(file["scores"][2:]) <= 0).all()
+
+
+def test_files_of_others_are_not_replaced(run_recognition, capsys):
+    photo = portrait_photo("a.jpg")
+    before = photo.read_bytes()
+    Path("link.npz").symlink_to("a.jpg")
+    np.savez("mine.npz", results=np.zeros(3))
+    kept = Path("mine.npz").read_bytes()
+    for out in ("link.npz", "mine.npz"):
+        assert run_recognition("embed", "a.jpg", "--out", out) == console.BAD_USAGE
+        assert f"--out {out}: there is a file without embeddings" in capsys.readouterr().err
+    assert (photo.read_bytes(), Path("mine.npz").read_bytes()) == (before, kept)
+    Path("empty.npz").touch()
+    assert run_recognition("embed", "a.jpg", "--out", "empty.npz") == 0

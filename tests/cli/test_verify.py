@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -80,3 +81,45 @@ def test_verify_with_the_shipped_weights(capsys, tmp_path):
     Image.fromarray(portrait()[:, ::-1]).save(tmp_path / "mirrored.jpg")
     assert main(["verify", str(PORTRAIT), str(tmp_path / "mirrored.jpg")]) == 0
     assert "the same person" in capsys.readouterr().out
+
+
+def test_a_comparison_as_json(run_recognition, capsys):
+    portrait_photo("a.jpg")
+    assert run_recognition("verify", "a.jpg", "a.jpg", "--json") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["paths"], found["similarity"], found["same"]) == (["a.jpg", "a.jpg"], 1.0, True)
+    assert (found["threshold"], found["false_accept_rate"], found["true_accept_rate"]) == (0.5, 0.01, 0.9)
+    assert found["face_sizes"] == pytest.approx([99, 99], abs=10)
+    assert found["warning"] is None
+    assert err == ""
+    assert run_recognition("verify", "a.jpg", "a.jpg", "--json", "--threshold", "0.7") == 0
+    assert json.loads(capsys.readouterr().out)["false_accept_rate"] is None
+
+
+def shrunk_portrait(name: str, face: float) -> str:
+    """The portrait with a face of about that many pixels."""
+    side = round(512 * face / 99)
+    Image.fromarray(portrait()).resize((side, side), Image.Resampling.LANCZOS).save(name)
+    return name
+
+
+def test_small_faces_with_the_shipped_weights(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    large = portrait_photo("large.png")
+    small, tiny = shrunk_portrait("small.png", 26), shrunk_portrait("tiny.png", 17)
+    stated = Recognizer().operating_point.false_accept_rate
+    assert main(["verify", small, small]) == 0
+    out, err = capsys.readouterr()
+    assert "with faces of that size reach this threshold" in out
+    assert err.startswith("warning: the faces have 2")
+    assert main(["verify", small, small, "--json"]) == 0
+    assert 2 * stated < json.loads(capsys.readouterr().out)["false_accept_rate"] <= 10 * stated
+    assert main(["verify", tiny, tiny, "--min-face", "12", "--json"]) == console.BAD_USAGE
+    out, err = capsys.readouterr()
+    assert json.loads(out)["same"] is None
+    assert "too small to tell" in err
+    assert main(["verify", tiny, tiny, "--min-face", "12"]) == console.BAD_USAGE
+    assert "decision    too small to tell" in capsys.readouterr().out
+    assert main(["verify", str(large), str(large)]) == 0
+    assert "0.1 % of pairs of different people reach this threshold" in capsys.readouterr().out

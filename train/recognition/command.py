@@ -3,6 +3,7 @@
 Examples:
     python -m train faces --data train/recipes/recognition.toml --root DATA --out runs/faces
     python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
+    python -m train face-sizes --images DATA/lfw/images --people train/recipes/held_out_people.txt --weights FILE
     python -m train blocks --config light --faces runs/faces --teacher PARAM BIN --out runs/blocks
     python -m train recognition --config light --faces runs/faces --out runs/recognition
     torchrun --nproc-per-node 4 -m train recognition --config paper --faces FACES --out runs/paper-recognition
@@ -52,6 +53,7 @@ def add_recognition(commands: Any) -> None:
     embeddings.set_defaults(run=run_embeddings)
 
     _add_blocks(commands)
+    _add_face_sizes(commands)
     to = commands.add_parser("recognition", help="train a recogniser on these faces")
     about = "light: the shipped network, a GPU; dense: two CPU cores; paper: IR-50, several GPUs"
     to.add_argument("--config", choices=PRESETS, default="light", help=about)
@@ -85,6 +87,17 @@ def _add_blocks(commands: Any) -> None:
     blocks.add_argument("--compile", dest="compiled", action="store_true", help="with torch.compile")
     blocks.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that fit blocks")
     blocks.set_defaults(run=run_blocks)
+
+
+def _add_face_sizes(commands: Any) -> None:
+    sizes = commands.add_parser(
+        "face-sizes", help="measure error rates for small faces, and state them in a weight file"
+    )
+    sizes.add_argument("--images", type=Path, required=True, help="folder with a folder of photos for each person")
+    sizes.add_argument("--people", type=Path, required=True, help="text file: people held out of training, one a line")
+    sizes.add_argument("--weights", type=Path, required=True, help="weight file, which is changed")
+    sizes.add_argument("--threads", type=int)
+    sizes.set_defaults(run=run_face_sizes)
 
 
 def add_teacher(to: argparse.ArgumentParser, required: bool = False) -> None:
@@ -137,6 +150,20 @@ def run_blocks(arguments: argparse.Namespace, command: str) -> None:
     for last, error in errors.items():
         print(f"block that ends at node {last}: {error:.3f} of the variance of its map is left")
     print(f"{arguments.out / 'checkpoint.pt'}: to begin from with recognition --initial")
+
+
+def run_face_sizes(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train face-sizes"""
+    from train.recognition.face_sizes import measure_face_sizes
+
+    found = measure_face_sizes(arguments.images, arguments.people, arguments.weights, arguments.threads)
+    for each in found:
+        stated = each.to_dict()
+        print(
+            f"{each.face_size:3g} pixels: {stated['false_accept_rate']:.2%} of {each.different_pairs:,} pairs of "
+            f"different people accepted, {stated['true_accept_rate']:.1%} of {each.same_pairs:,} pairs of one person"
+        )
+    print(f"{arguments.weights}: now states these rates")
 
 
 def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:

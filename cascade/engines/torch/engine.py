@@ -47,6 +47,7 @@ class TorchEngine(BatchEngine):
     def __init__(
         self, weights: DetectorWeights, device: str = "cpu", half: bool = False, compile: bool = False
     ) -> None:
+        self._settings = (weights, device, half, compile)
         self.weights = weights
         self.device = _device(device)
         precision = half_precision(self.device) if half else torch.float32
@@ -57,6 +58,10 @@ class TorchEngine(BatchEngine):
             # P-Net scans images larger than its input
             side = stored.architecture.input_size * (2 if stage == "pnet" else 1)
             self._networks[stage] = compiled(network, side, self.device) if compile else network
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles and copies it by its settings."""
+        return type(self), self._settings
 
     def network(self, stage: Stage) -> PixelNetwork:
         """The network of a stage as a module."""

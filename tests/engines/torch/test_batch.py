@@ -99,8 +99,16 @@ def test_a_batch_of_the_native_engine_is_its_images_one_by_one(weights: Weights)
 
 
 def test_an_image_that_cannot_be_used_is_named(weights: Weights) -> None:
-    with pytest.raises(ImageError, match=r"no/such/file\.jpg"):
+    with pytest.raises(ImageError, match=r"images\[1\]: .*no/such/file\.jpg"):
         Detector(engine="torch", weights=weights("default")).detect_batch([portrait(), "no/such/file.jpg"])
+
+
+def test_images_that_cannot_be_used_keep_their_places(weights: Weights) -> None:
+    detector = Detector(engine="torch", weights=weights("default"))
+    batch = ["no/such/file.jpg", *photos()[:2], b"no photo", photos()[2]]
+    found = detector.detect_batch(batch, on_error="return")
+    assert [getattr(each, "index", None) for each in found] == [0, None, None, 3, None]
+    assert_equal([found[1], found[2], found[4]], detector.detect_batch(photos()[:3]))
 
 
 # Steps
