@@ -21,7 +21,7 @@ class AttributeSettings:
     architecture   "tail", over the frozen first nodes of a recogniser, or "small", all of it learned
     trunk          the recogniser: a shipped one by name, or a file
     frozen         its last node that is used; the maps of this node are cached
-    views          augmented views of every face whose maps are cached
+    views          augmented views of every face whose maps are cached, beside those of the crop as it is
     steps, batch   length of the run
     schedule       "cosine" to a thousandth, or "plateau": by a factor when validation gets no better
     warm_up        steps over which the rate rises
@@ -59,10 +59,10 @@ class AttributeSettings:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "views", "validate_every", "warm_up", "patience"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+        for name in ("steps", "batch", "validate_every", "warm_up", "patience", "views"):
+            value, least = getattr(self, name), int(name != "views")
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
         known = {
             "architecture": ("tail", "small"),
             "schedule": ("cosine", "plateau"),

@@ -88,9 +88,10 @@ class LandmarkRun(Run):
         self.points = torch.from_numpy(faces.points)
         shares = (faces.points[self.learned].astype(np.float64) - MARGIN) / TEMPLATE_SIZE
         self.mean_shape = shares.mean(axis=0).astype(np.float32)
-        network = GraphNetwork(points68(), batch_norm=True)
-        with torch.no_grad():
-            network.blocks[-1][0].weight.mul_(0.1)  # type: ignore[index]
+        graph = points68()
+        network = GraphNetwork(graph, batch_norm=True, plain=(graph.outputs[OUTPUT],))
+        with torch.no_grad():  # begin near the mean shape
+            network.blocks[-1][0].weight.mul_(0.02)  # type: ignore[index]
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged: GraphNetwork = deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
