@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cascade.faces import Face, Faces
     from cascade.gallery import Gallery, GalleryError
     from cascade.imaging.alignment import AlignError
-    from cascade.imaging.reading import ImageError, read_image
+    from cascade.imaging.reading import ImageError, ImageWarning, read_image
     from cascade.models.files import WeightsError
     from cascade.recognize import FaceCountError, FaceSizeError, Recognizer
 
@@ -40,6 +40,7 @@ __all__ = [
     "Gallery",
     "GalleryError",
     "ImageError",
+    "ImageWarning",
     "Recognizer",
     "WeightsError",
     "__version__",
@@ -57,6 +58,7 @@ _LAZY = {
     "Gallery": "cascade.gallery",
     "GalleryError": "cascade.gallery",
     "ImageError": "cascade.imaging.reading",
+    "ImageWarning": "cascade.imaging.reading",
     "Recognizer": "cascade.recognize",
     "WeightsError": "cascade.models.files",
     "read_image": "cascade.imaging.reading",

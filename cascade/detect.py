@@ -20,6 +20,7 @@ from cascade.checks import FixedSettings, number, probabilities, thread_count
 from cascade.engines.base import BatchEngine, Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
 from cascade.faces import Faces
+from cascade.imaging.errors import LONGEST, shortened
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.imaging.reading import ImageError, ImageInput, RGBImage, read_image
 from cascade.models.detector import DetectorWeights
@@ -226,7 +227,7 @@ def _readable(
         except ImageError as error:
             if not str(error).startswith("image: "):  # of the colour, for instance: no image's own fault
                 raise
-            error.args = (f"images[{index}]: {str(error).removeprefix('image: ')}",)
+            error.args = (shortened(f"images[{index}]: {str(error).removeprefix('image: ')}", LONGEST),)
             error.index = index
             if raising:
                 raise

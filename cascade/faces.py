@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -248,18 +248,22 @@ class Faces:
         self,
         image: ImageInput,
         *,
-        color: Sequence[int] = DEFAULT_COLOR,
+        color: Literal["rgb", "bgr"] | Sequence[int] = "rgb",
+        box_color: Sequence[int] = DEFAULT_COLOR,
         width: int | None = None,
         scores: bool = True,
         landmarks: bool = True,
     ) -> RGBImage:
-        """Return a copy of the image with the faces drawn on it: (H, W, 3) uint8 RGB.
+        """Return a copy of the image with the faces drawn on it: (H, W, 3) uint8 RGB, whatever came in.
 
         Parameters
         ----------
         image
             Anything that `cascade.imaging.reading.read_image` takes; it is not changed.
         color
+            Order of the channels of an array: "rgb", or "bgr" for arrays from OpenCV. Three numbers are taken for
+            `box_color`, which had this name before.
+        box_color
             Red, green and blue of the boxes, 0..255 each.
         width
             Width of the lines in pixels; without it, it depends on the size of the image and of each face.
@@ -271,30 +275,38 @@ class Faces:
 
         Raises `ImageError` if the image cannot be read and `ValueError` for a wrong color or width.
         """
+        order: Literal["rgb", "bgr"] = "rgb"
+        if isinstance(color, str) and color in ("rgb", "bgr"):
+            order = cast(Literal["rgb", "bgr"], color)
+        else:
+            box_color = cast(Sequence[int], color)
         return draw_faces(
-            read_image(image),
+            read_image(image, color=order),
             self.boxes,
             self.scores,
             self.landmarks,
-            color=color,
+            color=box_color,
             width=width,
             with_scores=scores,
             with_landmarks=landmarks,
         )
 
-    def crop(self, image: ImageInput, margin: float = 0.0) -> list[RGBImage]:
+    def crop(
+        self, image: ImageInput, margin: float = 0.0, *, color: Literal["rgb", "bgr"] = "rgb"
+    ) -> list[RGBImage]:
         """Cut out each face: a list of (h, w, 3) uint8 RGB arrays, at least 1×1.
 
         A crop holds every pixel that its box touches. What lies outside the image is black, so that the face
         stays in the middle. `margin` widens the box on each side by that share of its width and height (0.25
-        makes it half as wide again); a negative one, above -0.5, narrows it.
+        makes it half as wide again); a negative one, above -0.5, narrows it. `color` is the order of the channels of
+        an array; the crops are RGB.
 
         Raises `ImageError` if the image cannot be read and `ValueError` for a wrong margin or a crop of more
         than 200 million pixels.
         """
         if not -0.5 < margin < float("inf"):
             raise ValueError(f"margin: expected a finite number above -0.5, got {margin!r}")
-        pixels = read_image(image)
+        pixels = read_image(image, color=color)
         boxes = self.boxes.astype(np.float64)
         extra = margin * (boxes[:, 2:] - boxes[:, :2])
         low = np.floor(boxes[:, :2] - extra)
@@ -305,13 +317,21 @@ class Faces:
         corners = np.hstack([low, high]).astype(np.int64)
         return [_cut(pixels, *corner) for corner in corners.tolist()]
 
-    def align(self, image: ImageInput, size: int = 112, template: npt.ArrayLike | None = None) -> RGBImage:
+    def align(
+        self,
+        image: ImageInput,
+        size: int = 112,
+        template: npt.ArrayLike | None = None,
+        *,
+        color: Literal["rgb", "bgr"] = "rgb",
+    ) -> RGBImage:
         """Return aligned crops of the faces, ready for recognition: (N, size, size, 3) uint8 RGB.
 
-        `template` holds the places of the five points in a crop of 112×112 pixels; without it, ArcFace's. See
-        `cascade.imaging.alignment.align` for both and for the errors raised.
+        `template` holds the places of the five points in a crop of 112×112 pixels; without it, ArcFace's. `color` is
+        the order of the channels of an array; the crops are RGB. See `cascade.imaging.alignment.align` for the rest
+        and for the errors raised.
         """
-        return align_points(image, self.landmarks, size, template)
+        return align_points(read_image(image, color=color), self.landmarks, size, template)
 
 
 def sort_order(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:

@@ -21,7 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
-__all__ = ["LOCK_TIMEOUT", "locked", "replacing"]
+__all__ = ["LOCK_TIMEOUT", "locked", "new_partial", "remove_partials", "replacing"]
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a lock. It is held while a file is read, changed and written, not while photos are embedded."""
@@ -48,7 +48,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     remove_partials(target.parent)
-    partial, stream = _new_partial(target.parent)
+    partial, stream = new_partial(target.parent)
     try:
         with stream:
             yield stream
@@ -154,11 +154,14 @@ def _is_at(stream: IO[bytes], place: Path) -> bool:
         return False
 
 
-def _new_partial(folder: Path) -> tuple[Path, BinaryIO]:
-    """A new empty file of this process, and locked, which tells that it is in use where process numbers do not."""
+def new_partial(folder: Path, mode: int = PRIVATE) -> tuple[Path, BinaryIO]:
+    """A new empty file of this process that `remove_partials` deletes if it is killed; ``mode`` is less the umask.
+
+    It is locked, which tells that it is in use where process numbers do not.
+    """
     while True:
         partial = folder / f".cascade-{os.getpid()}-{os.urandom(6).hex()}.partial"
-        stream = os.fdopen(os.open(partial, os.O_WRONLY | os.O_EXCL | FLAGS, PRIVATE), "wb")
+        stream = os.fdopen(os.open(partial, os.O_WRONLY | os.O_EXCL | FLAGS, mode), "wb")
         if fcntl is None:
             return partial, stream
         with suppress(OSError):  # without locks the process number must do

@@ -20,6 +20,7 @@ from cascade.cli.console import (
     OutputError,
     Parser,
     say,
+    short_warnings,
     standard_streams,
 )
 from cascade.cli.photos import STANDARD_INPUT
@@ -42,7 +43,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command (``sys.argv`` by default) and returns its exit status; never raises SystemExit."""
-    with standard_streams():
+    with standard_streams(), short_warnings():
         try:
             status = _run(sys.argv[1:] if argv is None else list(argv))
             sys.stdout.flush()

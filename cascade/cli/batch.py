@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, OutputError, brief, counted, say
+from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, OutputError, counted, say
 from cascade.cli.photos import Found, find_photos
 
 Progress = Literal["bar", "lines", "none"]
@@ -70,7 +70,7 @@ def go_through(photos: list[str], work: Callable[[str, Tally], None], progress: 
                 raise  # the results cannot be written any more
             except Exception as error:  # one photo must not end a run over thousands
                 tally.problems += 1
-                tqdm.write(brief(f"{photo}: {reason(photo, error)}"), file=sys.stderr)
+                say(f"{photo}: {reason(photo, error)}")
             now = time.monotonic()
             if progress == "lines" and now - printed >= LINE_SECONDS and number < len(photos):
                 printed = now
@@ -101,11 +101,11 @@ def progress_of(photos: int, to_terminal: bool, wanted: bool = True) -> Progress
 def reason(photo: str, error: Exception) -> str:
     """Why a photo failed, in the words of the command line and without its name, which is printed before."""
     from cascade.imaging.alignment import AlignError
-    from cascade.imaging.reading import ImageError
+    from cascade.imaging.errors import ImageError, quoted
     from cascade.recognize import FaceCountError, FaceSizeError
 
     if isinstance(error, ImageError):
-        return str(error).removeprefix("image: ").removesuffix(f" (file {photo!r})")
+        return str(error).removeprefix("image: ").removesuffix(f" (file {quoted(photo)})")
     if isinstance(error, FaceCountError):
         hint = "; --largest takes the largest" if error.count else ""
         return f"expected one face, found {error.count}{hint}"

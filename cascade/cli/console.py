@@ -15,19 +15,20 @@ import re
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from cascade.imaging.errors import LONGEST, shortened
+
 SOME_FAILED, BAD_USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 """Exit statuses besides 0. The last two are those of a shell for Ctrl-C and for a closed pipe."""
 
-LONGEST_MESSAGE = 300
-"""Characters of a message; the middle of a longer one is left out, as of a file passed in place of its name."""
-
 LONGEST_WORD = 80
+"""Characters of a name in a message that is too long; the middle of a longer one is left out."""
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal acts on: escape sequences and line ends, and characters that change the direction of writing."""
@@ -68,24 +69,39 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def brief(message: str) -> str:
-    """The message in one line of at most `LONGEST_MESSAGE` printable characters."""
-    if len(message) > LONGEST_MESSAGE * 4:  # each character may become six
-        message = message[: LONGEST_MESSAGE * 2] + message[-LONGEST_MESSAGE * 2 :]
+    """The message in one line of at most `LONGEST` printable characters."""
+    if len(message) > LONGEST * 4:  # each character may become six
+        message = message[: LONGEST * 2] + message[-LONGEST * 2 :]
     message = printable(message)
-    if len(message) > LONGEST_MESSAGE:  # names first, so that what is said of them stays
-        message = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: _without_middle(word[0], LONGEST_WORD), message)
-    return _without_middle(message, LONGEST_MESSAGE)
-
-
-def _without_middle(text: str, length: int) -> str:
-    """The text if it has at most that many characters, else its two ends."""
-    half = (length - 3) // 2
-    return text if len(text) <= length else f"{text[:half]} … {text[-half:]}"
+    if len(message) > LONGEST:  # names first, so that what is said of them stays
+        message = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: shortened(word[0], LONGEST_WORD), message)
+    return shortened(message, LONGEST)
 
 
 def say(message: str) -> None:
-    """Prints a line to stderr. Where a progress bar is drawn, use ``tqdm.write`` with `brief` instead."""
-    print(brief(message), file=sys.stderr, flush=True)
+    """Prints a line to stderr, above a progress bar if there is one."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is None:
+        print(brief(message), file=sys.stderr)
+    else:
+        tqdm.tqdm.write(brief(message), file=sys.stderr)
+    sys.stderr.flush()
+
+
+@contextmanager
+def short_warnings() -> Iterator[None]:
+    """Prints warnings of the package in one line, without the place in its code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+            if category.__module__.startswith("cascade."):
+                say(f"warning: {message}")
+            else:
+                show(message, category, *place, **options)
+
+        warnings.showwarning = shown
+        yield
 
 
 def counted(number: int, thing: str) -> str:

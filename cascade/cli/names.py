@@ -12,10 +12,6 @@ if TYPE_CHECKING:
 KNOWN, UNKNOWN = (70, 235, 140), (170, 170, 170)
 """Colours of the boxes of faces with a name and of others."""
 
-DARK, WHITE = (16, 20, 24), (255, 255, 255)
-SMALLEST_TEXT = 9.0  # pixels
-FONT_HEIGHT = 21.0  # of OpenCV's plain font at scale 1, in pixels
-
 Place = tuple[int, int, int, int]
 
 
@@ -24,7 +20,7 @@ def draw_names(image: RGBImage, faces: Faces, names: list[str | None]) -> RGBIma
     canvas = image
     for color, named in ((UNKNOWN, False), (KNOWN, True)):
         chosen = faces[[at for at, name in enumerate(names) if (name is not None) == named]]
-        canvas = chosen.draw(canvas, color=color, scores=False, landmarks=False)
+        canvas = chosen.draw(canvas, box_color=color, scores=False, landmarks=False)
     taken: list[Place] = []
     for number, (face, name) in enumerate(zip(faces, names, strict=True), start=1):
         text = "unknown" if name is None else in_ascii(name, number)
@@ -42,14 +38,11 @@ def in_ascii(name: str, number: int) -> str:
 
 def _write(canvas: RGBImage, box: list[float], text: str, taken: list[Place]) -> None:
     """Writes a text below the box, above it or at its lower edge, where no other text is."""
-    import cv2
+    from cascade.imaging.drawing import Label, text_height
 
     height, width = canvas.shape[:2]
-    text_height = max(SMALLEST_TEXT, min(min(height, width) / 36, 0.16 * (box[2] - box[0])))
-    scale, stroke = text_height / FONT_HEIGHT, max(1, round(text_height / 10))
-    (text_width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke)
-    pad = max(2, round(0.4 * text_height))
-    wide, high = text_width + 2 * pad, round(1.3 * text_height) + 2 * pad  # g and y reach below the line
+    label = Label(text, text_height(canvas, box[2] - box[0]))
+    wide, high = label.width, label.height
     left = max(0, min(round((box[0] + box[2] - wide) / 2), width - wide))
     place = (left, round(box[3]) - high, left + wide, round(box[3]))
     for top in (round(box[3]) + 2, round(box[1]) - high - 2, round(box[3]) - high - 2):
@@ -58,10 +51,7 @@ def _write(canvas: RGBImage, box: list[float], text: str, taken: list[Place]) ->
             place = candidate
             break
     taken.append(place)
-    x1, y1, x2, y2 = place
-    cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), DARK, cv2.FILLED)
-    base = y1 + pad + round(text_height)
-    cv2.putText(canvas, text, (x1 + pad, base), cv2.FONT_HERSHEY_SIMPLEX, scale, WHITE, stroke, cv2.LINE_AA)
+    label.draw(canvas, place[0], place[1])
 
 
 def _meet(one: Place, other: Place) -> bool:

@@ -7,9 +7,9 @@ followed: what stands behind one is not ours.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +17,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
+from cascade.private_files import new_partial
+
 IsOurs = Callable[[IO[bytes]], bool]
 """Tells from the content of a file whether a command wrote it."""
+
+PERMISSIONS = 0o666
+"""Of new files, less the umask."""
 
 MARK = b"written by cascade, sha256 "
 MARK_BYTES = len(MARK) + 2 * hashlib.sha256().digest_size
@@ -47,14 +52,14 @@ def usable(path: Path, is_ours: IsOurs) -> bool:
 
 
 @contextmanager
-def replacing(path: Path, mode: str, permissions: int = 0o666, **options: Any) -> Iterator[IO[Any]]:
+def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
     """A new file that replaces ``path`` once it is complete, and is deleted if that fails.
 
-    A link of that name is replaced itself. ``permissions`` are those of `os.open`, less the umask.
+    ``mode`` is "w" or "wb", ``options`` are those of `io.TextIOWrapper`. A link of that name is replaced itself.
     """
-    partial = path.with_name(f".cascade-{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial, binary = new_partial(path.parent, PERMISSIONS)
     try:
-        with create(partial, mode, permissions, **options) as stream:
+        with io.TextIOWrapper(binary, **options) if mode == "w" else binary as stream:
             yield stream
         partial.replace(path)
     except BaseException:
@@ -62,10 +67,10 @@ def replacing(path: Path, mode: str, permissions: int = 0o666, **options: Any) -
         raise
 
 
-def create(path: Path, mode: str, permissions: int = 0o666, **options: Any) -> IO[Any]:
-    """Opens a file that does not exist yet, nor a link of that name. ``mode`` is "w" or "wb". Raises OSError."""
-    exclusive = mode.replace("w", "x")
-    return open(path, exclusive, opener=lambda name, flags: os.open(name, flags, permissions), **options)
+def create(path: Path, **options: Any) -> IO[str]:
+    """Opens a text file that does not exist yet, nor a link of that name. Raises OSError."""
+    stream: IO[str] = open(path, "x", **options)
+    return stream
 
 
 # --------------------------------------------------------------------------------------------------

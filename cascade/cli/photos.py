@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import HEIF_SUFFIXES, is_photo, is_unread_picture
 
 if TYPE_CHECKING:
     from cascade.imaging.reading import RGBImage
@@ -91,6 +92,7 @@ def _below(folder: str, out: str | None, found: Found) -> list[str]:
     """Photos in a folder and those below it, without hidden ones."""
     results = None if out is None else os.path.realpath(out)
     names: list[str] = []
+    unread: Counter[str] = Counter()
     problems = len(found.problems)
 
     def unreadable(error: OSError) -> None:
@@ -105,13 +107,23 @@ def _below(folder: str, out: str | None, found: Found) -> list[str]:
             elif name.startswith("."):
                 subfolders.remove(name)
         names += [os.path.join(where, name) for name in files if _is_photo(where, name)]
+        unread.update(os.path.splitext(name)[1].lower() for name in files if is_unread_picture(name))
+    if unread:
+        found.notes.append(f"{folder}: {_left_out(unread)}")
     if not names and len(found.problems) == problems:
         found.notes.append(f"{folder}: no photos in this folder")
     return sorted(names)
 
 
+def _left_out(unread: Counter[str]) -> str:
+    """Which pictures of a folder are not read, for a line on the terminal."""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in unread.most_common())
+    hint = "; HEIC needs pip install pillow-heif" if any(suffix in HEIF_SUFFIXES for suffix in unread) else ""
+    return f"left out {unread.total()} {'picture' if unread.total() == 1 else 'pictures'} ({kinds}){hint}"
+
+
 def _is_photo(folder: str, name: str) -> bool:
-    if name.startswith(".") or os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:
+    if name.startswith(".") or not is_photo(name):
         return False
     path = os.path.join(folder, name)
     # A broken link is reported as a problem later; a pipe is left out, since reading it would wait.

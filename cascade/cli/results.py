@@ -30,13 +30,13 @@ from cascade.cli.outputs import (
 )
 from cascade.cli.photos import name_results, numbered
 from cascade.csv_text import csv_line, text_cell
+from cascade.private_files import remove_partials
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
     from cascade.imaging.reading import RGBImage
 
 FORMATS = ("jsonl", "json", "csv")
-JPEG_QUALITY = 95
 
 
 class Writer(Protocol):
@@ -78,6 +78,7 @@ def _results_path(out: Path, kind: str) -> Path:
     if wanted.is_dir():
         raise CommandError(f"{wanted}: this is a folder, and results would go to a file of that name")
     ours: dict[str, IsOurs] = {"jsonl": is_our_jsonl, "json": is_our_json, "csv": is_our_csv(",".join(_csv_header()))}
+    remove_partials(out)
     path = first_usable(wanted, ours[kind])
     if path != wanted:
         say(f"{wanted}: left as it is, since it holds no results of cascade; results go to {path.name}")
@@ -91,7 +92,7 @@ def _open(path: Path | None, kind: str) -> AbstractContextManager[IO[str]]:
         return nullcontext(sys.stdout)
     if kind == "jsonl":
         path.unlink(missing_ok=True)
-        return create(path, "w", encoding="utf-8")
+        return create(path, encoding="utf-8")
     return replacing(path, "w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
@@ -114,17 +115,12 @@ def interrupts_wait() -> Iterator[None]:
 
 def save_jpeg(path: Path, image: RGBImage) -> None:
     """Writes a picture with our mark, in place of whatever has that name: see `Pictures`. Raises OSError."""
-    import cv2
+    from cascade.imaging.writing import encode_jpeg
 
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    # Full colour resolution: without it thin coloured lines are blurred.
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    done, encoded = cv2.imencode(".jpg", image[:, :, ::-1], options)
-    if not done:
-        raise OSError(f"{path} cannot be encoded as JPEG")
+    encoded = encode_jpeg(image)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, "wb") as stream:
-        stream.write(marked(encoded.tobytes()))
+        stream.write(marked(encoded))
 
 
 class Pictures:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES, is_photo
 
 from ._geometry import no_landmarks
 from ._images import ImageFinder, ProblemLog
@@ -54,4 +54,4 @@ def read_folder(path: str | Path, *, fully_labelled: bool = False, strict: bool 
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return not name.startswith(".") and is_photo(name)

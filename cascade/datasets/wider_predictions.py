@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +11,9 @@ from .detections import Boxed, Detections, checked_name, from_rows, to_text
 from .photo import DatasetError
 
 __all__ = ["read_wider_predictions", "write_wider_predictions"]
+
+LARGEST_FILE = 64 << 20
+"""Bytes of the text of one photo in a zip file: a million faces."""
 
 
 def read_wider_predictions(source: str | Path) -> dict[str, Detections]:
@@ -74,11 +76,17 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
         return
     try:
         with zipfile.ZipFile(source) as archive:
-            for place in filter(_is_prediction, archive.namelist()):
-                yield place, archive.read(place)
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        # RuntimeError is what an encrypted member raises.
-        raise DatasetError(f"{source}: neither a folder nor a readable zip file: {error}") from error
+            members = [member for member in archive.infolist() if _is_prediction(member.filename)]
+            for member in members:
+                if member.file_size > LARGEST_FILE:  # no more than this stated size is inflated
+                    got = f"expected at most {LARGEST_FILE:,} bytes, got {member.file_size:,}"
+                    raise DatasetError(f"{source}/{member.filename}: {got}")
+                yield member.filename, archive.read(member)
+    except DatasetError:
+        raise
+    except Exception as error:  # damaged files make zipfile raise whatever comes up, EOFError and struct.error too
+        reason = str(error) or type(error).__name__
+        raise DatasetError(f"{source}: neither a folder nor a readable zip file: {reason}") from error
 
 
 def _is_prediction(place: str) -> bool:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 
-from cascade.imaging.reading import RGBImage
+from cascade.imaging.pixels import RGBImage
 
-__all__ = ["DEFAULT_COLOR", "draw_faces"]
+__all__ = ["DARK", "DEFAULT_COLOR", "Label", "draw_faces", "text_height"]
 
 DEFAULT_COLOR = (70, 235, 140)
 DARK = (16, 20, 24)
 WHITE = (255, 255, 255)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-FONT_HEIGHT = 21.0  # of its digits at scale 1, in pixels
+DIGIT_HEIGHT = 0.73  # of the font's size
 SMALLEST_TEXT = 9.0  # pixels; smaller digits cannot be read
-FRACTION_BITS = 4  # OpenCV draws at fixed-point coordinates
 
 FloatArray = npt.NDArray[np.float32]
 Color = tuple[int, int, int]
@@ -46,7 +46,7 @@ def draw_faces(
         raise ValueError(f"width: expected an integer number of pixels, at least 1, or None, got {width!r}")
     canvas: RGBImage = image.copy()
     sides = np.array([canvas.shape[1], canvas.shape[0]])
-    # Anything further out than this is not visible, and would overflow OpenCV's integers.
+    # Anything further out than this is not visible.
     boxes = np.clip(boxes, -10_000, np.tile(sides, 2) + 10_000)
     landmarks = np.clip(landmarks, -10_000, sides + 10_000)
     widths = [int(width) if width else _line_width(box, sides) for box in boxes]
@@ -68,19 +68,68 @@ def _line_width(box: FloatArray, sides: npt.NDArray[np.int64]) -> int:
 
 
 def _draw_box(canvas: RGBImage, box: FloatArray, color: Color, width: int) -> None:
-    x1, y1, x2, y2 = _fixed_point(box)
     if min(box[2] - box[0], box[3] - box[1]) > 20 * width:  # a dark rim where there is room
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), DARK, width + 2, cv2.LINE_AA, FRACTION_BITS)
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width, cv2.LINE_AA, FRACTION_BITS)
+        _draw_outline(canvas, box, DARK, width + 2)
+    _draw_outline(canvas, box, color, width)
+
+
+def _draw_outline(canvas: RGBImage, box: FloatArray, color: Color, width: int) -> None:
+    """The edges of a box with their corners; a pixel that an edge covers in part is blended."""
+    # A line of one pixel that lies between two would be faint on both: it gets half a pixel more, and a clear one.
+    half, shift = (0.75, 0.12) if width == 1 else (width / 2, 0.0)
+    x1, y1, x2, y2 = (float(side) + shift for side in box)
+    outer = (x1 - half, y1 - half, x2 + half, y2 + half)
+    if min(x2 - x1, y2 - y1) <= 2 * half:
+        _fill(canvas, outer, color)
+        return
+    _fill(canvas, (outer[0], outer[1], outer[2], y1 + half), color)
+    _fill(canvas, (outer[0], y2 - half, outer[2], outer[3]), color)
+    _fill(canvas, (outer[0], y1 + half, x1 + half, y2 - half), color)
+    _fill(canvas, (x2 - half, y1 + half, outer[2], y2 - half), color)
+
+
+def _fill(canvas: RGBImage, area: tuple[float, float, float, float], color: Color) -> None:
+    height, width = canvas.shape[:2]
+    left, columns = _covered(area[0], area[2], width)
+    top, rows = _covered(area[1], area[3], height)
+    _blend(canvas, left, top, rows[:, None] * columns, color)
+
+
+def _covered(start: float, end: float, length: int) -> tuple[int, FloatArray]:
+    """Of pixels along an axis, the first that lies in start..end, and how much of it and of each further one does."""
+    start, end = max(start, 0.0), min(end, float(length))
+    first, last = math.floor(start), math.ceil(end)
+    pixels = np.arange(first, max(first, last))
+    covered: FloatArray = np.clip(np.minimum(pixels + 1, end) - np.maximum(pixels, start), 0, 1).astype(np.float32)
+    return first, covered
+
+
+def _blend(canvas: RGBImage, left: int, top: int, opacity: FloatArray, color: Color) -> None:
+    """Paint a colour on a part of the canvas, with an opacity of 0..1 for each of its pixels."""
+    height, width = opacity.shape
+    part = canvas[top : top + height, left : left + width]
+    changed = part + opacity[:, :, None] * (np.array(color, np.float32) - part)
+    part[...] = np.rint(changed)
 
 
 def _draw_points(canvas: RGBImage, points: FloatArray, box: FloatArray, color: Color, width: int) -> None:
     radius = max(0.8, min(1.1 * width + 0.6, float(box[2] - box[0]) / 30))
-    for point in points:
-        x, y = _fixed_point(point)
+    for x, y in points.tolist():
         if radius > 1.5:
-            cv2.circle(canvas, (x, y), _scaled(radius + 1.2), DARK, cv2.FILLED, cv2.LINE_AA, FRACTION_BITS)
-        cv2.circle(canvas, (x, y), _scaled(radius), color, cv2.FILLED, cv2.LINE_AA, FRACTION_BITS)
+            _draw_disc(canvas, x, y, radius + 1.2, DARK)
+        _draw_disc(canvas, x, y, radius, color)
+
+
+def _draw_disc(canvas: RGBImage, x: float, y: float, radius: float, color: Color) -> None:
+    height, width = canvas.shape[:2]
+    reach = radius + 1
+    left, right = max(0, math.floor(x - reach)), min(width, math.ceil(x + reach))
+    top, bottom = max(0, math.floor(y - reach)), min(height, math.ceil(y + reach))
+    if left >= right or top >= bottom:
+        return
+    across, down = np.arange(left, right) + 0.5 - x, np.arange(top, bottom) + 0.5 - y
+    distance = np.hypot(across, down[:, None])
+    _blend(canvas, left, top, np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32), color)
 
 
 def _draw_scores(canvas: RGBImage, boxes: FloatArray, scores: FloatArray, rims: list[float]) -> None:
@@ -91,22 +140,62 @@ def _draw_scores(canvas: RGBImage, boxes: FloatArray, scores: FloatArray, rims: 
     labels = np.zeros((0, 4))
     for index, (box, score) in enumerate(zip(boxes, scores, strict=True)):
         face_width = float(box[2] - box[0])
-        text_height = max(SMALLEST_TEXT, min(float(sides.min()) / 36, 0.16 * face_width))
-        scale, stroke = text_height / FONT_HEIGHT, max(1, round(text_height / 10))
-        text = f"{score:.2f}"
-        (text_width, _), _ = cv2.getTextSize(text, FONT, scale, stroke)
-        pad = max(2, round(0.35 * text_height))
-        size = np.array([text_width + 2 * pad, round(text_height) + 2 * pad])
-        if size[0] > 1.7 * face_width:
+        label = Label(f"{score:.2f}", text_height(canvas, face_width), "0")
+        size = np.array([label.width, label.height])
+        if label.width > 1.7 * face_width:
             continue
         taken = np.vstack([labels, np.delete(middles, index, axis=0)])
         place = _free_place(box, size, sides, taken, rims[index])
         if place is None:
             continue
         labels = np.vstack([labels, place])
-        x1, y1, x2, y2 = place
-        canvas[y1:y2, x1:x2] = DARK
-        cv2.putText(canvas, text, (x1 + pad, y2 - pad - 1), FONT, scale, WHITE, stroke, cv2.LINE_AA)
+        label.draw(canvas, place[0], place[1])
+
+
+def text_height(image: RGBImage, face_width: float) -> float:
+    """The height in pixels of the text beside a face."""
+    return max(SMALLEST_TEXT, min(min(image.shape[:2]) / 36, 0.16 * face_width))
+
+
+class Label:
+    """A text in white on a dark plate, in Pillow's own font.
+
+    Parameters
+    ----------
+    text
+        One line.
+    height
+        Of a digit in pixels.
+    reach
+        Characters that the plate is high enough for, whatever the text, so that plates of one line are equal.
+    """
+
+    def __init__(self, text: str, height: float, reach: str = "0gj") -> None:
+        self._text = text
+        self._font = _font(round(height / DIGIT_HEIGHT))
+        self._pad = max(2, round(0.35 * height))
+        _, self._top, _, bottom = self._font.getbbox(reach)
+        self.width = math.ceil(self._font.getlength(text)) + 2 * self._pad
+        """In pixels, of the plate."""
+        self.height = math.ceil(bottom - self._top) + 2 * self._pad
+        """In pixels, of the plate."""
+
+    def draw(self, canvas: RGBImage, left: int, top: int) -> None:
+        """Draw the plate with its corner at a pixel; what lies outside the canvas is cut off."""
+        plate = Image.new("L", (self.width, self.height))
+        place = (self._pad, self._pad - self._top)
+        ImageDraw.Draw(plate).text(place, self._text, fill=255, font=self._font)
+        height, width = canvas.shape[:2]
+        x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + self.width, width), min(top + self.height, height)
+        if x1 < x2 and y1 < y2:
+            canvas[y1:y2, x1:x2] = DARK
+            opacity = np.asarray(plate, np.float32)[y1 - top : y2 - top, x1 - left : x2 - left] / 255
+            _blend(canvas, x1, y1, opacity, WHITE)
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
 
 
 def _free_place(
@@ -131,15 +220,6 @@ def _free_place(
         if top >= 0 and bottom <= sides[1] and apart.any(axis=1).all():
             return left, top, right, bottom
     return None
-
-
-def _fixed_point(coordinates: FloatArray) -> list[int]:
-    """Coordinates (pixel centres at 0.5) in OpenCV's fixed-point integers (pixel centres at 0)."""
-    return [_scaled(float(value) - 0.5) for value in coordinates]
-
-
-def _scaled(value: float) -> int:
-    return round(value * (1 << FRACTION_BITS))
 
 
 def _checked_color(color: Sequence[int]) -> Color:

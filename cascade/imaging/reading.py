@@ -1,31 +1,34 @@
 """Reading images: files, bytes, arrays and Pillow images become H×W×3 uint8 RGB, upright.
 
 Every function of the package that takes an image calls `read_image` first. So the rules for colour order, bit depth,
-alpha and EXIF orientation are only here.
+alpha and EXIF orientation are the same everywhere.
 """
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import stat
-import struct
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, Protocol, TypeAlias
+import warnings
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cascade.imaging.headers import FORMATS, ORIENTATION_TAG, ImageError, cut_short
+from cascade.imaging.decoding import UNCOMPRESSED, Source, check_opened, decode, opened_orientation
+from cascade.imaging.errors import ImageError, ImageWarning, quoted
+from cascade.imaging.formats import FORMATS, format_of, what_it_is
+from cascade.imaging.orientation import upright
+from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage, from_array, from_pillow
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageError", "ImageInput", "RGBImage", "read_image"]
+__all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageError", "ImageInput", "ImageWarning", "RGBImage", "read_image"]
 
-MAX_PIXELS = 200_000_000  # 600 MB of RGB: more than any camera has, far less than a malicious header can claim
-MAX_SIDE = 65_500  # the longest side that JPEG libraries accept
-MAX_FILE_BYTES = 2**31 - 1  # OpenCV counts encoded bytes in a 32-bit integer
-FLOAT_TOLERANCE = 1e-3  # how far floats can be outside 0..1: a quarter of a grey level
+START = 64  # bytes that tell the format
+MAX_FILE_BYTES = max(each.largest for each in FORMATS)
+MAX_PIPE_BYTES = 1 << 28  # of what has no length before it is read
+SEEKABLE = (io.BufferedReader, io.FileIO, io.BytesIO)
+BASE64 = re.compile(r"data:|/9j/|iVBORw0KGgo|UklGR|R0lGOD|[A-Za-z0-9+/=\s]{300}")
 
 
 class _Readable(Protocol):
@@ -44,11 +47,13 @@ _Bytes: TypeAlias = bytes | bytearray | memoryview
 ImageInput: TypeAlias = str | os.PathLike[Any] | _Bytes | npt.NDArray[Any] | _Readable | _Pillow | _ArrayLike
 """What `read_image` takes."""
 
-RGBImage: TypeAlias = npt.NDArray[np.uint8]
-"""(H, W, 3) uint8 RGB, upright."""
 
-
-def read_image(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> RGBImage:
+def read_image(
+    image: ImageInput,
+    *,
+    color: Literal["rgb", "bgr"] = "rgb",
+    truncated: Literal["error", "allow"] = "error",
+) -> RGBImage:
     """Return any kind of image as H×W×3 uint8 RGB, C-contiguous and upright.
 
     Parameters
@@ -56,56 +61,73 @@ def read_image(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> RG
     image
         One of
 
-        - a path (`str` or `os.PathLike`) to a JPEG, PNG, WebP, BMP, TIFF, PNM or (OpenCV 4.11 on) GIF file;
+        - a path (`str` or `os.PathLike`) to a JPEG, PNG, WebP, AVIF, BMP, TIFF, GIF or PNM file, or, with the package
+          pillow-heif, to a HEIC or HEIF file;
         - the bytes of such a file, or a binary file object, which is read from its position to its end;
         - a Pillow image;
         - an array, or an object with `__array__`: gray (H, W) or (H, W, 1), gray and alpha (H, W, 2), colour
-          (H, W, 3), colour and alpha (H, W, 4), of type uint8, uint16 (0..65535 becomes 0..255, rounded) or
-          float16/32/64 in 0..1 (times 255, rounded).
+          (H, W, 3), colour and alpha (H, W, 4), of type uint8, uint16 or float16/32/64 in 0..1 (times 255, rounded).
     color
         Order of the channels of an array: "rgb", or "bgr" for arrays from OpenCV. It does not matter for files and
         Pillow images, which know their order.
+    truncated
+        What happens if the decoder finds a file damaged or cut short: "error", or "allow" for the part that it could
+        decode, with the rest grey or black, and an `ImageWarning`.
 
     Returns
     -------
     (H, W, 3) uint8 array. The EXIF orientation of files and Pillow images is applied. Alpha is dropped, not
-    blended: the stored colours stay (except in 8-bit TIFF files, which OpenCV blends with black, and in GIF files,
-    whose transparent pixels it paints). Of several frames or pages the first is taken. A C-contiguous (H, W, 3)
-    uint8 array in RGB order is returned itself, not a copy.
+    blended: the stored colours stay. Of several frames or pages the first is taken. A C-contiguous (H, W, 3) uint8
+    array in RGB order is returned itself, not a copy.
+
+    Notes
+    -----
+    Gray values of 16 bits (uint16 arrays, Pillow's modes I;16 and I, PNG and TIFF files) are scaled by the least of
+    8, 10, 12, 14 and 16 bits that holds the largest of them: 12-bit data become 0..255 too. Of 16-bit colour files,
+    Pillow takes the upper 8 bits.
+
+    A file that lacks no pixels is read, with an `ImageWarning` that names it: damaged EXIF data, a missing end. What
+    the decoder finds damaged is an error. JPEG has no checksums, so damage within its scans is not always found.
 
     Raises
     ------
     ImageError
         For everything else: missing, damaged or incomplete files, empty images, wrong shapes and types, NaN, floats
-        outside 0..1, and more than `MAX_PIXELS` or `MAX_SIDE`, where nothing is decoded.
+        outside 0..1, files with more than `MAX_PIXELS` or `MAX_SIDE`, of more bytes than such a picture needs, and JPEG
+        files of many scans. Nothing is decoded then.
     """
     if color not in ("rgb", "bgr"):
-        raise ImageError(f'color: expected "rgb" or "bgr", got {color!r}')
+        raise ImageError(f'color: expected "rgb" or "bgr", got {quoted(color)}')
+    if truncated not in ("error", "allow"):
+        raise ImageError(f'truncated: expected "error" or "allow", got {quoted(truncated)}')
     if isinstance(image, (str, os.PathLike)):
-        return _from_path(image)
+        return _from_path(image, truncated == "allow")
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return _from_bytes(bytes(image))
+        return _from_file(io.BytesIO(image), "bytes", truncated == "allow")
     if callable(getattr(image, "read", None)):
-        return _from_file_object(image)
+        return _from_file_object(image, truncated == "allow")
     if all(hasattr(image, name) for name in ("getexif", "convert", "mode", "size")):
         return _from_pillow(image)
     if hasattr(image, "__array__"):
-        return _from_array(_as_array(image), bgr=color == "bgr")
+        return from_array(_as_array(image), bgr=color == "bgr")
+    raise _unexpected(image)
+
+
+def _unexpected(image: object) -> ImageError:
     hint = ""
     if image is None:
         hint = ", which cv2.imread returns for a file that it cannot read"
     elif isinstance(image, (list, tuple)):
         hint = "; pass one image at a time, or numpy.asarray(...) of nested numbers"
-    raise ImageError(
+    return ImageError(
         f"image: expected a path, bytes, file object, Pillow image or array, got {_type_name(image)}{hint}"
     )
 
 
-# --------------------------------------------------------------------------------------------------
 # Files and bytes
 
 
-def _from_path(path: str | os.PathLike[Any]) -> RGBImage:
+def _from_path(path: str | os.PathLike[Any], allow_damage: bool) -> RGBImage:
     name = os.fspath(path)
     if not name:
         raise ImageError("image: expected a path, got an empty one")
@@ -113,92 +135,127 @@ def _from_path(path: str | os.PathLike[Any]) -> RGBImage:
         mode = os.stat(name).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
             what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise ImageError(f"image: expected an image file, but {name!r} is {what}")
+            raise ImageError(f"image: expected an image file, but {quoted(name)} is {what}")
         with open(name, "rb") as file:
-            data = file.read()
+            return _from_file(file, quoted(name), allow_damage)
+    except ImageError as error:
+        message = str(error)
+        named = quoted(name) in message
+        raise ImageError(message if named else f"{message} (file {quoted(name)})") from None
+    except FileNotFoundError:
+        raise ImageError(f"image: expected an image file, but there is none at {quoted(name)}{_hint(name)}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ImageError(
+            f"image: expected a readable file, but {quoted(name)} gives: {reason}{_hint(name)}"
+        ) from error
+
+
+def _hint(name: str | bytes) -> str:
+    """What someone may have meant by a path to nothing."""
+    text = os.fsdecode(name)
+    if text.startswith("file:"):
+        return " (pass the path alone, without file://)"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        return " (addresses are not fetched: download it first)"
+    if BASE64.match(text):
+        return " (is it base64 text? pass base64.b64decode(...) of it)"
+    if text.startswith("~"):
+        return " (~ is not expanded: use os.path.expanduser)"
+    return ""
+
+
+def _from_file_object(file: Any, allow_damage: bool) -> RGBImage:
+    try:
+        start = file.read(0)
+        if isinstance(start, str):
+            raise ImageError('image: expected a binary file object, got one in text mode; open it with "rb"')
+        length = _rest(file)
+        if isinstance(file, SEEKABLE) and length and not file.tell():
+            pixels = _from_file(file, _name(file), allow_damage)
+            file.seek(0, os.SEEK_END)
+            return pixels
+        if length is not None and length > MAX_FILE_BYTES:
+            raise ImageError(f"image: expected at most {MAX_FILE_BYTES:,} bytes, got {length:,}")
+        data = file.read() if length is not None else file.read(MAX_PIPE_BYTES + 1)
+    except TypeError:  # a read() that takes no number
+        data = file.read()
     except ImageError:
         raise
-    except FileNotFoundError:
-        hint = " (addresses are not fetched: download it first)" if "://" in str(name) else ""
-        raise ImageError(f"image: expected an image file, but there is none at {name!r}{hint}") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ImageError(f"image: expected a readable file, but {name!r} gives: {error}") from error
-    try:
-        return _from_bytes(data)
-    except ImageError as error:
-        raise ImageError(f"{error} (file {name!r})") from None
-
-
-def _from_file_object(file: Any) -> RGBImage:
-    try:
-        data = file.read()
     except (OSError, ValueError) as error:  # ValueError: the file was closed
         raise ImageError(f"image: the file object cannot be read: {error}") from error
-    if isinstance(data, str):
-        raise ImageError('image: expected a binary file object, got one in text mode; open it with "rb"')
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise ImageError(f"image: expected bytes from the file object's read(), got {_type_name(data)}")
     if not len(data):
         raise ImageError("image: expected an image, but the file object is empty or was read to its end")
-    return _from_bytes(bytes(data))
+    if length is None and len(data) > MAX_PIPE_BYTES:
+        raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a stream, got more")
+    return _from_file(io.BytesIO(data), _name(file), allow_damage)
 
 
-def _from_bytes(data: bytes) -> RGBImage:
-    if not 0 < len(data) <= MAX_FILE_BYTES:
-        raise ImageError(f"image: expected 1 to {MAX_FILE_BYTES:,} bytes, got {len(data):,}")
-    known = next((entry for entry in FORMATS if entry[1].match(data)), None)
-    if known is None:
-        raise ImageError(f"image: expected JPEG, PNG, WebP, BMP, TIFF, GIF or PNM data, got {_guess(data)}")
-    kind, _, probe = known
+def _name(file: Any) -> str:
+    """A file object's name for warnings."""
+    name = getattr(file, "name", None)
+    return quoted(name) if isinstance(name, (str, bytes)) else "file object"
+
+
+def _rest(file: Any) -> int | None:
+    """The number of bytes between a file's position and its end, if it has an end."""
     try:
-        header = probe(data)
-    except (struct.error, IndexError) as error:
-        raise cut_short(kind, data) from error
-    _check_size(header.width, header.height)
-    return _upright(_from_array(_decode(kind, header.data), bgr=True), header.orientation)
+        here = file.tell()
+        end = file.seek(0, os.SEEK_END)
+        file.seek(here)
+    except (AttributeError, TypeError, OSError, ValueError):
+        return None
+    return end - here if isinstance(end, int) and isinstance(here, int) else None
 
 
-def _decode(kind: str, data: bytes) -> npt.NDArray[Any]:
-    # Only "unchanged" reads gray float pages of TIFF; OpenCV applies the orientation of TIFF whatever the flags.
-    # `_upright` does it for the other formats: which of them OpenCV orients depends on its version.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    if kind == "TIFF":
-        flags = cv2.IMREAD_UNCHANGED
-    reason = "damaged, cut short, or of a variant that it does not know"
-    pixels = None
-    with _quiet_opencv():
-        try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        except cv2.error as error:
-            reason = str(error.err)
-    if pixels is None:
-        raise ImageError(f"image: OpenCV {cv2.__version__} cannot decode this {kind} data: {reason}")
+def _from_file(file: BinaryIO, name: str, allow_damage: bool) -> RGBImage:
+    """The picture of an open file that stands at its beginning; ``name`` is for warnings."""
+    length = _rest(file)
+    start = file.read(START)
+    if not start:
+        raise ImageError("image: expected the bytes of an image, got 0")
+    known = format_of(start)
+    if known is None:
+        names = "JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF, GIF or PNM"
+        raise ImageError(f"image: expected {names} data, got {what_it_is(start, length or len(start))}")
+    if length is not None and length > known.largest:
+        raise ImageError(f"image: expected at most {known.largest:,} bytes of {known.name} data, got {length:,}")
+    if length is None:  # a pipe
+        data = start + file.read(MAX_PIPE_BYTES)
+        if len(data) > MAX_PIPE_BYTES:
+            raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a pipe, got more")
+        return _decoded(Source(data, len(data), known), name, allow_damage)
+    if known.name in UNCOMPRESSED:
+        return _decoded(Source(file, length, known), name, allow_damage)
+    file.seek(0)
+    return _decoded(Source(file.read(), length, known), name, allow_damage)
+
+
+def _decoded(source: Source, name: str, allow_damage: bool) -> RGBImage:
+    problems: list[str] = []
+    pixels = from_pillow(decode(source, allow_damage=allow_damage, warn=problems.append))
+    _warn(name, problems)
     return pixels
 
 
-def _guess(data: bytes) -> str:
-    if data[4:8] == b"ftyp":
-        return "a HEIC, AVIF or video file; open it with Pillow or convert it"
-    return f"{len(data):,} bytes that begin with {data[:12]!r}"
-
-
-# --------------------------------------------------------------------------------------------------
 # Pillow images and arrays
 
 
 def _from_pillow(image: Any) -> RGBImage:
-    _check_size(*image.size)
+    problems: list[str] = []
+    check_opened(image)
     try:
         image.load()  # first: a PNG may have its orientation last, and Pillow applies that of TIFFs on loading
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-        if image.mode not in ("L", "LA", "RGB", "RGBA", "F", "I") and not image.mode.startswith("I;16"):
-            image = image.convert("RGBA")  # not to RGB, which warns about transparent palettes
-        pixels = np.array(image)  # a copy, since a view of Pillow's bytes is read-only
+        turned = upright(image, opened_orientation(image, problems.append))
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
         raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {error}") from error
-    if image.mode == "I" and pixels.min() >= 0 and pixels.max() <= 65535:
-        pixels = pixels.astype(np.uint16)  # older versions of Pillow hold 16-bit pictures as int32
-    return _upright(_from_array(pixels, bgr=False), orientation)
+    pixels = from_pillow(turned)
+    _warn(quoted(getattr(image, "filename", "") or "Pillow image"), problems)
+    return pixels
 
 
 def _as_array(image: Any) -> npt.NDArray[Any]:
@@ -208,121 +265,10 @@ def _as_array(image: Any) -> npt.NDArray[Any]:
         raise ImageError(f"image: {_type_name(image)} cannot become a numpy array: {error}") from error
 
 
-def _from_array(array: npt.NDArray[Any], *, bgr: bool) -> RGBImage:
-    _check_array(array)
-    if array.ndim == 3 and array.shape[2] != 3:  # drop alpha
-        array = array[:, :, 0] if array.shape[2] < 3 else array[:, :, :3]
-    if array.dtype == np.uint8:
-        pixels = np.ascontiguousarray(array)
-    elif array.dtype.kind == "u":
-        pixels = _scaled(array.astype(np.uint16, copy=False), 1 / 257)
-    else:
-        _check_floats(array)
-        pixels = _scaled(array.astype(np.float32, copy=False), 255.0)
-    if pixels.ndim == 2:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8) if bgr else pixels
-
-
-def _check_array(array: npt.NDArray[Any]) -> None:
-    shape, kind, width = array.shape, array.dtype.kind, array.dtype.itemsize
-    if not (array.ndim == 2 or (array.ndim == 3 and 1 <= shape[2] <= 4)):
-        hint = ""
-        if array.ndim == 3 and 1 <= shape[0] <= 4:
-            hint = "; the channels come first here: use image.transpose(1, 2, 0)"
-        elif array.ndim == 4:
-            hint = "; pass one image at a time"
-        elif array.ndim == 1 and array.dtype == np.uint8:
-            hint = "; for the bytes of a file pass image.tobytes()"
-        raise ImageError(f"image: expected an array of shape (H, W) or (H, W, 1 to 4), got {shape}{hint}")
-    _check_size(shape[1], shape[0])
-    if not ((kind == "u" and width <= 2) or (kind == "f" and width <= 8)):
-        hint = "; if its values are 0..255, use image.astype(numpy.uint8)" if kind in "iu" else ""
-        hint = "; a mask is not a picture" if kind == "b" else hint
-        raise ImageError(f"image: expected uint8, uint16 or float16/32/64 values, got {array.dtype}{hint}")
-
-
-def _check_floats(array: npt.NDArray[Any]) -> None:
-    low, high = float(array.min()), float(array.max())  # NaN anywhere makes both NaN
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError(f"image: expected finite {array.dtype} values in 0..1, got NaN or infinity")
-    if low < -FLOAT_TOLERANCE or high > 1 + FLOAT_TOLERANCE:
-        hint = "scale it to 0..1" if low < 0 else "divide it by 255 or use image.astype(numpy.uint8)"
-        raise ImageError(f"image: expected {array.dtype} values in 0..1, got {low:g} to {high:g}; {hint}")
-
-
-def _scaled(array: npt.NDArray[Any], factor: float) -> RGBImage:
-    """`array` times `factor` as uint8, rounded to the nearest and limited to 0..255."""
-    # convertScaleAbs takes the absolute value, which makes 0 of the tiny negative floats that are accepted.
-    return np.asarray(cv2.convertScaleAbs(np.ascontiguousarray(array), alpha=factor), np.uint8)
-
-
-def _upright(image: RGBImage, orientation: int) -> RGBImage:
-    """Undo an EXIF orientation: 2 to 8 are mirrored and rotated pictures, other values have no meaning."""
-    if orientation in (5, 7):
-        image = np.asarray(cv2.transpose(image), np.uint8)
-        orientation = {5: 1, 7: 3}[orientation]
-    if orientation in (2, 4):
-        return np.asarray(cv2.flip(image, 1 if orientation == 2 else 0), np.uint8)
-    rotations = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
-    rotation = rotations.get(orientation)
-    return image if rotation is None else np.asarray(cv2.rotate(image, rotation), np.uint8)
-
-
-# --------------------------------------------------------------------------------------------------
-# Small helpers
-
-
-def _check_size(width: int, height: int) -> None:
-    if width == 0 or height == 0:
-        raise ImageError(f"image: expected at least one pixel, got {width}×{height}")
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        limits = f"sides up to {MAX_SIDE:,} and {MAX_PIXELS:,} pixels in all"
-        raise ImageError(f"image: expected {limits}, got {width:,}×{height:,}")
+def _warn(name: str, problems: list[str]) -> None:
+    for problem in problems:
+        warnings.warn(f"{name}: {problem}", ImageWarning, stacklevel=2)
 
 
 def _type_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}".removeprefix("builtins.")
-
-
-# Sets the level (0 is silent) and returns the previous one. Its place depends on OpenCV's version.
-_set_log_level: Callable[[int], int] = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-
-
-class _LogLevel:
-    """OpenCV has one log level per process: the last of several threads to finish restores it."""
-
-    lock = threading.Lock()
-    users = 0
-    before = 0
-
-    @classmethod
-    def silence(cls, step: int) -> None:
-        with cls.lock:
-            if cls.users == 0:
-                cls.before = _set_log_level(0)
-            cls.users += step
-            if cls.users == 0:
-                _set_log_level(cls.before)
-
-    @classmethod
-    def after_fork(cls) -> None:
-        """In the child, no other thread holds the lock or keeps OpenCV silent."""
-        cls.lock = threading.Lock()
-        if cls.users:
-            cls.users = 0
-            _set_log_level(cls.before)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_LogLevel.after_fork)
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing to stderr, since its errors are raised anyway."""
-    _LogLevel.silence(+1)
-    try:
-        yield
-    finally:
-        _LogLevel.silence(-1)

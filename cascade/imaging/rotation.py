@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,8 +19,10 @@ def rotate_image(
 
     With ``expand`` the canvas holds the corners of the photo, otherwise it has the size of the photo. ``padding`` is
     the RGB value of the rest of the canvas. A point p becomes ``transform[:, :2] @ p + transform[:, 2]``; pixel centres
-    lie at halves.
+    lie at halves. It needs OpenCV.
     """
+    import cv2
+
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     rotation = np.array([[cosine, -sine], [sine, cosine]])
     size = np.array(image.shape[1::-1])

@@ -100,16 +100,16 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_shared(parser: argparse.ArgumentParser, *, missing: str) -> None:
-    """Add the options of every evaluation; ``missing`` is the default of --missing."""
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every evaluation. `gather` settles the default of --missing."""
     add_report(parser)
     parser.add_argument("--name", help="name of the detector in tables and figures")
     parser.add_argument(
         "--missing",
         choices=(LEAVE_OUT, COUNT),
-        default=missing,
-        help="photos without an entry in the predictions: evaluate the others as a subset, or count them as "
-        f"photos in which nothing was found (default: {missing})",
+        help="photos without an entry in the predictions: evaluate the others as a subset, or count them as photos in "
+        "which nothing was found, as the official tools do (default: count; fddb and wider: leave-out where the labels "
+        "themselves are of a subset)",
     )
     parser.add_argument(
         "--min-score",
@@ -126,7 +126,8 @@ def add_labels(parser: argparse.ArgumentParser, *, data: str, predictions: str) 
     parser.add_argument("--data", required=True, type=Path, metavar="FILE|DIR", help=data)
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder that the photos' names start from")
     parser.add_argument("--predictions", type=Path, metavar=predictions, help="(default: run our detector)")
-    add_shared(parser, missing=COUNT)
+    add_shared(parser)
+    parser.set_defaults(missing=COUNT)
 
 
 def add_detector(parser: argparse.ArgumentParser) -> None:
@@ -212,11 +213,12 @@ def gather(
 ) -> Gathered:
     """Read or compute all predictions and settle which photos are evaluated.
 
-    With a ``source`` file these are the photos that it has entries for, or all of them with ``--missing
-    count``. Without, our detector is run on the photos that are there and can be read. The detectors of
-    --compare are evaluated on the same photos. ``full`` is the size of the full set. Detections below
-    --min-score are left out, or, with ``own_score``, below the score from which each detector reports faces
-    by itself. Raises ValueError when no photo is left.
+    With a ``source`` file these are all ``photos``, or with ``--missing leave-out`` those that it has entries for. By
+    default they are all, unless ``photos`` are a subset of the ``full`` set; ``args.missing`` becomes what was chosen.
+    Without a source, our detector is run on the photos that are there and can be read. The detectors of --compare are
+    evaluated on the same photos. ``full`` is the size of the full set. Detections below --min-score are left out, or,
+    with ``own_score``, below the score from which each detector reports faces by itself. Raises ValueError when no
+    photo is left.
     """
     name = args.name or (OURS if source is None else source.stem)
     others = read_compared(args.compare, name)
@@ -228,6 +230,7 @@ def gather(
     else:
         predictions = read_predictions(source)
         matched = match_names([photo.name for photo in photos], predictions.found)
+        args.missing = args.missing or (COUNT if len(photos) == full else LEAVE_OUT)
         keep_all = args.missing == COUNT
         evaluated = [photo for photo in photos if keep_all or photo.name in matched.found]
         main = _entry(name, matched, predictions.about)

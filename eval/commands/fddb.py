@@ -38,7 +38,7 @@ def add_parsers(verbs: Any) -> None:
         "are read, so that regions end where the photos end",
     )
     parser.add_argument("--folds", type=int, nargs="+", metavar="N", help="only these (default: all that are there)")
-    common.add_shared(parser, missing=common.LEAVE_OUT)
+    common.add_shared(parser)
     parser.set_defaults(execute=execute)
 
 
@@ -64,7 +64,7 @@ def execute(args: argparse.Namespace) -> None:
         summary = common.summary("fddb", args, gathered, parts)
         known = sum(photo.name in sizes for photo in gathered.photos)
         summary["settings"] |= {"overlap": MATCH, "photo_sizes_known": known, "unknown_side": LONGEST_SIDE}
-        summary["settings"]["folds"] = args.folds
+        summary["settings"] |= {"folds": args.folds, "missing": args.missing}
         report.write_summary(folder, summary)
     print(_table(results, gathered))
 

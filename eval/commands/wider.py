@@ -34,7 +34,7 @@ def add_parsers(verbs: Any) -> None:
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="folder of the event folders: run our detector first"
     )
-    common.add_shared(parser, missing=common.LEAVE_OUT)
+    common.add_shared(parser)
     parser.set_defaults(execute=execute)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cascade.datasets import Dataset, DatasetError, Photo, read_coco
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES
 from eval.detection.average_precision import FloatArray
 
 __all__ = ["read_300w", "read_aflw", "read_landmark_set"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES
 from cascade.npz import read_npz
 from eval.detection.average_precision import FloatArray
 
@@ -103,13 +104,18 @@ class Predictions:
         """The time that each photo took by its name, as far as the file says so."""
         told = self.about.get("milliseconds")
         times = told.items() if isinstance(told, Mapping) else ()
-        return {name: float(value) for name, value in times if isinstance(value, int | float)}
+        return {name: float(value) for name, value in times if _is_plain(value)}
 
 
 def default_score(about: Mapping[str, Any]) -> float | None:
     """Return the score from which a detector reports faces by itself, if what is said of it holds that."""
     value = about.get("default_score")
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if _is_plain(value) else None
+
+
+def _is_plain(value: Any) -> TypeGuard[int | float]:
+    """Whether a value from JSON is a finite number that fits into a float; Python's reader takes NaN too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def read_predictions(source: str | Path) -> Predictions:
@@ -147,7 +153,7 @@ def _from_json(file: Path) -> Predictions:
         raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits
         raise DatasetError(f"{file}: not JSON: {error}") from error
     about: dict[str, Any] = {}
     if isinstance(content, dict) and isinstance(content.get("photos"), dict):
@@ -159,7 +165,7 @@ def _from_json(file: Path) -> Predictions:
     for name, rows in content.items():
         try:
             found[name] = Found.from_rows(_numbers(rows))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DatasetError(f"{file}: {name}: {error}") from error
     return Predictions(found, about)
 
@@ -173,9 +179,8 @@ def _numbers(rows: Any) -> list[list[float]]:
         if not fits or len(row) != len(rows[0]):
             raise ValueError(f"row {at}: {WIDTHS} numbers expected, as many in every row")
         for value in row:
-            # Written so that NaN, which Python's JSON reader takes, does not pass.
-            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
-                raise ValueError(f"row {at}: {value!r} is not a finite number")
+            if not _is_plain(value):
+                raise ValueError(f"row {at}: {value!r:.40} is not a finite number")
         if row[2] < row[0] or row[3] < row[1]:
             raise ValueError(f"row {at}: negative width or height (rows are x1, y1, x2, y2, score)")
     return rows

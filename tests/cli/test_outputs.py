@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -161,27 +163,26 @@ def test_the_mark_changes_no_pixel_and_every_program_reads_it(tmp_path):
 
 
 @posix_only
-def test_partial_files_are_new_files(tmp_path, monkeypatch):
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    monkeypatch.setattr(outputs.secrets, "token_hex", lambda size: "known")
-    (tmp_path / f".cascade-{os.getpid()}-known.partial").symlink_to(victim)
-    with pytest.raises(FileExistsError), outputs.replacing(tmp_path / "a", "w") as stream:
-        stream.write("other")
-    assert victim.read_text() == "precious"
-    assert not (tmp_path / "a").exists()
+def test_permissions_are_those_of_new_files(run, tmp_path):
+    source = photo(tmp_path / "a.jpg")
+    before = os.umask(0o027)
+    try:
+        for kind in results.FORMATS:
+            assert run(source, "--out", "out", "--format", kind, "--draw") == 0
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o640}
 
 
 @posix_only
-def test_permissions_are_those_of_new_files(tmp_path):
-    before = os.umask(0o027)
-    try:
-        for permissions, expected in ((0o666, 0o640), (0o600, 0o600)):
-            with outputs.replacing(tmp_path / "a", "w", permissions) as stream:
-                stream.write("text")
-            assert (tmp_path / "a").stat().st_mode & 0o777 == expected
-    finally:
-        os.umask(before)
+def test_partial_files_of_killed_runs_are_deleted(run, tmp_path):
+    source = photo(tmp_path / "a.jpg")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "out").mkdir()
+    (tmp_path / f"out/.cascade-{ended.pid}-0123456789ab.partial").write_text("half")
+    assert run(source, "--out", "out") == 0
+    assert names(tmp_path / "out") == ["faces.jsonl"]
 
 
 def test_records_of_any_name_are_known_again(tmp_path):

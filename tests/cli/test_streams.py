@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cascade.cli import console, main
-from tests.cli.helpers import photo, posix_only
+from tests.cli.helpers import command, photo, posix_only
 from tests.photos import PORTRAIT
 
 SMALL = ["detect", str(PORTRAIT), "--min-face", "60", "--threads", "1"]
@@ -196,6 +196,20 @@ def test_messages_are_short_and_say_what_to_do(path, words, run, capsys):
     err = capsys.readouterr().err
     assert words in err
     assert all(len(line) <= 300 for line in err.splitlines())
+
+
+def test_a_warning_about_a_photo_is_one_line(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(PORTRAIT.read_bytes()[:-2])
+    process = command("detect", str(path), "--min-face", "60")
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert len(json.loads(out)["faces"]) == 1
+    first, last = err.splitlines()
+    assert first.startswith("warning: ")
+    assert str(path) in first
+    assert ".py" not in first
+    assert last == "1 photo, 1 face"
 
 
 def test_errors_of_options_are_short(capsys):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from cascade.imaging.reading import read_image
+from cascade.imaging.reading import ImageWarning, read_image
 from tests.imaging.pictures import (
     GRAY,
     LOSSLESS,
@@ -65,6 +67,64 @@ def test_orientation_of_webp_in_the_layout_of_jpeg() -> None:
     block = b"Exif\0\0" + data[at + 8 : at + 8 + length]  # as some programs write it
     data = data[:at] + b"EXIF" + struct.pack("<I", len(block)) + block
     data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    np.testing.assert_array_equal(read_image(data), colours())
+
+
+@pytest.mark.parametrize("chunk", ["tEXt", "zTXt"])
+def test_orientation_in_a_png_as_imagemagick_writes_it(chunk: str) -> None:
+    block = exif(6).tobytes()
+    text = f"\nexif\n{len(block):8}\n{block.hex()}\n"
+    info = PngInfo()
+    info.add_text("Raw profile type exif", text, zip=chunk == "zTXt")
+    data = encode(oriented(colours(), 6), "PNG", pnginfo=info)
+    assert chunk.encode() in data
+    for way in (data, Image.open(io.BytesIO(data))):
+        np.testing.assert_array_equal(read_image(way), colours())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_orientation_in_xmp(kind: str) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
+    options: dict[str, object] = {"xmp": xmp}
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options = {"pnginfo": info}
+    elif kind == "TIFF":
+        options = {"tiffinfo": {0x0112: 8}}
+    data = encode(oriented(colours(), 8), kind, **options, **LOSSLESS[kind])
+    for way in (data, Image.open(io.BytesIO(data))):
+        np.testing.assert_array_equal(read_image(way), colours())
+
+
+GARBAGE = {
+    "far": b"II+\0\x08\0\0\0" + b"\xff" * 20,  # BigTIFF with an offset of 2⁶⁴
+    "past the end": b"II*\0\xff\xff\xff\xff",
+    "cut short": exif(6).tobytes()[6:20],
+    "text": b"not exif at all" * 9,
+    "noise": bytes(range(200)),
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_with_garbage_for_exif_is_read_with_a_warning(kind: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo.img"
+    plain = encode(colours(), kind, **LOSSLESS.get(kind, {}))
+    path.write_bytes(encode(colours(), kind, exif=b"Exif\0\0" + GARBAGE[name], **LOSSLESS.get(kind, {})))
+    with pytest.warns(ImageWarning, match=r"photo\.img.*EXIF data were ignored"):
+        np.testing.assert_array_equal(read_image(path), read_image(plain))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_for_exif_through_pillow(name: str) -> None:
+    data = encode(colours(), "WEBP", exif=b"Exif\0\0" + GARBAGE[name], **LOSSLESS["WEBP"])
+    np.testing.assert_array_equal(read_image(Image.open(io.BytesIO(data))), colours())
+
+
+def test_a_tiff_with_garbage_behind_its_tags_is_read() -> None:
+    data = encode(oriented(colours(), 6), "TIFF", tiffinfo={0x0112: 6, 34665: 0xFFFFFFF0})
     np.testing.assert_array_equal(read_image(data), colours())
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from cascade.detect import Detector
 from cascade.engines.torch.canvas import StoredPyramid
 from cascade.engines.torch.engine import TorchEngine
-from cascade.imaging.headers import IMAGE_SUFFIXES
+from cascade.imaging.formats import IMAGE_SUFFIXES
 from cascade.imaging.reading import ImageError
 from cascade.models.detector import DetectorWeights, save_stage
 from cascade.nn.architectures import Stage

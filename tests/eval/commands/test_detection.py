@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from cascade.datasets import Dataset
+from eval.commands import wider as wider_command
 from eval.commands.main import main
 from eval.detection.predictions import to_json
 from tests.eval.helpers import (
@@ -72,7 +74,7 @@ def test_wider_subset_is_said_to_be_one(wider, capsys):
     (predictions / "f--y" / "3.txt").unlink()
     (predictions / "f--y" / "4.txt").write_text("4\n0\n")
     arguments = ("wider", "--ground-truth", truth, "--predictions", predictions, "--out", out)
-    assert run_eval(*arguments) == 0
+    assert run_eval(*arguments, "--missing", "leave-out") == 0
     report = summary(out)
     assert report["subset"] == "2 of 3 photos"
     assert report["hard"] == pytest.approx(2 / 3)
@@ -84,6 +86,43 @@ def test_wider_subset_is_said_to_be_one(wider, capsys):
     assert rows_of(out / "curves.csv")[0]["photos"] == "2 of 3"
     assert run_eval(*arguments, "--missing", "count") == 0
     assert (summary(out)["subset"], summary(out)["hard"]) == (None, 0.5)
+
+
+def test_wider_counts_photos_without_a_prediction_as_the_official_tool_does(wider, capsys):
+    truth, predictions, out = wider
+    (predictions / "f--y" / "3.txt").unlink()
+    arguments = ("wider", "--ground-truth", truth, "--predictions", predictions, "--out", out)
+    assert run_eval(*arguments) == 0
+    report = summary(out)
+    assert (report["subset"], report["photos"], report["missing_predictions"]) == (None, 3, 1)
+    assert report["settings"]["missing"] == "count"
+    assert report["hard"] == 0.5
+    assert "no entry for 1 photos (f--y/3)" in capsys.readouterr().err
+
+
+def test_wider_leaves_photos_out_where_the_ground_truth_is_a_subset(wider, monkeypatch):
+    truth, predictions, out = wider
+    every = wider_command.read_wider
+    monkeypatch.setattr(wider_command, "read_wider", lambda *a, **k: Dataset("part", tuple(every(*a, **k))[1:]))
+    (predictions / "f--y" / "3.txt").unlink()
+    arguments = ("wider", "--ground-truth", truth, "--predictions", predictions, "--out", out)
+    assert run_eval(*arguments) == 0
+    report = summary(out)
+    assert (report["subset"], report["settings"]["missing"]) == ("1 of 3 photos", "leave-out")
+    assert run_eval(*arguments, "--missing", "count") == 0
+    assert summary(out)["subset"] == "2 of 3 photos"
+
+
+def test_fddb_counts_photos_without_a_detection(fddb):
+    folds, detections, out = fddb
+    detections.write_text("2002/a\n1\n32 42 56 36 0.9\n")
+    arguments = ("fddb", "--annotations", folds, "--detections", detections, "--out", out)
+    assert run_eval(*arguments) == 0
+    report = summary(out)
+    assert (report["subset"], report["tpr_at_fp"]["discrete"]["100"]) == (None, pytest.approx(1 / 3))
+    assert run_eval(*arguments, "--missing", "leave-out") == 0
+    report = summary(out)
+    assert (report["subset"], report["tpr_at_fp"]["discrete"]["100"]) == ("1 of 3 photos", 1.0)
 
 
 def test_wider_reads_zip_and_json(wider, tmp_path):
