@@ -101,16 +101,17 @@ class LandmarkEstimator(FaceModel):
         return self._predict(pixels, five)[0]
 
     def analyze(self, image: ImageInput, faces: Faces | None = None, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
-        """The faces, found or given, with "points" (N, 68, 2) and "pose" (N, 3) in ``data``.
+        """The faces, found or given, with "points" (N, 68, 2), "pose" (N, 3) and "unknown" in ``data``.
 
-        The pose is yaw, pitch and roll in degrees, see `head_pose`. A face that is too small or in profile has NaN in
-        both. Raises as `predict`.
+        The pose is yaw, pitch and roll in degrees, see `head_pose`. A face that has no points has NaN in both, and the
+        reason in "unknown": "too small" or "profile", "" for others. Raises as `predict`.
         """
         pixels, five, located = self._located(image, faces, color)
         if located is None:
             raise TypeError(f"faces: expected Faces, got {type(faces).__name__}")
-        points, _ = self._predict(pixels, five)
-        return located.with_data({"points": points, "pose": self.pose(points)})
+        points, unknown = self._predict(pixels, five)
+        data = {"points": points, "pose": self.pose(points), "unknown": np.array(unknown, np.str_)}
+        return located.with_data(data)
 
     def pose(self, points: npt.ArrayLike) -> FloatArray:
         """Yaw, pitch and roll (N, 3) float32 in degrees of faces with these points (N, 68, 2); NaN where these are.
