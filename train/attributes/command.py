@@ -36,7 +36,7 @@ def add_attributes(commands: Any) -> None:
 def run_attributes(arguments: argparse.Namespace, command: str) -> None:
     """python -m train attributes"""
     from train.attributes.export import export_attributes
-    from train.attributes.measures import ages_agree
+    from train.attributes.measures import same_distribution
     from train.attributes.prepare import prepared
     from train.attributes.settings import read_config
     from train.attributes.trainer import AttributeRun
@@ -44,7 +44,7 @@ def run_attributes(arguments: argparse.Namespace, command: str) -> None:
 
     config = read_config(arguments.config, arguments.root, {name: getattr(arguments, name) for name in CHANGES})
     faces, model = prepared(config, arguments.root, arguments.faces or arguments.out / "faces", arguments.workers)
-    agree = ages_agree(faces, config.tasks)
+    agree = same_distribution(faces)
     print(f"{len(faces.learned):,} faces to learn from, {len(faces.measured):,} to measure on")
     for name, p in agree.items():
         print(f"{name}: same distribution in both parts with p = {p:.2g} (Kolmogorov–Smirnov)")

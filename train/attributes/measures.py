@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -64,12 +62,12 @@ def task_measure(
     return "mae", error, max(0.0, 1 - error / (QUARTER * (task.high - task.low)))
 
 
-def ages_agree(faces: LabelledFaces, tasks: Sequence[Task]) -> dict[str, float]:
-    """The p-value of the Kolmogorov–Smirnov test, for each ordinal task, that both parts have the same distribution."""
+def same_distribution(faces: LabelledFaces) -> dict[str, float]:
+    """For each task with numbers the p-value of the Kolmogorov–Smirnov test that both parts are alike in them."""
     from scipy.stats import ks_2samp
 
     found = {}
-    for at, (task, table) in enumerate(zip(tasks, faces.tables, strict=True)):
+    for at, (task, table) in enumerate(zip(faces.tasks, faces.tables, strict=True)):
         if task.kind == "classification":
             continue
         middle = table.limits.mean(axis=1)

@@ -8,7 +8,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,10 @@ def add_landmarks(commands: Any) -> None:
 
 def run_landmarks(arguments: argparse.Namespace, command: str) -> None:
     """python -m train landmarks"""
-    import numpy as np
-
     from cascade.datasets import read_points68
-    from cascade.models.landmarks import save_landmarks
-    from cascade.nn.torch_graph import export_tensors
-    from cascade.version import __version__
-    from train.common.settings import revision, save_settings, with_changes
-    from train.detection.export import LICENCE
+    from train.common.settings import save_settings, with_changes
+    from train.landmarks.export import export_landmarks
     from train.landmarks.pack import pack_points
-    from train.landmarks.shapes import mean_face
     from train.landmarks.trainer import LandmarkRun, LandmarkSettings
 
     names = ("steps", "batch", "seed", "learning_rate", "precision")
@@ -49,35 +43,5 @@ def run_landmarks(arguments: argparse.Namespace, command: str) -> None:
     run = LandmarkRun(settings, pack_points(photos, arguments.out / "faces"), arguments.out)
     save_settings(settings, arguments.out, command=command)
     run.train()
-    measured = run.validate()
-    arrays = {name: tensor.cpu().numpy() for name, tensor in export_tensors(run.averaged).items()}
-    arrays["mean_shape"] = run.mean_shape
-    arrays["mean_face"] = mean_face(np.stack([photo.points for photo in photos])).astype(np.float32)
-    data = ", ".join(f"{each.name} ({len(each):,} faces)" for each in sets)
-    metadata = {
-        "version": __version__,
-        "revision": revision(),
-        "licence": LICENCE,
-        "data": data,
-        "command": command,
-        "settings": asdict(settings),
-        "validation": measured,
-    }
     path = arguments.out / "points68.safetensors"
-    graph = run.averaged.graph
-    sha256 = save_landmarks(path, graph, arrays, metadata)
-    facts = {
-        "Network": f"{graph.name}, {graph.weights():,} weights, {graph.multiply_adds() / 1e6:.0f} million "
-        "multiply-adds a pass; half precision in the file",
-        "Says": "68 points in the order of iBUG's 300-W, and a mean face for the head pose, from their motion",
-        "Learned from": data,
-        "Held out": f"{len(run.measured)} of these faces: error {measured['nme']:.2f} % of the distance between the "
-        "outer eye corners, in crops aligned by the annotated points",
-        "Steps": f"{settings.steps:,} batches of {settings.batch}",
-        "Command": f"`{command}`",
-        "Licence": LICENCE,
-        "SHA-256": f"`{sha256}`",
-    }
-    lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
-    path.with_suffix(".md").write_text(f"# 68 landmarks\n\n{lines}")
-    print(f"{path}  SHA-256 {sha256}")
+    print(f"{path}  SHA-256 {export_landmarks(run, sets, path, command)}")
