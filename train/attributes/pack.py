@@ -73,12 +73,11 @@ def enlarged(image: RGBImage) -> RGBImage:
     if shorter >= SMALL_PHOTO:
         return image
     scale = ENLARGED / shorter
-    found: RGBImage = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    return found
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _sides(faces: Faces) -> NDArray[np.float32]:
-    return np.sqrt((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1))
+    return np.asarray(np.sqrt((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1)), np.float32)
 
 
 def _largest(faces: Faces) -> Faces:

@@ -116,8 +116,8 @@ class Task:
             numbers = self.low + np.arange(self.outputs)
             beyond = np.maximum(0, np.maximum(low - numbers, numbers - high))
             if low < high or not self.spread:
-                return (beyond < 0.5).astype(np.float32)
-            return np.exp(-0.5 * (beyond / self.spread) ** 2).astype(np.float32)
+                return np.asarray(beyond < 0.5, np.float32)
+            return np.asarray(np.exp(-0.5 * (beyond / self.spread) ** 2), np.float32)
         classes = (label,) if label in self.classes else self.aliases.get(label)
         if classes is None:
             known = ", ".join((*self.classes, *self.aliases))
@@ -172,7 +172,7 @@ def _balanced(task: Task, allowed: NDArray[np.float32], counts: NDArray[np.float
     density = shares @ per_class
     weights = density**-task.balance
     weights /= (weights * counts).sum() / counts.sum()
-    return np.minimum(weights, MOST).astype(np.float32)
+    return np.asarray(np.minimum(weights, MOST), np.float32)
 
 
 def read_tasks(entries: Any) -> tuple[Task, ...]:

@@ -118,7 +118,7 @@ class AttributeRun(Run):
                 losses[name] = value
         total = self.weights(losses)
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT)
         self.optimiser.step()
         self.step += 1
@@ -128,7 +128,7 @@ class AttributeRun(Run):
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
         scale = self.plateau.scale if self.settings.schedule == "plateau" else 1.0
-        return self.settings.rate(step) * scale
+        return float(self.settings.rate(step) * scale)
 
     def validate(self) -> Mapping[str, float]:
         """Measures of the averaged model on the faces held out; the best model is kept."""

@@ -129,7 +129,7 @@ class LandmarkRun(Run):
 
     def _predict(self, network: GraphNetwork, inputs: torch.Tensor) -> torch.Tensor:
         """Points (n, 68, 2) in shares of the side."""
-        found = network(inputs)[network.graph.outputs[OUTPUT]]
+        found: torch.Tensor = network(inputs)[network.graph.outputs[OUTPUT]]
         return found.float().reshape(-1, POINTS, 2) + self._mean
 
     @torch.no_grad()
