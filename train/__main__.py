@@ -11,7 +11,7 @@ Examples:
     python -m train faces|embeddings|blocks|recognition …, see train/recognition/command.py
     python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
     python -m train landmarks --root DATA --out runs/landmarks
-    python -m train experiment|ablation …, see train/experiments/command.py
+    python -m train experiment|ablation|paper …, see train/experiments/command.py
 """
 
 from __future__ import annotations
