@@ -38,7 +38,7 @@ class SingleFace:
 
     crop: RGBImage
     landmarks: npt.NDArray[np.float32]
-    rival: float
+    rival: float = 0.0
 
 
 def find_single_face(path: str | Path, is_crop: bool) -> SingleFace | None:

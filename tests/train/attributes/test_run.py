@@ -11,10 +11,11 @@ import torch
 from cascade.attributes import AttributeEstimator
 from cascade.models.attributes import load_attributes
 from cascade.nn.torch_graph import from_tensors
+from cascade.single_face import SingleFace
 from tests.train.attributes.drawn import HELMET, RUN, draw_folders
 from train.__main__ import main
 from train.attributes import prepare
-from train.attributes.pack import CutFace, pack_source
+from train.attributes.pack import pack_source
 from train.attributes.settings import read_config
 from train.attributes.store import load_labelled_crops
 from train.attributes.trainer import AttributeRun
@@ -29,7 +30,7 @@ def whole_crops(monkeypatch):
 
     def whole(photos, source, workers):
         for photo in photos:
-            yield photo, CutFace(read_image(photo.path), np.full((5, 2), 0.5, np.float32))
+            yield photo, SingleFace(read_image(photo.path), np.full((5, 2), 0.5, np.float32))
 
     monkeypatch.setattr("train.attributes.pack._cut", whole)
 

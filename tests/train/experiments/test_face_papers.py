@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from cascade.datasets import DatasetError
+from cascade.single_face import SingleFace
 from tests.train.attributes.drawn import draw
 from train.__main__ import main
-from train.attributes.pack import CutFace
 from train.attributes.sources import AttributeSource
 from train.attributes.store import LabelledCrops
 from train.experiments.face_networks import BKNet, activation_floats
@@ -133,7 +133,7 @@ def test_a_comparison_from_the_command_line(tmp_path: Path, monkeypatch: pytest.
 
     def whole(photos, source, workers):
         for photo in photos:
-            yield photo, CutFace(read_image(photo.path), np.full((5, 2), 0.5, np.float32))
+            yield photo, SingleFace(read_image(photo.path), np.full((5, 2), 0.5, np.float32))
 
     monkeypatch.setattr("train.attributes.pack._cut", whole)
     for at in range(30):
