@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -155,7 +156,7 @@ def start_from(model: AttributeModel, checkpoint: Path) -> None:
     """
     try:
         weights = read_checkpoint(checkpoint)["best"]
-    except (OSError, EOFError, KeyError, RuntimeError) as error:
+    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
         raise TrainingError(f"start: {checkpoint} is no checkpoint of an attribute run ({error!r})") from error
     own = model.state_dict()
     known = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}

@@ -25,6 +25,7 @@ def add_landmarks(commands: Any) -> None:
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
     to.add_argument("--precision", choices=("float32", "bfloat16"))
+    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
     to.set_defaults(run=run_landmarks)
 
 
@@ -36,7 +37,7 @@ def run_landmarks(arguments: argparse.Namespace, command: str) -> None:
     from train.landmarks.pack import pack_points
     from train.landmarks.trainer import LandmarkRun, LandmarkSettings
 
-    names = ("steps", "batch", "seed", "learning_rate", "precision")
+    names = ("steps", "batch", "seed", "learning_rate", "precision", "start")
     settings = with_changes(LandmarkSettings(), {name: getattr(arguments, name) for name in names})
     sets = [read_points68(arguments.root / name) for name in arguments.sets]
     photos = [replace(photo, name=f"{each.name}/{photo.name}") for each in sets for photo in each]

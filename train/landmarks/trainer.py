@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from cascade.imaging.alignment import TEMPLATE_SIZE
 from cascade.models.landmarks import OUTPUT, POINTS
 from cascade.nn.torch_graph import GraphNetwork
 from train.common.averaging import update_ema
+from train.common.checkpoints import TrainingError, read_checkpoint
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.order import PoolOrder
@@ -39,7 +41,12 @@ OUTER_EYES = (36, 45)
 
 @dataclass(frozen=True)
 class LandmarkSettings:
-    """How one run goes. ``validation``: share of the faces held out to measure on; ``ema``: of averaged weights."""
+    """How one run goes.
+
+    validation  share of the faces held out to measure on, the same ones in every run
+    ema         decay of the averaged weights, which are measured and exported
+    start       checkpoint of an earlier run whose averaged weights to begin from
+    """
 
     steps: int = 12_000
     batch: int = 64
@@ -49,6 +56,7 @@ class LandmarkSettings:
     validation: float = 0.05
     ema: float = 0.999
     precision: Literal["float32", "bfloat16"] = "float32"
+    start: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,6 +100,8 @@ class LandmarkRun(Run):
         network = GraphNetwork(graph, batch_norm=True, plain=(graph.outputs[OUTPUT],))
         with torch.no_grad():  # begin near the mean shape
             network.blocks[-1][0].weight.mul_(0.02)  # type: ignore[index]
+        if settings.start:
+            _start_from(network, Path(settings.start))
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged: GraphNetwork = deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
@@ -150,6 +160,14 @@ class LandmarkRun(Run):
     def defaults(self) -> LandmarkSettings:
         """The settings of a run that says nothing else."""
         return LandmarkSettings()
+
+
+def _start_from(network: GraphNetwork, checkpoint: Path) -> None:
+    """Copies the averaged weights of a run. Raises TrainingError for no such checkpoint, or one of another network."""
+    try:
+        network.load_state_dict(read_checkpoint(checkpoint)["averaged"])
+    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+        raise TrainingError(f"start: {checkpoint} is no checkpoint of such a network ({error!r:.150})") from error
 
 
 def wing_loss(points: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -137,6 +137,10 @@ def test_a_short_run_makes_a_weight_file(tmp_path):
         (tmp_path / "faces" / f"{n}.pts").write_text("\n".join(f"{x + 0.5} {y + 0.5}" for x, y in points))
     options = ["--sets", "faces", "--out", str(tmp_path / "run"), "--steps", "3", "--batch", "4"]
     assert main(["landmarks", "--root", str(tmp_path), *options]) == 0
+    again = [*options[:2], "--out", str(tmp_path / "again"), "--steps", "1", "--batch", "4", "--initial"]
+    assert main(["landmarks", "--root", str(tmp_path), *again, str(tmp_path / "run" / "checkpoint.pt")]) == 0
+    other = [*again[:2], "--out", str(tmp_path / "other"), "--initial", str(tmp_path / "faces" / "0.png")]
+    assert main(["landmarks", "--root", str(tmp_path), *other]) == 1
     weights = load_landmarks(tmp_path / "run" / "points68.safetensors")
     estimator = LandmarkEstimator(weights, threads=1)
     crops = rng.integers(0, 255, (3, 96, 96, 3)).astype(np.uint8)
