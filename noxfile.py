@@ -17,7 +17,8 @@ QUICK = {"OMP_NUM_THREADS": "1"}
 
 def install(session: nox.Session) -> None:
     """Installs the package in place, with what its tests need."""
-    session.install("-c", "constraints.txt", "-e", ".[dev]")
+    session.install("pip>=25.1")
+    session.install("-c", "constraints.txt", "-e", ".", "--group", "dev")
 
 
 @nox.session

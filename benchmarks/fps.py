@@ -89,7 +89,7 @@ def missing_device(device: str) -> str | None:
     try:
         import torch
     except ImportError:
-        return 'no GPU was measured: torch is not installed (pip install "cascade-faces[train]")'
+        return "no GPU was measured: torch is not installed (pip install -e . --group train)"
     if torch.cuda.is_available():
         return None
     return f"no GPU was measured: torch {torch.__version__} finds no CUDA device here"

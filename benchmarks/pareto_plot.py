@@ -1,4 +1,4 @@
-"""AP over milliseconds as a picture. Needs matplotlib: pip install "cascade-faces[eval]"."""
+"""AP over milliseconds as a picture. Needs matplotlib: pip install -e . --group eval."""
 
 from __future__ import annotations
 

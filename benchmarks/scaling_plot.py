@@ -1,4 +1,4 @@
-"""The scaling table as a picture. Needs matplotlib: pip install "cascade-faces[eval]"."""
+"""The scaling table as a picture. Needs matplotlib: pip install -e . --group eval."""
 
 from __future__ import annotations
 

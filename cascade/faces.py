@@ -277,7 +277,7 @@ class Faces:
         """
         order: Literal["rgb", "bgr"] = "rgb"
         if isinstance(color, str) and color in ("rgb", "bgr"):
-            order = cast(Literal["rgb", "bgr"], color)
+            order = color
         else:
             box_color = cast(Sequence[int], color)
         return draw_faces(
@@ -291,9 +291,7 @@ class Faces:
             with_landmarks=landmarks,
         )
 
-    def crop(
-        self, image: ImageInput, margin: float = 0.0, *, color: Literal["rgb", "bgr"] = "rgb"
-    ) -> list[RGBImage]:
+    def crop(self, image: ImageInput, margin: float = 0.0, *, color: Literal["rgb", "bgr"] = "rgb") -> list[RGBImage]:
         """Cut out each face: a list of (h, w, 3) uint8 RGB arrays, at least 1×1.
 
         A crop holds every pixel that its box touches. What lies outside the image is black, so that the face

@@ -3,6 +3,7 @@
 
 ``csrc/include`` states the conventions, ``_native.pyi`` the shapes and dtypes.
 """
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, fabs, floor, ldexp, rint, sqrt
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc

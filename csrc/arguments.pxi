@@ -9,12 +9,27 @@ cdef check_image(image, name="image"):
     return np.ascontiguousarray(image)
 
 
+cdef int check_pixels(const uint8_t[:, :, ::1] pixels, name="image") except -1:
+    """Checks a view as `check_image` does its array, whose shape another thread may have changed since."""
+    if pixels.shape[2] != 3 or not 0 < pixels.shape[0] <= MAX_SIDE or not 0 < pixels.shape[1] <= MAX_SIDE:
+        raise ValueError(f"{name}: expected a uint8 array (height, width, 3), got one whose shape changes meanwhile")
+    return 0
+
+
+cdef int check_crops(const uint8_t[:, :, :, ::1] crops, size_t side) except -1:
+    """Checks a view of crops for the same reason."""
+    if <size_t>crops.shape[1] != side or <size_t>crops.shape[2] != side or crops.shape[3] != 3:
+        raise ValueError(f"crops: expected uint8 (n, {side}, {side}, 3), got an array whose shape changes meanwhile")
+    return 0
+
+
 cdef cascade_image strip_of(image, top, height) except *:
     """The rows from ``top`` on of an image of ``height`` rows (None: there are no others after them).
 
     ``image`` must have passed `check_image`.
     """
     cdef const uint8_t[:, :, ::1] pixels = image
+    check_pixels(pixels)
     cdef cascade_image strip
     strip.pixels = &pixels[0, 0, 0]
     strip.rows, strip.width = pixels.shape[0], pixels.shape[1]
@@ -32,6 +47,11 @@ cdef int check_rows(const cascade_image *image, size_t first, size_t end) except
     return 0
 
 
+cdef int check_signals() except -1 with gil:
+    """Runs the handlers of signals that came meanwhile; one may raise, as that of Ctrl-C does."""
+    return PyErr_CheckSignals()
+
+
 cdef describe(value):
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
@@ -39,8 +59,9 @@ cdef describe(value):
 
 
 cdef numbers(values, name, dtype):
+    """A copy, so that no other thread changes numbers after they were checked."""
     try:
-        return np.asarray(values, dtype=dtype, order="C")
+        return np.array(values, dtype=dtype, order="C")
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: expected numbers, got {describe(values)}") from None
 

@@ -29,7 +29,7 @@ def window_boxes(found, scales, stride, margin, window):
 
 def square(boxes):
     """Boxes grown to squares about their centres."""
-    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    out = check_boxes(boxes, "boxes", np.float32)
     cdef float[:, ::1] target = out
     if len(out):
         cascade_square(&target[0, 0], target.shape[0])
@@ -50,7 +50,7 @@ def expand(boxes, context):
 
 def clip(boxes, width, height):
     """Boxes clipped to an image of ``width`` by ``height`` pixels."""
-    out = np.array(check_boxes(boxes, "boxes", np.float32))
+    out = check_boxes(boxes, "boxes", np.float32)
     cdef float right = real("width", width, 0), bottom = real("height", height, 0)
     cdef float[:, ::1] target = out
     if len(out):
@@ -73,7 +73,7 @@ def fuse_logits(outputs, before, share):
 
 
 cdef check_scores(scores, name, n):
-    scores = np.array(numbers(scores, name, np.float32))
+    scores = numbers(scores, name, np.float32)
     if scores.shape != (n,):
         raise ValueError(f"{name}: expected shape ({n},), got {scores.shape}")
     return scores
@@ -91,17 +91,21 @@ cdef survivors(const cascade_kernels *kernels, const float[:, ::1] boxes, const 
     """Indices of the first ``count`` boxes that survive all suppressions, one after the other; best first."""
     if count == 0:
         return np.empty(0, np.int64)
+    cdef size_t size = cascade_nms_workspace(count)
+    if size == 0:
+        raise ValueError(f"windows: {count} are too many")
     cdef int64_t[:, ::1] orders = np.empty((2, count), np.int64)
-    cdef float[::1] workspace = np.empty(6 * count, np.float32)
+    cdef float[::1] workspace = np.empty((size + 3) // 4, np.float32)
     cdef int64_t *order = &orders[0, 0]
     cdef int64_t *other = &orders[1, 0]
     cdef float limit
     cdef int mode
     with nogil:
-        cascade_argsort(&scores[0], count, order, other)
+        cascade_argsort(&scores[0], count, order, other, check_signals)
     for limit, mode in overlaps:
         with nogil:
-            count = cascade_nms(kernels, &boxes[0, 0], order, count, limit, mode, other, &workspace[0])
+            count = cascade_nms(kernels, &boxes[0, 0], order, count, limit, mode, other, &workspace[0],
+                                check_signals)
         order, other = other, order
     return np.array(<int64_t[:count]>order)
 

@@ -7,6 +7,7 @@ CPU check in runtime/cpu_features.c if none fits. Run as a script it answers a s
 
 from __future__ import annotations
 
+import os
 import platform
 import struct
 import sys
@@ -61,12 +62,20 @@ LEVELS = (  # best first
 )
 
 MSVC = sys.platform == "win32"
+# With clang-cl in the place of MSVC's compiler there are vector types, and so all levels.
+CLANG_CL = MSVC and os.environ.get("CASCADE_CLANG_CL", "") not in {"", "0"}
 
 # gnu11 for inline assembly and vector types. Products and sums are fused the same way at every optimisation level.
 LANGUAGE_FLAGS = ["-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
 RELEASE_FLAGS = ["-O3", "-g0", *LANGUAGE_FLAGS]
 DEBUG_FLAGS = ["-O1", "-g", *LANGUAGE_FLAGS, "-Wextra", "-Werror"]
 MSVC_FLAGS = ["/O2", "/std:c11", "/experimental:c11atomics"]
+CLANG_CL_FLAGS = ["/O2", *(f"/clang:{flag}" for flag in ("-O3", *LANGUAGE_FLAGS[:-1]))]
+
+# Only PyInit__native is seen from outside. Buffers on the stack end in a canary, and copies of known size are checked.
+HARDENED_FLAGS = ["-fvisibility=hidden", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+# All addresses are resolved when the module is loaded, and their table is then read-only.
+HARDENED_LINK_FLAGS = ["-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"] if sys.platform == "linux" else []
 
 INCLUDE_FOLDER = ROOT / "include"
 KERNELS_SOURCE = ROOT / "kernels" / "kernels.c"
@@ -85,7 +94,7 @@ def levels_of(machine: str | None = None) -> list[Level]:
     if machine is None:
         machine = platform.machine().lower()
         is_32_bit = struct.calcsize("P") != 8  # perhaps on a 64-bit kernel
-        if MSVC or (machine in ARM64 and is_32_bit):  # no vector types, or another instruction set
+        if (MSVC and not CLANG_CL) or (machine in ARM64 and is_32_bit):  # no vector types, or another instruction set
             machine = ""
     return [level for level in LEVELS if level.machines == ANY or machine in level.machines]
 

@@ -61,10 +61,16 @@ cdef extern from "kernels.h" nogil:
     const cascade_kernels *const *cascade_simd_levels()
 
 cdef extern from "workspace.h" nogil:
+    size_t CASCADE_MAX_WORKSPACE
+
+cdef extern from "platform.h" nogil:
     void *cascade_alloc_zeroed(size_t size)
 
 cdef extern from "threadpool.h" nogil:
     ctypedef void (*cascade_loop_body)(void *context, size_t item, void *workspace) noexcept nogil
+
+    # returns -1 with an exception set
+    ctypedef int (*cascade_poll)() except -1 nogil
 
     ctypedef struct cascade_pool:
         pass
@@ -75,7 +81,8 @@ cdef extern from "threadpool.h" nogil:
     int cascade_pool_acquire(cascade_pool *pool)
     void cascade_pool_release(cascade_pool *pool)
     void cascade_parallel_for_begin(cascade_pool *pool, cascade_loop_body body, void *context, size_t count)
-    void cascade_parallel_for_end(cascade_pool *pool, void *workspace)
+    int cascade_parallel_for_end(cascade_pool *pool, void *workspace, cascade_poll poll) except 0
+    int cascade_for(cascade_loop_body body, void *context, size_t count, void *workspace, cascade_poll poll) except 0
     void cascade_pool_close(cascade_pool *pool)
     int cascade_pool_closed(cascade_pool *pool)
     int cascade_worker_attach(cascade_worker *worker)
@@ -204,9 +211,10 @@ cdef extern from "detect.h" nogil:
                               float *boxes, int64_t *kept)
     void cascade_fuse_logits(const float *outputs, size_t pitch, size_t n, float share, float *logits)
     void cascade_window_points(const float *window, const float *fractions, size_t count, float *points)
-    void cascade_argsort(const float *scores, size_t n, int64_t *order, int64_t *scratch)
+    int cascade_argsort(const float *scores, size_t n, int64_t *order, int64_t *scratch, cascade_poll poll) except 0
+    size_t cascade_nms_workspace(size_t n)
     size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n,
-                       float threshold, int mode, int64_t *keep, float *workspace)
+                       float threshold, int mode, int64_t *keep, void *workspace, cascade_poll poll) except? -1
 
     ctypedef struct cascade_crop_set:
         const cascade_image *levels

@@ -94,6 +94,7 @@ cdef class Crops:
     """Where crops of ``size`` by ``size`` pixels lie in the levels of a pyramid; cut when they are needed."""
     cdef list images
     cdef cascade_image *levels
+    cdef size_t level_count
     cdef const int64_t[::1] level_of
     cdef const double[:, ::1] boxes
     cdef const int64_t[:, :, ::1] transforms
@@ -105,6 +106,7 @@ cdef class Crops:
     def __cinit__(self, images, scales, regions, size):
         images, scales = check_sources(images, scales)
         self.images = images
+        self.level_count = len(images)
         self.size = integer("size", size, 1, 4096)
         self.levels = <cascade_image *>calloc(len(images), sizeof(cascade_image))
         if self.levels == NULL:
@@ -172,8 +174,11 @@ cdef class Crops:
             self.set.level_of, self.set.boxes = &chosen[0], &placed[0, 0]
             self.set.workspace = cascade_resample_workspace(wide, high, self.widest(), self.size, self.size)
 
-    cdef size_t widest(self):
-        return max(image[1] if isinstance(image, tuple) else image.shape[1] for image in self.images)
+    cdef size_t widest(self) noexcept:
+        cdef size_t k, width = 1
+        for k in range(self.level_count):
+            width = max(width, self.levels[k].width)
+        return width
 
     cdef rows_read(self):
         """Rows [from, to) of its level that each crop reads, (n, 2); at least one."""

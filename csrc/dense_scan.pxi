@@ -68,6 +68,9 @@ cdef class DenseScan:
             if array is not image or not array.flags.writeable or level.image.rows != level.image.height:
                 raise ValueError(f"images: expected a whole array to write to, got {describe(image)}")
             pixels = array
+            check_pixels(pixels, "images")
+            if <size_t>pixels.shape[0] != level.image.height or <size_t>pixels.shape[1] != level.image.width:
+                raise ValueError("images: expected an array whose shape does not change meanwhile")
             level.target = &pixels[0, 0, 0]
         cdef cascade_feature_grid *grid = &level.grid
         self.network.plan(grid, level.image.width, level.image.height, padding)

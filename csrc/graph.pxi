@@ -220,10 +220,11 @@ cdef class Graph:
         if (not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.ndim != 4
                 or crops.shape[1:] != (side, side, 3)):
             raise ValueError(f"crops: expected uint8 (n, {side}, {side}, 3), got {describe(crops)}")
-        found = [np.empty((len(crops), features), np.float32) for features in self.outputs]
-        if len(crops) == 0:
-            return found
         cdef const uint8_t[:, :, :, ::1] pixels = np.ascontiguousarray(crops)
+        check_crops(pixels, side)
+        found = [np.empty((pixels.shape[0], features), np.float32) for features in self.outputs]
+        if pixels.shape[0] == 0:
+            return found
         cdef float *targets[MAX_OUTPUTS]
         cdef float[:, ::1] target
         for i, array in enumerate(found):
@@ -232,5 +233,5 @@ cdef class Graph:
         cdef cascade_graph_job job
         job.kernels, job.graph, job.crops, job.out = self.kernels, &self.graph, &pixels[0, 0, 0, 0], targets
         pool = pool or ThreadPool()
-        pool.parallel_for(cascade_graph_forward, &job, len(crops), self.graph.workspace)
+        pool.parallel_for(cascade_graph_forward, &job, pixels.shape[0], self.graph.workspace)
         return found

@@ -11,6 +11,7 @@ cdef class Network:
     cdef size_t layer_count
     cdef const cascade_kernels *kernels
     cdef list buffers
+    cdef list weights  # as they came, until all are packed
     cdef readonly size_t input_size
     cdef readonly size_t outputs
     cdef int dtype
@@ -21,6 +22,7 @@ cdef class Network:
             raise ValueError(f"layers: expected a list of 1 to {MAX_LAYERS} layers, got {describe(layers)}")
         self.kernels = kernels_of(level or default_simd_level())
         self.buffers = []
+        self.weights = []
         self.layer_count = 0
         self.input_size = integer("input_size", input_size, 1, 1024)
         self.outputs = CASCADE_CHANNELS
@@ -35,7 +37,8 @@ cdef class Network:
             if side == 0:
                 raise ValueError(f"layers: layer {index} does not fit its input")
         if cascade_small_batch_usable(self.layers, self.layer_count, self.kernels.lanes):
-            self.pack_small_batch([layer["weight"] for layer in layers])
+            self.pack_small_batch()
+        self.weights = None
         if side != 1:
             raise ValueError(f"layers: a crop of {input_size} pixels ends on {side} * {side} positions, expected 1")
 
@@ -89,6 +92,7 @@ cdef class Network:
         layer.out_elements = layer.channels = self.outputs = channels
         layer.f32.weights, layer.f32.bias, layer.f32.slope = &packed_view[0], &bias_view[0], &slope_view[0]
         self.buffers += [packed, bias, slope]
+        self.weights.append(weight)
 
     cdef add_conv_int8(self, index, weight, bias, factor, size_t stride, last):
         """Adds a convolution of int8x4. All but the last pack their outputs, so these are a multiple of four channels."""
@@ -121,16 +125,16 @@ cdef class Network:
         layer.int8.weights, layer.int8.bias, layer.int8.factor = &packed_view[0], &bias_view[0], &factor_view[0]
         layer.int8.dequantize = last
         self.buffers += [packed, bias, factor]
+        self.weights.append(weight)
 
-    cdef pack_small_batch(self, weights):
+    cdef pack_small_batch(self):
         """Packs all weights once more, with lanes of channels."""
         cdef const uint8_t[::1] view
         cdef uint8_t[::1] packed
         cdef cascade_layer *layer
-        dtype = np.int8 if self.dtype == CASCADE_INT8 else np.float32
-        for index, weight in enumerate(weights):
+        for index, weight in enumerate(self.weights):
             layer = &self.layers[index]
-            view = numbers(weight, f"layers: weight of layer {index}", dtype).reshape(-1).view(np.uint8)
+            view = weight.reshape(-1).view(np.uint8)
             packed = np.empty(len(view), np.uint8)
             cascade_pack_small_batch(&view[0], layer.channels, layer.in_elements, layer.kernel, self.kernels.lanes,
                                      &packed[0])
@@ -146,13 +150,14 @@ cdef class Network:
         if (not isinstance(crops, np.ndarray) or crops.dtype != np.uint8 or crops.ndim != 4
                 or crops.shape[1:] != (side, side, 3)):
             raise ValueError(f"crops: expected uint8 (n, {side}, {side}, 3), got {describe(crops)}")
-        out = np.empty((len(crops), self.outputs), np.float32)
-        if len(crops) == 0:
+        cdef const uint8_t[:, :, :, ::1] pixels = np.ascontiguousarray(crops)
+        check_crops(pixels, side)
+        out = np.empty((pixels.shape[0], self.outputs), np.float32)
+        if pixels.shape[0] == 0:
             return out
         cdef size_t size = cascade_batch_workspace(self.layers, self.layer_count, self.input_size, self.kernels.lanes)
         if size == 0:
             raise ValueError("layers: sizes overflow")
-        cdef const uint8_t[:, :, :, ::1] pixels = np.ascontiguousarray(crops)
         cdef float[:, ::1] target = out
         cdef forward_job job
         job.kernels, job.layers, job.layer_count = self.kernels, self.layers, self.layer_count
@@ -239,10 +244,10 @@ cdef void forward_chunk(void *context, size_t item, void *workspace) noexcept no
 
 
 cdef exactly(values, name, dtype):
-    """A contiguous array of exactly that dtype: a conversion could truncate integers or wrap them around."""
+    """A contiguous copy of an array of exactly that dtype: a conversion could truncate integers or wrap them around."""
     if not isinstance(values, np.ndarray) or values.dtype != dtype:
         raise ValueError(f"{name}: expected an array of {np.dtype(dtype)}, got {describe(values)}")
-    return np.ascontiguousarray(values)
+    return np.array(values, order="C")
 
 
 cdef int dtype_of(layers) except -1:

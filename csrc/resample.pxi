@@ -25,14 +25,15 @@ def resample(image, box, width, height, ThreadPool pool=None, level=None, out=No
         out = np.empty((lines - begin, columns, 3), np.uint8)
     elif check_image(out) is not out or out.shape[1] != columns or not out.flags.writeable:
         raise ValueError(f"out: expected a uint8 array (rows, {columns}, 3) to write to, got {describe(out)}")
-    cdef size_t end = begin + <size_t>len(out)
-    if end > lines:
-        raise ValueError(f"out: expected at most {lines - begin} rows, got {len(out)}")
+    cdef uint8_t[:, :, ::1] target = out
+    check_pixels(target, "out")
+    cdef size_t end = begin + <size_t>target.shape[0]
+    if end > lines or <size_t>target.shape[1] != columns:
+        raise ValueError(f"out: expected at most {lines - begin} rows of {columns}, got {describe(out)}")
     cdef cascade_image source = strip_of(image, top, image_height)
     cdef size_t origin, to
     cascade_rows_read(edges[1], edges[3] - edges[1], source.height, lines, begin, end, &origin, &to)
     check_rows(&source, origin, to)
-    cdef uint8_t[:, :, ::1] target = out
     cdef cascade_resample_job job
     job.kernels = kernels_of(level or default_simd_level())
     job.image, job.box, job.out, job.width, job.height = &source, &edges[0], &target[0, 0, 0], columns, lines
@@ -53,8 +54,8 @@ def rows_read(source, height, first, end):
 
 
 cdef check_axes(start, extent, source):
-    """The axes of `triangle_taps` as arrays (n,) of float64, float64 and int64, copied so that nobody can change them."""
-    start, extent = numbers(start, "start", np.float64).copy(), numbers(extent, "extent", np.float64).copy()
+    """The axes of `triangle_taps` as arrays (n,) of float64, float64 and int64."""
+    start, extent = numbers(start, "start", np.float64), numbers(extent, "extent", np.float64)
     source = integers(source, "source")
     if start.ndim != 1:
         raise ValueError(f"start: expected shape (n,), got {start.shape}")
@@ -96,14 +97,17 @@ cdef void unpack_taps(const cascade_axis *axis, int64_t last, size_t most, int64
 
 def triangle_taps(start, extent, source, size):
     """The filters of several axes: pixels and weights (n, size, most), and which output pixels are inside (n, size)."""
-    cdef size_t pixels = integer("size", size, 1, MAX_SIDE), i, taps, n, most = 1, total
+    cdef size_t pixels = integer("size", size, 1, MAX_SIDE), i, taps, n, most = 1, total, bytes
     start, extent, source = check_axes(start, extent, source)
     cdef const double[::1] starts = start, extents = extent
     cdef const int64_t[::1] sources = source
     n = total = starts.shape[0]
     total *= sizeof(cascade_axis)
     for i in range(n):
-        total += cascade_axis_bytes(pixels, taps_of(extents[i], sources[i], pixels))
+        bytes = cascade_axis_bytes(pixels, taps_of(extents[i], sources[i], pixels))
+        if bytes > CASCADE_MAX_WORKSPACE - min(total, CASCADE_MAX_WORKSPACE):
+            raise MemoryError("no memory for filters")
+        total += bytes
     cdef cascade_axis *axes = <cascade_axis *>malloc(max(total, <size_t>1))
     if axes == NULL:
         raise MemoryError("no memory for filters")

@@ -90,7 +90,7 @@ cdef class ThreadPool:
         cdef size_t i
         if self.size >= size:
             return 0
-        if size > (<size_t>1 << 40):
+        if size > CASCADE_MAX_WORKSPACE:
             raise MemoryError(f"a workspace of {size} bytes is beyond every sane image")
         self.size = 0
         for i in range(self.threads):
@@ -146,15 +146,16 @@ cdef class ThreadPool:
         return 0
 
     cdef int run(self, cascade_loop_body body, void *context, size_t count, size_t size) except -1:
-        """Runs a loop on this pool, which must be acquired, with ``size`` bytes of workspace per thread, without the GIL."""
-        cdef size_t item
+        """Runs a loop on this pool, which must be acquired, with ``size`` bytes of workspace per thread, without the GIL.
+
+        Raises what a signal's handler raises, as that of Ctrl-C does; then some iterations are missing.
+        """
         self.reserve(size)
         with nogil:
             if self.threads == 1 or count < 2:
-                for item in range(count):
-                    body(context, item, self.memory(0))
+                cascade_for(body, context, count, self.memory(0), check_signals)
             else:
                 cascade_parallel_for_begin(&self.pool, body, context, count)
                 self.wake_workers(count - 1)
-                cascade_parallel_for_end(&self.pool, self.memory(0))
+                cascade_parallel_for_end(&self.pool, self.memory(0), check_signals)
         return 0

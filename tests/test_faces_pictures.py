@@ -217,3 +217,12 @@ def test_align() -> None:
         row, column = np.unravel_index(patch.argmin(), patch.shape)
         assert abs(row - 5) <= 2
         assert abs(column - 5) <= 2
+
+
+def test_arrays_from_opencv_give_rgb_pictures() -> None:
+    faces, bgr = portrait_faces(), portrait()[:, :, ::-1]
+    np.testing.assert_array_equal(faces.draw(bgr, color="bgr"), faces.draw(portrait()))
+    np.testing.assert_array_equal(faces.crop(bgr, color="bgr")[0], faces.crop(portrait())[0])
+    np.testing.assert_array_equal(faces.align(bgr, color="bgr"), faces.align(portrait()))
+    red = (255, 0, 0)
+    np.testing.assert_array_equal(faces.draw(portrait(), box_color=red), faces.draw(portrait(), color=red))

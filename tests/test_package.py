@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,24 @@ def test_every_weight_file_has_a_card_with_its_hash_and_licence() -> None:
             assert weights.sha256 in card
             assert weights.metadata["licence"] in card
             assert weights.metadata["data"] in card
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+
+
+def test_both_licences_are_stated_and_carried(project: dict[str, Any]) -> None:
+    assert project["project"]["license"] == "MIT AND LicenseRef-cascade-weights"
+    assert project["project"]["license-files"] == ["LICENSE", "LICENSE-WEIGHTS"]
+    assert "non-commercial research" in " ".join((Path(__file__).parents[1] / "LICENSE-WEIGHTS").read_text().split())
+
+
+def test_extras_promise_only_what_the_wheel_holds(project: dict[str, Any]) -> None:
+    """`train` and `eval` need a clone, where they are dependency groups."""
+    assert set(project["project"]["optional-dependencies"]) == {"torch"}
+    assert {"train", "eval", "dev"} <= set(project["dependency-groups"])
+    assert all(name.startswith("cascade") for name in project["tool"]["setuptools"]["packages"])
 
 
 @pytest.fixture(scope="module")

@@ -57,11 +57,11 @@ def photos_of(paths: list[str], out: str | None = None, *, standard_input: bool 
 
 def go_through(photos: list[str], work: Callable[[str, Tally], None], progress: Progress, problems: int = 0) -> Tally:
     """Calls ``work`` with each photo and the tally. Bad photos are reported; Ctrl-C ends the run early."""
-    from tqdm import tqdm
-
     tally = Tally(len(photos), problems=problems)
     started = printed = time.monotonic()
     try:
+        from tqdm import tqdm
+
         bar = tqdm(photos, unit="photo", disable=progress != "bar", file=sys.stderr, dynamic_ncols=True)
         for number, photo in enumerate(bar, start=1):
             try:

@@ -80,7 +80,12 @@ def run(args: argparse.Namespace) -> int:
         tally = _to_terminal(found, recognizer, args, progress)
     else:
         with termination_stops() as terminated:
-            tally = _to_file(out, found, recognizer, args, progress)
+            try:
+                tally = _to_file(out, found, recognizer, args, progress)
+            except KeyboardInterrupt:  # before the first photo or after the last one
+                if terminated():
+                    return TERMINATED
+                raise
         if terminated():
             say(f"{tally.summary()}; results in {out}")
             return TERMINATED

@@ -69,7 +69,7 @@ def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
 
 def create(path: Path, **options: Any) -> IO[str]:
     """Opens a text file that does not exist yet, nor a link of that name. Raises OSError."""
-    stream: IO[str] = open(path, "x", **options)
+    stream: IO[str] = open(path, "x", **options)  # noqa: SIM115
     return stream
 
 

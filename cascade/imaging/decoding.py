@@ -84,7 +84,9 @@ def decode(source: Source, *, allow_damage: bool, warn: Warn) -> Image.Image:
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"image: expected at most {MAX_PIXELS:,} pixels of {source.format.name} data: {error}") from error
+        raise ImageError(
+            f"image: expected at most {MAX_PIXELS:,} pixels of {source.format.name} data: {error}"
+        ) from error
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
         raise _failure(source, error) from error
 

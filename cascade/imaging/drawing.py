@@ -154,7 +154,7 @@ def _draw_scores(canvas: RGBImage, boxes: FloatArray, scores: FloatArray, rims: 
 
 def text_height(image: RGBImage, face_width: float) -> float:
     """The height in pixels of the text beside a face."""
-    return max(SMALLEST_TEXT, min(min(image.shape[:2]) / 36, 0.16 * face_width))
+    return max(SMALLEST_TEXT, min(float(min(image.shape[:2])) / 36, 0.16 * face_width))
 
 
 class Label:
@@ -174,7 +174,8 @@ class Label:
         self._text = text
         self._font = _font(round(height / DIGIT_HEIGHT))
         self._pad = max(2, round(0.35 * height))
-        _, self._top, _, bottom = self._font.getbbox(reach)
+        _, top, _, bottom = self._font.getbbox(reach)
+        self._top = float(top)
         self.width = math.ceil(self._font.getlength(text)) + 2 * self._pad
         """In pixels, of the plate."""
         self.height = math.ceil(bottom - self._top) + 2 * self._pad
@@ -189,7 +190,7 @@ class Label:
         x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + self.width, width), min(top + self.height, height)
         if x1 < x2 and y1 < y2:
             canvas[y1:y2, x1:x2] = DARK
-            opacity = np.asarray(plate, np.float32)[y1 - top : y2 - top, x1 - left : x2 - left] / 255
+            opacity = np.asarray(plate, np.float32)[y1 - top : y2 - top, x1 - left : x2 - left] / np.float32(255)
             blend(canvas, x1, y1, opacity, WHITE)
 
 

@@ -54,9 +54,10 @@ IMAGE_SUFFIXES = (
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")  # read where pillow-heif is installed
 
 # Pictures that are not read; a scan of a folder counts them.
+_RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mos .mrw .nef .nrw "
+_RAW += ".orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
 _OTHER_SUFFIXES = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .exr .fff .hdr .ico .iiq .j2k .jp2 .jxl .kdc .mos .mrw .nef .nrw .orf .pef "
-    ".psd .raf .raw .rw2 .rwl .sr2 .srf .srw .svg .svgz .tga .x3f".split()
+    [*_RAW.split(), ".exr", ".hdr", ".ico", ".j2k", ".jp2", ".jxl", ".psd", ".svg", ".svgz", ".tga"]
 )
 
 _OTHERS = (

@@ -42,7 +42,7 @@ def has_end(data: bytes) -> bool:
     of the scan is the picture's own. Thumbnails lie before it.
     """
     scan = next((body for marker, _, body in _segments(data) if marker == START_OF_SCAN), len(data))
-    return data.find(END, scan) >= 0
+    return data.rfind(END, scan) >= 0  # from the end, where it usually is
 
 
 def followed_by(data: bytes, filler: bytes) -> bytes:

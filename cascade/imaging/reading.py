@@ -146,9 +146,7 @@ def _from_path(path: str | os.PathLike[Any], allow_damage: bool) -> RGBImage:
         raise ImageError(f"image: expected an image file, but there is none at {quoted(name)}{_hint(name)}") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ImageError(
-            f"image: expected a readable file, but {quoted(name)} gives: {reason}{_hint(name)}"
-        ) from error
+        raise ImageError(f"image: expected a readable file, but {quoted(name)} gives: {reason}{_hint(name)}") from error
 
 
 def _hint(name: str | bytes) -> str:

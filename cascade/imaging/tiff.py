@@ -10,7 +10,7 @@ import threading
 import warnings
 from typing import BinaryIO
 
-from PIL import Image, TiffImagePlugin
+from PIL import TiffImagePlugin, _imaging
 
 from cascade.imaging.errors import ImageError
 from cascade.imaging.pixels import check_size
@@ -49,7 +49,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
     def load_prepare(self) -> None:
         """Make room for the picture, whose size was checked when it was opened."""
         if self._im is None:
-            self.im = Image.core.new(self.mode, self._tile_size)
+            self.im = _imaging.new(self.mode, self._tile_size)
         super().load_prepare()
 
     def load_end(self) -> None:
@@ -86,6 +86,8 @@ def check_directory(file: BinaryIO, length: int) -> None:
         )
     if WIDTH in values and HEIGHT in values:
         check_size(values[WIDTH], values[HEIGHT])
+    if values.get(SAMPLES, 1) > TiffImagePlugin.MAX_SAMPLESPERPIXEL:  # Pillow logs it without a name
+        raise ImageError(f"image: expected TIFF data of a few channels, got {values[SAMPLES]:,}")
     tile = values.get(TILE_WIDTH, 0) * values.get(TILE_HEIGHT, 0)
     if tile > MAX_TILE_PIXELS:
         sides = f"{values[TILE_WIDTH]:,}×{values[TILE_HEIGHT]:,}"
@@ -137,7 +139,7 @@ def _entries(file: BinaryIO) -> list[tuple[int, int, int, bytes, str]]:
 def _silence_libtiff() -> None:
     """Keep libtiff from printing to stderr: its errors name no file, and are raised by Pillow anyway."""
     try:
-        library = ctypes.CDLL(Image.core.__file__)  # libtiff is found through what it is linked to
+        library = ctypes.CDLL(_imaging.__file__)  # libtiff is found through what it is linked to
         set_handler = library.TIFFSetErrorHandler
     except (OSError, AttributeError):  # linked statically, as on Windows
         return

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "nn.h"
+#include "threadpool.h"
 
 /* ---- detect/boxes.c, detect/nms.c ------------------------------------------------------------------------ */
 
@@ -41,14 +42,22 @@ void cascade_fuse_logits(const float *outputs, size_t pitch, size_t n, float sha
 /* Converts `count` points (x, y) from fractions of a window's sides to pixels. */
 void cascade_window_points(const float *window, const float *fractions, size_t count, float *points);
 
-/* Sorts the indices of n scores, none of them NaN, from best to worst; ties keep their order. Both arrays have room for n. */
-void cascade_argsort(const float *scores, size_t n, int64_t *order, int64_t *scratch);
+/* Indices of boxes fit in 32 bits. */
+#define CASCADE_MAX_BOXES ((size_t)UINT32_MAX / 8)
+
+/* Sorts the indices of n scores, none of them NaN, from best to worst; ties keep their order. Both arrays have room for n,
+ * which is at most CASCADE_MAX_BOXES. Returns 0 if `poll` ended it. */
+int cascade_argsort(const float *scores, size_t n, int64_t *order, int64_t *scratch, cascade_poll poll);
 
 enum { CASCADE_NMS_UNION, CASCADE_NMS_MIN };
+/* What cascade_nms returns if `poll` ended it. */
+#define CASCADE_STOPPED SIZE_MAX
+/* Bytes of workspace for n boxes, on a boundary of four; 0 if that is too many. */
+size_t cascade_nms_workspace(size_t n);
 /* Greedy non-maximum suppression. `order` lists n boxes from best to worst. Writes the kept ones to `keep` in that order and
- * returns their number. `workspace` has room for 6 * n floats. */
+ * returns their number. */
 size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n, float threshold,
-                   int mode, int64_t *keep, float *workspace);
+                   int mode, int64_t *keep, void *workspace, cascade_poll poll);
 
 /* ---- detect/crops.c -------------------------------------------------------------------------------------- */
 

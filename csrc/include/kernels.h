@@ -108,10 +108,10 @@ struct cascade_kernels {
     /* The same with a plane for each pixel of a column. */
     void (*split_int8)(const uint8_t *row, size_t n, cascade_int8x4 *planes, size_t pitch);
 
-    /* Clears alive[j] for all boxes j >= first whose overlap with `best` (x1, y1, x2, y2, area) is above the threshold.
+    /* Clears alive[j] for the boxes j of [first, end) whose overlap with `best` (x1, y1, x2, y2, area) is above the threshold.
      * `boxes` holds n values each of x1, y1, x2, y2 and area. The overlap is over the smaller area or over the union. */
-    void (*suppress)(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
-                     float *alive);
+    void (*suppress)(const float best[5], const float *boxes, size_t n, size_t first, size_t end, float threshold,
+                     int of_smaller, float *alive);
 };
 
 /* ---- runtime/cpu_features.c ------------------------------------------------------------------------------ */

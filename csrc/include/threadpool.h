@@ -15,6 +15,9 @@
 /* Runs one iteration, in a workspace that no other thread uses meanwhile. */
 typedef void (*cascade_loop_body)(void *context, size_t item, void *workspace);
 
+/* Asked several times a second by what may take long, unless NULL. Whatever is not 0 ends the work. */
+typedef int (*cascade_poll)(void);
+
 /* What the threads share. All zeros is an idle pool. */
 typedef struct {
     cascade_loop_body body;
@@ -44,8 +47,11 @@ int cascade_pool_acquire(cascade_pool *pool);
 void cascade_pool_release(cascade_pool *pool);
 /* Begins a loop of `count` iterations. */
 void cascade_parallel_for_begin(cascade_pool *pool, cascade_loop_body body, void *context, size_t count);
-/* Runs iterations until none is left, and waits for those that others run. */
-void cascade_parallel_for_end(cascade_pool *pool, void *workspace);
+/* Runs iterations until none is left, and waits for those that others run. Asks `poll` several times a second. If that is not
+ * 0, begins no further ones and returns 0. */
+int cascade_parallel_for_end(cascade_pool *pool, void *workspace, cascade_poll poll);
+/* A loop on this thread alone; also 0 if `poll` ended it. */
+int cascade_for(cascade_loop_body body, void *context, size_t count, void *workspace, cascade_poll poll);
 /* Tells the workers to end. */
 void cascade_pool_close(cascade_pool *pool);
 int cascade_pool_closed(cascade_pool *pool);

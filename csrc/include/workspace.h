@@ -1,13 +1,12 @@
-/* Workspaces: their memory, and sizes that must not overflow. */
+/* Workspaces: sizes that must not overflow. */
 #ifndef CASCADE_WORKSPACE_H
 #define CASCADE_WORKSPACE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Returns zeroed memory for `free`, or NULL. Large blocks use huge pages where the system has them. Nothing else in the core
- * allocates: buffers belong to the caller, and the `*_workspace` functions tell their sizes. */
-void *cascade_alloc_zeroed(size_t size);
+/* The largest workspace: more bytes than any sane image needs, and so few that sizes can be added without an overflow. */
+#define CASCADE_MAX_WORKSPACE ((size_t)(SIZE_MAX > UINT32_MAX ? (uint64_t)1 << 40 : SIZE_MAX / 4))
 
 /* Rounds a number of bytes up to whole cache lines. */
 static inline size_t cascade_cache_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }

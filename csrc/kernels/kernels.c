@@ -12,10 +12,10 @@
 #include "resample.h"
 #include "warp.h"
 
-static void suppress(const float best[5], const float *boxes, size_t n, size_t first, float threshold, int of_smaller,
-                     float *restrict alive) {
+static void suppress(const float best[5], const float *boxes, size_t n, size_t first, size_t end, float threshold,
+                     int of_smaller, float *restrict alive) {
     const float *x1 = boxes, *y1 = boxes + n, *x2 = boxes + 2 * n, *y2 = boxes + 3 * n, *area = boxes + 4 * n;
-    for (size_t j = first; j < n; j++) {
+    for (size_t j = first; j < end; j++) {
         float left = best[0] > x1[j] ? best[0] : x1[j], right = best[2] < x2[j] ? best[2] : x2[j];
         float top = best[1] > y1[j] ? best[1] : y1[j], bottom = best[3] < y2[j] ? best[3] : y2[j];
         float width = right - left, height = bottom - top;

@@ -6,53 +6,49 @@
  * sequentially consistent store would do, but some emulators of ARM let a later load overtake it.
  */
 #include "threadpool.h"
-
-#include <time.h>
-
-#if defined(_WIN32)
-#include <windows.h>
-#define yield_core SwitchToThread
-#else
-#include <sched.h>
-#define yield_core sched_yield
-#endif
+#include "platform.h"
 
 /* Rounds of spinning before a thread yields its core, about a microsecond in all. A hypervisor takes a longer run of pauses
  * for a futile wait and gives the core to another machine. */
 #define SPIN_ROUNDS 16
 
-static void pause_core(void) {
-#if defined(_MSC_VER)
-    YieldProcessor();
-#elif defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
+/* Time between two polls of the calling thread. */
+#define POLL_MICROSECONDS 50000
 
 void cascade_backoff(size_t *rounds) {
     if (++*rounds < SPIN_ROUNDS) {
-        pause_core();
+        cascade_pause_core();
     } else {
-        yield_core();
+        cascade_yield_core();
     }
-}
-
-static int64_t now_microseconds(void) {
-    struct timespec now;
-#if defined(_WIN32)
-    timespec_get(&now, TIME_UTC);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static void run_items(cascade_pool *pool, void *workspace) {
     for (size_t item = atomic_fetch_add(&pool->next, 1); item < pool->count; item = atomic_fetch_add(&pool->next, 1)) {
         pool->body(pool->context, item, workspace);
     }
+}
+
+/* The same on the calling thread. Returns 0 if `poll` ended the loop: then no thread begins another item. */
+static int run_items_polling(cascade_pool *pool, void *workspace, cascade_poll poll) {
+    int64_t polled = cascade_now_microseconds();
+    for (size_t item = atomic_fetch_add(&pool->next, 1); item < pool->count; item = atomic_fetch_add(&pool->next, 1)) {
+        pool->body(pool->context, item, workspace);
+        if (poll == NULL || cascade_now_microseconds() - polled < POLL_MICROSECONDS) {
+            continue;
+        }
+        if (poll() != 0) {
+            atomic_store(&pool->next, pool->count);
+            return 0;
+        }
+        polled = cascade_now_microseconds();
+    }
+    return 1;
+}
+
+int cascade_for(cascade_loop_body body, void *context, size_t count, void *workspace, cascade_poll poll) {
+    cascade_pool alone = {.body = body, .context = context, .count = count};
+    return run_items_polling(&alone, workspace, poll);
 }
 
 int cascade_pool_acquire(cascade_pool *pool) { return !atomic_exchange(&pool->acquired, 1); }
@@ -68,13 +64,14 @@ void cascade_parallel_for_begin(cascade_pool *pool, cascade_loop_body body, void
     atomic_exchange(&pool->loop, pool->loops);
 }
 
-void cascade_parallel_for_end(cascade_pool *pool, void *workspace) {
-    run_items(pool, workspace);
+int cascade_parallel_for_end(cascade_pool *pool, void *workspace, cascade_poll poll) {
+    int finished = run_items_polling(pool, workspace, poll);
     /* closes the loop before it looks for active workers: a worker becomes active before it looks for a loop */
     atomic_exchange(&pool->loop, 0);
     for (size_t rounds = 0; atomic_load(&pool->active) != 0;) {
         cascade_backoff(&rounds);
     }
+    return finished;
 }
 
 void cascade_pool_close(cascade_pool *pool) { atomic_exchange(&pool->closed, 1); }
@@ -106,12 +103,12 @@ int cascade_worker_attach(cascade_worker *worker) { return !atomic_exchange(&wor
 void cascade_worker_detach(cascade_worker *worker) { atomic_store(&worker->attached, 0); }
 
 void cascade_worker_run(cascade_pool *pool, cascade_worker *worker, int64_t idle_microseconds) {
-    int64_t idle_since = now_microseconds();
+    int64_t idle_since = cascade_now_microseconds();
     for (size_t rounds = 0; !atomic_load(&pool->closed);) {
         if (join_loop(pool, worker)) {
-            idle_since = now_microseconds();
+            idle_since = cascade_now_microseconds();
             rounds = 0;
-        } else if (rounds >= SPIN_ROUNDS && now_microseconds() - idle_since >= idle_microseconds) {
+        } else if (rounds >= SPIN_ROUNDS && cascade_now_microseconds() - idle_since >= idle_microseconds) {
             return;
         }
         cascade_backoff(&rounds);

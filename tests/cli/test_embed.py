@@ -156,7 +156,7 @@ def test_termination_keeps_what_was_embedded(recognizer_weights, tmp_path):
     assert "stopped: " in err
     with np.load(tmp_path / "faces.npz") as file:
         kept = len(file["names"])
-        assert f"stopped: {kept} of 400 photos, {kept} faces" in err
+        assert f"stopped: {kept} of 400 photos, {kept} face" in err
         assert file["embeddings"].shape == (kept, DIMENSION)
         assert file["face"].tolist() == [1] * kept
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.npz", "in"]
@@ -170,7 +170,9 @@ def _has_begun(process: int) -> bool:
             links.append(str(path.readlink()))
         except OSError:
             continue
-    return any("(deleted)" in link for link in links)
+    return (
+        sum("(deleted)" in link for link in links) > 1
+    )  # one alone is that which tries whether the folder is writable
 
 
 def test_names_of_several_faces_and_lengths(run_recognition):

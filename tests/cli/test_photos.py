@@ -30,3 +30,11 @@ def test_names_for_results_are_found_without_looking_at_files(tmp_path):
     photos = ["/p/a.jpg", "/p/sub/a.jpg"]
     out = tmp_path / "out"
     assert name_results(photos, "/p", out) == {"/p/a.jpg": out / "a", "/p/sub/a.jpg": out / "sub/a"}
+
+
+def test_pictures_of_a_folder_that_cannot_be_read_are_counted(tmp_path):
+    for name in ("a.jpg", "b.jfif", "c.avif", "d.dng", "e.DNG", "f.jxl", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    found = find_photos([str(tmp_path)])
+    assert [os.path.basename(photo) for photo in found.photos] == ["a.jpg", "b.jfif", "c.avif"]
+    assert found.notes == [f"{tmp_path}: left out 3 pictures (2 .dng, 1 .jxl)"]

@@ -2,7 +2,7 @@
 
     python tests/fuzz/run.py --minutes 10
 
-From the root of a clone in which the package is built (`pip install -e ".[dev]"`, or `python setup.py build_ext
+From the root of a clone in which the package is built (`pip install -e . --group dev`, or `python setup.py build_ext
 --inplace` with its dependencies installed). The core's part needs gcc with its sanitizers, the detectors' part torch.
 Whatever is found comes with a command that runs that case alone; the exit status is then 1.
 """

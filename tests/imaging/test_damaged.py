@@ -42,7 +42,9 @@ def test_cut_short_is_an_error_wherever_it_is_cut(kind: str) -> None:
             assert f"cut short after {length:,} bytes" in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "missing"), [("jpeg", 1), ("jpeg", 2), ("progressive jpeg", 2), ("png", 2), ("png", 12)])
+@pytest.mark.parametrize(
+    ("kind", "missing"), [("jpeg", 1), ("jpeg", 2), ("progressive jpeg", 2), ("png", 2), ("png", 12)]
+)
 def test_a_file_without_its_end_is_read_with_a_warning(kind: str, missing: int, tmp_path: Path) -> None:
     path = tmp_path / "photo.img"
     path.write_bytes(WHOLE[kind][:-missing])

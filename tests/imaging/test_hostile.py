@@ -47,6 +47,7 @@ def idat(size: int) -> tuple[bytes, bytes]:
 
 END = (b"IEND", b"")
 SCREEN = struct.pack("<HH", 65_500, 65_500)
+LARGE_FRAME = b"\x80\0\0" + bytes(6) + b",\0\0\0\0" + SCREEN + b"\0\2\2\x4c\1\0;"
 BIG = 14_000
 BMP = struct.pack("<IHHIIiiHHIIIIII", 154, 0, 0, 54, 40, BIG, -BIG, 1, 24, *[0] * 6)
 FRAME = b"\xff\xc2\0\x0b\x08" + struct.pack(">HH", BIG, BIG) + b"\x01\x01\x11\0\xff\xda\0\x08\1\1\0\0\x3f\0"
@@ -64,7 +65,10 @@ HOSTILE = {
     "tiff: one strip, no data": deflated(BIG, BIG, entry(273, 4, 400), entry(278, 4, BIG), entry(279, 4, 9), size=99),
     "tiff: not compressed, no data": tiff(entry(256, 4, BIG), entry(257, 4, BIG), entry(262, 3, 1), entry(273, 4, 9)),
     "tiff: the same data in a hundred tags": tiff(
-        entry(256, 4, 9), entry(257, 4, 9), *(entry(60_000 + n, 1, 400, 4_000_000) for n in range(30)), body=bytes(10**7)
+        entry(256, 4, 9),
+        entry(257, 4, 9),
+        *(entry(60_000 + n, 1, 400, 4_000_000) for n in range(30)),
+        body=bytes(10**7),
     ),
     "png: second header": png_of(ihdr(8, 8), ihdr(30_000, 30_000), idat(10**8), END),
     "png: cut short": png_of(ihdr(BIG, BIG), idat(BIG * BIG), END),
@@ -75,14 +79,15 @@ HOSTILE = {
     "pnm: no numbers": f"P3\n{BIG} {BIG}\n255\n".encode() + b"1 " * 10**5,
     "pnm: a long comment": b"P6 #" + bytes(3 * 10**7),
     "webp: large canvas": b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + (BIG - 1).to_bytes(3, "little") * 2,
-    "webp: no data": b"RIFF\xd9\x0b\0\0WEBPVP8L\xcd\x0b\0\0\x2f" + struct.pack("<I", 16_383 | 10_000 << 14) + bytes(3000),
-    "gif: large screen": b"GIF89a" + SCREEN + b"\x80\0\0" + bytes(6) + b",\0\0\0\0" + SCREEN + b"\0\2\2\x4c\1\0;",
-    "gif: frame larger than the screen": b"GIF89a\x08\0\x08\0\x80\0\0" + bytes(6) + b",\0\0\0\0" + SCREEN + b"\0\2\2\x4c\1\0;",
+    "webp: no data": b"RIFF\xd9\x0b\0\0WEBPVP8L\xcd\x0b\0\0\x2f\xff\x3f\xc4\x09" + bytes(3000),
+    "gif: large screen": b"GIF89a" + SCREEN + LARGE_FRAME,
+    "gif: frame larger than the screen": b"GIF89a\x08\0\x08\0" + LARGE_FRAME,
     "bmp: no data": b"BM" + BMP + bytes(3000),
     "jpeg: no data": b"\xff\xd8" + FRAME + b"\xff\xd9",
     "jpeg: no end": b"\xff\xd8" + FRAME + bytes(30_000),
+    "tiff: many channels": tiff(entry(256, 4, 9), entry(257, 4, 9), entry(277, 3, 60_000)),
     "ico": struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, 99, 22) + png_of(ihdr(BIG, BIG), idat(99), END),
-}  # fmt: skip
+}
 
 CHILD = """
 import sys, warnings
@@ -127,12 +132,12 @@ def test_hostile_files_are_refused_in_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name != "png: cut short"])
 def test_hostile_files_are_refused_fast(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for way in (HOSTILE[name], io.BytesIO(HOSTILE[name])):
         with pytest.raises(ImageError, match=r"^image: ") as caught:
             read_image(way)
         assert len(str(caught.value)) <= 300
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def many_scans(hidden: bool = False) -> bytes:
@@ -146,11 +151,11 @@ def many_scans(hidden: bool = False) -> bytes:
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("opened", [False, True])
 def test_a_jpeg_of_thousands_of_scans_is_refused(hidden: bool, opened: bool) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     data = many_scans(hidden)
     with pytest.raises(ImageError, match="at most 100 scans"):
         read_image(Image.open(io.BytesIO(data)) if opened else data)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_scans_after_the_end_do_not_count() -> None:

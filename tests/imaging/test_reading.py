@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,14 +17,16 @@ from PIL import Image
 from cascade.imaging.reading import ImageError, read_image
 from tests.imaging.pictures import (
     GRAY,
+    HEIGHT,
     LOSSLESS,
     PILLOW_MODES,
+    WIDTH,
     assert_contract,
     colours,
     encode,
     in_mode,
+    png_of,
 )
-from tests.photos import PORTRAIT, portrait
 
 
 def test_contiguous_rgb_array_is_not_copied() -> None:
@@ -110,12 +113,6 @@ def test_objects_with_array_method() -> None:
         read_image(OnGpu())
 
 
-needs_gif = pytest.mark.skipif(
-    tuple(int(part) for part in cv2.__version__.split(".")[:2]) < (4, 11),
-    reason="this OpenCV cannot read GIF",
-)
-
-
 @pytest.mark.parametrize("kind", LOSSLESS)
 def test_lossless_formats_by_every_way_in(kind: str, tmp_path: Path) -> None:
     data = encode(colours(), kind, **LOSSLESS[kind])
@@ -136,12 +133,6 @@ def test_file_object_is_read_from_where_it_stands() -> None:
     np.testing.assert_array_equal(read_image(file), colours())
     with pytest.raises(ImageError, match=r"image: .*read to its end"):
         read_image(file)
-
-
-def test_jpeg_agrees_with_pillow() -> None:
-    difference = np.abs(portrait().astype(int) - np.asarray(Image.open(PORTRAIT)))
-    assert difference.mean() < 0.5
-    assert difference.max() <= 12
 
 
 def expected_in_mode(mode: str) -> np.ndarray:
@@ -192,9 +183,10 @@ def test_transparent_palettes_keep_their_colours(transparency: int | bytes, recw
 
 
 def test_16_bit_colour_png() -> None:
-    ok, data = cv2.imencode(".png", (colours()[:, :, ::-1].astype(np.uint16) * 257))
-    assert ok
-    np.testing.assert_array_equal(read_image(data.tobytes()), colours())
+    rows = (colours().astype(">u2") * 257).reshape(HEIGHT, -1)
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, 2, 0, 0, 0)
+    np.testing.assert_array_equal(read_image(png_of((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))), colours())
 
 
 def test_pillow_mode_i_is_16_bits() -> None:
@@ -203,7 +195,6 @@ def test_pillow_mode_i_is_16_bits() -> None:
         read_image(Image.fromarray(GRAY.astype(np.int32) - 1000))
 
 
-@needs_gif
 def test_first_frame_of_a_gif() -> None:
     first, second = in_mode("P"), in_mode("P").rotate(180)
     data = encode(first, "GIF", save_all=True, append_images=[second])

@@ -632,3 +632,70 @@ def test_any_number_type_and_layout_will_do(layout: Callable[[np.ndarray], Any])
         for one, other in zip(*(x if isinstance(x, tuple) else (x,) for x in (expected, found)), strict=True):
             assert one.size > 0
             np.testing.assert_array_equal(one, other)
+
+
+# Arguments that change after they were checked, as another thread may change them
+
+
+class Meanwhile:
+    """A whole number that does something when it is asked for its value."""
+
+    def __init__(self, value: int, action: Callable[[], Any]) -> None:
+        self.value, self.action = value, action
+
+    def __index__(self) -> int:
+        self.action()
+        return self.value
+
+
+def test_a_box_that_changes_meanwhile() -> None:
+    box = np.array(BOX)
+    expected = _native.resample(IMAGE + 7, box, 5, 5)
+    later = Meanwhile(0, lambda: box.fill(1e300))
+    np.testing.assert_array_equal(_native.resample(IMAGE + 7, box, 5, 5, top=later), expected)
+
+
+@pytest.mark.parametrize("shape", [(20, 5, 3), (5, 60, 1), (300, 1, 1)])
+def test_an_output_whose_shape_changes_meanwhile(shape: tuple[int, ...]) -> None:
+    out = np.zeros((5, 20, 3), np.uint8)
+    later = Meanwhile(0, lambda: setattr(out, "shape", shape))
+    with suppress(ValueError):
+        _native.resample(IMAGE + 7, BOX, 20, 5, out=out, first=later)
+    with suppress(ValueError):
+        _native.resample(IMAGE + 7, BOX, 20, 5, out=out.reshape(5, 20, 3), top=later)
+
+
+def test_an_image_whose_shape_changes_meanwhile() -> None:
+    image = np.zeros((30, 40, 3), np.uint8)
+    later = Meanwhile(5, lambda: setattr(image, "shape", (30, 120, 1)))
+    with suppress(ValueError):
+        _native.resample(image, BOX, later, 5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_network_keeps_its_own_weights(dtype: str) -> None:
+    layer: dict[str, Any] = {**convolution(), "slope": np.zeros(2, np.float32)}
+    if dtype == "int8":
+        weight = np.ones((2, 1, 4, 4, 4), np.int8)
+        layer = {"kind": "conv", "dtype": "int8", "stride": 1, "weight": weight}
+        layer |= {"bias": np.ones(2, np.int32), "factor": np.ones(2, np.float32)}
+    usable, crops = _native.Network([layer], 4), np.full((3, 4, 4, 3), 9, np.uint8)
+    before = usable.forward(crops)
+    for name in ("weight", "bias", "slope", "factor"):
+        if name in layer:
+            layer[name][...] = 100
+    np.testing.assert_array_equal(usable.forward(crops), before)
+
+
+def test_a_layer_is_read_once() -> None:
+    """A second reading could find other weights than those that were checked."""
+
+    class Fickle(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            value = super().__getitem__(name)
+            if name == "weight":
+                self["weight"] = np.zeros((1, 1, 1, 1), np.float32)
+            return value
+
+    usable = _native.Network([Fickle(convolution(16))], 4)
+    assert usable.forward(np.zeros((1, 4, 4, 3), np.uint8)).shape == (1, 16)

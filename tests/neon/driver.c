@@ -243,8 +243,8 @@ static float *random_boxes(size_t n) {
     return boxes;
 }
 
-static void try_suppress(size_t n, size_t first, int of_smaller) {
-    CASE("suppress, %zu boxes from %zu on, %s", n, first, of_smaller ? "min" : "union");
+static void try_suppress(size_t n, size_t first, size_t end, int of_smaller) {
+    CASE("suppress, %zu boxes from %zu to %zu, %s", n, first, end, of_smaller ? "min" : "union");
     float *boxes = random_boxes(n), *columns = exactly(5 * n * sizeof(float)), best[5];
     float *found = exactly(n * sizeof(float)), *expected = exactly(n * sizeof(float));
     for (size_t i = 0; i < n; i++) {
@@ -258,8 +258,8 @@ static void try_suppress(size_t n, size_t first, int of_smaller) {
     for (size_t k = 0, some = chance(n); k < 5; k++) {
         best[k] = columns[k * n + some];
     }
-    fast->suppress(best, columns, n, first, 0.3f, of_smaller, found);
-    scalar->suppress(best, columns, n, first, 0.3f, of_smaller, expected);
+    fast->suppress(best, columns, n, first, end, 0.3f, of_smaller, found);
+    scalar->suppress(best, columns, n, first, end, 0.3f, of_smaller, expected);
     same_bytes((const uint8_t *)found, (const uint8_t *)expected, n * sizeof(float));
     done();
 }
@@ -317,8 +317,8 @@ static void try_bytes(void) {
 static void try_suppression(void) {
     for (size_t n = 1; n <= 70; n++) {
         for (size_t first = 0; first <= n; first += 1 + chance(5)) {
-            try_suppress(n, first, 0);
-            try_suppress(n, first, 1);
+            try_suppress(n, first, n, 0);
+            try_suppress(n, first, first + chance(n - first + 1), 1);
         }
     }
     report("suppress");
@@ -552,14 +552,14 @@ static void try_graphs(void) {
 
 static void try_nms(size_t n, int mode) {
     CASE("nms of %zu boxes, %s", n, mode == CASCADE_NMS_MIN ? "min" : "union");
-    float *boxes = random_boxes(n), *workspace = exactly(6 * n * sizeof(float));
+    float *boxes = random_boxes(n), *workspace = exactly(cascade_nms_workspace(n));
     int64_t *order = exactly(n * sizeof(int64_t)), *found = exactly(n * sizeof(int64_t));
     int64_t *expected = exactly(n * sizeof(int64_t));
     for (size_t i = 0; i < n; i++) {
         order[i] = (int64_t)(n - 1 - i);
     }
-    size_t kept = cascade_nms(fast, boxes, order, n, 0.3f, mode, found, workspace);
-    size_t right = cascade_nms(scalar, boxes, order, n, 0.3f, mode, expected, workspace);
+    size_t kept = cascade_nms(fast, boxes, order, n, 0.3f, mode, found, workspace, NULL);
+    size_t right = cascade_nms(scalar, boxes, order, n, 0.3f, mode, expected, workspace, NULL);
     CHECK(kept == right, "keeps %zu, %zu at scalar", kept, right);
     same_bytes((const uint8_t *)found, (const uint8_t *)expected, kept * sizeof(int64_t));
     done();

@@ -41,7 +41,7 @@ class Core:
 
     def driver(self, name: str) -> Path:
         """driver.c or threads.c with this core."""
-        driver = self.folder / name
+        driver = self.folder / f"{name}.exe"  # the suffix is for Windows
         run([*self.command, str(HERE / f"{name}.c"), *self.objects, "-o", str(driver), "-lm"])
         return driver
 
@@ -64,10 +64,15 @@ def build(folder: Path, extra: Sequence[str], names: Sequence[str] | None = None
     return build_core(folder, extra, names).driver("driver")
 
 
-def build_core(folder: Path, extra: Sequence[str], names: Sequence[str] | None = None) -> Core:
-    """The core with all SIMD levels of this machine, or those named. Raises ToolMissingError."""
+def build_core(
+    folder: Path, extra: Sequence[str], names: Sequence[str] | None = None, compiler: str = "gcc", emulator: str = ""
+) -> Core:
+    """The core with all SIMD levels of this machine, or those named. Raises ToolMissingError.
+
+    What the ``compiler`` builds runs here, or in an ``emulator``.
+    """
     config = build_config()
-    gcc = _compiler(folder, extra)
+    gcc = _compiler(folder, extra, compiler, emulator)
     levels = [level for level in config.levels_of() if names is None or level.name in names]
     (folder / "networks.h").write_text(_networks())
     macros = config.defines([config.levels_macro(levels)])
@@ -84,17 +89,21 @@ def build_core(folder: Path, extra: Sequence[str], names: Sequence[str] | None =
     return Core(folder, command, objects)
 
 
-def _compiler(folder: Path, extra: Sequence[str]) -> str:
-    """gcc, if it and the libraries that the flags need are here."""
-    gcc = shutil.which("gcc")
+def _compiler(folder: Path, extra: Sequence[str], compiler: str, emulator: str) -> str:
+    """The compiler, if it and the libraries that the flags need are here."""
+    gcc = shutil.which(compiler)
     if gcc is None:
-        raise ToolMissingError("gcc is missing")
+        raise ToolMissingError(f"{compiler} is missing")
+    if emulator and shutil.which(emulator) is None:
+        raise ToolMissingError(f"{emulator} is missing")
     (folder / "empty.c").write_text("int main(void) { return 0; }\n")
     try:
-        run([gcc, *extra, str(folder / "empty.c"), "-o", str(folder / "empty")])
-        run([str(folder / "empty")])
+        run([gcc, *extra, str(folder / "empty.c"), "-o", str(folder / "empty.exe")])
+        run([*([emulator] if emulator else []), str(folder / "empty.exe")])
     except AssertionError as error:
-        raise ToolMissingError(f"gcc cannot build and run with {' '.join(extra)} here: {str(error)[-300:]}") from error
+        raise ToolMissingError(
+            f"{compiler} cannot build and run with {' '.join(extra)} here: {str(error)[-300:]}"
+        ) from error
     return gcc
 
 

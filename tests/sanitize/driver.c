@@ -394,18 +394,20 @@ static void try_overflow(void) {
 /* ---- boxes ----------------------------------------------------------------------------------------------- */
 
 static void try_suppression(const cascade_kernels *level, size_t n) {
-    float *boxes = exactly(4 * n * sizeof(float)), *workspace = exactly(6 * n * sizeof(float));
+    float *boxes = exactly(4 * n * sizeof(float)), *workspace = exactly(cascade_nms_workspace(n));
     int64_t *order = exactly(n * sizeof(int64_t)), *keep = exactly(n * sizeof(int64_t)), *expected = exactly(n * 8);
     for (size_t i = 0; i < n; i++) {
         order[i] = (int64_t)(n - 1 - i);
         /* whole numbers, some inside out: areas are exact, so that all levels agree to the last box */
+        size_t spread = n < 500 ? 40 : 2000;
         for (size_t k = 0; k < 4; k++) {
-            boxes[4 * i + k] = (float)chance(40) + (k > 1 ? 15 : 0);
+            boxes[4 * i + k] = (float)(k < 2 || chance(4) == 0 ? chance(spread) : (uint64_t)boxes[4 * i + k - 2] + chance(60)) +
+                               (k > 1 ? 15 : 0);
         }
     }
     for (int mode = CASCADE_NMS_UNION; mode <= CASCADE_NMS_MIN; mode++) {
-        size_t kept = cascade_nms(level, boxes, order, n, 0.3f, mode, keep, workspace);
-        CHECK(kept == cascade_nms(scalar(), boxes, order, n, 0.3f, mode, expected, workspace) && kept <= n, "%zu", n);
+        size_t kept = cascade_nms(level, boxes, order, n, 0.3f, mode, keep, workspace, NULL);
+        CHECK(kept == cascade_nms(scalar(), boxes, order, n, 0.3f, mode, expected, workspace, NULL) && kept <= n, "%zu", n);
         CHECK(!memcmp(keep, expected, kept * sizeof(int64_t)), "%s keeps other boxes of %zu", level->name, n);
     }
     free(boxes);
@@ -528,7 +530,7 @@ static void try_order(size_t n) {
     for (size_t i = 0; i < n; i++) {
         scores[i] = tied ? values[chance(LENGTH(values))] : (float)between(-9, 9);
     }
-    cascade_argsort(scores, n, order, scratch);
+    CHECK(cascade_argsort(scores, n, order, scratch, NULL), "an order of %zu scores", n);
     CHECK(all_once(order, n), "an order of %zu scores", n);
     for (size_t i = 1; i < n; i++) {
         float before = scores[order[i - 1]], after = scores[order[i]];
@@ -538,7 +540,7 @@ static void try_order(size_t n) {
     for (size_t i = 0; i < n; i++) {
         scores[i] = chance(4) ? scores[i] : NAN;
     }
-    cascade_argsort(scores, n, order, scratch);
+    CHECK(cascade_argsort(scores, n, order, scratch, NULL), "an order of %zu scores", n);
     CHECK(all_once(order, n), "an order of %zu scores, some of them NaN", n);
     free(scores);
     free(order);
@@ -723,6 +725,9 @@ int main(int count, char **arguments) {
         if ((*level)->usable()) {
             for (size_t n = 0; n < 70; n++) {
                 try_suppression(*level, n);
+            }
+            for (size_t i = 0; i < some(30); i++) {
+                try_suppression(*level, 450 + chance(1000));
             }
             try_kernels(*level);
             try_resampling(*level);

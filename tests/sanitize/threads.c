@@ -147,20 +147,24 @@ static void parallel_for(group *group, cascade_loop_body body, void *context, si
     give_memory(group, size);
     cascade_parallel_for_begin(&group->pool, body, context, count);
     wake(group, count ? count - 1 : 0);
-    cascade_parallel_for_end(&group->pool, group->memory[0]);
+    cascade_parallel_for_end(&group->pool, group->memory[0], NULL);
     take_memory(group);
 }
 
 /* ---- deadlocks ------------------------------------------------------------------------------------------- */
 
-/* No case takes longer, however slow the machine (seconds). */
+/* No case takes longer, however slow the machine (seconds). Windows has no alarm: there the caller's timeout ends the run. */
 #define LONGEST_CASE 200
+#if defined(_WIN32)
+#define alarm(seconds) ((void)(seconds))
+#else
 
 static void on_alarm(int number) {
     static const char message[] = "deadlock, or a worker that nobody woke\n";
     (void)number;
     _exit(write(2, message, sizeof message - 1) > 0 ? 1 : 2);
 }
+#endif
 
 /* ---- loops ----------------------------------------------------------------------------------------------- */
 
@@ -262,7 +266,7 @@ static void try_loop(group *group, size_t number, size_t count, size_t meeting, 
         cascade_pool_close(&group->pool);
     }
     wake(group, closing ? group->threads : count ? count - 1 : 0);
-    cascade_parallel_for_end(&group->pool, group->memory[0]);
+    cascade_parallel_for_end(&group->pool, group->memory[0], NULL);
     take_memory(group);
     check_loop(&loop);
 }
@@ -318,7 +322,7 @@ static void try_quick_loops(size_t threads) {
         size_t count = chance(threads + 2);
         cascade_parallel_for_begin(&group->pool, count_item, times, count);
         wake(group, group->threads);
-        cascade_parallel_for_end(&group->pool, group->memory[0]);
+        cascade_parallel_for_end(&group->pool, group->memory[0], NULL);
         for (size_t item = 0; item < count; item++) {
             expected[item]++;
         }
@@ -756,7 +760,9 @@ static void try_all(const cascade_kernels *level) {
 
 int main(int count, char **arguments) {
     read_arguments(count, arguments);
+#if !defined(_WIN32)
     signal(SIGALRM, on_alarm);
+#endif
     for (size_t threads = 1; threads <= MOST_THREADS; threads++) {
         try_loops(threads);
         try_quick_loops(threads);

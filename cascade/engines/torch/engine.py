@@ -14,7 +14,7 @@ import numpy as np
 try:
     import torch
 except ImportError as error:
-    raise ImportError('the torch engine needs torch: pip install "cascade-faces[train]"') from error
+    raise ImportError('the torch engine needs torch: pip install "cascade-faces[torch]"') from error
 
 from cascade.engines.base import BatchEngine
 from cascade.engines.torch.canvas import StoredPyramid, canvas_of, group_equal, stored_pyramids
