@@ -10,7 +10,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from train.attributes.settings import AttributeConfig
 
 CHANGES = ("steps", "batch", "learning_rate", "views", "seed", "task_weights", "precision", "start")
 
@@ -30,6 +33,8 @@ def add_attributes(commands: Any) -> None:
     to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa"))
     to.add_argument("--precision", choices=("float32", "bfloat16"))
     to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
+    to.add_argument("--dp-epsilon", type=float, metavar="E", help="differentially private: heads alone, with this ε")
+    to.add_argument("--dp-delta", type=float, metavar="D", help="and this δ (default: a tenth of one over the faces)")
     to.set_defaults(run=run_attributes)
 
 
@@ -43,6 +48,9 @@ def run_attributes(arguments: argparse.Namespace, command: str) -> None:
     from train.common.settings import save_settings
 
     config = read_config(arguments.config, arguments.root, {name: getattr(arguments, name) for name in CHANGES})
+    if arguments.dp_epsilon is not None:
+        run_private(arguments, config, command)
+        return
     faces, model = prepared(config, arguments.root, arguments.faces or arguments.out / "faces", arguments.workers)
     agree = same_distribution(faces)
     print(f"{len(faces.learned):,} faces to learn from, {len(faces.measured):,} to measure on")
@@ -53,4 +61,56 @@ def run_attributes(arguments: argparse.Namespace, command: str) -> None:
     run.train()
     path = arguments.out / f"{arguments.name}.safetensors"
     sha256 = export_attributes(run.best.cpu(), config.settings, faces, path, command, {"same_distribution": agree})
+    print(f"{path}  SHA-256 {sha256}")
+
+
+def run_private(arguments: argparse.Namespace, config: AttributeConfig, command: str) -> None:
+    """python -m train attributes --dp-epsilon"""
+    from dataclasses import replace
+
+    import torch
+
+    from cascade.models.recognizer import load_recognizer
+    from train.attributes.batches import LabelledSet, split
+    from train.attributes.export import export_attributes
+    from train.attributes.pack import pack_source
+    from train.attributes.private import (
+        FeatureFaces,
+        PrivateHeads,
+        PrivateRun,
+        PrivateSettings,
+        noise_for,
+        private_network,
+    )
+    from train.common.settings import save_settings
+
+    folder = arguments.faces or arguments.out / "faces"
+    recogniser, tasks = load_recognizer(config.settings.trunk), config.tasks
+    torch.manual_seed(config.settings.seed)
+    model = PrivateHeads(private_network(tasks, recogniser), recogniser, tasks)
+    sets = []
+    for source in config.sources:
+        crops = pack_source(source, arguments.root, folder / source.name, arguments.workers)
+        sets.append(LabelledSet(source, crops, None, *split(source, crops, config.settings.validation)))
+    faces = FeatureFaces(sets, tasks, model)
+    delta = 0.1 / len(faces.learned) if arguments.dp_delta is None else arguments.dp_delta
+    given = {name: getattr(arguments, name) for name in ("steps", "batch", "learning_rate", "seed")}
+    settings = PrivateSettings(
+        arguments.dp_epsilon, delta, **{name: value for name, value in given.items() if value is not None}
+    )
+    settings = replace(settings, noise_multiplier=noise_for(settings, len(faces.learned)))
+    run = PrivateRun(settings, faces, model, arguments.out)
+    save_settings(settings, arguments.out, command=command, tasks=[task.name for task in tasks])
+    run.train()
+    model.load_state_dict(run.averaged)
+    privacy = {
+        "epsilon": run.spent(),
+        "delta": delta,
+        "noise_multiplier": settings.noise_multiplier,
+        "sample_rate": run.share,
+        "clip": settings.clip,
+    }
+    path = arguments.out / f"{arguments.name}.safetensors"
+    sha256 = export_attributes(model, settings, faces, path, command, {"privacy": privacy})
+    print(f"ε = {run.spent():.2f} spent, δ = {delta:.2g}")
     print(f"{path}  SHA-256 {sha256}")

@@ -57,6 +57,7 @@ def export_attributes(
         "Faces": f"{len(faces.learned):,}; {len(faces.measured):,} held out",
         "Held out": ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in validation.items()),
         "Steps": f"{settings.steps:,} batches of {settings.batch}",
+        **({"Differential privacy": _private(extra["privacy"])} if extra and "privacy" in extra else {}),
         "Command": f"`{command}`",
         "What it is": NOT_FOR,
         "Licence": LICENCE,
@@ -65,6 +66,14 @@ def export_attributes(
     lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
     path.with_suffix(".md").write_text(f"# Attributes ({path.stem})\n\n{lines}")
     return sha256
+
+
+def _private(privacy: Mapping[str, Any]) -> str:
+    """What the card says of the privacy of the faces that were learned from."""
+    return (
+        f"ε = {privacy['epsilon']:.2f}, δ = {privacy['delta']:.1g}, for each face that was learned from; noise "
+        f"{privacy['noise_multiplier']:.2f} times the largest gradient, sample rate {privacy['sample_rate']:.3g}"
+    )
 
 
 def exported(task: Task) -> AttributeTask:

@@ -37,9 +37,9 @@ class TaskLoss(nn.Module):
             return None
         outputs, labels = outputs[known].float(), labels[known]
         weights = self.weights[labels]
-        return (weights * self._each(outputs, labels)).sum() / weights.sum()
+        return (weights * self.each(outputs, labels)).sum() / weights.sum()
 
-    def _each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(n,) the loss of each face."""
         task = self.task
         tenth = TENTH * (task.high - task.low)
