@@ -195,4 +195,4 @@ def head_pose(points: npt.NDArray[np.floating], mean_face: npt.NDArray[np.floati
     down = np.cross(level, forward)
     across = np.stack([first[:, 0], second[:, 0], third[:, 0]], axis=1)
     roll = np.arctan2((across * down).sum(1), (across * level).sum(1))
-    return np.degrees(np.stack([yaw, pitch, roll], axis=1)).astype(np.float32)
+    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)), np.float32)

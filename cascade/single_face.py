@@ -60,7 +60,7 @@ def find_single_face(path: str | Path, is_crop: bool) -> SingleFace | None:
         return None
     face = faces[largest[:1]]
     rival = float(sides[largest[1]] / sides[largest[0]]) if len(largest) > 1 else 0.0
-    return SingleFace(face.align(image)[0], face.landmarks[0] / np.float32([width, height]), rival)
+    return SingleFace(face.align(image)[0], face.landmarks[0] / np.array([width, height], np.float32), rival)
 
 
 def align_as_usual(path: str | Path, landmarks: npt.NDArray[np.float32]) -> RGBImage:
@@ -69,7 +69,7 @@ def align_as_usual(path: str | Path, landmarks: npt.NDArray[np.float32]) -> RGBI
     Raises `ImageError` or `AlignError`.
     """
     image = enlarged(read_image(path))
-    crop: RGBImage = align(image, landmarks[None] * np.float32(image.shape[1::-1]))[0]
+    crop: RGBImage = align(image, landmarks[None] * np.array(image.shape[1::-1], np.float32))[0]
     return crop
 
 

@@ -49,8 +49,11 @@ class Predictions:
 
     def __post_init__(self) -> None:
         count = len(self.names)
-        arrays = [*self.labels.values(), *self.confidence.values(), *(rows for _, rows in self.probabilities.values())]
-        if any(len(each) != count for each in arrays) or (self.ages is not None and len(self.ages) != count):
+        lengths = {len(each) for each in self.labels.values()} | {len(each) for each in self.confidence.values()}
+        lengths |= {len(rows) for _, rows in self.probabilities.values()} | (
+            {len(self.ages)} if self.ages is not None else set()
+        )
+        if lengths - {count}:
             raise DatasetError(f"predictions: expected {count} answers for each task")
         if len(set(self.names)) < count:
             raise DatasetError("predictions: two rows have the same name")
@@ -121,7 +124,8 @@ class Predictions:
         """A row for each photo as `read_attribute_predictions` reads it."""
         tasks = dict.fromkeys((*self.labels, *self.probabilities))
         answers = {task: self.answers(task, {}) for task in tasks}
-        labels, confidence = ({task: each[at] for task, each in answers.items()} for at in (0, 1))
+        labels = {task: each for task, (each, _) in answers.items()}
+        confidence = {task: each for task, (_, each) in answers.items()}
         for at, name in enumerate(self.names):
             row: dict[str, Any] = {"name": name}
             if self.ages is not None:

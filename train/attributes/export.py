@@ -14,6 +14,7 @@ from cascade.version import __version__
 from train.attributes.batches import LabelledFaces
 from train.attributes.measures import measure
 from train.attributes.model import AttributeModel
+from train.attributes.private import PrivateHeads, PrivateSettings
 from train.attributes.settings import AttributeSettings
 from train.attributes.tasks import Task
 from train.common.settings import revision
@@ -26,8 +27,8 @@ NOT_FOR = (
 
 
 def export_attributes(
-    model: AttributeModel,
-    settings: AttributeSettings,
+    model: AttributeModel | PrivateHeads,
+    settings: AttributeSettings | PrivateSettings,
     faces: LabelledFaces,
     path: Path,
     command: str,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from train.attributes.batches import LabelledFaces
 from train.attributes.losses import beyond, expected
-from train.attributes.model import AttributeModel
 from train.attributes.store import UNKNOWN
 from train.attributes.tasks import LabelTable, Task
 
@@ -17,7 +17,7 @@ QUARTER = 0.25  # of an ordinal task's range: a mean error that scores 0
 
 @torch.no_grad()
 def outputs(
-    model: AttributeModel, faces: LabelledFaces, rows: NDArray[np.int64], batch: int = 256
+    model: nn.Module, faces: LabelledFaces, rows: NDArray[np.int64], batch: int = 256
 ) -> dict[str, torch.Tensor]:
     """The outputs (n, …) of each task for rows, as they are."""
     model.eval()
@@ -31,7 +31,7 @@ def outputs(
     return {name: torch.cat(parts) if parts else torch.empty(0) for name, parts in found.items()}
 
 
-def measure(model: AttributeModel, faces: LabelledFaces, rows: NDArray[np.int64]) -> dict[str, float]:
+def measure(model: nn.Module, faces: LabelledFaces, rows: NDArray[np.int64]) -> dict[str, float]:
     """Accuracy of classifications, mean absolute error of numbers, and ``score``, the mean over the tasks, 0 to 1.
 
     A label of several classes is met by any of them, and a range by any number in it.

@@ -91,6 +91,7 @@ class PrivateHeads(nn.Module):
         found = {name: torch.from_numpy(self.recogniser.tensors[name]) for name in _trunk_names(self.architecture)}
         for name, head in self.heads.items():
             at = graph.outputs[name]
+            assert isinstance(head, nn.Linear)
             found[f"{at}.weight"] = (self.scale * head.weight.detach())[:, :, None, None]
             found[f"{at}.bias"] = head.bias.detach()
         return found
@@ -209,7 +210,7 @@ class PrivateRun(Run):
 
     def validate(self) -> Mapping[str, float]:
         """Measures of the weights as they are on the faces held out, and the ε that was spent."""
-        return {**measure(self.model, self.faces, self.faces.measured), "epsilon": self.spent()}  # type: ignore[arg-type]
+        return {**measure(self.model, self.faces, self.faces.measured), "epsilon": self.spent()}
 
     def spent(self) -> float:
         """The ε of all steps so far, for the δ of the settings."""
