@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -76,17 +77,18 @@ def draw_labels(image: RGBImage, boxes: FloatArray, texts: Sequence[Sequence[str
     """Return a copy of the image with lines of text beside each box (N, 4).
 
     The lines are white on dark plates below their box, above it or beside it, where they hide no face. They are smaller
-    where there is little room, and left out where there is none. The first boxes take their places first.
+    where there is little room, and the last ones are left out where there is less. Where there is none, they are at the
+    lower end of their own face, if it is large enough. The first boxes take their places first.
     """
     canvas = image.copy()
     sides = np.array(canvas.shape[1::-1])
     taken: list[Sequence[float]] = []
     for at, (box, lines) in enumerate(zip(boxes.tolist(), texts, strict=True)):
         others = [*taken, *np.delete(boxes, at, axis=0).tolist()]
-        for height in _heights(canvas, box) if lines else ():
-            labels = [Label(line, height) for line in lines]
+        for on_face, count, height in product((False, True), range(len(lines), 0, -1), _heights(canvas, box)):
+            labels = [Label(line, height) for line in lines[:count]]
             size = max(label.width for label in labels), sum(label.height for label in labels)
-            place = _free_place(box, size, sides, others)
+            place = _free_place(box, size, sides, others, on_face)
             if place is not None:
                 _put(canvas, labels, place)
                 taken.append((*place, place[0] + size[0], place[1] + size[1]))
@@ -108,14 +110,18 @@ def _put(canvas: RGBImage, labels: Sequence[Label], place: tuple[int, int]) -> N
 
 
 def _free_place(
-    box: Sequence[float], size: tuple[int, int], sides: npt.NDArray[np.int_], taken: Sequence[Sequence[float]]
+    box: Sequence[float],
+    size: tuple[int, int],
+    sides: npt.NDArray[np.int_],
+    taken: Sequence[Sequence[float]],
+    on_face: bool,
 ) -> tuple[int, int] | None:
-    """The corner of a free place in the image: below, above, right or left of the box, or at its lower end."""
+    """The corner of a free place in the image: below, above, right or left of the box, or at the box's lower end."""
     (x1, y1, x2, y2), (width, height) = (round(side) for side in box), size
     left, top = min(max(x1, 0), int(sides[0]) - width), min(max(y1, 0), int(sides[1]) - height)
     wanted = [(left, y2 + GAP), (left, y1 - GAP - height), (x2 + GAP, top), (x1 - GAP - width, top)]
-    if height < ON_FACE * (y2 - y1):
-        wanted.append((left, min(y2, int(sides[1])) - height))
+    if on_face:
+        wanted = [(left, min(y2, int(sides[1])) - height)] if height < ON_FACE * (y2 - y1) else []
     for x, y in wanted:
         inside = x >= 0 and y >= 0 and x + width <= sides[0] and y + height <= sides[1]
         if inside and all(x >= t[2] or x + width <= t[0] or y >= t[3] or y + height <= t[1] for t in taken):

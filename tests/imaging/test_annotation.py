@@ -52,6 +52,12 @@ def test_labels_do_not_overlap() -> None:
     assert both.sum() > 1.5 * max(one.sum(), other.sum())
 
 
+def test_where_not_all_lines_have_room_the_first_ones_stay() -> None:
+    box = np.array([[0.0, 0, 320, 205]])
+    few, many = (changed(draw_labels(GRAY, box, [["34 years", *more]])) for more in ([], ["happy", "smiling", "long"]))
+    assert few.any() and many.any() and not many[:100].any()
+
+
 def test_a_label_without_room_is_left_out() -> None:
     tiny = GRAY[:20, :20]
     assert not changed(draw_labels(tiny, np.array([[0.0, 0, 20, 20]]), [["a long text", "and more"]]), tiny).any()
