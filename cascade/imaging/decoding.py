@@ -140,8 +140,8 @@ def _open_heif(source: Source) -> ImageFile.ImageFile:
     except ImportError:
         command = "python -m pip install pillow-heif"
         raise ImageError(f"image: HEIC and HEIF photos need the package pillow-heif: {command}") from None
-    image: ImageFile.ImageFile = HeifImageFile(source.open())
-    return image
+    reader: Callable[[BinaryIO], ImageFile.ImageFile] = HeifImageFile
+    return reader(source.open())
 
 
 def _open_avif(source: Source, warn: Warn) -> ImageFile.ImageFile:

@@ -9,6 +9,7 @@ which `cascade.nn.quantization` computes the steps of int8.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from cascade.imaging.formats import IMAGE_SUFFIXES
 from cascade.imaging.reading import ImageError
 from cascade.models.detector import DetectorWeights, save_stage
 from cascade.nn.architectures import Stage
+from cascade.nn.heads import FACE
 from cascade.nn.quantization import range_name
 
 SAMPLE = 4096  # positions of a feature map that count, at random
@@ -80,6 +82,20 @@ def measure_ranges(
         stage: {range_name(index): record.ranges(quantile) for index, record in enumerate(some)}
         for stage, some in records.items()
     }
+
+
+def lower_proposals(weights: DetectorWeights, log_odds: float) -> DetectorWeights:
+    """The set with P-Net's face log-odds lowered by that much, for every window alike.
+
+    Training decides how freely a P-Net proposes; so a set can be made to propose as many windows at the default
+    thresholds as another. Later stages see half of it, by the fusion of scores (`cascade.stages`).
+    """
+    stage = weights.stages["pnet"]
+    name = f"{len(stage.architecture.layers) - 1}.bias"
+    bias = stage.tensors[name].copy()
+    bias[stage.architecture.output(FACE.name)] += (log_odds / 2, -log_odds / 2)  # of no face, of a face
+    lowered = replace(stage, tensors={**stage.tensors, name: bias})
+    return replace(weights, stages={**weights.stages, "pnet": lowered})
 
 
 def write_ranges(weights: DetectorWeights, ranges: dict[Stage, dict[str, np.ndarray]], out: Path) -> dict[Stage, str]:

@@ -81,6 +81,8 @@ def _add_tools(commands: Any) -> None:
     calibrate.add_argument("--limit", type=int, default=200, help="as many of the photos, at random")
     about = "share of a channel's values that is not cut off"
     calibrate.add_argument("--quantile", type=float, default=1.0, help=about)
+    about = "log-odds by which P-Net's face scores are lowered; the default thresholds then let through fewer windows"
+    calibrate.add_argument("--lower-proposals", type=float, default=0.0, metavar="LOG_ODDS", help=about)
     calibrate.add_argument("--out", type=Path, required=True, help="folder for the set with its activation ranges")
     calibrate.set_defaults(run=run_calibrate)
 
@@ -249,9 +251,9 @@ def run_pseudo_labels(arguments: argparse.Namespace, command: str) -> None:
 def run_calibrate(arguments: argparse.Namespace, command: str) -> None:
     """python -m train calibrate"""
     from cascade.models.detector import load_detector
-    from train.detection.calibration import find_photos, measure_ranges, write_ranges
+    from train.detection.calibration import find_photos, lower_proposals, measure_ranges, write_ranges
 
-    weights = load_detector(arguments.weights)
+    weights = lower_proposals(load_detector(arguments.weights), arguments.lower_proposals)
     photos = find_photos(arguments.photos, arguments.limit)
     ranges = measure_ranges(weights, photos, arguments.quantile)
     for stage, sha256 in write_ranges(weights, ranges, arguments.out).items():

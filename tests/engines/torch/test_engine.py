@@ -158,5 +158,5 @@ def test_a_missing_gpu_is_named(random_weights: Callable[[str], Path]) -> None:
 def test_a_missing_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "cascade.engines.torch.engine")
-    with pytest.raises(ImportError, match=r'pip install "cascade-faces\[train\]"'):
+    with pytest.raises(ImportError, match=r'pip install "cascade-faces\[torch\]"'):
         importlib.import_module("cascade.engines.torch.engine")

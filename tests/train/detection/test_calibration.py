@@ -25,7 +25,7 @@ from cascade.nn.architectures import ARCHITECTURES
 from cascade.nn.quantization import range_name
 from cascade.nn.torch_network import export_tensors
 from train.__main__ import main
-from train.detection.calibration import find_photos, measure_ranges, write_ranges
+from train.detection.calibration import find_photos, lower_proposals, measure_ranges, write_ranges
 
 LICENCE = {"licence": "none, random weights"}
 
@@ -154,3 +154,14 @@ def test_the_command_writes_a_set_for_int8(
     detector = Detector(weights=out, threads=1, precision="int8")
     assert detector.engine.precision == "int8"  # type: ignore[attr-defined]
     detector.detect(portrait())
+
+
+def test_lowered_proposals(weights: DetectorWeights) -> None:
+    """Every window's log-odds fall by as much; nothing else changes."""
+    lowered = lower_proposals(weights, 0.5)
+    level = torch.from_numpy(np.ascontiguousarray(portrait()[100:180, 100:180]))
+    before, after = (TorchEngine(each).dense_scan(level, -math.inf) for each in (weights, lowered))
+    np.testing.assert_allclose(after[:, 2], before[:, 2] - 0.5, atol=1e-4)
+    np.testing.assert_array_equal(after[:, 5:], before[:, 5:])
+    assert all(lowered[stage] is weights[stage] for stage in ("rnet", "onet", "lnet"))
+    assert weights["pnet"].tensors is not lowered["pnet"].tensors
