@@ -68,31 +68,12 @@ def run_private(arguments: argparse.Namespace, config: AttributeConfig, command:
     """python -m train attributes --dp-epsilon"""
     from dataclasses import replace
 
-    import torch
-
-    from cascade.models.recognizer import load_recognizer
-    from train.attributes.batches import LabelledSet, split
     from train.attributes.export import export_attributes
-    from train.attributes.pack import pack_source
-    from train.attributes.private import (
-        FeatureFaces,
-        PrivateHeads,
-        PrivateRun,
-        PrivateSettings,
-        noise_for,
-        private_network,
-    )
+    from train.attributes.private import PrivateRun, PrivateSettings, noise_for, prepared_private
     from train.common.settings import save_settings
 
     folder = arguments.faces or arguments.out / "faces"
-    recogniser, tasks = load_recognizer(config.settings.trunk), config.tasks
-    torch.manual_seed(config.settings.seed)
-    model = PrivateHeads(private_network(tasks, recogniser), recogniser, tasks)
-    sets = []
-    for source in config.sources:
-        crops = pack_source(source, arguments.root, folder / source.name, arguments.workers)
-        sets.append(LabelledSet(source, crops, None, *split(source, crops, config.settings.validation)))
-    faces = FeatureFaces(sets, tasks, model)
+    faces, model = prepared_private(config, arguments.root, folder, arguments.workers)
     delta = 0.1 / len(faces.learned) if arguments.dp_delta is None else arguments.dp_delta
     given = {name: getattr(arguments, name) for name in ("steps", "batch", "learning_rate", "seed")}
     settings = PrivateSettings(
@@ -100,17 +81,10 @@ def run_private(arguments: argparse.Namespace, config: AttributeConfig, command:
     )
     settings = replace(settings, noise_multiplier=noise_for(settings, len(faces.learned)))
     run = PrivateRun(settings, faces, model, arguments.out)
-    save_settings(settings, arguments.out, command=command, tasks=[task.name for task in tasks])
+    save_settings(settings, arguments.out, command=command, tasks=[task.name for task in config.tasks])
     run.train()
     model.load_state_dict(run.averaged)
-    privacy = {
-        "epsilon": run.spent(),
-        "delta": delta,
-        "noise_multiplier": settings.noise_multiplier,
-        "sample_rate": run.share,
-        "clip": settings.clip,
-    }
     path = arguments.out / f"{arguments.name}.safetensors"
-    sha256 = export_attributes(model, settings, faces, path, command, {"privacy": privacy})
+    sha256 = export_attributes(model, settings, faces, path, command, {"privacy": run.privacy()})
     print(f"ε = {run.spent():.2f} spent, δ = {delta:.2g}")
     print(f"{path}  SHA-256 {sha256}")

@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cascade import _native
-from cascade.models.recognizer import RecognizerWeights
+from cascade.models.recognizer import RecognizerWeights, load_recognizer
 from cascade.nn.graphs import Graph, GraphBuilder, native_nodes
 from train.attributes.architectures import AttributeNetwork
-from train.attributes.batches import LabelledFaces, LabelledSet
+from train.attributes.batches import LabelledFaces, LabelledSet, split
 from train.attributes.losses import TaskLoss
 from train.attributes.measures import measure
+from train.attributes.pack import pack_source
+from train.attributes.settings import AttributeConfig
 from train.attributes.tasks import Task
 from train.common.checkpoints import TrainingError
 from train.common.loop import Run
@@ -216,10 +218,38 @@ class PrivateRun(Run):
         """The ε of all steps so far, for the δ of the settings."""
         return float(self.accountant.get_epsilon(self.settings.delta))
 
+    def privacy(self) -> dict[str, float]:
+        """What the weight file says of it."""
+        settings = self.settings
+        return {
+            "epsilon": self.spent(),
+            "delta": settings.delta,
+            "noise_multiplier": settings.noise_multiplier,
+            "sample_rate": self.share,
+            "clip": settings.clip,
+        }
+
     @property
     def defaults(self) -> PrivateSettings:
         """The settings of a run that says nothing else."""
         return PrivateSettings(self.settings.epsilon, self.settings.delta)
+
+
+def prepared_private(
+    config: AttributeConfig, root: Path, folder: Path, workers: int
+) -> tuple[FeatureFaces, PrivateHeads]:
+    """The labelled faces with their features, and the heads; ``folder`` keeps the faces for other runs.
+
+    Raises DatasetError, TaskError, TrainingError or ValueError for what cannot be used.
+    """
+    recogniser, tasks = load_recognizer(config.settings.trunk), config.tasks
+    torch.manual_seed(config.settings.seed)
+    model = PrivateHeads(private_network(tasks, recogniser), recogniser, tasks)
+    sets = []
+    for source in config.sources:
+        crops = pack_source(source, root, folder / source.name, workers)
+        sets.append(LabelledSet(source, crops, None, *split(source, crops, config.settings.validation)))
+    return FeatureFaces(sets, tasks, model), model
 
 
 def noise_for(settings: PrivateSettings, faces: int) -> float:
