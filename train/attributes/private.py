@@ -1,11 +1,12 @@
 """Differentially private training of heads over the recogniser's features, with Opacus.
 
 What is learned says little of any single face: of two sets that differ in one face, either gives the same weights with
-nearly the same probability (ε, δ; M. Abadi et al., Deep Learning with Differential Privacy, CCS 2016). A dense
-layer for each task is learned over the pooled maps of the frozen recogniser.
+nearly the same probability (ε, δ; M. Abadi et al., Deep Learning with Differential Privacy, CCS 2016). A dense layer
+for each task is learned over the pooled maps of the frozen recogniser.
 
-The promise is for the faces that are learned from, if the recogniser has not seen them: its card says what it has. Those held out are measured on and choose nothing: the last weights
-are exported, averaged over steps. Class balancing is left out, since it would tell how many faces a class has.
+The promise is for the faces that are learned from, if the recogniser has not seen them: its card says what it has.
+Those held out are measured on and choose nothing: the last weights are exported, averaged over steps.
+Class balancing is left out, since it would tell how many faces a class has.
 """
 
 from __future__ import annotations
