@@ -5,6 +5,7 @@
 >>> faces.boxes, faces.scores, faces.landmarks  # doctest: +SKIP
 
 `Recognizer` computes embeddings of faces and compares them; a `Gallery` holds people and finds them by embeddings.
+`AttributeEstimator` says what faces look like, `LandmarkEstimator` finds 68 points and the head pose.
 """
 
 from importlib import import_module
@@ -22,16 +23,20 @@ if find_spec("cascade._native") is None:
     )
 
 if TYPE_CHECKING:
+    from cascade.attributes import AttributeEstimator, Attributes
     from cascade.detect import Detector
     from cascade.faces import Face, Faces
     from cascade.gallery import Gallery, GalleryError
     from cascade.imaging.alignment import AlignError
     from cascade.imaging.reading import ImageError, ImageWarning, read_image
+    from cascade.landmarks import LandmarkEstimator
     from cascade.models.files import WeightsError
     from cascade.recognize import FaceCountError, FaceSizeError, Recognizer
 
 __all__ = [
     "AlignError",
+    "AttributeEstimator",
+    "Attributes",
     "Detector",
     "Face",
     "FaceCountError",
@@ -41,6 +46,7 @@ __all__ = [
     "GalleryError",
     "ImageError",
     "ImageWarning",
+    "LandmarkEstimator",
     "Recognizer",
     "WeightsError",
     "__version__",
@@ -50,6 +56,8 @@ __all__ = [
 # Imported on first use: the command line answers --help and Ctrl-C before numpy is there.
 _LAZY = {
     "AlignError": "cascade.imaging.alignment",
+    "AttributeEstimator": "cascade.attributes",
+    "Attributes": "cascade.attributes",
     "Detector": "cascade.detect",
     "Face": "cascade.faces",
     "FaceCountError": "cascade.recognize",
@@ -59,6 +67,7 @@ _LAZY = {
     "GalleryError": "cascade.gallery",
     "ImageError": "cascade.imaging.reading",
     "ImageWarning": "cascade.imaging.reading",
+    "LandmarkEstimator": "cascade.landmarks",
     "Recognizer": "cascade.recognize",
     "WeightsError": "cascade.models.files",
     "read_image": "cascade.imaging.reading",

@@ -178,7 +178,10 @@ class Recognizer(FixedSettings):
         *,
         color: Literal["rgb", "bgr"] = "rgb",
     ) -> FloatArray:
-        """Apparent ages of the faces of one image in years: (N,) float32, 0 to 100. See `embed`."""
+        """Apparent ages of the faces of one image in years: (N,) float32, 0 to 100. See `embed`.
+
+        They come with the embeddings. `cascade.attributes.AttributeEstimator` has a network for ages.
+        """
         return self.age_crops(self._crops(image, faces, color))
 
     def analyze(

@@ -1,4 +1,5 @@
-"""python -m train: samples, one network at a time, the complete cascade, recognition, and the papers' experiments.
+"""python -m train: samples, one network at a time, the complete cascade, recognition, attributes, and the papers'
+experiments.
 
 Examples:
     python -m train cascade --data train/recipes/data.toml --root DATA --out runs/mine
@@ -8,7 +9,9 @@ Examples:
     python -m train pseudo-labels --model yunet.onnx --photos DATA/face_masks --out runs/labels/face_masks.json
     python -m train calibrate --weights runs/mine/weights --photos DATA/wider/WIDER_train --out runs/mine/int8
     python -m train faces|embeddings|blocks|recognition …, see train/recognition/command.py
-    python -m train experiment|ablation …, see train/experiments/command.py
+    python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
+    python -m train landmarks --root DATA --out runs/landmarks
+    python -m train experiment|ablation|paper …, see train/experiments/command.py
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ import argparse
 import shlex
 import sys
 
+from train.attributes.command import add_attributes
 from train.common.checkpoints import TrainingError
 from train.detection.command import add_detection
 from train.detection.sources import SourceError
 from train.experiments.command import add_experiments
+from train.landmarks.command import add_landmarks
 from train.recognition.command import add_recognition
 
 
@@ -44,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     add_detection(commands)
     add_recognition(commands)
+    add_attributes(commands)
+    add_landmarks(commands)
     add_experiments(commands)
     return top
 

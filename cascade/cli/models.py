@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from cascade.cli.console import SOME_FAILED
 
 if TYPE_CHECKING:
+    from cascade.models.attributes import AttributeWeights
     from cascade.models.detector import DetectorWeights
+    from cascade.models.landmarks import LandmarkWeights
     from cascade.models.recognizer import RecognizerWeights
 
 DESCRIPTION = """\
@@ -38,7 +40,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the tables and returns the exit status: 1 if a network is damaged."""
-    from cascade.models import detector, recognizer
+    from cascade.models import attributes, detector, landmarks, recognizer
 
     status = 0
     for number, name in enumerate(detector.shipped_detectors()):
@@ -49,6 +51,13 @@ def run(args: argparse.Namespace) -> int:
         default = ", used unless --recognizer names another" if name == recognizer.DEFAULT else ""
         print(f"\n{name} (recognition{default}): {recognizer.FOLDER}")
         status |= _print_lines(name, lambda name: describe_recognizer(recognizer.load_recognizer(name)))
+    for name in attributes.shipped_attributes():
+        default = ", used unless --attribute-weights names another" if name == attributes.DEFAULT else ""
+        print(f"\n{name} (attributes{default}): {attributes.FOLDER}")
+        status |= _print_lines(name, lambda name: describe_attributes(attributes.load_attributes(name)))
+    for path in sorted(landmarks.FOLDER.glob("*.safetensors")):
+        print(f"\n{path.stem} (68 landmarks): {landmarks.FOLDER}")
+        status |= _print_lines(str(path), lambda file: describe_graph(landmarks.load_landmarks(file)))
     return status
 
 
@@ -83,15 +92,25 @@ def describe(weights: DetectorWeights) -> list[str]:
 
 def describe_recognizer(weights: RecognizerWeights) -> list[str]:
     """The lines that are printed about a recognition network."""
-    graph, metadata = weights.graph, weights.metadata
-    work = graph.multiply_adds() / 1e6
-    lines = _table([(weights.path.name, f"{graph.weights():,}", f"{work:.2f}", weights.sha256[:12])])
-    lines += [f"{title}: {metadata.get(key, 'not stated')}" for key, title in SHOWN.items()]
-    verification = metadata.get("verification")
+    lines = describe_graph(weights)
+    verification = weights.metadata.get("verification")
     if isinstance(verification, dict):
         figures = [f"{key.replace('_', ' ')} {verification[key]}" for key in VERIFICATION if key in verification]
         lines.append(f"verification: {', '.join(figures)}")
     return lines
+
+
+def describe_attributes(weights: AttributeWeights) -> list[str]:
+    """The lines that are printed about an attribute network."""
+    return [*describe_graph(weights), f"says: {', '.join(task.name for task in weights.tasks)}"]
+
+
+def describe_graph(weights: AttributeWeights | LandmarkWeights | RecognizerWeights) -> list[str]:
+    """The lines that are printed about any network that is a graph."""
+    graph = weights.graph
+    work = graph.multiply_adds() / 1e6
+    lines = _table([(weights.path.name, f"{graph.weights():,}", f"{work:.2f}", weights.sha256[:12])])
+    return lines + [f"{title}: {weights.metadata.get(key, 'not stated')}" for key, title in SHOWN.items()]
 
 
 def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:

@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("jsonl", "json", "csv")
 
+Further = Sequence[Mapping[str, Any]]
+"""For each face, values by name that JSON has; none for any face, or some for each."""
+
 
 class Writer(Protocol):
     """Takes one record per photo."""
@@ -45,40 +48,44 @@ class Writer(Protocol):
     where: str
     """The file that is written, or "to standard output"."""
 
-    def add(self, path: str, width: int, height: int, faces: Faces) -> None:
-        """Writes the faces of one photo."""
+    def add(self, path: str, width: int, height: int, faces: Faces, further: Further = ()) -> None:
+        """Writes the faces of one photo, with what else is known of each."""
 
     def end(self) -> None:
         """Writes the end of the file."""
 
 
 @contextmanager
-def open_results(out: Path | None, kind: str) -> Iterator[Writer]:
-    """A writer to ``out/faces.<kind>``, or to standard output without ``out``. Raises `CommandError`.
+def open_results(out: Path | None, kind: str, name: str = "faces", columns: Sequence[str] = ()) -> Iterator[Writer]:
+    """A writer to ``out/<name>.<kind>``, or to standard output without ``out``. Raises `CommandError`.
 
-    JSON Lines are written at once; JSON and CSV files appear when the block ends without an error.
+    JSON Lines are written at once; JSON and CSV files appear when the block ends without an error. ``columns`` are
+    those that CSV has beside the faces' own: names of what is written further.
     """
     where = "to standard output"
     path = None
     if out is not None:
         with writing(str(out), BAD_USAGE):
-            path = _results_path(out, kind)
+            path = _results_path(out / f"{name}.{kind}", kind, columns)
         where = str(path)
     with writing(where), ExitStack() as stack:
         with writing(where, BAD_USAGE):
             stream = stack.enter_context(_open(path, kind))
-            writer = _WRITERS[kind](stream, where)
+            writer = _Csv(stream, where, columns) if kind == "csv" else _WRITERS[kind](stream, where)
         yield writer
         writer.end()
 
 
-def _results_path(out: Path, kind: str) -> Path:
-    """The file for the results: ``faces.<kind>``, or one with a number where that is somebody else's."""
-    wanted = out / f"faces.{kind}"
+def _results_path(wanted: Path, kind: str, columns: Sequence[str]) -> Path:
+    """The file for the results, or one with a number where that is somebody else's."""
     if wanted.is_dir():
         raise CommandError(f"{wanted}: this is a folder, and results would go to a file of that name")
-    ours: dict[str, IsOurs] = {"jsonl": is_our_jsonl, "json": is_our_json, "csv": is_our_csv(",".join(_csv_header()))}
-    remove_partials(out)
+    ours: dict[str, IsOurs] = {
+        "jsonl": is_our_jsonl,
+        "json": is_our_json,
+        "csv": is_our_csv(",".join(_csv_header(columns))),
+    }
+    remove_partials(wanted.parent)
     path = first_usable(wanted, ours[kind])
     if path != wanted:
         say(f"{wanted}: left as it is, since it holds no results of cascade; results go to {path.name}")
@@ -152,8 +159,8 @@ class _JsonLines:
         self.stream = stream
         self.where = where
 
-    def add(self, path: str, width: int, height: int, faces: Faces) -> None:
-        self._write(_record(path, width, height, faces) + "\n")
+    def add(self, path: str, width: int, height: int, faces: Faces, further: Further = ()) -> None:
+        self._write(_record(path, width, height, faces, further) + "\n")
 
     def end(self) -> None:
         pass
@@ -169,8 +176,8 @@ class _Json(_JsonLines):
 
     before = "[\n"
 
-    def add(self, path: str, width: int, height: int, faces: Faces) -> None:
-        self._write(self.before + _record(path, width, height, faces))
+    def add(self, path: str, width: int, height: int, faces: Faces, further: Further = ()) -> None:
+        self._write(self.before + _record(path, width, height, faces, further))
         self.before = ",\n"
 
     def end(self) -> None:
@@ -180,30 +187,37 @@ class _Json(_JsonLines):
 class _Csv(_JsonLines):
     """One row per face; a photo without faces has none."""
 
-    def __init__(self, stream: IO[str], where: str) -> None:
+    def __init__(self, stream: IO[str], where: str, columns: Sequence[str] = ()) -> None:
         super().__init__(stream, where)
-        self._rows([_csv_header()])
+        self._columns = columns
+        self._rows([_csv_header(columns)])
 
-    def add(self, path: str, width: int, height: int, faces: Faces) -> None:
+    def add(self, path: str, width: int, height: int, faces: Faces, further: Further = ()) -> None:
         rows: list[list[Any]] = []
         for number, face in enumerate(faces, start=1):
             numbers = [*face.box, face.score, *face.landmarks.ravel()]
-            rows.append([text_cell(path), number, *(f"{value:.7g}" for value in numbers)])
+            cells = [_cell(further[number - 1].get(column)) for column in self._columns]
+            rows.append([text_cell(path), number, *(f"{value:.7g}" for value in numbers), *cells])
         self._rows(rows)
 
     def _rows(self, rows: list[list[Any]]) -> None:
         self._write("".join(map(csv_line, rows)))
 
 
-def _csv_header() -> list[str]:
+def _csv_header(columns: Sequence[str] = ()) -> list[str]:
     from cascade.faces import LANDMARK_NAMES
 
     points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
-    return ["path", "face", "x1", "y1", "x2", "y2", "score", *points]
+    return ["path", "face", "x1", "y1", "x2", "y2", "score", *points, *columns]
 
 
-_WRITERS = {"jsonl": _JsonLines, "json": _Json, "csv": _Csv}
+def _cell(value: Any) -> str:
+    return "" if value is None else text_cell(value) if isinstance(value, str) else f"{value:.7g}"
 
 
-def _record(path: str, width: int, height: int, faces: Faces) -> str:
-    return json.dumps({"path": path, "width": width, "height": height, "faces": faces.to_dicts()})
+_WRITERS = {"jsonl": _JsonLines, "json": _Json}
+
+
+def _record(path: str, width: int, height: int, faces: Faces, further: Further) -> str:
+    told = [face | dict(more) for face, more in zip(faces.to_dicts(), further or [{}] * len(faces), strict=True)]
+    return json.dumps({"path": path, "width": width, "height": height, "faces": told})

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._images import ProblemLog, listed, without_suffix
-from ._text import LineError, parse_rows, read_lines
+from ._points import read_points
+from ._text import LineError
 from .folders import read_folder
 from .people import People, PersonPhoto
 from .photo import DatasetError
@@ -21,8 +22,6 @@ FGNET_FIVE = (31, 36, 67, 48, 54)
 
 Its order is its own: it is not that of 300-W, where 31 to 36 are on the nose and the right eye.
 """
-
-POINTS = 68
 
 _NAME = re.compile(r"(?P<person>\d{3})A(?P<age>\d{2})[a-z]?", re.IGNORECASE)
 
@@ -76,23 +75,8 @@ def read_fgnet(root: str | Path, *, strict: bool = False) -> People:
 def _five_points(file: Path, log: ProblemLog) -> NDArray[np.float32] | None:
     """Return the five landmarks of a .pts file; a malformed one is noted."""
     try:
-        points = _read_pts(file)
+        points = read_points(file)
     except (LineError, DatasetError) as error:
         log.add(file, getattr(error, "line", None), getattr(error, "message", str(error)))
         return None
     return points[list(FGNET_FIVE)].astype(np.float32)
-
-
-def _read_pts(file: Path) -> NDArray[np.float64]:
-    """Return the (68, 2) points between the braces; raises LineError, or DatasetError for an unreadable file."""
-    lines = read_lines(file)
-    marks = [at for at, line in enumerate(lines) if line.strip() in (b"{", b"}")]
-    if len(marks) != 2:
-        raise LineError(max(len(lines), 1), "points between one { and one } expected")
-    first, end = marks[0] + 1, marks[1]
-    points = parse_rows(lines[first:end], first + 1, (2,))
-    if len(points) != POINTS:
-        raise LineError(end + 1, f"{POINTS} points expected, {len(points)} found")
-    if np.abs(points).max() > 1e6:
-        raise LineError(first + 1, "a point out of reach")
-    return points

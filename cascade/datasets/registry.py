@@ -13,10 +13,15 @@ from typing import Literal
 
 from ._images import without_suffix
 from .agedb import read_agedb
+from .celeba_attributes import read_celeba_attributes
+from .class_folders import read_class_folders
 from .coco import read_coco
+from .fairface import read_fairface
 from .fgnet import read_fgnet
 from .folders import read_folder
+from .genki4k import read_genki4k
 from .identities import read_identities
+from .labelled import LabelledPhotos, labelled_people
 from .lfw import read_lfw_pairs
 from .people import Pairs, People
 from .photo import Dataset, DatasetError
@@ -24,10 +29,20 @@ from .pseudo_labels import read_pseudo_labels
 from .utkface import read_utkface
 from .wider import read_photo_list, read_wider
 
-__all__ = ["PEOPLE_READERS", "PHOTO_READERS", "REGISTRY", "Entry", "people_in_folds", "read_photos"]
+__all__ = [
+    "LABEL_READERS",
+    "PEOPLE_READERS",
+    "PHOTO_READERS",
+    "REGISTRY",
+    "Entry",
+    "people_in_folds",
+    "read_photos",
+]
 
 Split = Literal["train", "holdout", "test"]
-Label = Literal["boxes", "landmarks", "no_face", "identity", "age", "pairs"]
+Label = Literal[
+    "boxes", "landmarks", "no_face", "identity", "age", "pairs", "gender", "ethnicity", "expression", "smile", "pose"
+]
 
 Edges = tuple[float, float, float, float]
 
@@ -36,7 +51,7 @@ Edges = tuple[float, float, float, float]
 class Entry:
     """One data set.
 
-    kind           its layout: a key of `PHOTO_READERS` or `PEOPLE_READERS`, or "lfw_pairs"
+    kind           its layout: a key of `PHOTO_READERS`, `PEOPLE_READERS` or `LABEL_READERS`, or "lfw_pairs"
     images         the folder that the photos' names start from
     annotations    the file of its labels; None where folders or file names have them
     include        a list of the photos that are in the set, one a line; None: all that are there
@@ -49,6 +64,7 @@ class Entry:
     fully_labelled  False: there may be faces without a label, so that background must not be taken blindly
     box_rule       moves the left, top, right and bottom edge by these parts of width or height, from the set's box
                    convention to that of WIDER FACE; applied in training, while evaluators take boxes as annotated
+    crops          True: its photos are crops of one face each, in which a detector need not be sure
     min_size       evaluators ignore faces with a smaller shorter side (pixels); 0: none
     licence        as far as it is stated
     title          short, for figures
@@ -67,13 +83,26 @@ class Entry:
     labels: tuple[Label, ...]
     fully_labelled: bool = True
     box_rule: Edges = (0.0, 0.0, 0.0, 0.0)
+    crops: bool = False
     min_size: float = 0.0
     licence: str
     title: str
     note: str
 
-    def read(self, data: Path, *, strict: bool = False) -> Dataset | People | Pairs:
-        """Read the set below a data folder: a Dataset where faces have boxes, People, or Pairs.
+    def read_labels(self, data: Path, *, strict: bool = False) -> LabelledPhotos:
+        """Read what the set knows of each face, below a data folder.
+
+        Raises DatasetError when it cannot be read or knows nothing of faces, or, if ``strict``, for the first problem.
+        """
+        if self.kind in LABEL_READERS:
+            annotations = None if self.annotations is None else data / self.annotations
+            return LABEL_READERS[self.kind](data / self.images, annotations, strict)
+        if self.kind not in PEOPLE_READERS:
+            raise DatasetError(f"{self.title}: a set of kind {self.kind} has no attributes")
+        return labelled_people(self._people(data, strict))
+
+    def read(self, data: Path, *, strict: bool = False) -> Dataset | People | Pairs | LabelledPhotos:
+        """Read the set below a data folder: a Dataset where faces have boxes, People, Pairs, or LabelledPhotos.
 
         Raises DatasetError when it cannot be read, or, if ``strict``, for the first problem.
         """
@@ -83,6 +112,8 @@ class Entry:
             return read_photos(self.kind, data / self.images, annotations, **paths, strict=strict)
         if self.kind in PEOPLE_READERS:
             return self._people(data, strict)
+        if self.kind in LABEL_READERS:
+            return self.read_labels(data, strict=strict)
         assert self.kind == "lfw_pairs" and self.pairs is not None, self.kind
         pairs = read_lfw_pairs(data / self.pairs, data / self.images, strict=strict)
         chosen = tuple(pair for pair in pairs if not self.folds or pair.fold in self.folds)
@@ -170,6 +201,25 @@ PEOPLE_READERS: Mapping[str, Callable[..., People]] = {
 }
 """By layout: takes the folder of the photos, each of which shows one person."""
 
+
+def _fairface(images: Path, annotations: Path | None, strict: bool) -> LabelledPhotos:
+    assert annotations is not None
+    return read_fairface(annotations, images, strict=strict)
+
+
+def _celeba(images: Path, annotations: Path | None, strict: bool) -> LabelledPhotos:
+    assert annotations is not None
+    return read_celeba_attributes(annotations, images, strict=strict)
+
+
+LABEL_READERS: Mapping[str, Callable[[Path, Path | None, bool], LabelledPhotos]] = {
+    "fairface": _fairface,
+    "fer2013": lambda images, _, strict: read_class_folders(images, "expression", strict=strict),
+    "genki4k": lambda images, _, strict: read_genki4k(images, strict=strict),
+    "celeba": _celeba,
+}
+"""By layout: takes the folder of the photos, the annotation, and whether to be strict; each photo shows one face."""
+
 _WIDER_MIN_SIZE = 12.0
 _NET7876_BOX_RULE = (-0.02, -0.305, 0.045, 0.13)
 _RESEARCH = "research only, as far as it is stated; no redistribution"
@@ -190,6 +240,23 @@ def _pseudo_labelled(name: str, licence: str, note: str) -> Entry:
 
 
 _NOT_STATED = "none stated; for training only, not redistributed"
+
+
+_FAIRFACE = "CC BY 4.0 as far as is known"
+
+
+def _fer2013(part: str, split: Split, note: str) -> Entry:
+    """One part of FER2013 as published."""
+    return Entry(
+        kind="fer2013",
+        crops=True,
+        images=f"fer2013/{part}",
+        split=split,
+        labels=("expression",),
+        licence=_RESEARCH,
+        title=f"FER2013, {part}",
+        note=note,
+    )
 
 
 REGISTRY: Mapping[str, Entry] = {
@@ -339,37 +406,41 @@ REGISTRY: Mapping[str, Entry] = {
     ),
     "utkface_train": Entry(
         kind="utkface",
+        crops=True,
         images="utkface/train",
         split="train",
-        labels=("age",),
+        labels=("age", "gender", "ethnicity"),
         licence="non-commercial research",
         title="UTKFace, training",
         note="UTKFace, 8,179 training photos with ages (non-commercial research)",
     ),
     "utkface_full": Entry(
         kind="utkface",
+        crops=True,
         images="utkface_full",
         exclude="utkface_excluded.txt",
         split="train",
-        labels=("age",),
+        labels=("age", "gender", "ethnicity"),
         licence="non-commercial research",
         title="UTKFace, all but the test part",
         note="UTKFace without the photos of the validation and test parts and their near-duplicates",
     ),
     "utkface_val": Entry(
         kind="utkface",
+        crops=True,
         images="utkface/val",
         split="holdout",
-        labels=("age",),
+        labels=("age", "gender", "ethnicity"),
         licence="non-commercial research",
         title="UTKFace, validation",
         note="1,366 UTKFace crops for choosing models",
     ),
     "utkface_test": Entry(
         kind="utkface",
+        crops=True,
         images="utkface/test",
         split="test",
-        labels=("age",),
+        labels=("age", "gender", "ethnicity"),
         licence="non-commercial research",
         title="UTKFace, test",
         note="1,325 UTKFace crops",
@@ -382,6 +453,51 @@ REGISTRY: Mapping[str, Entry] = {
         licence=_RESEARCH,
         title="FG-NET",
         note="FG-NET complete, 1,002 photos of 82 people aged 0 to 69",
+    ),
+    # What a face tells.
+    "fairface_train": Entry(
+        kind="fairface",
+        crops=True,
+        images="fairface",
+        annotations="fairface/train.csv",
+        split="train",
+        labels=("age", "gender", "ethnicity"),
+        licence=_FAIRFACE,
+        title="FairFace, training",
+        note="40,000 FairFace training crops: nine age groups, gender, seven races",
+    ),
+    "fairface_val": Entry(
+        kind="fairface",
+        crops=True,
+        images="fairface",
+        annotations="fairface/val.csv",
+        split="test",
+        labels=("age", "gender", "ethnicity"),
+        licence=_FAIRFACE,
+        title="FairFace, validation",
+        note="5,000 FairFace validation crops",
+    ),
+    "fer2013_train": _fer2013("train", "train", "28,709 FER2013 training crops of 48 pixels, gray; some wrong labels"),
+    "fer2013_val": _fer2013("validation", "holdout", "FER2013 PublicTest, 3,589 crops for choosing models"),
+    "fer2013_test": _fer2013("test", "test", "FER2013 PrivateTest, 3,589 crops"),
+    "genki4k": Entry(
+        kind="genki4k",
+        images="genki4k",
+        split="train",
+        labels=("smile", "pose"),
+        licence=_RESEARCH,
+        title="GENKI-4K",
+        note="GENKI-4K, 4,000 web photos, smile or not; tested in four folds",
+    ),
+    "celeba_attributes": Entry(
+        kind="celeba",
+        images="celeba/images",
+        annotations="celeba/list_attr_celeba.zip",
+        split="train",
+        labels=("gender", "smile"),
+        licence="non-commercial research",
+        title="CelebA, part",
+        note="6,300 CelebA photos as taken, 40 attributes",
     ),
 }
 """The data sets by name."""

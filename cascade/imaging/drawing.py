@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cascade.imaging.pixels import RGBImage
 
-__all__ = ["DARK", "DEFAULT_COLOR", "Label", "draw_faces", "text_height"]
+__all__ = ["DARK", "DEFAULT_COLOR", "WHITE", "Label", "blend", "draw_faces", "text_height"]
 
 DEFAULT_COLOR = (70, 235, 140)
 DARK = (16, 20, 24)
@@ -92,7 +92,7 @@ def _fill(canvas: RGBImage, area: tuple[float, float, float, float], color: Colo
     height, width = canvas.shape[:2]
     left, columns = _covered(area[0], area[2], width)
     top, rows = _covered(area[1], area[3], height)
-    _blend(canvas, left, top, rows[:, None] * columns, color)
+    blend(canvas, left, top, rows[:, None] * columns, color)
 
 
 def _covered(start: float, end: float, length: int) -> tuple[int, FloatArray]:
@@ -104,7 +104,7 @@ def _covered(start: float, end: float, length: int) -> tuple[int, FloatArray]:
     return first, covered
 
 
-def _blend(canvas: RGBImage, left: int, top: int, opacity: FloatArray, color: Color) -> None:
+def blend(canvas: RGBImage, left: int, top: int, opacity: FloatArray, color: Color) -> None:
     """Paint a colour on a part of the canvas, with an opacity of 0..1 for each of its pixels."""
     height, width = opacity.shape
     part = canvas[top : top + height, left : left + width]
@@ -129,7 +129,7 @@ def _draw_disc(canvas: RGBImage, x: float, y: float, radius: float, color: Color
         return
     across, down = np.arange(left, right) + 0.5 - x, np.arange(top, bottom) + 0.5 - y
     distance = np.hypot(across, down[:, None])
-    _blend(canvas, left, top, np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32), color)
+    blend(canvas, left, top, np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32), color)
 
 
 def _draw_scores(canvas: RGBImage, boxes: FloatArray, scores: FloatArray, rims: list[float]) -> None:
@@ -191,7 +191,7 @@ class Label:
         if x1 < x2 and y1 < y2:
             canvas[y1:y2, x1:x2] = DARK
             opacity = np.asarray(plate, np.float32)[y1 - top : y2 - top, x1 - left : x2 - left] / np.float32(255)
-            _blend(canvas, x1, y1, opacity, WHITE)
+            blend(canvas, x1, y1, opacity, WHITE)
 
 
 @functools.lru_cache(maxsize=64)

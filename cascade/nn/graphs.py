@@ -19,8 +19,8 @@ A node applies its activation after the bias, and then adds the map ``add``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from cascade.nn.architectures import LARGEST_CHANNELS, LARGEST_INPUT, LARGEST_KERNEL
@@ -94,6 +94,16 @@ class Node:
             raise ValueError("a gate without its channel_gate or spatial_gate")
         if self.kind == "spatial_gate" and self.kernel % 2 == 0:
             raise ValueError(f"a spatial_gate with kernel {self.kernel}, expected an odd one")
+
+    def reads(self) -> tuple[int | None, ...]:
+        """The nodes whose maps it reads; None for those it does without."""
+        return self.input, self.add, self.channel_gate, self.spatial_gate
+
+    def moved(self, places: Mapping[int, int]) -> Node:
+        """The same node over other indices of those it reads."""
+        names = ("input", "add", "channel_gate", "spatial_gate")
+        read: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: places[index] for name, index in read.items() if index is not None})
 
     def shape(self, shapes: Mapping[int, Shape]) -> Shape:
         """Side and channels of its map, from those of the maps before. Raises ValueError if they do not fit."""
@@ -199,6 +209,20 @@ class Graph:
             (node, 3 if node.input == IMAGE else shapes[node.input][1], shape)
             for node, shape in zip(self.nodes, shapes, strict=True)
         ]
+
+    def part(self, names: Sequence[str]) -> tuple[Graph, tuple[int, ...]]:
+        """The graph of some outputs alone, and the index that each of its nodes has here. Raises KeyError."""
+        needed: set[int] = set()
+        waiting = [self.outputs[name] for name in names]
+        while waiting:
+            index = waiting.pop()
+            if index != IMAGE and index not in needed:
+                needed.add(index)
+                waiting += [read for read in self.nodes[index].reads() if read is not None]
+        kept = tuple(sorted(needed))
+        places = {IMAGE: IMAGE, **{index: place for place, index in enumerate(kept)}}
+        nodes = tuple(self.nodes[index].moved(places) for index in kept)
+        return Graph(self.name, self.input_size, nodes, {name: places[self.outputs[name]] for name in names}), kept
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without defaults; `from_dict` reads them."""

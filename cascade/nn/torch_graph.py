@@ -17,17 +17,23 @@ class GraphNetwork(nn.Module):
     """A graph's network: (n, 3, size, size) float in about -1..1 → feature maps (n, channels, side, side) by node.
 
     With ``batch_norm``, batch normalisation follows every convolution over more than one position, including those of
-    spatial gates, and the nodes listed in ``normalised``.
+    spatial gates, and the nodes listed in ``normalised``; the nodes in ``plain`` have none.
     """
 
-    def __init__(self, graph: Graph, batch_norm: bool = False, normalised: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        batch_norm: bool = False,
+        normalised: tuple[int, ...] = (),
+        plain: tuple[int, ...] = (),
+    ) -> None:
         super().__init__()
         self.graph = graph
         shapes = {IMAGE: (graph.input_size, 3), **dict(enumerate(graph.shapes()))}
         blocks = []
         for index, node in enumerate(graph.nodes):
             side, channels = shapes[node.input]
-            normal = batch_norm and (side > 1 or index in normalised)
+            normal = batch_norm and (side > 1 or index in normalised) and index not in plain
             blocks.append(_block(node, channels, normal))
         self.blocks = nn.ModuleList(blocks)
         self._last_use = _last_uses(graph)

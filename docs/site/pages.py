@@ -27,7 +27,8 @@ OUTSIDE = {
 HOME = {"README.md": "index.md"}
 """What the site has in place of a file."""
 
-COMMANDS = ("detect", "verify", "embed", "gallery add", "gallery identify", "gallery list", "gallery remove", "models")
+GALLERY = ("gallery add", "gallery identify", "gallery list", "gallery remove")
+COMMANDS = ("detect", "analyze", "verify", "embed", *GALLERY, "models")
 
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def execute(args: argparse.Namespace) -> None:
         report.write_csv(folder / AGES, AGES_HEADER, _rows(people, result))
         report.write_csv(folder / "cumulative_score.csv", SCORE_HEADER, _score_rows(result.overall))
         draw_ages(folder / "ages.png", result, f"{name} on {args.protocol}, {len(people):,} photos")
-        summary = recognition.summary("age", args, [embedded], _figures(result), people.problems)
+        summary = recognition.summary("age", args, [embedded], figures_of_ages(result), people.problems)
         summary["missing_ages"] = summary.pop("missing_embeddings")
         own = hashlib.sha256((folder / AGES).read_bytes()).hexdigest()
         report.write_summary(folder, summary | {"ages_sha256": embedded.source.about.get("ages_sha256", own)})
@@ -94,13 +94,14 @@ def _score_rows(errors: AgeErrors) -> Iterator[tuple[Any, ...]]:
         yield years, errors.within(years), errors.of_all(years)
 
 
-def _figures(result: AgeResult) -> dict[str, Any]:
+def figures_of_ages(result: AgeResult, kinds: Iterable[str] = KINDS) -> dict[str, Any]:
+    """Return the figures as summary.json has them, with those by groups of these kinds, None where there are none."""
     overall = result.overall
     by_kind = {
         f"by_{kind}": {name: _group(errors) for name, errors in result.groups[kind].items()}
         if kind in result.groups
         else None
-        for kind in KINDS
+        for kind in kinds
     }
     figures = _group(overall) | {f"cs{years}_of_all": overall.of_all(years) for years in WITHIN}
     figures["found"] = overall.photos - overall.missed

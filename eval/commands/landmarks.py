@@ -6,9 +6,11 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from eval.commands import common
+from cascade.models.landmarks import POINTS
+from eval.commands import common, points68
 from eval.detection.landmark_sets import read_landmark_set
 from eval.detection.landmarks import FAILURE, MATCH, LandmarkResult, evaluate
 from eval.detection.predictions import to_json
@@ -20,18 +22,30 @@ HEADER = ("detector", "normaliser", "error", "share_of_all_faces", "photos")
 
 def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
-    parser = verbs.add_parser("landmarks", help="errors of five landmarks: COCO, AFLW or 300-W")
+    parser = verbs.add_parser("landmarks", help="errors of five landmarks or 68: COCO, AFLW or 300-W")
     common.add_labels(
         parser,
         data="COCO JSON with five keypoints, AFLW's database (.sqlite) or a folder of 300-W's .pts files",
         predictions="FILE",
     )
+    parser.add_argument(
+        "--points",
+        type=int,
+        choices=(5, 68),
+        default=5,
+        help="how many; 68 are for a folder of 300-W, with predictions in an .npz file: names (N,) and points "
+        "(N, 68, 2), NaN for a missed face (default: %(default)s)",
+    )
+    parser.add_argument("--landmark-weights", type=Path, metavar="FILE", help="our network for 68 landmarks")
     parser.set_defaults(execute=execute, score_floor=None)
 
 
 def execute(args: argparse.Namespace) -> None:
     """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
+    if args.points == POINTS:
+        points68.execute(args)
+        return
     truth = read_landmark_set(args.data, args.images)
     gathered = common.gather(args, list(truth), args.predictions, len(truth), own_score=True)
     results = {entry.name: evaluate(gathered.photos, entry.found) for entry in gathered.entries}

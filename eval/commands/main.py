@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cascade.models.files import WeightsError
 from eval.commands import (
     age,
+    attributes,
     benchmark,
     detection,
     errors,
@@ -23,7 +24,7 @@ from eval.commands import (
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
 RECOGNITION = (verification, identification, age, false_accepts)
-COMMANDS = (*DETECTION, *RECOGNITION)
+COMMANDS = (*DETECTION, *RECOGNITION, attributes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from eval.detection.fddb import FALSE_POSITIVES, FddbResult
 from eval.detection.landmarks import FAILURE, LandmarkResult
+from eval.detection.points68 import PointsResult
 from eval.detection.precision_recall import DetectionResult
 from eval.detection.test_sets import SetFigures
 from eval.detection.wider import LEVELS, WiderResult
 
-__all__ = ["draw_detection", "draw_fddb", "draw_landmarks", "draw_wider", "figure", "save", "set_panel"]
+__all__ = ["draw_detection", "draw_fddb", "draw_landmarks", "draw_points", "draw_wider", "figure", "save", "set_panel"]
 
 # Colours that people with colour-blindness can tell apart (B. Wong, Nature Methods 8, 441, 2011), and lines for print.
 # print.
@@ -117,6 +118,18 @@ def draw_landmarks(file: Path, results: Mapping[str, LandmarkResult], note: str)
         finish(panel, "cumulative error", f"mean error over the {measure}", "share of all faces")
         panel.set_xlim(0, FAILURE if at else 2 * FAILURE)
         panel.set_ylim(0, 1.01)
+    save(chart, file)
+
+
+def draw_points(file: Path, results: Mapping[str, PointsResult], note: str) -> None:
+    """Draw the share of all faces with at most some mean error of their 68 points."""
+    chart, (panel,) = figure(1, note)
+    for k, (name, result) in enumerate(results.items()):
+        label = f"{name}: {number(result.nme)}, found {int(result.found.sum()):,} of {len(result.errors):,}"
+        panel.plot(ERRORS, result.cumulative(ERRORS), label=label, **style(k))
+    finish(panel, "cumulative error", "mean error over the distance of the eyes' outer corners", "share of all faces")
+    panel.set_xlim(0, FAILURE)
+    panel.set_ylim(0, 1.01)
     save(chart, file)
 
 

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cascade.datasets import PEOPLE_READERS, PHOTO_READERS, REGISTRY, Dataset, DatasetError, Entry, Pairs, People
+from cascade.datasets import (
+    LABEL_READERS,
+    PEOPLE_READERS,
+    PHOTO_READERS,
+    REGISTRY,
+    Dataset,
+    DatasetError,
+    Entry,
+    LabelledPhotos,
+    Pairs,
+    People,
+)
 from tests.eval.helpers import save_coco
 from tests.train.drawn_faces import save_photo
+from train.attributes.settings import read_config
 from train.detection.sources import SourceError, photos, read_sources
 from train.recognition.sources import read_face_sources, source_photos
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPES = sorted((REPOSITORY / "train" / "recipes").glob("*.toml"))
+DETECTION = REPOSITORY / "train" / "recipes" / "data.toml"
 KEPT_OUT = [name for name, entry in REGISTRY.items() if entry.split != "train"]
 
 ROW = [10, 10, 30, 40, 0, 0, 0, 0, 0, 0]
@@ -57,12 +71,28 @@ def data(tmp_path, save_wider_mat) -> Path:
         _save(root / part, "20_0_0_2017.png", "30_1_1_2018.png")
     (root / "utkface_excluded.txt").write_text("30_1_1_2018.png\n")
     _save(root / "fgnet/images", "001A02.png")
+    _save_attribute_sets(root)
     for entry in REGISTRY.values():
         if entry.kind == "pseudo":
             name = "portraits/held_out.png" if entry.split == "holdout" else "trained.png"
             _save(root / entry.images, name)
             (root / entry.annotations).write_text(json.dumps({name: [[5, 5, 25, 25, 0.9, 4, None]]}))
     return root
+
+
+def _save_attribute_sets(root: Path) -> None:
+    for part in ("train", "val"):
+        _save(root / "fairface" / part, "1.png", "2.png")
+        rows = "".join(f"{part}/{n}.png,20-29,Male,White,TRUE\n" for n in (1, 2))
+        (root / f"fairface/{part}.csv").write_text(f"file,age,gender,race,service_test\n{rows}")
+    for part in ("train", "validation", "test"):
+        _save(root / "fer2013" / part, "happy/1.png", "sad/2.png")
+    _save(root / "genki4k/files", *(f"file000{n}.png" for n in range(1, 5)))
+    (root / "genki4k/labels.txt").write_text("1 0 0 0\n0 0 0 0\n" * 2)
+    _save(root / "celeba/images", "000001.png")
+    (root / "celeba/list_attr_celeba.txt").write_text("1\nMale Smiling\n000001.png 1 -1\n")
+    with zipfile.ZipFile(root / "celeba/list_attr_celeba.zip", "w") as archive:
+        archive.write(root / "celeba/list_attr_celeba.txt", "list_attr_celeba.txt")
 
 
 def _save(folder: Path, *names: str) -> None:
@@ -77,7 +107,10 @@ def paths_of(entry: Entry, data: Path) -> set[Path]:
 
 
 def trained_on(recipe: Path, data: Path) -> set[Path]:
-    """The photos of a recipe, for the detector or for recognition."""
+    """The photos of a recipe, for the detector, recognition or attributes."""
+    if "[[task]]" in recipe.read_text():
+        named = [source for source in read_config(recipe, data).sources if source.use == "train"]
+        return {photo.path for source in named for photo in source.read(data)}
     try:
         sources = read_sources(recipe, data, data)
     except SourceError:
@@ -106,7 +139,7 @@ def test_such_a_set_cannot_be_named_in_a_recipe(tmp_path, name, read):
 def test_a_recipe_that_trains_on_a_test_set_by_its_folder_is_noticed(data, tmp_path):
     """The guard above would fail: it looks at photos, not at names."""
     recipe = tmp_path / "data.toml"
-    recipe.write_text(f'{RECIPES[0].read_text()}\n[[source]]\nkind = "folder"\nimages = "no_face"\n')
+    recipe.write_text(f'{DETECTION.read_text()}\n[[source]]\nkind = "folder"\nimages = "no_face"\n')
     assert trained_on(recipe, data) & paths_of(REGISTRY["no_face"], data)
 
 
@@ -115,8 +148,8 @@ def test_every_set_is_read_and_says_what_it_is(data, name):
     entry = REGISTRY[name]
     read = entry.read(data)
     assert len(read) > 0
-    expected = Dataset if entry.kind in PHOTO_READERS else People if entry.kind in PEOPLE_READERS else Pairs
-    assert isinstance(read, expected)
+    readers = {Dataset: PHOTO_READERS, People: PEOPLE_READERS, LabelledPhotos: LABEL_READERS}
+    assert type(read) is next((kind for kind, known in readers.items() if entry.kind in known), Pairs)
     assert entry.licence and entry.title and entry.note
     if isinstance(read, Dataset):
         assert all(("no_face" in entry.labels) == (len(photo) == 0) for photo in read)

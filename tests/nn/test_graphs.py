@@ -208,3 +208,19 @@ def test_native_nodes_carry_their_arrays() -> None:
     assert [node["kind"] for node in nodes] == ["pyramid_pool", "conv", "spatial_gate", "gate"]
     assert nodes[1]["weight"] is tensors["1.weight"] and nodes[2]["bias"] is tensors["2.bias"]
     assert "slope" not in nodes[1] and "weight" not in nodes[0]
+
+
+def test_a_part_of_a_graph_has_the_nodes_that_its_outputs_need():
+    builder = GraphBuilder()
+    builder.conv(8, 3, 2, 1, "relu", after=IMAGE)
+    trunk = builder.conv(8, 3, 1, 1, add=0)
+    first = builder.conv(2, 4, after=trunk)
+    builder.conv(5, 4, after=trunk)
+    second = builder.conv(3)
+    graph = builder.build("two heads", 8, {"first": first, "second": second})
+    part, kept = graph.part(["second"])
+    assert kept == (0, 1, 3, 4)
+    assert part.outputs == {"second": 3} and part.nodes[1].add == 0 and part.nodes[2].input == 1
+    assert graph.part(["first", "second"])[0].nodes == graph.nodes
+    with pytest.raises(KeyError):
+        graph.part(["third"])

@@ -56,6 +56,15 @@ class Run(ABC):
     def validate(self) -> Mapping[str, float]:
         """How well the averaged network does on what it does not learn from."""
 
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return float(self.settings.rate(step))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run ends before its last step."""
+        return False
+
     def save(self) -> None:
         """Writes the checkpoint."""
         save_checkpoint(self.out, self.settings, self.step, self.parts)
@@ -72,14 +81,14 @@ class Run(ABC):
             path = self.out / "metrics.jsonl" if self.writes else None
             progress = Progress(path, self.losses, self.step, steps, self.title, self.device)
             try:
-                while self.step < steps:
+                while self.step < steps and not self.ended:
                     progress.add(self.train_step())
                     last = self.step == steps
                     saves = last or self.step % save_every == 0
                     if not saves and self.step % log_every:
                         continue
                     # a checkpoint has a row of its own: what a row sums up does not survive a stop
-                    row = progress.row(self.step, self.settings.rate(self.step - 1))
+                    row = progress.row(self.step, self.rate(self.step - 1))
                     if saves and self.writes:
                         row["validation"] = self.validate()
                         self.save()

@@ -1,10 +1,12 @@
-"""python -m train experiment and ablation: the papers' own comparisons, each one command.
+"""python -m train experiment, ablation and paper: the papers' own comparisons, each one command.
 
     python -m train experiment mining --samples runs/paper/onet-samples --out runs/experiments
     python -m train experiment landmarks --samples runs/paper/onet-samples --out runs/experiments --seeds 1 2 3 4 5
     python -m train experiment architectures --samples … --samples-rnet … --samples-pnet … --out runs/experiments
     python -m train experiment photos --samples runs/mine/onet-samples --weights runs/mine/weights --data DATA --out …
     python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
+
+    python -m train paper 002 --root DATA --faces runs/faces --out runs/paper-002 --steps 2000
 
 NAME.csv has a row for each run, NAME.json means and paired differences, NAME.png the curves. Finished runs in --out
 are used again, and the same command goes on where it was stopped.
@@ -13,6 +15,7 @@ are used again, and the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,7 @@ def add_experiments(commands: Any) -> None:
     to.add_argument("--photos", type=int, help="only the first photos of that list")
     to.set_defaults(run=run_experiment)
     _add_ablation(commands)
+    _add_papers(commands)
 
 
 def _add_ablation(commands: Any) -> None:
@@ -70,6 +74,45 @@ def _add_ablation(commands: Any) -> None:
     to.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     to.add_argument("--threads", type=int, default=0)
     to.set_defaults(run=run_ablation)
+
+
+def _add_papers(commands: Any) -> None:
+    to = commands.add_parser(
+        "paper",
+        help="the networks of a paper on what a face tells, beside its printed figures",
+        description="Trains the networks that a paper compares, all with one budget. 000: age, gender and ethnicity on "
+        "UTKFace, expression on FER2013. 001: a frozen base with heads for nine people. 002: BKNet for one task, "
+        "MTL-BKNet, MTL-MBKNet. 004: a dual-task network against two single-task ones. runs.csv has a row for each "
+        "run, table.md the means. Complete runs in --out are used again.",
+    )
+    to.add_argument("number", metavar="PAPER", choices=("000", "001", "002", "004"))
+    to.add_argument("--root", type=Path, required=True, help="folder with the sets, as the registry names them")
+    to.add_argument("--faces", type=Path, help="folder of the packed faces, for several runs to share; OUT/faces")
+    to.add_argument("--out", type=Path, required=True, help="folder for runs and results")
+    to.add_argument("--steps", type=int, default=2000, help="of every run, unless it stops before (default: 2000)")
+    to.add_argument("--batch", type=int, default=128)
+    to.add_argument("--limit", type=int, help="faces of each set, for a small budget; another --faces folder then")
+    to.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that find faces")
+    to.set_defaults(run=run_paper_command)
+
+
+def run_paper_command(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train paper"""
+    from train.experiments.face_papers import PAPERS  # with them comes the evaluation, which training does without
+    from train.experiments.paper_runs import Budget, run_paper
+
+    for name in ("steps", "batch", "limit", "workers"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name}: expected at least 1, got {value}")
+    if len(set(arguments.seeds)) < len(arguments.seeds):
+        raise ValueError(f"--seeds: expected different ones, got {' '.join(map(str, arguments.seeds))}")
+    budget = Budget(arguments.steps, arguments.batch, limit=arguments.limit)
+    faces = arguments.faces or arguments.out / "faces"
+    paper, out = PAPERS[arguments.number], arguments.out
+    run_paper(paper, budget, arguments.seeds, arguments.root, faces, out, command, arguments.workers)
+    print((out / "table.md").read_text(), end="")
 
 
 def run_experiment(arguments: argparse.Namespace, command: str) -> None:

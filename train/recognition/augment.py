@@ -16,9 +16,9 @@ COVERED = (0.1, 0.4)  # smallest and largest side of the gray rectangle
 def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """(n, 3, side, side) float in 0..255 → the same, mirrored, moved, recoloured, blurred and partly covered."""
     crops = _move(crops, generator)
-    crops = _recolour(crops, generator)
-    crops = _blur(crops, generator)
-    return _cover(crops, generator)
+    crops = recolour(crops, generator)
+    crops = blur(crops, generator)
+    return cover(crops, generator)
 
 
 def _random(generator: torch.Generator, *shape: int) -> torch.Tensor:
@@ -43,7 +43,8 @@ def _move(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return functional.grid_sample(crops, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Of other brightness, contrast and tint; some gray."""
     n = len(crops)
     gray = crops.mean(1, keepdim=True)
     crops = torch.where((_random(generator, n) < GRAY)[:, None, None, None], gray, crops)
@@ -54,7 +55,7 @@ def _recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return ((crops - 127.5) * gain + 127.5 + offset).clamp(0, 255)
 
 
-def _blur(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def blur(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Some in fewer pixels, in place: what faces far away, and old scans, look like."""
     n, side = len(crops), crops.shape[2]
     level = torch.randint(len(BLURRED), (n,), generator=generator, device=generator.device)
@@ -67,7 +68,7 @@ def _blur(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return crops
 
 
-def _cover(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def cover(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Some with a black border, as crops at an image's edge have; some with a gray rectangle over a part."""
     n = len(crops)
     chance = _random(generator, 2, n)

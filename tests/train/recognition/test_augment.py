@@ -8,7 +8,7 @@ import torch
 from tests.train.packed_faces import packed
 from train.detection.augment import normalise
 from train.recognition import augment as changes_module
-from train.recognition.augment import BLUR, BLURRED, LARGEST_BORDER, _blur, _cover, _rectangle, augment
+from train.recognition.augment import BLUR, BLURRED, LARGEST_BORDER, _rectangle, augment, blur, cover
 
 
 def smooth(count: int, side: int = 112) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_changes_do_not_depend_on_the_rest_of_their_crops():
 
 
 @pytest.mark.parametrize(("side", "sizes"), [(112, set(BLURRED)), (40, {20, 28})])
-def test_blurred_crops_keep_as_many_pixels_as_listed(side, sizes, monkeypatch):
+def testblurred_crops_keep_as_many_pixels_as_listed(side, sizes, monkeypatch):
     seen = set()
     honest = changes_module.functional.interpolate
 
@@ -72,7 +72,7 @@ def test_blurred_crops_keep_as_many_pixels_as_listed(side, sizes, monkeypatch):
 
     monkeypatch.setattr(changes_module.functional, "interpolate", interpolate)
     crops = 100 + 50 * torch.randn(300, 1, side, side, generator=of(1))
-    blurred = _blur(crops.clone(), of(2))
+    blurred = blur(crops.clone(), of(2))
     assert seen == {side, *sizes}
     changed = (blurred != crops).flatten(1).any(1)
     expected = BLUR * len(sizes) / len(BLURRED)
@@ -88,11 +88,11 @@ def test_a_rectangle_by_hand():
     assert not found[1].any()
 
 
-def test_borders_are_black_and_covers_gray(monkeypatch):
+def test_borders_are_black_andcovers_gray(monkeypatch):
     crops = smooth(60)
     monkeypatch.setattr(changes_module, "COVER", 0.0)
     monkeypatch.setattr(changes_module, "BORDER", 1.0)
-    bordered = _cover(crops, of(4))
+    bordered = cover(crops, of(4))
     black = bordered[:, 0] == 0
     widest = LARGEST_BORDER * 112
     inner = slice(int(widest) + 1, 112 - int(widest) - 1)
@@ -103,13 +103,13 @@ def test_borders_are_black_and_covers_gray(monkeypatch):
         assert torch.equal(one, rows[:, None] | columns)
     monkeypatch.setattr(changes_module, "COVER", 1.0)
     monkeypatch.setattr(changes_module, "BORDER", 0.0)
-    for one, before in zip(_cover(crops, of(4)), crops, strict=True):
+    for one, before in zip(cover(crops, of(4)), crops, strict=True):
         changed = (one != before).any(0)
         high, wide = int(changed.any(1).sum()), int(changed.any(0).sum())
         assert 10 <= high <= 46 and 10 <= wide <= 46
         assert len(one[:, changed].unique()) == 1
     monkeypatch.setattr(changes_module, "COVER", 0.0)
-    assert torch.equal(_cover(crops, of(4)), crops)
+    assert torch.equal(cover(crops, of(4)), crops)
 
 
 def test_normalised_as_the_engines_do():

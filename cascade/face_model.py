@@ -1,0 +1,125 @@
+"""What all models of faces share: the detector before them, and which faces can be judged at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade.checks import FixedSettings, number, thread_count
+from cascade.detect import Detector
+from cascade.engines.threads import Threads
+from cascade.faces import Faces
+from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, align, similarity_transforms
+from cascade.imaging.reading import ImageInput, RGBImage, read_image
+
+__all__ = ["PROFILE", "TOO_SMALL", "FaceModel", "five_point_yaw", "sizes_of"]
+
+TOO_SMALL, PROFILE = "too small", "profile"
+"""Why a face is not judged."""
+
+BOX_SHARE = 0.7
+"""Side of a detector's box over that of the aligned crop."""
+
+NOSE = 0.55
+"""How far the tip of the nose is in front of the eyes, over their distance; the mean over people."""
+
+
+class FaceModel(FixedSettings):
+    """Base of models of faces: their common settings, and the faces of an image.
+
+    A subclass calls `_set_common` in its constructor, and `_fix_settings` at its end.
+    """
+
+    threads: int
+    min_face: float
+    max_yaw: float
+
+    def _set_common(self, threads: int | None, min_face: float, max_yaw: float, detector: Detector | None) -> None:
+        if detector is not None and not isinstance(detector, Detector):
+            raise TypeError(f"detector: expected a Detector, got {type(detector).__name__}")
+        self.threads = thread_count(threads)
+        self.min_face = number("min_face", min_face, 0, 1000)
+        self.max_yaw = number("max_yaw", max_yaw, 0, 90)
+        self._given_detector = self._detector = detector
+        self._threads = Threads(self.threads)
+
+    def _common(self) -> dict[str, Any]:
+        """The common settings, as the constructors take them."""
+        names = ("threads", "min_face", "max_yaw")
+        return {**{name: getattr(self, name) for name in names}, "detector": self._given_detector}
+
+    @property
+    def detector(self) -> Detector:
+        """The detector that finds the faces where none are given."""
+        if self._detector is None:
+            # no lock: several threads may each create one at first, and a lock might be held during a fork
+            self._detector = Detector(threads=self.threads)
+        return self._detector
+
+    def _located(
+        self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]
+    ) -> tuple[RGBImage, npt.NDArray[np.float32], Faces | None]:
+        """The pixels, the five points (N, 5, 2) of each face, and the `Faces` if they are not points alone."""
+        pixels = read_image(image, color=color)
+        if faces is None:
+            faces = self.detector.detect(pixels)
+        if isinstance(faces, Faces):
+            return pixels, faces.landmarks, faces
+        if isinstance(faces, (list, tuple)) and not faces:
+            faces = np.empty((0, 5, 2))
+        return pixels, np.asarray(faces, np.float32), None
+
+    def _unknown(self, pixels: RGBImage, points: npt.NDArray[np.float32]) -> tuple[str, ...]:
+        """Why each face cannot be judged, "" where it can. Raises `AlignError` for points of no face."""
+        if points.ndim != 3 or points.shape[1:] != (5, 2) or not np.isfinite(sizes_of(points)).all():
+            align(pixels, points)  # its error names the face and says what is wrong
+        small, turned = sizes_of(points) < self.min_face, np.abs(five_point_yaw(points)) > self.max_yaw
+        return tuple(
+            TOO_SMALL if is_small else PROFILE if is_turned else ""
+            for is_small, is_turned in zip(small.tolist(), turned.tolist(), strict=True)
+        )
+
+
+def recreated(kind: type[Any], settings: dict[str, Any]) -> Any:
+    """A model from its settings, for pickle and copy."""
+    return kind(**settings)
+
+
+def checked_images(images: Any) -> Any:
+    """The images, if they are several. Raises TypeError for one image, whose parts would be taken for images."""
+    one_array = isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype != object
+    if isinstance(images, (str, bytes, bytearray, memoryview, Path)) or one_array or not hasattr(images, "__iter__"):
+        raise TypeError(f"images: expected several images, as a list, got one {type(images).__name__}")
+    return images
+
+
+def check_crops(crops: Any, side: int) -> None:
+    """Raises TypeError or ValueError unless these are crops (n, side, side, 3) uint8."""
+    if not isinstance(crops, np.ndarray):
+        raise TypeError(f"crops: expected a numpy array, got {type(crops).__name__}")
+    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (side, side, 3):
+        hint = "; for one crop pass crop[None]" if crops.ndim == 3 else ""
+        raise ValueError(f"crops: expected uint8 (n, {side}, {side}, 3), got {crops.dtype} {crops.shape}{hint}")
+
+
+def sizes_of(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Sides (n,) in pixels of the boxes that a detector puts around faces with these five points (n, 5, 2)."""
+    scale = similarity_transforms(points, ARCFACE_TEMPLATE)[:, :, 0]
+    lengths = np.hypot(scale[:, 0], scale[:, 1])
+    return np.asarray(BOX_SHARE * TEMPLATE_SIZE / np.maximum(lengths, 1e-9))
+
+
+def five_point_yaw(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Rough yaw (n,) in degrees of faces with these five points (n, 5, 2), positive where they look to the right.
+
+    It goes by where the nose is between the eyes. It is good enough to tell a profile: `cascade.landmarks` has the
+    head pose.
+    """
+    left, right, nose = (points[:, at].astype(np.float64) for at in range(3))
+    across = right - left
+    shift = ((nose - (left + right) / 2) * across).sum(axis=1)
+    distance = np.square(across).sum(axis=1)
+    return np.asarray(np.degrees(np.arctan2(shift, NOSE * distance)))

@@ -1,0 +1,93 @@
+"""The one face of a photo that a label is about: found, and aligned.
+
+In photos as taken it is the largest face. In crops of one face it is the largest one over the centre, the detector need
+not be sure, and small crops are enlarged, since it needs pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cascade.detect import Detector
+from cascade.faces import Faces
+from cascade.imaging.alignment import align
+from cascade.imaging.reading import RGBImage, read_image
+
+__all__ = ["SingleFace", "align_as_usual", "enlarged", "find_single_face"]
+
+SURE, UNSURE = (0.7, 0.3, 0.8), (0.5, 0.1, 0.3)  # the detector's thresholds in photos and in crops
+SMALLEST = 0.25  # side of a face over a crop's shorter side
+SMALL_CROP, ENLARGED = 128, 192  # crops with shorter sides below the first are enlarged to the second
+MIN_FACE = 24  # pixels, in photos as taken
+
+
+@dataclass(frozen=True, eq=False)
+class SingleFace:
+    """A face as an aligned crop.
+
+    crop       (112, 112, 3) uint8 RGB
+    landmarks  (5, 2) float32 that it was aligned by, as shares of the photo's width and height
+    rival      side of the next largest face over that of this one, 0 if there is none
+    """
+
+    crop: RGBImage
+    landmarks: npt.NDArray[np.float32]
+    rival: float = 0.0
+
+
+def find_single_face(path: str | Path, is_crop: bool) -> SingleFace | None:
+    """The face of a photo, or of a crop of one face; None if there is none.
+
+    Raises `ImageError` or `AlignError` for a photo or a face that cannot be used.
+    """
+    image = read_image(path)
+    if is_crop:
+        image = enlarged(image)
+    height, width = image.shape[:2]
+    side = max(MIN_FACE, int(SMALLEST * min(height, width))) if is_crop else MIN_FACE
+    faces = _detector(side, UNSURE if is_crop else SURE).detect(image)
+    sides = np.sqrt((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1))
+    largest = np.argsort(-sides, kind="stable")
+    if is_crop:
+        largest = largest[_over_centre(faces, width, height)[largest]]
+    if not len(largest):
+        return None
+    face = faces[largest[:1]]
+    rival = float(sides[largest[1]] / sides[largest[0]]) if len(largest) > 1 else 0.0
+    return SingleFace(face.align(image)[0], face.landmarks[0] / np.array([width, height], np.float32), rival)
+
+
+def align_as_usual(path: str | Path, landmarks: npt.NDArray[np.float32]) -> RGBImage:
+    """A crop in which no face was found, aligned by the median landmarks (5, 2) of other crops, as shares of the sides.
+
+    Raises `ImageError` or `AlignError`.
+    """
+    image = enlarged(read_image(path))
+    crop: RGBImage = align(image, landmarks[None] * np.array(image.shape[1::-1], np.float32))[0]
+    return crop
+
+
+def enlarged(image: RGBImage) -> RGBImage:
+    """The image, one whose shorter side is below 128 pixels at a shorter side of 192."""
+    height, width = image.shape[:2]
+    if min(height, width) >= SMALL_CROP:
+        return image
+    scale = ENLARGED / min(height, width)
+    size = round(scale * width), round(scale * height)
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+@cache
+def _detector(min_face: int, thresholds: tuple[float, float, float]) -> Detector:
+    return Detector(min_face=min_face, thresholds=thresholds, threads=1)
+
+
+def _over_centre(faces: Faces, width: int, height: int) -> npt.NDArray[np.bool_]:
+    x1, y1, x2, y2 = faces.boxes.T
+    return np.asarray((x1 <= width / 2) & (width / 2 < x2) & (y1 <= height / 2) & (height / 2 < y2))

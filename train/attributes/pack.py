@@ -1,0 +1,122 @@
+"""Cuts the aligned crops that attributes are learned from: photo → detector → landmarks → 112×112 pixels.
+
+In sets of photos as taken a photo counts where one face is clearly the largest. In sets of crops the face is there, so
+the detector need not be sure; where it sees none, the crop is aligned by the median landmarks of the set's others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cascade.datasets import DatasetError, LabelledPhoto
+from cascade.imaging.alignment import TEMPLATE_SIZE, AlignError
+from cascade.imaging.reading import ImageError
+from cascade.single_face import SingleFace, align_as_usual, find_single_face
+from train.attributes.sources import AttributeSource
+from train.attributes.store import LabelledCrops, encode_labels, load_labelled_crops
+
+RIVAL = 0.6  # a second face of this share of the largest one's side leaves open whom the labels are about
+
+
+def cut_face(path: Path, crops: bool) -> SingleFace | str | None:
+    """The face of a photo; None if none is found, or why the photo cannot be used."""
+    try:
+        face = find_single_face(path, crops)
+    except (ImageError, AlignError) as error:
+        return str(error)
+    if not crops and face is not None and face.rival > RIVAL:
+        return "several faces of similar size"
+    return face
+
+
+def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int) -> LabelledCrops:
+    """Packs a set into ``folder``, unless it is there already.
+
+    Raises DatasetError when the set cannot be read or has no usable photo, ValueError for a folder of another set.
+    """
+    about = {"source": source.name, "kind": source.kind, "crops": source.crops, "limit": source.limit}
+    if (folder / "meta.json").exists():
+        packed = load_labelled_crops(folder)
+        if {name: packed.meta.get(name) for name in about} != about:
+            raise ValueError(f"{folder} was packed with other settings; remove it or use another folder")
+        return packed
+    dataset = source.read(root)
+    photos = _chosen(dataset.photos, source.limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    problems = [str(problem) for problem in dataset.problems]
+    partial = folder / f"crops.{os.getpid()}.npy"
+    shape = (len(photos), TEMPLATE_SIZE, TEMPLATE_SIZE, 3)
+    crops = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+    used, found = _fill(crops, photos, source, workers, problems)
+    if not used:
+        raise DatasetError(f"{source.name}: no face in any of {len(photos)} photos")
+    labels, texts = encode_labels([photo.labels for photo in used])
+    np.save(folder / "crops.npy", crops[: len(used)])
+    partial.unlink()
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "found.npy", found)
+    meta: dict[str, Any] = {**about, "about": source.about, "problems": problems, "texts": texts}
+    meta["names"] = [photo.name for photo in used]
+    (folder / "meta.json").write_text(json.dumps(meta) + "\n")
+    return load_labelled_crops(folder)
+
+
+def _chosen(photos: Sequence[LabelledPhoto], limit: int | None) -> Sequence[LabelledPhoto]:
+    """All photos, or so many of them at random, always the same ones."""
+    if limit is None or limit >= len(photos):
+        return photos
+    rows = np.random.default_rng(0).permutation(len(photos))[:limit]
+    return [photos[row] for row in np.sort(rows)]
+
+
+def _fill(
+    crops: NDArray[np.uint8],
+    photos: Sequence[LabelledPhoto],
+    source: AttributeSource,
+    workers: int,
+    problems: list[str],
+) -> tuple[list[LabelledPhoto], NDArray[np.bool_]]:
+    """Fills the first rows of ``crops``; returns the photos they are of, and whether their faces were found.
+
+    Adds what is left out to the problems.
+    """
+    used: list[LabelledPhoto] = []
+    landmarks: list[NDArray[np.float32]] = []
+    missed: list[LabelledPhoto] = []
+    for photo, face in _cut(photos, source, workers):
+        if isinstance(face, SingleFace):
+            crops[len(used)] = face.crop
+            landmarks.append(face.landmarks)
+            used.append(photo)
+        elif face is not None:
+            problems.append(f"{photo.name}: {face}")
+        elif source.crops:
+            missed.append(photo)
+        else:
+            problems.append(f"{photo.name}: no face found")
+    found = len(used)
+    if found:
+        usual = np.median(landmarks, axis=0)
+        for photo in missed:
+            crops[len(used)] = align_as_usual(photo.path, usual)
+            used.append(photo)
+    return used, np.arange(len(used)) < found
+
+
+def _cut(
+    photos: Sequence[LabelledPhoto], source: AttributeSource, workers: int
+) -> Iterator[tuple[LabelledPhoto, SingleFace | str | None]]:
+    with ProcessPoolExecutor(workers) as pool, tqdm(total=len(photos), desc=source.name, unit="photo") as progress:
+        paths, crops = [photo.path for photo in photos], [source.crops] * len(photos)
+        for photo, face in zip(photos, pool.map(cut_face, paths, crops, chunksize=32), strict=True):
+            yield photo, face
+            progress.update()

@@ -1,0 +1,56 @@
+"""From a configuration to the faces, packed and with their cached maps, and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cascade.models.recognizer import load_recognizer
+from cascade.nn.graphs import IMAGE
+from train.attributes.architectures import small, tail
+from train.attributes.batches import LabelledFaces, LabelledSet, split
+from train.attributes.features import Trunk, cache_maps
+from train.attributes.model import AttributeModel
+from train.attributes.pack import pack_source
+from train.attributes.settings import AttributeConfig, AttributeSettings
+from train.attributes.tasks import Task
+from train.attributes.trainer import start_from
+
+
+def prepared(config: AttributeConfig, root: Path, folder: Path, workers: int) -> tuple[LabelledFaces, AttributeModel]:
+    """The labelled faces and the model of a configuration; ``folder`` keeps faces and maps for other runs.
+
+    Raises DatasetError, TaskError, TrainingError or ValueError for what cannot be used.
+    """
+    settings = config.settings
+    torch.manual_seed(settings.seed)
+    model, trunk = _model(settings, config.tasks)
+    sets = []
+    for source in config.sources:
+        crops = pack_source(source, root, folder / source.name, workers)
+        maps = None
+        if trunk is not None:
+            where = folder / source.name / f"maps-{trunk.fingerprint[:12]}"
+            views = settings.views if source.use == "train" else 0
+            maps = cache_maps(crops, trunk, where, views, workers)
+        sets.append(LabelledSet(source, crops, maps, *split(source, crops, settings.validation)))
+    return LabelledFaces(sets, config.tasks), model
+
+
+def _model(settings: AttributeSettings, tasks: Sequence[Task]) -> tuple[AttributeModel, Trunk | None]:
+    """The model, and the trunk whose maps it goes on from."""
+    trunk = None
+    if settings.architecture == "tail":
+        recogniser = load_recognizer(settings.trunk)
+        architecture = tail(tasks, recogniser, settings.frozen)
+        trunk = Trunk(recogniser, settings.frozen)
+    else:
+        architecture = small(tasks)
+    assert (architecture.trunk == IMAGE) == (trunk is None)
+    tensors = {} if trunk is None else {name: torch.from_numpy(array) for name, array in trunk.tensors.items()}
+    model = AttributeModel(architecture, tensors)
+    if settings.start:
+        start_from(model, Path(settings.start))
+    return model, trunk
