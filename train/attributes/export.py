@@ -36,7 +36,11 @@ def export_attributes(
 ) -> str:
     """Writes the weight file and its card beside it; returns the file's SHA-256."""
     graph = model.architecture.graph
-    about = [each.source.about or each.source.name for each in faces.sets if len(each.learned)]
+    about = [
+        f"{each.source.about or each.source.name} ({len(each.learned):,} faces learned from)"
+        for each in faces.sets
+        if len(each.learned)
+    ]
     validation = measure(model, faces, faces.measured)
     metadata = {
         "version": __version__,
