@@ -64,7 +64,10 @@ def detect_faces(
 def run_pnet(
     weights: DetectorWeights, pyramid: Pyramid, threshold: float, nms: float = PNET_NMS
 ) -> StageGenerator[Candidates]:
-    """P-Net over all levels: windows of at least this face probability, moved by its box deltas."""
+    """P-Net over all levels: windows of at least this face probability, moved by its box deltas.
+
+    Windows at the border and close-ups count with UNUSUAL_FRAMING_LOGIT more, from here on.
+    """
     levels = yield DenseScan(pyramid, logit(threshold) - UNUSUAL_FRAMING_LOGIT)
     if not levels:
         return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
@@ -72,7 +75,7 @@ def run_pnet(
     # rows of column, row, logit and the outputs after the first two: but for the column, they are indexed as outputs
     found = np.concatenate(levels)
     deltas = found[:, 1:][:, weights["pnet"].architecture.output("box")]
-    logits = found[:, 2] + UNUSUAL_FRAMING_LOGIT * _unusually_framed(windows, pyramid.images[0])
+    logits = found[:, 2] + np.float32(UNUSUAL_FRAMING_LOGIT) * _unusually_framed(windows, pyramid.images[0])
     _, boxes, logits = _native.candidates(windows, deltas, logits, logit(threshold), ((nms, "union"),))
     return Candidates(boxes, logits)
 

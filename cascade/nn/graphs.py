@@ -103,7 +103,8 @@ class Node:
         """The same node over other indices of those it reads."""
         names = ("input", "add", "channel_gate", "spatial_gate")
         read: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: places[index] for name, index in read.items() if index is not None})
+        moved: dict[str, Any] = {name: places[index] for name, index in read.items() if index is not None}
+        return replace(self, **moved)
 
     def shape(self, shapes: Mapping[int, Shape]) -> Shape:
         """Side and channels of its map, from those of the maps before. Raises ValueError if they do not fit."""
