@@ -89,7 +89,9 @@ def _add_adding(actions: Any) -> None:
     parser.add_argument("gallery", metavar="GALLERY", help="the file")
     parser.add_argument("paths", nargs="*", metavar="NAME PHOTO", help="a person's name, and photos or folders of them")
     parser.add_argument("--folder", metavar="DIR", help="a folder with a subfolder for each person")
-    parser.add_argument("--extend", action="store_true", help="add to people who are already in the gallery")
+    parser.add_argument(
+        "--extend", action="store_true", help="add to people who are already in the gallery"
+    )
     add_largest(parser)
     add_options(parser)
 
@@ -107,7 +109,9 @@ def _add_identifying(actions: Any) -> None:
         help="least similarity of a match, -1 to 1 (default: the one measured for pairs of photos; "
         "raise it for a large gallery)",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object per photo, as cascade detect does")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object per photo, as cascade detect does"
+    )
     parser.add_argument("--draw", metavar="DIR", help="folder for copies of the photos with names on them")
     add_options(parser)
 

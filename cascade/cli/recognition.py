@@ -36,7 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--recognizer", metavar="NAME|FILE", help="trained recognition network: one of `cascade models`, or a file"
     )
-    group.add_argument("--flip", action="store_true", help="also use mirror images: slightly better, twice the time")
+    group.add_argument(
+        "--flip", action="store_true", help="also use mirror images: slightly better, twice the time"
+    )
     group.add_argument(
         "--min-face", type=float, metavar="N", help="smallest face, in pixels of the photo (default: 20)"
     )

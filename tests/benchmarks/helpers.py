@@ -11,6 +11,7 @@ from benchmarks.__main__ import main
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
+
 def shared(path: str) -> Path:
     """Return a file or folder of the reference data, or skip the test."""
     found = SHARED / path
