@@ -102,7 +102,7 @@ class Node:
     def moved(self, places: Mapping[int, int]) -> Node:
         """The same node over other indices of those it reads."""
         names = ("input", "add", "channel_gate", "spatial_gate")
-        read: dict[str, Any] = {name: getattr(self, name) for name in names}
+        read = {name: getattr(self, name) for name in names}
         moved: dict[str, Any] = {name: places[index] for name, index in read.items() if index is not None}
         return replace(self, **moved)
 

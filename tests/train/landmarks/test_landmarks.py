@@ -93,7 +93,13 @@ def test_points_move_with_the_pixels(angle, scale, shift, mirrored):
     crops, points = crop_with_points()
     side = 112
     found, moved = moved_crops(
-        crops, points, side, NO + angle, NO + scale, torch.tensor([shift]), torch.tensor([mirrored])
+        crops,
+        points,
+        side,
+        NO + angle,
+        NO + scale,
+        torch.tensor([shift], dtype=torch.float32),
+        torch.tensor([mirrored]),
     )
     for n in range(3):
         x, y = (moved[0, MIRRORED[n] if mirrored else n] * side).tolist()
