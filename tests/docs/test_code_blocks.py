@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_blocks_have_a_language_that_is_tested_or_is_no_code() -> None:
-    assert {block.language for block in ALL} <= {"python", "sh", "mermaid", "text"}
+    assert {block.language for block in ALL} <= {"python", "sh", "mermaid", "text", "toml"}
     assert len(SHELL) > 20
 
 
