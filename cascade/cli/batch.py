@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, OutputError, counted, say
@@ -28,6 +28,8 @@ class Tally:
     faces: int = 0
     problems: int = 0
     stopped: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many pictures of kinds that are not read were beside the photos, by suffix."""
 
     def add(self, faces: int) -> None:
         """One more photo has its results."""
@@ -42,6 +44,8 @@ class Tally:
         """The outcome in words."""
         photos = ("" if self.done == self.photos else f"{self.done:,} of ") + counted(self.photos, "photo")
         words = [photos, counted(self.faces, "face")] + [counted(self.problems, "problem")] * bool(self.problems)
+        if self.left_out:
+            words.append(f"{sum(self.left_out.values()):,} left out ({', '.join(sorted(self.left_out))})")
         return ("stopped: " if self.stopped else "") + ", ".join(words)
 
 
@@ -55,9 +59,18 @@ def photos_of(paths: list[str], out: str | None = None, *, standard_input: bool 
     return found
 
 
-def go_through(photos: list[str], work: Callable[[str, Tally], None], progress: Progress, problems: int = 0) -> Tally:
-    """Calls ``work`` with each photo and the tally. Bad photos are reported; Ctrl-C ends the run early."""
-    tally = Tally(len(photos), problems=problems)
+def go_through(
+    photos: list[str],
+    work: Callable[[str, Tally], None],
+    progress: Progress,
+    problems: int = 0,
+    left_out: Mapping[str, int] | None = None,
+) -> Tally:
+    """Calls ``work`` with each photo and the tally. Bad photos are reported; Ctrl-C ends the run early.
+
+    ``problems`` and ``left_out`` are what was found before, for the tally.
+    """
+    tally = Tally(len(photos), problems=problems, left_out=left_out or {})
     started = printed = time.monotonic()
     try:
         from tqdm import tqdm

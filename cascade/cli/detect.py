@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
                 pictures.save(photo, pictures_of(image, faces, args.draw, args.crop))
 
         progress = progress_of(len(found.photos), out is None, not args.no_progress)
-        tally = go_through(found.photos, detect, progress, len(found.problems))
+        tally = go_through(found.photos, detect, progress, len(found.problems), found.left_out)
     if tally.status() or not args.no_progress:
         say(tally.summary() + (f"; results in {writer.where}" if out else ""))
     return tally.status()

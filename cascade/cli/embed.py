@@ -157,7 +157,7 @@ def _embed_all(
             keep(photo, image, faces, analysis)
         tally.add(len(faces))
 
-    return go_through(found.photos, embed, progress, len(found.problems))
+    return go_through(found.photos, embed, progress, len(found.problems), found.left_out)
 
 
 def _to_terminal(found: Found, recognizer: Recognizer, args: argparse.Namespace, progress: Progress) -> Tally:

@@ -35,6 +35,8 @@ class Found:
     problems: list[str] = field(default_factory=list)
     """Paths that do not exist and folders that cannot be read."""
     notes: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    """How many pictures in folders are of kinds that are not read, by suffix."""
     base: str = ""
     """The folder that holds all photos: their names in --out are relative to it."""
 
@@ -110,6 +112,7 @@ def _below(folder: str, out: str | None, found: Found) -> list[str]:
         unread.update(os.path.splitext(name)[1].lower() for name in files if is_unread_picture(name))
     if unread:
         found.notes.append(f"{folder}: {_left_out(unread)}")
+        found.left_out.update(unread)
     if not names and len(found.problems) == problems:
         found.notes.append(f"{folder}: no photos in this folder")
     return sorted(names)

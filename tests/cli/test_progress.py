@@ -54,3 +54,10 @@ def test_the_time_left_is_in_words():
     tally = batch.Tally(photos=1000, faces=5)
     assert batch._line(10, 100.0, tally) == "10 of 1,000 photos, 5 faces; 0.1 photos/s, about 165 min left"
     assert batch._line(999, 100.0, tally).endswith("about 0 s left")
+
+
+def test_the_closing_line_names_what_was_left_out() -> None:
+    tally = batch.Tally(photos=3, done=2, faces=1, problems=1, left_out={".jxl": 2, ".dng": 1})
+    assert tally.summary() == "2 of 3 photos, 1 face, 1 problem, 3 left out (.dng, .jxl)"
+    assert tally.status() == 1, "for the problem: what is left out is none"
+    assert batch.Tally(photos=1, done=1, left_out={".dng": 1}).status() == 0
