@@ -166,7 +166,9 @@ def run_identify(args: argparse.Namespace) -> int:
             pictures.save(photo, {"_faces": draw_names(image, faces, names)})
         tally.add(len(faces))
 
-    tally = go_through(found.photos, identify, progress_of(len(found.photos), True), len(found.problems), found.left_out)
+    tally = go_through(
+        found.photos, identify, progress_of(len(found.photos), True), len(found.problems), found.left_out
+    )
     say(f"{tally.summary()}; threshold {threshold:.4f}" + (f"; pictures in {args.draw}" if pictures else ""))
     return tally.status()
 
