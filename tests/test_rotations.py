@@ -28,7 +28,7 @@ def test_rotating_back_undoes_rotating(angle):
 @pytest.mark.parametrize("angle", [90, 180, 270])
 def test_a_face_on_its_side_is_found_once(angle):
     image = rotate(portrait(), angle)
-    faces = Detector(threads=1, rotations=ANGLES).detect(image)
+    faces = Detector(min_face=40, threads=1, rotations=ANGLES).detect(image)
     assert len(faces) == 1
     back = rotate_back(faces, angle, 512, 512)
     assert iou(back.boxes, [FACE_BOX])[0, 0] > 0.6

@@ -52,7 +52,7 @@ def test_without_it_photos_stay_as_they_are():
     assert plain.exposure == "none"
     image = portrait()
     np.testing.assert_array_equal(plain.detect(image).boxes, Detector(threads=1, exposure="auto").detect(image).boxes)
-    assert len(plain.detect(changed("very dark"))) == 0
+    assert len(plain.detect((image * 0.03).astype(np.uint8))) == 0
 
 
 def test_other_settings_are_refused():
