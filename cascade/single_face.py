@@ -7,7 +7,7 @@ not be sure, and small crops are enlarged, since it needs pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def enlarged(image: RGBImage) -> RGBImage:
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-@cache
+@lru_cache(maxsize=8)
 def _detector(min_face: int, thresholds: tuple[float, float, float]) -> Detector:
     return Detector(min_face=min_face, thresholds=thresholds, threads=1)
 

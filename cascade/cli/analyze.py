@@ -159,7 +159,7 @@ def columns_of(estimator: AttributeEstimator) -> list[str]:
 
 def attributes_of(found: Attributes, groups: str) -> Iterator[dict[str, Any]]:
     """What JSON says of each face: null where it is not known, and then why."""
-    names, shares = found.age_groups(groups) if "age" in found.classes else ((), None)
+    names, shares = found.age_groups(groups) if {"age"} <= {*found.classes} & {*found.values} else ((), None)
     labels = {task: found.labels(task) for task in found.classes if task not in found.values}
     for at, reason in enumerate(found.unknown):
         row: dict[str, Any] = {}
@@ -300,7 +300,7 @@ def in_words(told: dict[str, Any] | Any) -> list[str]:
     words = []
     for name, value in told.items():
         share = told.get(f"{name}_probability")
-        if name == "age":
+        if name == "age" and isinstance(value, float):
             words.append(f"{value:.0f} years")
         elif share is not None:
             words.append(_label(name, value) + f" {100 * share:.0f} %")

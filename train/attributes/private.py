@@ -11,6 +11,7 @@ Class balancing is left out, since it would tell how many faces a class has.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ class PrivateRun(Run):
             from opacus.accountants import RDPAccountant
             from opacus.optimizers import DPOptimizer
         except ImportError as error:
-            raise TrainingError(f"--dp-epsilon needs Opacus: pip install opacus ({error})") from error
+            raise TrainingError(f"--dp-epsilon needs Opacus: pip install -e . --group private ({error})") from error
         self.settings, self.faces, self.model, self.out = settings, faces, model, out
         self.device = torch.device("cpu")
         self.losses = ("total", *(task.name for task in faces.tasks))
@@ -159,8 +160,11 @@ class PrivateRun(Run):
         self.samples = GradSampleModule(model)
         optimiser = torch.optim.SGD(model.parameters(), settings.learning_rate, momentum=0.9)
         expected = max(1, round(self.share * len(faces.learned)))
+        # Noise and batches that a seed would repeat, here or when a run is resumed, protect nobody.
+        noise = torch.Generator().manual_seed(secrets.randbits(63))
         self.optimiser = DPOptimizer(
             optimiser,
+            generator=noise,
             noise_multiplier=settings.noise_multiplier,
             max_grad_norm=settings.clip,
             expected_batch_size=expected,
@@ -181,7 +185,7 @@ class PrivateRun(Run):
 
     def _rows(self, step: int) -> NDArray[np.int64]:
         """The faces of a step: each with the same probability, on its own, as the accountant counts on."""
-        rng = np.random.default_rng((self.settings.seed, step))
+        rng = np.random.default_rng()  # of the system's entropy
         found: NDArray[np.int64] = self.faces.learned[rng.random(len(self.faces.learned)) < self.share]
         return found
 
