@@ -69,7 +69,8 @@ def dequantise(maps: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 def cache_maps(crops: LabelledCrops, trunk: Trunk, folder: Path, views: int, workers: int) -> CachedMaps:
     """The maps of all faces as they are and of ``views`` augmented views; what is there already stays."""
-    about = {"trunk": trunk.fingerprint, "set": crops.meta["source"], "faces": len(crops)}
+    photos = crops.meta.get("photos")
+    about = {"trunk": trunk.fingerprint, "set": crops.meta["source"], "photos": photos, "faces": len(crops)}
     record = folder / "cache.json"
     done = json.loads(record.read_text()) if record.exists() else {}
     if {name: done.get(name) for name in about} != about:

@@ -6,6 +6,7 @@ the detector need not be sure; where it sees none, the crop is aligned by the me
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -41,16 +42,20 @@ def cut_face(path: Path, crops: bool) -> SingleFace | str | None:
 def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int) -> LabelledCrops:
     """Packs a set into ``folder``, unless it is there already.
 
-    Raises DatasetError when the set cannot be read or has no usable photo, ValueError for a folder of another set.
+    Raises DatasetError when the set cannot be read or has no usable photo, ValueError for a folder of another set, or
+    of other photos or labels.
     """
+    dataset = source.read(root)
+    photos = _chosen(dataset.photos, source.limit)
     about = {"source": source.name, "kind": source.kind, "crops": source.crops, "limit": source.limit}
+    about["photos"] = _fingerprint(photos)
     if (folder / "meta.json").exists():
         packed = load_labelled_crops(folder)
         if {name: packed.meta.get(name) for name in about} != about:
-            raise ValueError(f"{folder} was packed with other settings; remove it or use another folder")
+            raise ValueError(
+                f"{folder} was packed with other settings, photos or labels; remove it or use another folder"
+            )
         return packed
-    dataset = source.read(root)
-    photos = _chosen(dataset.photos, source.limit)
     folder.mkdir(parents=True, exist_ok=True)
     problems = [str(problem) for problem in dataset.problems]
     partial = folder / f"crops.{os.getpid()}.npy"
@@ -68,6 +73,15 @@ def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int)
     meta["names"] = [photo.name for photo in used]
     (folder / "meta.json").write_text(json.dumps(meta) + "\n")
     return load_labelled_crops(folder)
+
+
+def _fingerprint(photos: Sequence[LabelledPhoto]) -> str:
+    """SHA-256 of the names, sizes and labels of photos."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        size = photo.path.stat().st_size if photo.path.exists() else -1
+        digest.update(repr((photo.name, size, sorted(photo.labels.items()))).encode())
+    return digest.hexdigest()
 
 
 def _chosen(photos: Sequence[LabelledPhoto], limit: int | None) -> Sequence[LabelledPhoto]:

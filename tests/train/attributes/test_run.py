@@ -129,6 +129,13 @@ def test_packed_faces_are_not_taken_for_those_of_another_set(whole_crops, tmp_pa
     (source,) = read_config(config, tmp_path).sources
     packed = pack_source(source, tmp_path, tmp_path / "faces", 1)
     assert len(packed) == 24 and packed.found.all()
+    assert len(pack_source(source, tmp_path, tmp_path / "faces", 1)) == 24
+    photo = source.read(tmp_path).photos[0].path  # another label under the same name of the set
+    other = next(each.path.parent for each in source.read(tmp_path).photos if each.path.parent != photo.parent)
+    moved = photo.rename(other / f"moved-{photo.name}")
+    with pytest.raises(ValueError, match="packed with other settings, photos or labels"):
+        pack_source(source, tmp_path, tmp_path / "faces", 1)
+    moved.rename(photo)
     config.write_text(RUN + HELMET + "limit = 5\n")
     (source,) = read_config(config, tmp_path).sources
     with pytest.raises(ValueError, match="packed with other settings"):
