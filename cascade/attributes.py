@@ -22,7 +22,7 @@ import numpy.typing as npt
 from cascade import _native
 from cascade.age_groups import age_groups, group_numbers
 from cascade.detect import Detector
-from cascade.face_model import FaceModel, check_crops, checked_images, recreated
+from cascade.face_model import CHUNK, FaceModel, check_crops, checked_images, recreated
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.reading import ImageInput, RGBImage
@@ -34,9 +34,6 @@ __all__ = ["BY_NAME", "AttributeEstimator", "Attributes"]
 
 BY_NAME = ("ethnicity",)
 """Tasks that are computed only where they are asked for by name."""
-
-CHUNK = 256
-"""Faces whose crops are in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +50,7 @@ class Attributes:
     values: Mapping[str, FloatArray]
     """By task with numbers, (N,) float32: the expected age in years as "age"."""
     unknown: tuple[str, ...]
-    """Why a face was not judged, "too small" or "profile"; "" where it was."""
+    """Why a face is not known, "too small" or "profile"; "" where it is."""
 
     def __post_init__(self) -> None:
         for name in ("classes", "probabilities", "values"):
@@ -84,7 +81,7 @@ class Attributes:
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
-        """(N,) whether the face was judged."""
+        """(N,) whether the attributes of the face are known."""
         return np.array([not reason for reason in self.unknown], bool)
 
     @property
@@ -137,7 +134,7 @@ class AttributeEstimator(FaceModel):
     threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not
         depend on it.
     min_face : side of a face in pixels of the photo, 0 to 1000, below which nothing is said of it.
-    max_yaw : degrees, 0 to 90, by which a head may be turned to either side; beyond, nothing is said of it.
+    max_yaw : degrees, 0 to 90, the largest yaw to either side; beyond, nothing is said of the face.
     detector : finds the faces where none are given. None: a `Detector` with its default settings, created on first use.
 
     It can be used from several threads at once and after a fork, and it can be copied and pickled, with its weights.

@@ -1,4 +1,4 @@
-"""What all models of faces share: the detector before them, and which faces can be judged at all."""
+"""What all models of faces share: the detector before them, and which faces are large and frontal enough."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from cascade.faces import Faces
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, align, similarity_transforms
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
 
-__all__ = ["PROFILE", "TOO_SMALL", "FaceModel", "five_point_yaw", "sizes_of"]
+__all__ = ["CHUNK", "PROFILE", "TOO_SMALL", "FaceModel", "five_point_yaw", "sizes_of"]
 
 TOO_SMALL, PROFILE = "too small", "profile"
-"""Why a face is not judged."""
+"""Why a face is not estimated."""
+
+CHUNK = 256
+"""Faces whose crops are in memory at a time."""
 
 BOX_SHARE = 0.7
 """Side of a detector's box over that of the aligned crop."""
@@ -73,13 +76,13 @@ class FaceModel(FixedSettings):
         return pixels, np.asarray(faces, np.float32), None
 
     def _unknown(self, pixels: RGBImage, points: npt.NDArray[np.float32]) -> tuple[str, ...]:
-        """Why each face cannot be judged, "" where it can. Raises `AlignError` for points of no face."""
+        """Why each face is not estimated, "" where it is. Raises `AlignError` for points of no face."""
         if points.ndim != 3 or points.shape[1:] != (5, 2) or not np.isfinite(sizes_of(points)).all():
             align(pixels, points)  # its error names the face and says what is wrong
-        small, turned = sizes_of(points) < self.min_face, np.abs(five_point_yaw(points)) > self.max_yaw
+        small, profile = sizes_of(points) < self.min_face, np.abs(five_point_yaw(points)) > self.max_yaw
         return tuple(
-            TOO_SMALL if is_small else PROFILE if is_turned else ""
-            for is_small, is_turned in zip(small.tolist(), turned.tolist(), strict=True)
+            TOO_SMALL if is_small else PROFILE if is_profile else ""
+            for is_small, is_profile in zip(small.tolist(), profile.tolist(), strict=True)
         )
 
 

@@ -1,4 +1,4 @@
-"""68 landmarks of a face in the order of iBUG's 300-W, and from them how the head is turned.
+"""68 landmarks of a face in the order of iBUG's 300-W, and from them the head pose.
 
 >>> from cascade.landmarks import LandmarkEstimator
 >>> points = LandmarkEstimator().predict("photo.jpg")  # doctest: +SKIP
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cascade import _native
 from cascade.checks import integer
 from cascade.detect import Detector
-from cascade.face_model import FaceModel, check_crops, recreated, sizes_of
+from cascade.face_model import CHUNK, FaceModel, check_crops, recreated, sizes_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, align, similarity_transforms
 from cascade.imaging.reading import ImageInput, RGBImage
@@ -44,10 +44,6 @@ MIRRORED.flags.writeable = False
 
 RIGID = np.r_[27:48]
 """Nose and eyes, which move little against each other: what the head pose is computed from."""
-
-
-CHUNK = 256
-"""Faces whose crops are in memory at a time."""
 
 
 class LandmarkEstimator(FaceModel):

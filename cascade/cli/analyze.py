@@ -50,7 +50,7 @@ results:
   jsonl and json hold an object per photo, as from `cascade detect`; each face also has
     "age": years, "age_group": "30-39", "gender": "female", "gender_probability": 0.98, "expression": …, "smile": …
     with --landmarks "points": [[x, y], … 68 in iBUG's order], "yaw", "pitch", "roll": degrees
-    "unknown": "too small" or "profile" where a face cannot be judged; then the others are null
+    "unknown": "too small" or "profile" where a face cannot be estimated; then the others are null
   Yaw is positive where the face looks to the right of the photo, pitch where it looks up, roll where the head leans
   clockwise in the photo.
   csv holds a row per face with the same as columns, but without the 68 points.
@@ -83,7 +83,7 @@ def add_parser(commands: Any) -> None:
         help="what to say of a face, with commas between: age,gender … (default: all but ethnicity)",
     )
     what.add_argument("--ethnicity", action="store_true", help="also the ethnicity, as perceived; read below first")
-    what.add_argument("--landmarks", action="store_true", help="also 68 points, and how the head is turned")
+    what.add_argument("--landmarks", action="store_true", help="also 68 points, and the head pose")
     what.add_argument(
         "--age-groups", choices=GROUPS, default=GROUPS[0], metavar="GROUPS", help="twelve (default), nine, six or three"
     )
@@ -117,7 +117,7 @@ def add_parser(commands: Any) -> None:
 
 @dataclass(frozen=True)
 class Analyzer:
-    """What finds and judges the faces of a photo."""
+    """What finds the faces of a photo and says how they look."""
 
     detector: Detector
     attributes: AttributeEstimator | None
@@ -159,7 +159,7 @@ def columns_of(estimator: AttributeEstimator) -> list[str]:
 
 def attributes_of(found: Attributes, groups: str) -> Iterator[dict[str, Any]]:
     """What JSON says of each face: null where it is not known, and then why."""
-    names, shares = found.age_groups(groups) if {"age"} <= {*found.classes} & {*found.values} else ((), None)
+    names, shares = found.age_groups(groups) if "age" in found.classes and "age" in found.values else ((), None)
     labels = {task: found.labels(task) for task in found.classes if task not in found.values}
     for at, reason in enumerate(found.unknown):
         row: dict[str, Any] = {}
@@ -337,5 +337,5 @@ def drawn(image: RGBImage, faces: Faces, told: Further) -> RGBImage:
     canvas = faces[~known].draw(image, box_color=UNKNOWN, scores=False, landmarks=False)
     canvas = faces[known].draw(canvas, scores=False, landmarks=not np.isfinite(points).any())
     canvas = draw_contours(canvas, points)
-    texts = [in_words(row) if judged else [] for row, judged in zip(told, known, strict=True)]
+    texts = [in_words(row) if is_known else [] for row, is_known in zip(told, known, strict=True)]
     return draw_labels(canvas, faces.boxes, texts)

@@ -13,7 +13,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cascade.models.files import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.models.files import (
+    SHIPPED,
+    WeightsError,
+    check_tensors,
+    find_weights,
+    read_tensors,
+    shipped_names,
+    write_tensors,
+)
 from cascade.nn.graphs import Graph
 
 FORMAT = "cascade-attributes-1"
@@ -78,8 +86,7 @@ class AttributeWeights:
 
 def shipped_attributes() -> list[str]:
     """Names of the networks that come with the package, the default one first."""
-    names = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
-    return sorted(names, key=lambda name: name != DEFAULT)
+    return shipped_names(FOLDER, DEFAULT)
 
 
 def load_attributes(weights: str | Path | None = None) -> AttributeWeights:
@@ -87,15 +94,7 @@ def load_attributes(weights: str | Path | None = None) -> AttributeWeights:
 
     Raises `WeightsError` naming the file that is missing or wrong.
     """
-    if weights is not None and not isinstance(weights, (str, Path)):
-        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
-    path = Path(DEFAULT if weights is None else weights)
-    if weights is None or (isinstance(weights, str) and weights in shipped_attributes()):
-        path = FOLDER / f"{path}.safetensors"
-    elif not path.exists():
-        known = ", ".join(shipped_attributes())
-        raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {str(weights)!r}")
-    return _load(path)
+    return _load(find_weights(weights, FOLDER, DEFAULT))
 
 
 def _load(path: Path) -> AttributeWeights:

@@ -139,3 +139,24 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], record: dict[str, 
     partial.write_bytes(data)
     partial.replace(path)
     return hashlib.sha256(data).hexdigest()
+
+
+def shipped_names(folder: Path, default: str) -> list[str]:
+    """Names of the weight files of a folder of the package, the default one first."""
+    names = sorted(path.stem for path in folder.glob("*.safetensors"))
+    return sorted(names, key=lambda name: name != default)
+
+
+def find_weights(weights: str | Path | None, folder: Path, default: str) -> Path:
+    """The file that ``weights`` names: a shipped one in ``folder``, the default one for None, or a path.
+
+    Raises TypeError for what is no name, and `WeightsError` where there is no such file.
+    """
+    if weights is not None and not isinstance(weights, (str, Path)):
+        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
+    if weights is None or (isinstance(weights, str) and weights in shipped_names(folder, default)):
+        return folder / f"{default if weights is None else weights}.safetensors"
+    if not os.path.exists(weights):  # Path.exists raises for names that are too long
+        known = ", ".join(shipped_names(folder, default))
+        raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {str(weights)!r}")
+    return Path(weights)

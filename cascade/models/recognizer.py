@@ -7,7 +7,6 @@ age-mean subtraction.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,16 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from cascade.models.files import MALFORMED, SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.models.files import (
+    MALFORMED,
+    SHIPPED,
+    WeightsError,
+    check_tensors,
+    find_weights,
+    read_tensors,
+    shipped_names,
+    write_tensors,
+)
 from cascade.nn.graphs import Graph, native_nodes
 
 FORMAT = "cascade-recognizer-1"
@@ -56,8 +64,7 @@ class RecognizerWeights:
 
 def shipped_recognizers() -> list[str]:
     """Names of the networks that come with the package, the default one first."""
-    names = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
-    return sorted(names, key=lambda name: name != DEFAULT)
+    return shipped_names(FOLDER, DEFAULT)
 
 
 def load_recognizer(weights: str | Path | None = None) -> RecognizerWeights:
@@ -65,15 +72,7 @@ def load_recognizer(weights: str | Path | None = None) -> RecognizerWeights:
 
     Raises `WeightsError` naming the file that is missing or wrong.
     """
-    if weights is not None and not isinstance(weights, (str, Path)):
-        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
-    path = Path(DEFAULT if weights is None else weights)
-    if weights is None or (isinstance(weights, str) and weights in shipped_recognizers()):
-        path = FOLDER / f"{path}.safetensors"
-    elif not os.path.exists(path):  # Path.exists raises for names that are too long
-        known = ", ".join(shipped_recognizers())
-        raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {str(weights)!r}")
-    return _load(path)
+    return _load(find_weights(weights, FOLDER, DEFAULT))
 
 
 def _load(path: Path) -> RecognizerWeights:
