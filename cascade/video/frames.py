@@ -53,19 +53,18 @@ def check_size(width: int, height: int, what: str) -> None:
         raise VideoError(f"{what}: expected frames of at most {MAX_PIXELS:,} pixels, got {width} × {height}")
 
 
-def to_image(frame: Any, aspect: Fraction | None, reformatter: Any) -> RGBImage:
+def to_image(frame: Any, aspect: Fraction | None) -> RGBImage:
     """The image (H, W, 3) uint8 RGB of a decoded ``av.VideoFrame``, upright and with square pixels.
 
-    ``aspect`` is the width of a pixel over its height (None: square), ``reformatter`` an ``av.VideoReformatter``. Of
-    10 and 12 bits the upper 8 remain. HDR (PQ and HLG) is mapped to the range and colours of ordinary screens.
+    ``aspect`` is the width of a pixel over its height (None: square). Of 10 and 12 bits the upper 8 remain. HDR (PQ and
+    HLG) is mapped to the range and colours of ordinary screens.
     """
     width = frame.width
     if aspect and abs(aspect - 1) > Fraction(1, 100):
         width = max(1, round(width * aspect))
     matrix = MATRICES.get(frame.colorspace, BT709 if frame.height >= HD_HEIGHT else BT470BG)
     full = frame.color_range == FULL_RANGE or (frame.format.name.startswith("yuvj"))
-    rgb = reformatter.reformat(
-        frame,
+    rgb = frame.reformat(
         width=width,
         format="rgb24",
         src_colorspace=matrix,

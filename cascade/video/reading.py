@@ -159,10 +159,12 @@ class VideoReader(Iterator[VideoFrame]):
 class Recording:
     """An opened video file, or a file at an address."""
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, threads: int, **options: str) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str] | BinaryIO, threads: int, timeout: float | None = None, **options: str
+    ) -> None:
         self._av = import_av()
         self.name = named(getattr(source, "name", source))
-        self.container = open_container(self._av, source, **options)
+        self.container = open_container(self._av, source, timeout, **options)
         try:
             self.stream = video_stream(self.container, self.name)
             self.info = info_of(self.container, self.stream)
@@ -180,20 +182,19 @@ class Recording:
 
     def frames(self, every: int = 1, start: float = 0.0, stop: float | None = None) -> Generator[VideoFrame]:
         """Every n-th frame from ``start`` in seconds on and before ``stop``."""
-        reformatter = self._av.video.reformatter.VideoReformatter()
         index = 0
         with self.container:
-            for frame, time in self._timed(start):
+            for frame, time in self.timed(start):
                 if stop is not None and time >= stop:
                     break
                 if index % every == 0:
-                    yield VideoFrame(time, index, to_image(frame, self.stream.sample_aspect_ratio, reformatter))
+                    yield VideoFrame(time, index, to_image(frame, self.stream.sample_aspect_ratio))
                 index += 1
         if self.damaged:
             message = f"{self.name}: {self.damaged} damaged packets or frames were left out"
             warnings.warn(message, VideoWarning, stacklevel=3)
 
-    def _timed(self, start: float) -> Iterator[tuple[Any, float]]:
+    def timed(self, start: float = 0.0) -> Iterator[tuple[Any, float]]:
         """The decoded frames from ``start`` on with their times."""
         clock = Clock(self.container, self.stream)
         sought = start > 0 and self._seek(start + float(clock.origin))
@@ -212,7 +213,7 @@ class Recording:
             raise VideoError(f"source: expected a video, but {self.name} has no frame that can be decoded")
 
     def _skipped_to(self, start: float) -> Iterator[tuple[Any, float]]:
-        for frame, time in self._timed(0):
+        for frame, time in self.timed(0):
             if time >= start:
                 yield frame, time
 
@@ -332,14 +333,19 @@ class Deinterlacer:
 # Opening
 
 
-def open_container(av: Any, source: str | os.PathLike[str] | BinaryIO, **options: str) -> Any:
-    """An open ``av`` container. Raises `VideoError` with the reason and what was given."""
+def open_container(
+    av: Any, source: str | os.PathLike[str] | BinaryIO, timeout: float | None = None, **options: str
+) -> Any:
+    """An open ``av`` container, of a source that may be silent for ``timeout`` seconds.
+
+    Raises `VideoError` with the reason and what was given.
+    """
     target = _target(source)
     name = named(getattr(source, "name", source))
     if not is_address(source) and isinstance(target, str):
         options["protocol_whitelist"] = "file"
     try:
-        container = av.open(target, options=options, metadata_errors="ignore")
+        container = av.open(target, options=options, metadata_errors="ignore", timeout=timeout)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, av.error.InvalidDataError):
             raise VideoError(
