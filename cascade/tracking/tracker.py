@@ -28,7 +28,12 @@ Embed = Callable[[npt.NDArray[np.intp]], tuple[FloatArray, FloatArray]]
 EXEMPLARS = 6
 """Embeddings that a track stores."""
 
-LONGEST_STEP = 3.0  # frames between two that a face can move through and still overlap its prediction
+HIDDEN_OVERLAP = 0.3
+"""Overlap with another person's face from which a face that is missing counts as hidden: only an embedding, which tells
+the two apart, continues its track."""
+
+CROWDED_EVERY = 0.2
+"""Seconds after which a face is embedded again that overlaps another track."""
 
 
 @dataclass(eq=False)
@@ -65,7 +70,8 @@ class Tracker(FixedSettings):
     Parameters
     ----------
     same : similarity of embeddings from which two faces count as one person's; that of a Recognizer's operating point.
-    unlike : similarity below which a face is not given to a track, however well the boxes agree.
+    unlike : similarity below which a face is not given to a track, however well the boxes agree. A track whose face was
+        missing in the frame before needs ``same``.
     new_score : face probability from which a face can begin a track; less certain faces only continue one.
     overlap : intersection over union of a face with the predicted box, from which it can continue a track.
     lost_after : seconds without a face after which a track is only continued by embedding.
@@ -80,7 +86,7 @@ class Tracker(FixedSettings):
         self,
         *,
         same: float = 0.35,
-        unlike: float = 0.05,
+        unlike: float = 0.2,
         new_score: float = 0.85,
         overlap: float = 0.2,
         lost_after: float = 1.0,
@@ -100,6 +106,7 @@ class Tracker(FixedSettings):
         self._away: list[Track] = []
         self._next = 1
         self._merged: dict[int, int] = {}
+        self._before = -1e9  # seconds of the frame before
         self._fix_settings()
 
     @property
@@ -136,13 +143,18 @@ class Tracker(FixedSettings):
         for at, face in pairs:
             self._continue(tracks[at], faces.boxes[face], time, known.get(face))
             numbers[face] = tracks[at].number
+        if embed is not None:
+            hidden = [at for at, track in enumerate(tracks) if track.last < time]
+            self._leave([tracks[at] for at in hidden if overlaps[at].max(initial=0.0) > HIDDEN_OVERLAP])
         self._find_again(faces, time, known, numbers)
+        self._before = time
         return numbers
 
     def follow(self, tracks: list[Track], boxes: npt.ArrayLike, time: float) -> None:
         """Takes faces that were found where their tracks were expected: boxes (n, 4)."""
         for track, box in zip(tracks, np.asarray(boxes, np.float32).reshape(-1, 4), strict=True):
             self._continue(track, box, time, None)
+        self._before = time
 
     def learn(self, track: Track, embedding: FloatArray, quality: float, time: float) -> int:
         """Takes an embedding of a track's face, and gives the track's number, which changes if it is somebody known."""
@@ -151,14 +163,22 @@ class Tracker(FixedSettings):
             return track.number
         if not track.exemplars:
             self._recognise(track, embedding)
-        track.learn(embedding, quality, time)
+        if not track.exemplars or track.similarity(embedding) >= self.unlike:
+            track.learn(embedding, quality, time)
+        track.embedded = time
         return track.number
+
+    def _is_doubtful(self, track: Track) -> bool:
+        """Whether a track's face was missing in the frame before."""
+        return track.last < self._before
 
     # The parts
 
     def _retire(self, time: float, everything: bool) -> None:
         """Moves tracks that were not seen for long to those that only an embedding continues."""
-        gone = [track for track in self._active if everything or time - track.last > self.lost_after]
+        self._leave([track for track in self._active if everything or time - track.last > self.lost_after])
+
+    def _leave(self, gone: list[Track]) -> None:
         self._active = [track for track in self._active if track not in gone]
         self._away += [track for track in gone if track.exemplars]
         if len(self._away) > self.memory:
@@ -191,12 +211,16 @@ class Tracker(FixedSettings):
             face
             for face in range(len(faces))
             if (face not in track_of and faces.scores[face] >= self.new_score)
-            or (face in track_of and time - track_of[face].embedded >= (0.2 if crowded[face] else self.embed_every))
+            or (face in track_of and self._is_due(track_of[face], time, bool(crowded[face])))
         ]
         if not wanted:
             return {}
         rows, qualities = embed(np.array(wanted, np.intp))
         return {face: (row, float(value)) for face, row, value in zip(wanted, rows, qualities, strict=True)}
+
+    def _is_due(self, track: Track, time: float, crowded: bool) -> bool:
+        """Whether the face of a track has to be embedded."""
+        return self._is_doubtful(track) or time - track.embedded >= (CROWDED_EVERY if crowded else self.embed_every)
 
     def _without_unlike(
         self, overlaps: npt.NDArray[np.float64], tracks: list[Track], known: dict[int, tuple[FloatArray, float]]
@@ -207,7 +231,8 @@ class Tracker(FixedSettings):
             if value < self.least_quality:
                 continue
             for at, track in enumerate(tracks):
-                if overlaps[at, face] > 0 and track.exemplars and track.similarity(row) < self.unlike:
+                least = self.same if self._is_doubtful(track) else self.unlike
+                if overlaps[at, face] > 0 and track.exemplars and track.similarity(row) < least:
                     found[at, face] = 0
         return found
 
@@ -228,12 +253,14 @@ class Tracker(FixedSettings):
         """Gives faces without a track those of people who were away, or new ones."""
         new = [at for at in range(len(faces)) if not numbers[at] and faces.scores[at] >= self.new_score]
         good = [at for at in new if at in known and known[at][1] >= self.least_quality]
-        costs = np.array([[1 - track.similarity(known[at][0]) for at in good] for track in self._away])
-        for row, column in assign(costs.reshape(len(self._away), len(good)), 1 - self.same):
-            track, at = self._away[row], good[column]
+        missing = [*self._away, *(track for track in self._active if track.last < time and track.exemplars)]
+        costs = np.array([[1 - track.similarity(known[at][0]) for at in good] for track in missing])
+        for row, column in assign(costs.reshape(len(missing), len(good)), 1 - self.same):
+            track, at = missing[row], good[column]
             track.motion = Motion(faces.boxes[at], time)
             self._continue(track, faces.boxes[at], time, known[at])
-            self._active.append(track)
+            if track not in self._active:
+                self._active.append(track)
             numbers[at] = track.number
         self._away = [track for track in self._away if track not in self._active]
         for at in new:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.attributes import AttributeEstimator
+from cascade.boxes import iou
 from cascade.checks import FixedSettings, integer, number
 from cascade.detect import Detector
 from cascade.faces import Face, Faces
@@ -35,6 +36,7 @@ FloatArray = npt.NDArray[np.float32]
 DEFAULT_EVERY = 3
 MOST_EVERY = 10  # frames from one detection to the next where they are chosen by time
 BEST_MARGIN = 0.4  # of the picture around a best shot, over the sides of the box
+CROWDED_OVERLAP = 0.05
 SMOOTHING = 0.1  # share of a new measurement in mean times
 
 
@@ -156,7 +158,7 @@ class VideoAnalyzer(FixedSettings):
         """The faces of the next frame."""
         begun = clock.perf_counter()
         cut = self._cuts.add(frame.image)
-        searched = cut or self._since == 0
+        searched = cut or self._since == 0 or self._is_crowded(frame.time)
         faces, numbers = self._search(frame, cut) if searched else self._follow(frame)
         self._since = (1 if searched else self._since + 1) % self._interval()
         kind = "search" if searched else "follow"
@@ -189,6 +191,11 @@ class VideoAnalyzer(FixedSettings):
         return sorted(found, key=lambda each: (each.first, each.track))
 
     # The parts
+
+    def _is_crowded(self, time: float) -> bool:
+        """Whether faces are so close together that one could be taken for the other."""
+        boxes = self.tracker.predictions(time)[1]
+        return bool((np.triu(iou(boxes, boxes), 1) > CROWDED_OVERLAP).any())
 
     def _interval(self) -> int:
         if self.every != "auto":
@@ -240,14 +247,19 @@ class VideoAnalyzer(FixedSettings):
     def _follow(self, frame: VideoFrame) -> tuple[Faces, npt.NDArray[np.intp]]:
         """The faces of before, looked for where they should be."""
         tracks, boxes = self.tracker.predictions(frame.time)
+        found = [
+            (float(iou(face.box, box)[0, 0]), track, face)
+            for track, box, face in zip(tracks, boxes, find_again(self.detector, frame.image, boxes), strict=True)
+            if face is not None
+        ]
         pairs: list[tuple[Track, Face]] = []
-        for track, face in zip(tracks, find_again(self.detector, frame.image, boxes), strict=True):
-            if face is not None and not any(_same_place(face, other) for _, other in pairs):
+        for _, track, face in sorted(found, key=lambda each: -each[0]):
+            if not any(_same_place(face, other) for _, other in pairs):
                 pairs.append((track, face))
-        if not pairs:
-            return Faces.empty(), np.zeros(0, np.intp)
         faces = Faces(
-            [face.box for _, face in pairs], [face.score for _, face in pairs], [face.landmarks for _, face in pairs]
+            np.array([face.box for _, face in pairs]).reshape(-1, 4),
+            [face.score for _, face in pairs],
+            np.array([face.landmarks for _, face in pairs]).reshape(-1, 5, 2),
         )
         self.tracker.follow([track for track, _ in pairs], faces.boxes, frame.time)
         return faces, np.array([track.number for track, _ in pairs], np.intp)

@@ -189,7 +189,7 @@ def _paste(image: RGBImage, owner: npt.NDArray[np.intp], visit: _Visit, time: fl
     radius = np.hypot(x[None] / HEAD[0], y[:, None] / HEAD[1])
     opacity = np.clip((1 - radius) / 0.12, 0, 1)
     left, top = np.maximum(corner, 0)
-    right, bottom = np.minimum(corner + (columns, rows), (WIDTH, HEIGHT))
+    right, bottom = np.minimum(corner + np.array([columns, rows]), np.array([WIDTH, HEIGHT]))
     if left < right and top < bottom:
         part = np.s_[top - corner[1] : bottom - corner[1], left - corner[0] : right - corner[0]]
         below = image[top:bottom, left:right]
@@ -215,4 +215,4 @@ def _free_share(owner: npt.NDArray[np.intp], box: npt.ArrayLike, mark: int) -> f
     """The share of a box in which the owner of the pixels is this one; outside the frame nothing is."""
     x1, y1, x2, y2 = np.rint(np.asarray(box)).astype(int)
     part = owner[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)]
-    return float((part == mark).sum()) / max(1, (x2 - x1) * (y2 - y1))
+    return int((part == mark).sum()) / max(1, int((x2 - x1) * (y2 - y1)))
