@@ -278,7 +278,8 @@ def _in_words(person: TrackSummary) -> str:
     """A person in one line."""
     who = f"{person.name} ({person.similarity:.2f})" if person.name is not None else "unknown"
     told = ", ".join(
-        f"{task} {value:.0f}" if isinstance(value, float) else str(value) for task, value in person.attributes.items()
+        f"{task} {value:.0f}" if isinstance(value, float) else f"{task} {value}"
+        for task, value in person.attributes.items()
     )
     times = f"{_clock(person.first)} to {_clock(person.last)}, {counted(person.frames, 'frame')}"
     return printable(f"person {person.track}: {who}; {times}" + (f"; {told}" if told else ""))

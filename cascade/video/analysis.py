@@ -144,6 +144,7 @@ class VideoAnalyzer(FixedSettings):
         self.tracker = tracker or Tracker(same=self.threshold)
         self._people: dict[int, _Person] = {}
         self._cuts = CutFinder()
+        self._before = 0.0  # seconds of the frame before
         self._since = 0  # frames since the last search of a whole frame
         self._costs = {"search": 0.0, "follow": 0.0}
         self._fix_settings()
@@ -158,12 +159,14 @@ class VideoAnalyzer(FixedSettings):
         """The faces of the next frame."""
         begun = clock.perf_counter()
         cut = self._cuts.add(frame.image)
-        searched = cut or self._since == 0 or self._is_crowded(frame.time)
-        faces, numbers = self._search(frame, cut) if searched else self._follow(frame)
+        followed = None if cut or self._since == 0 or self._is_crowded(frame.time) else self._follow(frame)
+        searched = followed is None
+        faces, numbers = self._search(frame, cut) if followed is None else followed
         self._since = (1 if searched else self._since + 1) % self._interval()
         kind = "search" if searched else "follow"
         spent = clock.perf_counter() - begun
         self._costs[kind] += (SMOOTHING if self._costs[kind] else 1.0) * (spent - self._costs[kind])
+        self._before = frame.time
         self._remember(numbers, frame.time)
         return SeenFrame(frame.time, frame.index, frame.image, self._described(faces, numbers), searched, cut)
 
@@ -244,8 +247,8 @@ class VideoAnalyzer(FixedSettings):
         values = quality(crops, face_sizes(faces.boxes[chosen])).tolist()
         return {at: (crop, None, value) for at, crop, value in zip(chosen, crops, values, strict=True)}
 
-    def _follow(self, frame: VideoFrame) -> tuple[Faces, npt.NDArray[np.intp]]:
-        """The faces of before, looked for where they should be."""
+    def _follow(self, frame: VideoFrame) -> tuple[Faces, npt.NDArray[np.intp]] | None:
+        """The faces of before, looked for where they should be. None where one is missing that was there just now."""
         tracks, boxes = self.tracker.predictions(frame.time)
         found = [
             (float(iou(face.box, box)[0, 0]), track, face)
@@ -256,12 +259,15 @@ class VideoAnalyzer(FixedSettings):
         for _, track, face in sorted(found, key=lambda each: -each[0]):
             if not any(_same_place(face, other) for _, other in pairs):
                 pairs.append((track, face))
+        there = [track for track, _ in pairs]
+        if any(track.last >= self._before and track not in there for track in tracks):
+            return None
         faces = Faces(
             np.array([face.box for _, face in pairs]).reshape(-1, 4),
             [face.score for _, face in pairs],
             np.array([face.landmarks for _, face in pairs]).reshape(-1, 5, 2),
         )
-        self.tracker.follow([track for track, _ in pairs], faces.boxes, frame.time)
+        self.tracker.follow(there, faces.boxes, frame.time)
         return faces, np.array([track.number for track, _ in pairs], np.intp)
 
     def _vote(

@@ -48,6 +48,6 @@ def _words(data: object) -> str:
             continue
         if isinstance(value, (float, np.floating)):
             words += [] if np.isnan(value) else [f"{value:.0f}"]
-        elif str(value):
-            words.append(str(value))
+        elif str(value) not in ("", "no"):
+            words.append(name if str(value) == "yes" else str(value))
     return " ".join(words)
