@@ -79,8 +79,8 @@ class CutFinder:
         """Whether a frame (H, W, 3) uint8 RGB begins another shot."""
         now = _colours(image), _places(image)
         before, self._before = self._before, now
-        if before is None:
-            return False
+        if before is None or before[1].shape != now[1].shape:
+            return before is not None
         colours = float(np.abs(now[0] - before[0]).sum()) / 2
         places = float(np.abs(now[1] - before[1]).mean()) / 255
         return colours > self._least_colours and places > self._least_places
@@ -99,7 +99,12 @@ def _colours(image: RGBImage) -> FloatArray:
 
 
 def _places(image: RGBImage) -> FloatArray:
-    """Grays (9, 16) of parts of the image."""
+    """Mean grays of parts of the image, at most (9, 16)."""
     gray = _samples(image, 80)[..., 1].astype(np.float32)
-    rows = np.array_split(gray, 9, axis=0)
-    return np.array([[part.mean() for part in np.array_split(row, 16, axis=1)] for row in rows], np.float32)
+    rows, columns = (
+        np.unique(np.linspace(0, side, parts, endpoint=False, dtype=np.intp))
+        for side, parts in zip(gray.shape, (9, 16), strict=True)
+    )
+    sums = np.add.reduceat(np.add.reduceat(gray, rows, axis=0), columns, axis=1)
+    areas = np.outer(np.diff(rows, append=gray.shape[0]), np.diff(columns, append=gray.shape[1]))
+    return np.asarray(sums / areas, np.float32)
