@@ -147,12 +147,14 @@ def _integer(text: str) -> int:
 
 
 def _opened(args: argparse.Namespace, start: float) -> VideoReader:
-    from cascade.video import read_video
+    from cascade.video import VideoError, read_video
 
     source = int(args.source) if args.source.isdecimal() and not os.path.exists(args.source) else args.source
     try:
         return read_video(source, start=start, stop=args.stop, threads=args.threads)
-    except TypeError as error:
+    except VideoError:
+        raise
+    except ValueError as error:
         raise CommandError(f"--{error}") from error
 
 
