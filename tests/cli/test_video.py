@@ -66,8 +66,12 @@ def test_goes_on_where_a_run_was_stopped(clip: Path, tmp_path: Path) -> None:
     with open(out / "frames.jsonl", "a") as file:
         file.write('{"time": 1.0, "ind')  # as a killed run leaves it
     assert main(["video", str(clip), *QUICK, "--out", str(out), "--resume"]) == 0
-    times = [json.loads(line)["time"] for line in (out / "frames.jsonl").read_text().splitlines()]
-    assert np.allclose(times, np.arange(30) / 15, atol=1e-3)
+    rows = [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()]
+    assert np.allclose([row["time"] for row in rows], np.arange(30) / 15, atol=1e-3)
+    assert [row["faces"][0]["data"]["track"] for row in rows] == [1] * 15 + [2] * 15
+    people = json.loads((out / "people.json").read_text())["people"]
+    assert [person["track"] for person in people] == [1, 2]
+    assert main(["video", str(clip), *QUICK, "--out", str(tmp_path / "none"), "--resume"]) == 2
 
 
 def test_ctrl_c_leaves_results_and_a_video_that_plays(clip: Path, tmp_path: Path) -> None:
