@@ -230,17 +230,15 @@ def _convolutions(channels: tuple[int, ...], strides: tuple[int, ...]) -> tuple[
     return (*(_conv(count, 3, stride) for count, stride in zip(channels, strides, strict=True)), _heads())
 
 
-def _strided(
-    name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tuple[int, ...], lnet: tuple[int, ...] = ()
-) -> dict[str, Architecture]:
-    """A set of four networks of these channels, L-Net's by default O-Net's."""
-    deepest = (2, 2, 1, 2, 1, 1)
+def _strided(name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tuple[int, ...]) -> dict[str, Architecture]:
+    """A set of four networks of these channels, L-Net's being O-Net's."""
+    deepest = _convolutions(onet, (2, 2, 1, 2, 1, 1))
     return {
         "pnet": Architecture(name, "pnet", 23, 12, _convolutions(pnet, (2, 2, 1, 1))),
         "rnet": Architecture(name, "rnet", 32, 18, _convolutions(rnet, (2, 2, 1, 1, 1))),
-        "onet": Architecture(name, "onet", 56, 32, _convolutions(onet, deepest)),
+        "onet": Architecture(name, "onet", 56, 32, deepest),
         # O-Net's layers over the aligned crop, as recognition sees it: its window is ArcFace's square
-        "lnet": Architecture(name, "lnet", 56, 56, _convolutions(lnet or onet, deepest)),
+        "lnet": Architecture(name, "lnet", 56, 56, deepest),
     }
 
 
@@ -251,11 +249,12 @@ DEFAULT = _strided("default", (12, 24, 24, 32), (16, 32, 48, 64, 96), (16, 32, 6
 # The same with fewer channels, for slow processors: about half of the multiply-adds of every stage.
 SMALL = _strided("small", (8, 16, 24, 24), (8, 24, 32, 48, 64), (16, 24, 40, 40, 80, 128))
 
-# The default's P-Net and L-Net, and more channels in the networks between, which see a few dozen crops of a photo: R-Net
-# has 2.4 times the default's multiply-adds, O-Net 2.6 times.
-ACCURATE = _strided(
-    "accurate", (12, 24, 24, 32), (24, 48, 80, 96, 160), (32, 48, 96, 128, 192, 256), (16, 32, 64, 64, 128, 192)
-)
+# The default's P-, R- and L-Net, and an O-Net of 2.6 times the multiply-adds: it sees a few dozen crops of a photo.
+ACCURATE = DEFAULT | {
+    "onet": Architecture(
+        "accurate", "onet", 56, 32, _convolutions((32, 48, 96, 128, 192, 256), (2, 2, 1, 2, 1, 1))
+    )
+}
 
 ARCHITECTURES: dict[str, dict[str, Architecture]] = {
     "default": DEFAULT,
