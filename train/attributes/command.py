@@ -3,6 +3,7 @@
 Examples:
     python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
     python -m train attributes --config mine.toml --root DATA --out runs/mine --steps 500
+    python -m train attributes … --initial cascade/models/weights/attributes/face.safetensors
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def add_attributes(commands: Any) -> None:
     to.add_argument("--learning-rate", type=float)
     to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa"))
     to.add_argument("--precision", choices=("float32", "bfloat16"))
-    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
+    to.add_argument(
+        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
+    )
     to.add_argument("--dp-epsilon", type=float, metavar="E", help="differentially private: heads alone, with this ε")
     to.add_argument("--dp-delta", type=float, metavar="D", help="and this δ (default: a tenth of one over the faces)")
     to.set_defaults(run=run_attributes)

@@ -10,13 +10,15 @@ import torch
 from cascade.models.recognizer import load_recognizer
 from cascade.nn.graphs import IMAGE
 from train.attributes.architectures import small, tail
-from train.attributes.batches import LabelledFaces, LabelledSet, split
+from train.attributes.batches import AttributeBatches, LabelledFaces, LabelledSet, split
 from train.attributes.features import Trunk, cache_maps
 from train.attributes.model import AttributeModel
 from train.attributes.pack import pack_source
 from train.attributes.settings import AttributeConfig, AttributeSettings
 from train.attributes.tasks import Task
-from train.attributes.trainer import start_from
+from train.attributes.warm_start import start_from
+
+SAMPLE = 512  # faces that set the statistics of a network that begins from a weight file
 
 
 def prepared(config: AttributeConfig, root: Path, folder: Path, workers: int) -> tuple[LabelledFaces, AttributeModel]:
@@ -36,7 +38,13 @@ def prepared(config: AttributeConfig, root: Path, folder: Path, workers: int) ->
             views = settings.views if source.use == "train" else 0
             maps = cache_maps(crops, trunk, where, views, workers)
         sets.append(LabelledSet(source, crops, maps, *split(source, crops, settings.validation)))
-    return LabelledFaces(sets, config.tasks), model
+    faces = LabelledFaces(sets, config.tasks)
+    if settings.start:
+        views = 1 if trunk is None else settings.views + 1
+        few = min(SAMPLE, len(faces.learned))
+        inputs = AttributeBatches(faces, few, views, settings.seed)[0].inputs
+        start_from(model, Path(settings.start), config.tasks, inputs)
+    return faces, model
 
 
 def _model(settings: AttributeSettings, tasks: Sequence[Task]) -> tuple[AttributeModel, Trunk | None]:
@@ -50,7 +58,4 @@ def _model(settings: AttributeSettings, tasks: Sequence[Task]) -> tuple[Attribut
         architecture = small(tasks)
     assert (architecture.trunk == IMAGE) == (trunk is None)
     tensors = {} if trunk is None else {name: torch.from_numpy(array) for name, array in trunk.tensors.items()}
-    model = AttributeModel(architecture, tensors)
-    if settings.start:
-        start_from(model, Path(settings.start))
-    return model, trunk
+    return AttributeModel(architecture, tensors), trunk

@@ -33,7 +33,7 @@ class AttributeSettings:
     validation     share of each set held out to measure on; 0 where the sources have a set for it
     ema            decay of the averaged weights, which are measured and exported
     precision      "float32", or "bfloat16" by autocast where the processor is fast at it
-    start          checkpoint of an earlier run with the same network to begin from
+    start          checkpoint of an earlier run, or weight file, of the same network to begin from
     """
 
     architecture: Literal["tail", "small"] = "tail"

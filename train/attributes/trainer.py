@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from train.attributes.measures import measure
 from train.attributes.model import AttributeModel
 from train.attributes.settings import AttributeSettings
 from train.common.averaging import update_ema
-from train.common.checkpoints import TrainingError, read_checkpoint
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
@@ -147,24 +145,6 @@ class AttributeRun(Run):
     def defaults(self) -> AttributeSettings:
         """The settings of a run that says nothing else."""
         return AttributeSettings()
-
-
-def start_from(model: AttributeModel, checkpoint: Path) -> None:
-    """Copies what the best model of a run and this one have in common; heads of other tasks start anew.
-
-    Raises TrainingError for no such checkpoint, and for one of another network.
-    """
-    try:
-        weights = read_checkpoint(checkpoint)["best"]
-    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
-        raise TrainingError(f"start: {checkpoint} is no checkpoint of an attribute run ({error!r})") from error
-    own = model.state_dict()
-    known = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    pooled = min(model.architecture.graph.outputs.values()) - 2
-    common = [name for name in own if int(name.split(".")[2]) <= pooled]
-    if not common or any(name not in known for name in common):
-        raise TrainingError(f"start: {checkpoint} is of another network")
-    model.load_state_dict({**own, **known})
 
 
 def _optimiser(modules: list[nn.Module], settings: AttributeSettings) -> torch.optim.Optimizer:

@@ -62,6 +62,24 @@ def test_folders_of_ones_own_become_a_weight_file(whole_crops, tmp_path, capsys)
     np.testing.assert_allclose(found.probabilities["helmet"], logits.softmax(1).numpy(), atol=1e-4)
 
 
+def test_a_run_begins_from_a_weight_file(whole_crops, tmp_path):
+    draw_folders(tmp_path)
+    config = tmp_path / "mine.toml"
+    config.write_text(RUN + HELMET)
+    assert run(config, tmp_path, tmp_path / "run") == 0
+    weights = load_attributes(tmp_path / "run" / "attributes.safetensors")
+    settings = read_config(config, tmp_path, {"start": str(weights.path)})
+    faces, model = prepare.prepared(settings, tmp_path, tmp_path / "run" / "faces", 1)
+    inputs = faces.inputs(faces.measured, np.zeros(len(faces.measured), np.int64))
+    tensors = {name: torch.from_numpy(array) for name, array in weights.tensors.items()}
+    expected = from_tensors(weights.graph, tensors)(inputs)[weights.graph.outputs["helmet"]].flatten(1)
+    torch.testing.assert_close(model.eval()(inputs)["helmet"].detach(), expected, atol=1e-3, rtol=1e-3)
+    again = ["--steps", "1", "--learning-rate", "1e-5", "--faces", str(tmp_path / "run" / "faces")]
+    assert run(config, tmp_path, tmp_path / "again", *again, "--initial", str(weights.path)) == 0
+    (row,) = [json.loads(line) for line in (tmp_path / "again" / "metrics.jsonl").read_text().splitlines()]
+    assert row["validation"]["helmet_accuracy"] == 1.0
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(whole_crops, tmp_path):
     draw_folders(tmp_path)
     config = tmp_path / "mine.toml"
