@@ -56,7 +56,7 @@ class LandmarkEstimator(FaceModel):
     passes : 1 to 4. Each further pass aligns the crop by the points of the one before. On HELEN's test part it gains
         nothing.
     min_face : side of a face in pixels of the photo, 0 to 1000, below which it has no points.
-    max_yaw : degrees, 0 to 90, by which a head may be turned to either side. Beyond, half of the points are hidden, and
+    max_yaw : degrees, 0 to 90, the largest yaw to either side. Beyond, half of the points are hidden, and
         it has none.
     detector : finds the faces where none are given. None: a `Detector` with its default settings, created on first use.
 
@@ -98,16 +98,16 @@ class LandmarkEstimator(FaceModel):
         return self._predict(pixels, five)[0]
 
     def analyze(self, image: ImageInput, faces: Faces | None = None, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
-        """The faces, found or given, with "points" (N, 68, 2), "pose" (N, 3) and "unknown" in ``data``.
+        """The faces, found or given, with "points" (N, 68, 2), "pose" (N, 3) and "points_unknown" in ``data``.
 
         The pose is yaw, pitch and roll in degrees, see `head_pose`. A face that has no points has NaN in both, and the
-        reason in "unknown": "too small" or "profile", "" for others. Raises as `predict`.
+        reason in "points_unknown": "too small" or "profile", "" for others. Raises as `predict`.
         """
         pixels, five, located = self._located(image, faces, color)
         if located is None:
             raise TypeError(f"faces: expected Faces, got {type(faces).__name__}")
         points, unknown = self._predict(pixels, five)
-        data = {"points": points, "pose": self.pose(points), "unknown": np.array(unknown, np.str_)}
+        data = {"points": points, "pose": self.pose(points), "points_unknown": np.array(unknown, np.str_)}
         return located.with_data(data)
 
     def pose(self, points: npt.ArrayLike) -> FloatArray:
@@ -173,7 +173,7 @@ def head_pose(points: npt.NDArray[np.floating], mean_face: npt.NDArray[np.floati
     """Yaw, pitch and roll (n, 3) float32 in degrees from 68 points (n, 68, 2) and a face in space (68, 3).
 
     Yaw is positive where the face looks to the right of the image, pitch where it looks up, roll where the head leans
-    clockwise in the image; it leans first, is pitched then, and turned last. The camera is far away (weak
+    clockwise in the image; the head rolls first, then pitches, then yaws. The camera is far away (weak
     perspective); 0, 0, 0 looks straight into it.
     """
     face = mean_face[RIGID].astype(np.float64)

@@ -116,7 +116,7 @@ def _predictions(
             known = ", ".join(task.name for task in weights.tasks)
             raise ValueError(f"--weights: {weights.path} knows {known}, of which the photos have no label")
         estimator = AttributeEstimator(weights, tasks, args.threads)
-        main = run_on_photos(photos, common.progress("judging")(photos), estimator, protocol.crops or args.crops)
+        main = run_on_photos(photos, common.progress("estimating")(photos), estimator, protocol.crops or args.crops)
     else:
         main = read_attribute_predictions(args.predictions)
     yield args.name or str(main.about["model"]), main

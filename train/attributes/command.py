@@ -31,7 +31,7 @@ def add_attributes(commands: Any) -> None:
     for name in ("steps", "batch", "views", "seed"):
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
-    to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa"))
+    to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa", "gradnorm"))
     to.add_argument("--precision", choices=("float32", "bfloat16"))
     to.add_argument(
         "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"

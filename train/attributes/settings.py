@@ -29,7 +29,8 @@ class AttributeSettings:
     factor         by which it does
     stop_after     validations without a better score that end the run; 0: none
     validate_every steps between validations, and between checkpoints
-    task_weights   "fixed"; "uncertainty", learned (Kendall et al. 2018); "dwa", by how fast losses fall (Liu 2019)
+    task_weights   "fixed"; "uncertainty", learned (Kendall et al. 2018); "dwa", by how fast losses fall (Liu et al.
+                   2019); "gradnorm", by the norms of their gradients (Chen et al. 2018)
     validation     share of each set held out to measure on; 0 where the sources have a set for it
     ema            decay of the averaged weights, which are measured and exported
     precision      "float32", or "bfloat16" by autocast where the processor is fast at it
@@ -50,7 +51,7 @@ class AttributeSettings:
     factor: float = 0.3
     stop_after: int = 0
     validate_every: int = 500
-    task_weights: Literal["fixed", "uncertainty", "dwa"] = "fixed"
+    task_weights: Literal["fixed", "uncertainty", "dwa", "gradnorm"] = "fixed"
     validation: float = 0.05
     ema: float = 0.998
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -66,7 +67,7 @@ class AttributeSettings:
         known = {
             "architecture": ("tail", "small"),
             "schedule": ("cosine", "plateau"),
-            "task_weights": ("fixed", "uncertainty", "dwa"),
+            "task_weights": ("fixed", "uncertainty", "dwa", "gradnorm"),
             "precision": ("float32", "bfloat16"),
         }
         for name, values in known.items():

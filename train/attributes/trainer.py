@@ -115,7 +115,7 @@ class AttributeRun(Run):
             value = loss(answers[name], batch.labels[:, at])
             if value is not None:
                 losses[name] = value
-        total = self.weights(losses)
+        total = self.weights(losses, self.model.shared)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT)
@@ -130,7 +130,7 @@ class AttributeRun(Run):
         return float(self.settings.rate(step) * scale)
 
     def validate(self) -> Mapping[str, float]:
-        """Measures of the averaged model on the faces held out; the best model is kept."""
+        """Measures of the averaged model on the faces held out; the best model is stored."""
         found = measure(self.averaged, self.faces, self.faces.measured)
         if self.plateau.add(found["score"]):
             self.best.load_state_dict(self.averaged.state_dict())

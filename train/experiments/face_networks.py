@@ -39,6 +39,12 @@ class FaceNetwork(nn.Module):
         x = functional.interpolate(crops, self.side, mode="bilinear", antialias=True, align_corners=False)
         return (x * self.luma).sum(1, keepdim=True) if self.gray else x
 
+    @property
+    def shared(self) -> torch.Tensor:
+        """The last weights that all heads have in common."""
+        common = (each for name, each in self.named_parameters() if not name.startswith("heads.") and each.ndim > 1)
+        return [each for each in common if each.requires_grad][-1]
+
     def weights(self) -> int:
         """Number of weights that are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
@@ -50,7 +56,7 @@ def conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
 
 
 class BKNet(FaceNetwork):
-    """Rohani et al. 2023 (paper 002): gray crops of 48 pixels, four blocks, and three dense layers for each task.
+    """Rohani et al. 2023: gray crops of 48 pixels, four blocks, and three dense layers for each task.
 
     One task is their configuration A, several are B; ``skip`` appends the first block's output, pooled to 3×3, to the
     last one's (configuration C). The paper's Table 1 has other widths than its text. With those of the text, 32 to 256,
@@ -90,7 +96,7 @@ class BKNet(FaceNetwork):
 
 
 class EmotionNet(FaceNetwork):
-    """Paper 000: seven layers over gray crops of 48 pixels: convolutions, batch normalisation, pooling, dropout.
+    """Li 2025: seven layers over gray crops of 48 pixels: convolutions, batch normalisation, pooling, dropout.
 
     The paper gives no widths. These are five convolutions of 64 to 256 channels and two dense layers.
     """
@@ -111,7 +117,7 @@ class EmotionNet(FaceNetwork):
 
 
 class ResNet18(FaceNetwork):
-    """Paper 000: ResNet-18 (K. He et al. 2016) over crops of 64 pixels, with a dense output layer for each task.
+    """Li 2025: ResNet-18 (K. He et al. 2016) over crops of 64 pixels, with a dense output layer for each task.
 
     The paper calls it ResNet-18 in one place and ResNet-50 in another, and starts it from ImageNet. Here it starts from
     random weights.
@@ -154,7 +160,7 @@ class _Residual(nn.Module):
 
 
 class BranchNet(FaceNetwork):
-    """Speziali (paper 004): four times convolution and pooling, and a branch of dense layers for each task.
+    """Speziali: four times convolution and pooling, and a branch of dense layers for each task.
 
     The paper gives neither sizes nor widths. These are crops of 64 pixels, 32 to 256 channels, and 128 dense units.
     With one task it is one of the two networks that the dual-task one is compared with.
@@ -182,7 +188,7 @@ class BranchNet(FaceNetwork):
 
 
 class FrozenTrunk(FaceNetwork):
-    """Paper 001: a frozen base, one dense layer of 128 units with dropout, and an output layer for each task.
+    """Aboluhom and Kandilli 2025: a frozen base, 128 dense units with dropout, and an output layer for each task.
 
     The paper's bases are MobileNet, MobileNetV2 and InceptionV3 with weights from ImageNet. Here the base is a network
     of `cascade` that knows faces, up to a node of its graph.

@@ -48,7 +48,7 @@ class Budget:
     limit: int | None = None
 
     def settings(self, arm: FaceArm, seed: int) -> AttributeSettings:
-        """Adam at 0.001, halved when three validations in a row were no better, as in paper 000."""
+        """Adam at 0.001, halved when three validations in a row were no better, as by Li (2025)."""
         common = AttributeSettings(
             "small",
             steps=self.steps,

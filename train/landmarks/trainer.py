@@ -25,6 +25,7 @@ from train.common.loop import Run
 from train.common.order import PoolOrder
 from train.common.prefetch import Prefetcher
 from train.common.schedule import set_rate, warmed_cosine
+from train.common.settings import check_positive
 from train.detection.augment import normalise
 from train.landmarks.augment import augment, moved_crops
 from train.landmarks.network import SIDE, points68
@@ -59,9 +60,7 @@ class LandmarkSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "warm_up"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)!r}")
+        check_positive(self, "steps", "batch", "warm_up")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: expected a share between 0 and 1, got {self.validation!r}")
 

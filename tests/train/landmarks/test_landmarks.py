@@ -37,7 +37,7 @@ def face() -> np.ndarray:
 
 
 def seen(points: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """The face (68, 2) turned by degrees: right in the image, up, clockwise."""
+    """The face (68, 2) rotated by degrees: right in the image, up, clockwise."""
     y, p, r = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
@@ -65,11 +65,11 @@ def test_the_mean_face_comes_from_motion():
     points = np.stack([30 * seen(face(), *rng.normal(0, (20, 12, 8))) for _ in range(200)])
     found = mean_face(points)
     truth = face() / np.linalg.norm(face()[45] - face()[36])
-    # its own upright is a convention: the same up to a turn about the axis of the eyes
+    # its own upright is a convention: the same up to a rotation about the axis of the eyes
     pose = head_pose(seen(truth, 0, 0, 0)[None], found)[0]
     assert abs(pose[0]) < 0.5 and abs(pose[2]) < 0.5
-    turned = seen(truth, 0, 0, 0) - seen(found, *pose)
-    assert np.abs(turned - turned.mean(axis=0)).max() < 0.02
+    rotated = seen(truth, 0, 0, 0) - seen(found, *pose)
+    assert np.abs(rotated - rotated.mean(axis=0)).max() < 0.02
     with pytest.raises(ValueError, match="no depth"):
         mean_face(np.repeat(points[:1], 20, axis=0))
 
