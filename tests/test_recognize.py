@@ -183,6 +183,7 @@ def test_tiny_image(recognizer):
 # Bad input
 
 
+@pytest.mark.filterwarnings("ignore:Recognizer.age is deprecated")
 @pytest.mark.parametrize("method", ["embed", "age", "analyze"])
 def test_bad_images(recognizer, method, tmp_path):
     data = PORTRAIT.read_bytes()

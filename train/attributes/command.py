@@ -45,8 +45,10 @@ def run_attributes(arguments: argparse.Namespace, command: str) -> None:
     """python -m train attributes"""
     from train.attributes.export import export_attributes
     from train.attributes.measures import same_distribution
+    from train.attributes.networks import FaceNetwork
     from train.attributes.prepare import prepared
     from train.attributes.settings import read_config
+    from train.attributes.torch_file import save_torch_network
     from train.attributes.trainer import AttributeRun
     from train.common.settings import save_settings
 
@@ -62,8 +64,12 @@ def run_attributes(arguments: argparse.Namespace, command: str) -> None:
     run = AttributeRun(config.settings, faces, model, arguments.out)
     save_settings(config.settings, arguments.out, command=command, tasks=[task.name for task in config.tasks])
     run.train()
-    path = arguments.out / f"{arguments.name}.safetensors"
-    sha256 = export_attributes(run.best.cpu(), config.settings, faces, path, command, {"same_distribution": agree})
+    path, best = arguments.out / f"{arguments.name}.safetensors", run.best.cpu()
+    if isinstance(best, FaceNetwork):
+        save_torch_network(path, best, config.settings.architecture, {"command": command})
+        print(f"{path}  for torch alone: {config.settings.architecture} has no weight file for `cascade`")
+        return
+    sha256 = export_attributes(best, config.settings, faces, path, command, {"same_distribution": agree})
     print(f"{path}  SHA-256 {sha256}")
 
 

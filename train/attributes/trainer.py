@@ -18,6 +18,7 @@ from train.attributes.batches import AttributeBatches, Batch, LabelledFaces
 from train.attributes.losses import TaskLoss, TaskWeights
 from train.attributes.measures import measure
 from train.attributes.model import AttributeModel
+from train.attributes.networks import FaceNetwork
 from train.attributes.settings import AttributeSettings
 from train.common.averaging import update_ema
 from train.common.device import chosen_device
@@ -72,7 +73,7 @@ class AttributeRun(Run):
         self,
         settings: AttributeSettings,
         faces: LabelledFaces,
-        model: AttributeModel,
+        model: AttributeModel | FaceNetwork,
         out: Path,
         device: torch.device | None = None,
     ) -> None:
@@ -83,8 +84,8 @@ class AttributeRun(Run):
         self.every = (LOG_EVERY, settings.validate_every)
         self.losses = ("total", *(task.name for task in faces.tasks))
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged: AttributeModel = deepcopy(self.model).eval().requires_grad_(False)
-        self.best: AttributeModel = deepcopy(self.averaged)
+        self.averaged = deepcopy(self.model).eval().requires_grad_(False)
+        self.best = deepcopy(self.averaged)
         pairs = zip(faces.tasks, faces.tables, strict=True)
         self.task_losses = nn.ModuleDict({task.name: TaskLoss(task, table) for task, table in pairs}).to(self.device)
         self.weights = TaskWeights(faces.tasks, settings.task_weights, settings.validate_every).to(self.device)

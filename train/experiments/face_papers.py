@@ -12,8 +12,8 @@ from cascade.datasets import GENDERS, UTKFACE_RACES
 from cascade.models.recognizer import load_recognizer
 from cascade.nn.graphs import Graph
 from cascade.nn.torch_graph import GraphNetwork, from_tensors
+from train.attributes.networks import BKNet, BranchNet, EmotionNet, FaceNetwork, FrozenTrunk, ResNet18
 from train.attributes.tasks import Task
-from train.experiments.face_networks import BKNet, BranchNet, EmotionNet, FaceNetwork, FrozenTrunk, ResNet18
 
 __all__ = ["PAPERS", "FaceArm", "FacePaper", "FaceSet"]
 

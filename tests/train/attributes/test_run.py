@@ -18,6 +18,7 @@ from train.attributes import prepare
 from train.attributes.pack import pack_source
 from train.attributes.settings import read_config
 from train.attributes.store import load_labelled_crops
+from train.attributes.torch_file import load_torch_network
 from train.attributes.trainer import AttributeRun
 from train.detection.augment import normalise
 from train.detection.sources import SourceError
@@ -78,6 +79,19 @@ def test_a_run_begins_from_a_weight_file(whole_crops, tmp_path):
     assert run(config, tmp_path, tmp_path / "again", *again, "--initial", str(weights.path)) == 0
     (row,) = [json.loads(line) for line in (tmp_path / "again" / "metrics.jsonl").read_text().splitlines()]
     assert row["validation"]["helmet_accuracy"] == 1.0
+
+
+def test_a_network_for_torch_alone_says_so(whole_crops, tmp_path, capsys):
+    draw_folders(tmp_path)
+    config = tmp_path / "mine.toml"
+    config.write_text(RUN.replace('"small"', '"bknet"').replace("steps = 40", "steps = 2") + HELMET)
+    assert run(config, tmp_path, tmp_path / "run", "--task-weights", "gradnorm") == 0
+    assert "for torch alone: bknet has no weight file for `cascade`" in capsys.readouterr().out
+    network = load_torch_network(tmp_path / "run" / "attributes.safetensors")
+    with torch.no_grad():
+        assert network(torch.zeros(2, 3, 112, 112))["helmet"].shape == (2, 2)
+    with pytest.raises(ValueError, match="weights: "):
+        load_attributes(tmp_path / "run" / "attributes.safetensors")
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(whole_crops, tmp_path):

@@ -14,9 +14,9 @@ from cascade.datasets import DatasetError
 from cascade.single_face import SingleFace
 from tests.train.attributes.drawn import draw
 from train.__main__ import main
+from train.attributes.networks import BKNet, activation_floats
 from train.attributes.sources import AttributeSource
 from train.attributes.store import LabelledCrops
-from train.experiments.face_networks import BKNet, activation_floats
 from train.experiments.face_papers import PAPERS, FaceSet, age_group_task
 from train.experiments.paper_runs import Budget, _split, nine_people, table
 
