@@ -86,6 +86,19 @@ def test_signs_are_as_stated() -> None:
     assert clockwise[45, 1] > clockwise[36, 1] + 3  # the eye on the right of the image goes down
 
 
+def test_the_portrait_looks_nearly_into_the_camera() -> None:
+    """By the shipped network. Of a face in another pose, a flatter mean face gives a larger yaw."""
+    estimator = LandmarkEstimator(threads=1)
+    points = estimator.predict(portrait(), portrait_faces())
+    yaw, pitch, roll = estimator.pose(points)[0].tolist()
+    assert abs(yaw) < 10 and abs(pitch) < 6 and abs(roll - 4) < 4
+    face = estimator.weights.tensors["mean_face"].astype(np.float64)
+    y = np.radians(20)
+    aside = (face @ np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]]).T)[None, :, :2]
+    assert head_pose(aside, face)[0, 0] == pytest.approx(20, abs=0.1)
+    assert 25 < estimator.pose(aside)[0, 0] < 35
+
+
 def test_the_pose_of_a_mirrored_face_is_mirrored() -> None:
     points = posed(25, 10, 15)
     mirrored = points.copy()
