@@ -22,12 +22,13 @@ from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
 from train.common.schedule import set_rate
+from train.common.unfolding import SUFFIX
 from train.detection.batches import Batch, Batches, network_inputs, split
 from train.detection.labels import POSITIVE, target_columns
 from train.detection.losses import detection_losses
 from train.detection.sample_store import Samples
 from train.detection.settings import TrainSettings
-from train.detection.warm_start import SUFFIX, warm_start
+from train.detection.warm_start import warm_start
 
 
 class DetectorRun(Run):

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from cascade.models.detector import StageWeights, load_stage
 from cascade.models.files import WeightsError
@@ -17,8 +16,7 @@ from cascade.nn.architectures import Architecture
 from cascade.nn.heads import layout
 from cascade.nn.torch_network import CascadeNetwork
 from train.common.checkpoints import TrainingError
-
-SUFFIX = ".safetensors"
+from train.common.unfolding import fill_blocks
 
 # Spread of the noise on the weights of a repeated channel, over that of the channel's weights: without any, copies
 # would get the same gradients and stay equal.
@@ -27,23 +25,17 @@ NOISE = 0.02
 Tensors = dict[str, torch.Tensor]
 
 
-@torch.no_grad()
 def warm_start(network: CascadeNetwork, file: Path | str, inputs: torch.Tensor) -> None:
     """Copies the weights of a file into a network, which then computes what the file's network computes.
 
-    Each batch normalisation gets the statistics of ``inputs`` (n, 3, size, size), and scale and shift that undo them.
-    So in training too the first batch comes out unchanged, if it is that one. Heads that the file lacks stay as they
-    are: P-Net and R-Net are stored without landmarks. Where the file's layers have fewer channels, channels are
-    repeated, and the function is nearly the same. Raises TrainingError for the weights of another network, or a file
-    that cannot be read.
+    ``inputs`` (n, 3, size, size) set the statistics of batch normalisation, see `fill_blocks`. Heads that the file
+    lacks stay as they are: P-Net and R-Net are stored without landmarks. Where the file's layers have fewer channels,
+    channels are repeated, and the function is nearly the same. Raises TrainingError for the weights of another network,
+    or a file that cannot be read.
     """
     stored = _stored(file, network.architecture)
-    tensors = _widened(stored, network.architecture)
-    values = inputs
-    for index, block in enumerate(network.blocks):
-        if isinstance(block, nn.Sequential):
-            _fill_block(block, index, tensors, values)
-        values = block.eval()(values)
+    network.eval()
+    fill_blocks(dict(enumerate(network.blocks)), _widened(stored, network.architecture), lambda: network(inputs))
     network.train()
 
 
@@ -94,28 +86,3 @@ def _widened(stored: StageWeights, architecture: Architecture) -> Tensors:
                 found[f"{index}.{name}"] = torch.from_numpy(stored.tensors[f"{index}.{name}"])[outputs]
         inputs = outputs
     return found
-
-
-def _fill_block(block: nn.Sequential, index: int, tensors: Tensors, inputs: torch.Tensor) -> None:
-    """One convolution with what follows it: ``inputs`` are those of the block."""
-    weight, bias = (tensors[f"{index}.{name}"].to(inputs.device) for name in ("weight", "bias"))
-    convolution = block[0]
-    assert isinstance(convolution, nn.Conv2d)
-    convolution.weight[: len(weight)] = weight
-    if convolution.bias is not None:
-        convolution.bias[: len(bias)] = bias
-    for module in block:
-        if isinstance(module, nn.BatchNorm2d):
-            _fill_norm(module, convolution(inputs), bias)
-        elif isinstance(module, nn.PReLU):
-            module.weight.copy_(tensors[f"{index}.slope"])
-
-
-def _fill_norm(norm: nn.BatchNorm2d, outputs: torch.Tensor, bias: torch.Tensor) -> None:
-    """Lets the normalisation of a convolution's ``outputs`` (n, channels, h, w) do nothing but add the bias."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    mean, variance = outputs.mean((0, 2, 3)), outputs.var((0, 2, 3), unbiased=False)
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
-    norm.weight.copy_(torch.sqrt(variance + norm.eps))
-    norm.bias.copy_(mean + bias)
