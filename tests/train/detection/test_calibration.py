@@ -125,7 +125,7 @@ def test_photos_are_found_below_the_folders(photos: Path) -> None:
     assert PORTRAIT in find_photos([PORTRAIT.parent], None)
 
 
-def test_all_but_the_ranges_stays_as_it_is_in_half_precision(weights: DetectorWeights, photos: Path, tmp_path: Path) -> None:
+def test_all_but_the_ranges_is_only_rounded(weights: DetectorWeights, photos: Path, tmp_path: Path) -> None:
     ranges = measure_ranges(weights, find_photos([photos], None))
     sums = write_ranges(weights, ranges, tmp_path / "deep" / "int8")
     again = load_detector(tmp_path / "deep" / "int8")

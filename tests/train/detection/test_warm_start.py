@@ -64,7 +64,7 @@ def test_a_wider_network_begins_with_nearly_the_function_of_the_file():
 
 def test_a_narrower_network_is_refused(random_weights):
     network = CascadeNetwork(ARCHITECTURES["small"]["onet"], True)
-    with pytest.raises(TrainingError, match="start: .*another network"):
+    with pytest.raises(TrainingError, match=r"start: .*another network"):
         warm_start(network, SHIPPED / "onet.safetensors", torch.zeros(2, 3, 56, 56))
 
 
