@@ -41,9 +41,11 @@ __all__ = [
     "EncryptionError",
     "FileKey",
     "KeyMismatchError",
+    "check_package",
     "decrypt",
     "encrypt",
     "is_encrypted",
+    "takes_passphrase",
 ]
 
 MAGIC = b"\x89CASENC\n"
@@ -176,6 +178,11 @@ def is_encrypted(start: bytes) -> bool:
     return start.startswith(MAGIC)
 
 
+def takes_passphrase(start: bytes) -> bool:
+    """Whether it is a passphrase that decrypts what begins with this header; else a key. Raises `DamagedError`."""
+    return Header.read(start).derivation == ARGON2ID
+
+
 def encrypt(plain: bytes, key: FileKey) -> bytes:
     """The header and the encrypted bytes. Raises `EncryptionError` for more than 2 GiB."""
     aead = _aead(key)
@@ -230,7 +237,7 @@ def _needed(derivation: int) -> str:
 
 def _stretched(passphrase: str, cost: Cost, salt: bytes) -> bytes:
     """The passphrase in Unicode's NFC, which is the same on every keyboard, through Argon2id."""
-    _check_package()
+    check_package()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
@@ -251,7 +258,7 @@ def _expanded(key: bytes, salt: bytes) -> bytes:
     if not isinstance(key, bytes) or len(key) != KEY_BYTES:
         got = f"{len(key)}" if isinstance(key, bytes) else type(key).__name__
         raise EncryptionError(f"key: expected {KEY_BYTES} bytes, got {got}")
-    _check_package()
+    check_package()
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF as Expand
 
@@ -259,13 +266,14 @@ def _expanded(key: bytes, salt: bytes) -> bytes:
 
 
 def _aead(key: FileKey) -> Any:
-    _check_package()
+    check_package()
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(key.secret)
 
 
-def _check_package() -> None:
+def check_package() -> None:
+    """Raises ImportError where `cryptography` is missing."""
     try:
         import cryptography  # noqa: F401
     except ImportError as error:

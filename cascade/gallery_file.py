@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -216,6 +216,19 @@ def is_encrypted(path: Path) -> bool:
             return encryption.is_encrypted(stream.read(len(encryption.MAGIC)))
     except OSError:
         return False
+
+
+def needed_to_read(path: Path) -> Literal["nothing", "passphrase", "key"]:
+    """What decrypts a file. Raises `GalleryError` without its name, also if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(encryption.HEADER_BYTES)
+    except OSError as error:
+        raise GalleryError(f"the gallery cannot be read: {error.strerror or error}") from error
+    if not encryption.is_encrypted(start):
+        return "nothing"
+    with encryption_errors():
+        return "passphrase" if encryption.takes_passphrase(start) else "key"
 
 
 @contextmanager
