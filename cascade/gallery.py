@@ -76,7 +76,7 @@ class Gallery(FixedSettings):
     def __init__(self, model: HasEmbeddings | EmbeddingModel) -> None:
         self.model = EmbeddingModel.of(model)
         self._people: dict[str, FloatArray] = {}
-        self._records: dict[str, PersonRecord] = {}
+        self._records: dict[str, PersonRecord] = {}  # of those of whom something is noted
         self._audit: list[AuditLine] = []
         self._key: FileKey | None = None
         self._stacked: tuple[FloatArray, npt.NDArray[np.intp]] | None = None
@@ -137,7 +137,7 @@ class Gallery(FixedSettings):
         name = self._known(name)
         if not isinstance(record, PersonRecord):
             raise TypeError(f"record: expected a PersonRecord, got {type(record).__name__}")
-        self._records[name] = record
+        self._note(name, record)
         self._log("note", name)
 
     def add(
@@ -166,7 +166,7 @@ class Gallery(FixedSettings):
         earlier = self._records.get(name, PersonRecord())
         record = PersonRecord(earlier.note if note is None else note, earlier.expires if expires is None else expires)
         self._people[name] = np.concatenate([self._people[name], rows]) if known else rows
-        self._records[name] = record
+        self._note(name, record)
         self._stacked = None
         self._log("extend" if known else "add", name, len(rows))
 
@@ -191,7 +191,8 @@ class Gallery(FixedSettings):
 
     def expired(self, on: date | None = None) -> tuple[str, ...]:
         """The people whose last day is before that day; None is today."""
-        return tuple(name for name in self._people if name in self._records and self._records[name].expired(on))
+        gone = {name for name, record in self._records.items() if record.expired(on)}
+        return tuple(name for name in self._people if name in gone) if gone else ()
 
     def purge(self, on: date | None = None) -> tuple[str, ...]:
         """Forgets the `expired` people, and returns their names."""
@@ -254,16 +255,16 @@ class Gallery(FixedSettings):
         probes = self.model.checked_rows(embeddings)
         if not self._people:
             return [[] for _ in probes]
-        expired = set(self.expired())
-        gone = np.array([name in expired for name in self._people])
+        names, expired = self.names, set(self.expired())
+        gone = [at for at, name in enumerate(names) if name in expired] if expired else []
         if once:
             similarities = gallery_search.each_person_once(self._similarities(probes, gone), limit)
-            return [gallery_search.best_matches(of_one, self.names, count, limit) for of_one in similarities]
+            return [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
         step = max(1, BLOCK_SIMILARITIES // len(self._stack()[0]))
         found: list[list[Match]] = []
         for first in range(0, len(probes), step):
             similarities = self._similarities(probes[first : first + step], gone)
-            found += [gallery_search.best_matches(of_one, self.names, count, limit) for of_one in similarities]
+            found += [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
         return found
 
     def check_model(self, model: HasEmbeddings | EmbeddingModel) -> None:
@@ -280,7 +281,7 @@ class Gallery(FixedSettings):
 
         A new file can be read by its owner alone. A file that was loaded into this gallery, or saved from it, must be
         as it was then: otherwise somebody else has changed it, perhaps removed a person. See `changing`. An encrypted
-        file is replaced by an encrypted one alone, but after `decrypt`.
+        file is replaced by an encrypted one alone, unless this gallery was loaded from it and then decrypted.
 
         Raises `GalleryError` if it cannot be written or has been changed; an earlier file then stays as it was.
         """
@@ -361,11 +362,8 @@ class Gallery(FixedSettings):
         place = os.path.realpath(path)
         if self._key is None and place not in self._files and gallery_file.is_encrypted(path):
             raise GalleryKeyError(f"{path}: there is an encrypted gallery, which one that is not does not replace")
-        contents = Contents(self.model, self.counts, self._stack()[0], self._noted(), self._audit)
+        contents = Contents(self.model, self.counts, self._stack()[0], self._records, self._audit)
         self._files[place] = gallery_file.write_gallery(path, contents, self._key)
-
-    def _noted(self) -> dict[str, PersonRecord]:
-        return {name: record for name, record in self._records.items() if record != PersonRecord()}
 
     @classmethod
     def _from_contents(cls, contents: Contents) -> Gallery:
@@ -392,13 +390,19 @@ class Gallery(FixedSettings):
             self._stacked = rows, np.cumsum([0, *lengths])[:-1]
         return self._stacked
 
-    def _similarities(self, probes: FloatArray, gone: npt.NDArray[np.bool_]) -> FloatArray:
-        """The similarity (probes, people) of each person's most similar embedding, none of people who are gone."""
+    def _similarities(self, probes: FloatArray, gone: list[int]) -> FloatArray:
+        """The similarity (probes, people) of each person's most similar embedding, none of the people who are gone."""
         rows, starts = self._stack()
         return gallery_search.person_similarities(probes, rows, starts, gone)
 
     def _log(self, what: str, person: str | None = None, embeddings: int | None = None) -> None:
         self._audit.append(new_line(what, person, embeddings))
+
+    def _note(self, name: str, record: PersonRecord) -> None:
+        if record == PersonRecord():
+            self._records.pop(name, None)
+        else:
+            self._records[name] = record
 
     def _drop(self, name: str) -> int:
         """Removes a person, and returns how many embeddings there were."""

@@ -30,14 +30,16 @@ class Match(NamedTuple):
 
 
 def person_similarities(
-    probes: FloatArray, rows: FloatArray, starts: npt.NDArray[np.intp], left_out: npt.NDArray[np.bool_]
+    probes: FloatArray, rows: FloatArray, starts: npt.NDArray[np.intp], left_out: list[int]
 ) -> FloatArray:
     """The similarity (probes, people) of each person's most similar embedding.
 
-    ``rows`` (n, D): person after person, from ``starts`` (people,) on. `NOBODY` for the people who are ``left_out``.
+    ``rows`` (n, D): person after person, from ``starts`` (people,) on. ``left_out``: the numbers of people who get
+    `NOBODY`.
     """
     found: FloatArray = np.maximum.reduceat(probes @ rows.T, starts, axis=1)
-    found[:, left_out] = NOBODY
+    if left_out:
+        found[:, left_out] = NOBODY
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import Tally, go_through, progress_of
 from cascade.cli.console import CommandError, counted, say
-from cascade.cli.keys import Secret, add_key_option, new_secret, secret_of
+from cascade.cli.keys import Secret, add_key_option, in_environment, new_secret, secret_of
 from cascade.cli.people import add_record_options, expiry_of
 from cascade.cli.photos import find_photos
 from cascade.cli.recognition import add_largest, add_options, load_or_create, make_recognizer, new_parser
@@ -105,6 +105,8 @@ def _secret(path: Path, args: argparse.Namespace) -> Secret:
             return new_secret(path, args.key_file)
         if args.key_file is not None:
             raise CommandError(f"{path}: there is no such gallery; --encrypt creates one that is encrypted")
+        if in_environment():
+            say(f"{path} will not be encrypted, though there is a passphrase or key for galleries; --encrypt does that")
         return Secret()
     if args.encrypt and not is_encrypted(path):
         raise CommandError(f"{path}: is not encrypted; cascade gallery encrypt encrypts it")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from cascade.cli.console import CommandError
 
-__all__ = ["Secret", "add_key_option", "new_secret", "secret_of"]
+__all__ = ["Secret", "add_key_option", "in_environment", "new_secret", "secret_of"]
 
 PASSPHRASE = "CASCADE_GALLERY_PASSPHRASE"
 NEW_PASSPHRASE = "CASCADE_GALLERY_NEW_PASSPHRASE"
@@ -43,6 +43,11 @@ def add_key_option(parser: argparse.ArgumentParser) -> None:
         help=f"key of an encrypted gallery (default: {KEY_FILE} has the file; a passphrase comes from {PASSPHRASE}, "
         "or is asked for)",
     )
+
+
+def in_environment() -> bool:
+    """Whether the environment has a passphrase or key for galleries."""
+    return bool(os.environ.get(PASSPHRASE) or os.environ.get(KEY_FILE))
 
 
 def secret_of(path: str | Path, key_file: str | None = None) -> Secret:

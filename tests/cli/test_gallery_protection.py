@@ -122,6 +122,9 @@ def test_options_that_do_not_fit(run_recognition, folder, capsys, monkeypatch):
     ):
         assert run_recognition("gallery", *argv) == console.BAD_USAGE
         assert reason in capsys.readouterr().err
+    assert run_recognition("gallery", "add", "plain", "Ann", "a.jpg") == 0
+    assert "plain will not be encrypted, though there is a passphrase" in capsys.readouterr().err
+    Path("plain").unlink()
     assert main(["gallery", "list", "g", "--key-file", "key"]) == console.BAD_USAGE
     assert "is not encrypted, though a passphrase or key was given" in capsys.readouterr().err
     monkeypatch.setenv(keys.PASSPHRASE, "short")
