@@ -216,8 +216,8 @@ class Gallery(FixedSettings):
     def encrypt(self, *, passphrase: str | None = None, key: bytes | None = None) -> None:
         """Has the gallery encrypted when it is saved, with a passphrase or a key of 32 random bytes.
 
-        Of a gallery that is encrypted already, this is the new passphrase or key. Takes a third of a second for a
-        passphrase. Raises `GalleryError` for a short passphrase or a key of another length, and ImportError without
+        Of a gallery that is encrypted already, this is the new passphrase or key. A passphrase takes some 0.25 s
+        of a core. Raises `GalleryError` for a short passphrase or a key of another length, and ImportError without
         the package `cryptography`.
         """
         with gallery_file.encryption_errors():
