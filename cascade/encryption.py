@@ -219,7 +219,7 @@ def _checked_cost(derivation: int, cost: Cost) -> Cost:
     if derivation == HKDF and cost == (0, 0, 0):
         return cost
     if derivation != ARGON2ID:
-        raise DamagedError(f"it names the key derivation {derivation}, which is not known")
+        raise DamagedError(f"it names key derivation {derivation} with {tuple(cost)}, which is not known")
     least = Cost(8 * cost.lanes, 1, 1)  # of Argon2 itself
     within = all(low <= value <= high for low, value, high in zip(least, cost, MOST, strict=True))
     if not within or cost.memory * cost.iterations > MOST_WORK:

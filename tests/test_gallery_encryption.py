@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade import encryption
@@ -49,6 +49,7 @@ def encrypted(path: Path, **options: object) -> Path:
     return path
 
 
+@settings(max_examples=30)  # each is written to the disk
 @given(people=PEOPLE, words=st.text(min_size=8, max_size=20))
 def test_saving_and_loading_keeps_everything(people, words, tmp_path_factory):
     gallery, path = filled(people), tmp_path_factory.getbasetemp() / "encrypted.gallery"
@@ -106,6 +107,7 @@ def test_every_changed_byte_is_a_typed_error(tmp_path):
         assert str(caught.value).startswith(f"{path}: ")
 
 
+@settings(max_examples=30)
 @given(place=st.integers(0, 10_000), value=st.integers(0, 255))
 def test_a_damaged_byte_never_gives_another_gallery(place, value, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "damaged.gallery"
