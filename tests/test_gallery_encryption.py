@@ -90,10 +90,12 @@ def test_changing_creates_an_encrypted_gallery(tmp_path):
     assert os.listdir(tmp_path) == ["g"]
 
 
-def test_every_changed_byte_is_a_typed_error(tmp_path):
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_changed_byte_is_a_typed_error(step, tmp_path):
+    """All of the header, and every ``step``-th byte after it; test_encryption.py changes every bit, in memory."""
     path = encrypted(tmp_path / "g")
     data = path.read_bytes()
-    for place in range(len(data)):
+    for place in [*range(encryption.HEADER_BYTES), *range(encryption.HEADER_BYTES, len(data), step)]:
         changed = bytearray(data)
         changed[place] ^= 1 + place % 255
         path.write_bytes(changed)
