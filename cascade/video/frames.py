@@ -59,8 +59,8 @@ Matrix = tuple[int, int, int, int]
 def to_image(frame: Any, aspect: Fraction | None, matrix: Matrix) -> RGBImage:
     """The image (H, W, 3) uint8 RGB of a decoded ``av.VideoFrame``, upright and with square pixels.
 
-    ``aspect`` is the width of a pixel over its height (None: square), ``matrix`` from `display_matrix`. Of 10 and 12 bits the upper 8 remain. HDR (PQ and
-    HLG) is mapped to the range and colours of ordinary screens.
+    ``aspect`` is the width of a pixel over its height (None: square), ``matrix`` from `display_matrix`. Of 10 and 12
+    bits the upper 8 remain. HDR (PQ and HLG) is mapped to the range and colours of ordinary screens.
     """
     width = frame.width
     if aspect and abs(aspect - 1) > Fraction(1, 100):
