@@ -8,11 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.anonymize.settings import Hiding
+from cascade.faces import Faces
 
-__all__ = ["Area", "area_of", "hidden_pixels"]
+__all__ = ["Area", "area_of", "faces_of", "hidden_pixels"]
 
 AT_BORDER = 1.0
 """Pixels from the photo's border within which the border may have cut off the face."""
+
+USUAL_LANDMARKS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
+"""Where they are in the box of an upright face, in shares of its width and height."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -32,6 +36,17 @@ class Area(NamedTuple):
         """Its first column and row, and the ones behind its last."""
         height, width = self.opacity.shape
         return self.left, self.top, self.left + width, self.top + height
+
+
+def faces_of(boxes: npt.ArrayLike) -> Faces:
+    """Upright faces with these boxes (N, 4), score 1 and usual landmarks. Raises ValueError for other boxes."""
+    corners = np.asarray(boxes, np.float64)
+    if corners.shape == (0,):
+        return Faces.empty()
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ValueError(f"faces: expected Faces or boxes of shape (N, 4), got shape {corners.shape}")
+    sides = corners[:, None, 2:] - corners[:, None, :2]
+    return Faces(corners, np.ones(len(corners)), corners[:, None, :2] + USUAL_LANDMARKS * sides)
 
 
 def area_of(box: npt.ArrayLike, width: int, height: int, hiding: Hiding) -> Area | None:
