@@ -87,11 +87,15 @@ class FaceFinder(FixedSettings):
         )
         self._fix_settings()
 
-    def find(self, image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
+    def find(
+        self, image: ImageInput, min_score: float | None = None, *, color: Literal["rgb", "bgr"] = "rgb"
+    ) -> Faces:
         """The faces of one image, best first, in its pixels.
 
-        ``image`` is whatever `cascade.read_image` takes. Raises `cascade.ImageError` if it cannot be used.
+        ``image`` is whatever `cascade.read_image` takes. ``min_score`` is another one than that of the finder. Raises
+        `cascade.ImageError` if the image cannot be used.
         """
+        limit = self.min_score if min_score is None else number("min_score", min_score, NOT_FOUND, 1)
         pixels = read_image(image, color=color)
         parts = []
         for angle in self.rotations:
@@ -100,6 +104,7 @@ class FaceFinder(FixedSettings):
                 faces = rotate_back(faces[faces.scores >= self.rotated_score], angle, pixels.shape[1], pixels.shape[0])
             else:
                 faces = self._find_upright(pixels)
+                faces = faces[faces.scores >= limit]
             parts.append(faces)
         return parts[0] if len(parts) == 1 else merge(parts)
 
@@ -107,8 +112,7 @@ class FaceFinder(FixedSettings):
         searched = [
             _at_scale(detector, pixels, scale) for detector, scale in zip(self._detectors, self.scales, strict=True)
         ]
-        faces = fuse_scales(searched)
-        return faces[faces.scores >= self.min_score]
+        return fuse_scales(searched)
 
 
 def _at_scale(detector: Detector, pixels: RGBImage, scale: float) -> Faces:

@@ -49,7 +49,7 @@ class Hiding:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
         number("margin", self.margin, 0, 2)
         number("feather", self.feather, 0, 2)
-        integer("cells", self.cells, 1, 64)
+        integer("cells", self.cells, 1, 32)
         number("noise", self.noise, 0, 255)
         if len(tuple(self.color)) != 3:
             raise ValueError(f"color: expected red, green and blue, got {self.color!r}")

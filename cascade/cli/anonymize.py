@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Tally, go_through, photos_of, progress_of
-from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder
-from cascade.cli.photos import Found
+from cascade.cli.batch import go_through, photos_of, progress_of
+from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder, writing
+from cascade.cli.recognition import load_gallery
 
 if TYPE_CHECKING:
-    from cascade.anonymize import FaceFinder, Hiding, People
+    from cascade.anonymize import FaceFinder, People, Review
+    from cascade.cli.anonymizing import Finding
+
+HIDING = ("method", "shape", "margin", "feather", "cells", "noise", "color")
+FINDING = ("min_score", "min_face", "scales", "rotations", "exposure", "weights", "threads")
+"""Options that are passed on as they are, if given."""
 
 DESCRIPTION = """\
 Writes copies of photos and videos in which faces are hidden. A PATH is a photo, a video, or a folder, also with
@@ -68,6 +73,9 @@ def add_parser(commands: Any) -> None:
     group.add_argument("--review-only", action="store_true", help="write the review and the sheet, no copies")
     group.add_argument("--render", metavar="FILE", help="hide what this review says, without searching; takes no PATH")
     group.add_argument("--sheet", metavar="FILE.html", help="write a page that shows all faces, doubtful ones first")
+    group.add_argument(
+        "--every", type=int, default=1, metavar="N", help="search every n-th frame of videos (default: 1, all)"
+    )
     group.add_argument("--no-audio", action="store_true", help="leave the sound of videos out")
     group.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
     _add_hiding_options(parser.add_argument_group("how faces are hidden"))
@@ -102,5 +110,101 @@ def _add_finding_options(group: Any) -> None:
     group.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
 
 
-HIDING = ("method", "shape", "margin", "feather", "cells", "noise", "color")
-FINDING = ("min_score", "min_face", "scales", "rotations", "exposure", "weights", "threads")
+def run(args: argparse.Namespace) -> int:
+    """Runs the command and returns its exit status. Raises `CommandError`."""
+    _check_combination(args)
+    from cascade.cli.anonymizing import Finding, Rendering, Target, is_wanted
+
+    changes = {name: getattr(args, name) for name in HIDING if getattr(args, name) is not None}
+    out = None if args.out is None else writable_folder(args.out)
+    target = None if out is None else Target(out, sound=not args.no_audio, overwrite=args.overwrite)
+    if args.render:
+        assert target is not None
+        review = _read_review(args.render)
+        with _said_as_options(args):
+            rendering = Rendering(review, target, changes)
+        raise_interrupts()
+        files = rendering.files
+        tally = go_through(files, rendering.render, progress_of(len(files), True, not args.no_progress))
+    else:
+        found = photos_of(args.paths, args.out, wanted=is_wanted)
+        with _said_as_options(args):
+            finding = Finding(found.base, target, changes, _finder(args), _people(args), sheet=args.sheet is not None)
+        raise_interrupts()
+        progress = progress_of(len(found.photos), True, not args.no_progress)
+        finding.every, finding.progress = args.every, progress == "bar" or (len(found.photos) == 1 and not args.no_progress)
+        tally = go_through(found.photos, finding.find, progress, len(found.problems), found.left_out)
+        _write_reports(args, finding)
+    if tally.status() or not args.no_progress:
+        say(tally.summary() + (f"; copies in {args.out}" if args.out else ""))
+    return tally.status()
+
+
+def _check_combination(args: argparse.Namespace) -> None:
+    """Refuses options that cannot be combined."""
+    problem = None
+    if args.render and (args.paths or args.review or args.review_only or args.sheet or args.keep or args.only):
+        problem = "--render takes no PATH, --review, --review-only, --sheet, --keep or --only: the review says it all"
+    elif not (args.render or args.paths):
+        problem = "name a photo, a video or a folder"
+    elif args.keep and args.only:
+        problem = "--keep and --only cannot be combined"
+    elif args.threshold is not None and not (args.keep or args.only):
+        problem = "--threshold is for --keep and --only"
+    elif args.review_only and (args.out or not args.review):
+        problem = "--review-only needs --review FILE and takes no --out"
+    elif not (args.review_only or args.out):
+        problem = "name a folder for the copies: --out DIR"
+    if problem:
+        args.parser.error(problem)
+
+
+def _read_review(path: str) -> Review:
+    from cascade.anonymize.review import ReviewError, read_review
+
+    try:
+        return read_review(path)
+    except ReviewError as error:
+        raise CommandError(f"--render: {error}") from error
+
+
+def _finder(args: argparse.Namespace) -> FaceFinder:
+    from cascade.anonymize.finding import FaceFinder
+
+    return FaceFinder(**{name: getattr(args, name) for name in FINDING if getattr(args, name) is not None})
+
+
+def _people(args: argparse.Namespace) -> People | None:
+    """Those of --keep or --only."""
+    if not (args.keep or args.only):
+        return None
+    from cascade.anonymize.people import People
+    from cascade.recognize import Recognizer
+
+    recognizer = Recognizer(args.recognizer, args.threads)
+    gallery = load_gallery(args.keep or args.only, recognizer)
+    return People(gallery, "keep" if args.keep else "only", recognizer, args.threshold)
+
+
+def _write_reports(args: argparse.Namespace, finding: Finding) -> None:
+    from cascade.anonymize.review import write_review
+    from cascade.anonymize.sheet import write_sheet
+
+    if args.review:
+        with writing(args.review):
+            write_review(args.review, finding.review())
+    if args.sheet:
+        with writing(args.sheet):
+            write_sheet(args.sheet, finding.pictures)
+
+
+@contextmanager
+def _said_as_options(args: argparse.Namespace) -> Iterator[None]:
+    """Raises a `CommandError` that names the option for a setting that is wrong."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:  # WeightsError and GalleryError are ValueErrors
+        name, _, rest = str(error).partition(":")
+        name = name.partition("[")[0]
+        known = name in (*HIDING, *FINDING, "threshold")
+        raise CommandError(f"--{name.replace('_', '-')}:{rest}" if known else str(error)) from error
