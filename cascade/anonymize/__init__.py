@@ -60,8 +60,8 @@ def anonymize(
     color : order of the channels of an array; the result is RGB.
     changes : settings of `Hiding` by name, such as ``method="solid"``, in place of those of ``settings``.
 
-    No finder finds every face: look at the result before you publish it. Raises `cascade.ImageError` if the image cannot
-    be used, and ValueError or TypeError naming a wrong setting or boxes that are none.
+    No finder finds every face: look at the result before you publish it. Raises `cascade.ImageError` if the image
+    cannot be used, and ValueError or TypeError naming a wrong setting or boxes that are none.
     """
     hiding = replace(settings or Hiding(), **changes)
     pixels = read_image(image, color=color)

@@ -1,8 +1,9 @@
 """Finding the faces to hide: several searches of one photo, whose results are merged, down to low scores.
 
-What is not found stays visible. So a photo is searched at a second scale and on its sides, and faces of lower scores
-count than a `Detector` reports by itself. The scores that a face has at the scales are averaged (test-time
-augmentation): what is found at each, if only with a low score, is likelier a face than what is found at one alone.
+What is not found stays visible. So a photo is searched as it is, mirrored, at a second scale and on its sides, and
+faces of lower scores count than a `Detector` reports by itself. The scores that a face has in the upright searches are
+averaged (test-time augmentation): what is found in each, if only with a low score, is likelier a face than what is
+found in one alone.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage
 from cascade.imaging.reading import ImageInput, read_image
 from cascade.rotations import checked_rotations, merge, rotate, rotate_back
 
-__all__ = ["DOUBTFUL_SCORE", "FaceFinder", "fuse_scales"]
+__all__ = ["DOUBTFUL_SCORE", "FaceFinder", "fuse"]
 
 SAME_FACE = 0.4
-"""IoU above which boxes found at two scales are of one face."""
+"""IoU above which boxes found in two searches are of one face."""
 
 PNET_THRESHOLD, RNET_THRESHOLD = 0.5, 0.15
 """Of the first two networks in each search."""
 
 NOT_FOUND = 0.1
-"""Score of a face at a scale at which it was not found, and O-Net's threshold in each search."""
+"""Score of a face in a search in which it was not found, and O-Net's threshold in each."""
+
+MIRRORED = (1, 0, 2, 4, 3)
+"""The landmarks of the mirror image in their order."""
 
 DOUBTFUL_SCORE = 0.7
 """Score below which a face is worth a look."""
@@ -42,9 +46,10 @@ class FaceFinder(FixedSettings):
 
     Parameters
     ----------
-    min_score : mean score over the scales, 0.1 to 1, from which on a face is found.
+    min_score : mean score over the upright searches, 0.1 to 1, from which on a face is found.
     min_face : smallest side of a face in pixels of the photo, at each scale.
     scales : factors by which the photo is resized before it is searched.
+    mirrored : whether its mirror image is searched too, at the first scale.
     rotations : of 0, 90, 180 and 270 degrees: the photo is searched rotated by each. Beyond 0, at the first scale
         alone, and only faces of at least ``rotated_score`` count: there are few faces on their side.
     rotated_score : see there
@@ -60,6 +65,7 @@ class FaceFinder(FixedSettings):
         *,
         min_face: float = 14,
         scales: Sequence[float] = (1.0, 1.5),
+        mirrored: bool = True,
         rotations: Sequence[int] = (0, 90, 270),
         rotated_score: float = 0.9,
         exposure: Literal["auto", "none"] = "none",
@@ -73,6 +79,9 @@ class FaceFinder(FixedSettings):
         if not self.scales:
             raise ValueError("scales: expected at least one, got none")
         self.rotations = checked_rotations(rotations)
+        if not isinstance(mirrored, bool):
+            raise TypeError(f"mirrored: expected True or False, got {mirrored!r}")
+        self.mirrored = mirrored
         self.exposure = exposure
         thresholds = (PNET_THRESHOLD, RNET_THRESHOLD, NOT_FOUND)
         self._detectors = tuple(
@@ -87,9 +96,7 @@ class FaceFinder(FixedSettings):
         )
         self._fix_settings()
 
-    def find(
-        self, image: ImageInput, min_score: float | None = None, *, color: Literal["rgb", "bgr"] = "rgb"
-    ) -> Faces:
+    def find(self, image: ImageInput, min_score: float | None = None, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
         """The faces of one image, best first, in its pixels.
 
         ``image`` is whatever `cascade.read_image` takes. ``min_score`` is another one than that of the finder. Raises
@@ -112,7 +119,9 @@ class FaceFinder(FixedSettings):
         searched = [
             _at_scale(detector, pixels, scale) for detector, scale in zip(self._detectors, self.scales, strict=True)
         ]
-        return fuse_scales(searched)
+        if self.mirrored:
+            searched.append(_mirrored(_at_scale(self._detectors[0], _mirror(pixels), self.scales[0]), pixels.shape[1]))
+        return fuse(searched)
 
 
 def _at_scale(detector: Detector, pixels: RGBImage, scale: float) -> Faces:
@@ -130,18 +139,31 @@ def _at_scale(detector: Detector, pixels: RGBImage, scale: float) -> Faces:
     return Faces(boxes, faces.scores, faces.landmarks * back)
 
 
-def fuse_scales(searched: Sequence[Faces]) -> Faces:
-    """The faces that were found at several scales, best first, each with the mean of its log-odds there.
+def _mirror(pixels: RGBImage) -> RGBImage:
+    return np.ascontiguousarray(pixels[:, ::-1])
 
-    At each scale, of the boxes that overlap that of the highest score, the one that overlaps most is the same face.
-    Boxes and landmarks are means weighted by the scores. Where a scale did not find a face its score is `NOT_FOUND`.
+
+def _mirrored(faces: Faces, width: int) -> Faces:
+    """Faces of the mirror image in pixels of the image itself."""
+    boxes = faces.boxes.copy()
+    boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+    landmarks = faces.landmarks[:, MIRRORED].copy()
+    landmarks[:, :, 0] = width - landmarks[:, :, 0]
+    return Faces(boxes, faces.scores, landmarks)
+
+
+def fuse(searched: Sequence[Faces]) -> Faces:
+    """The faces that several searches of one image found, best first, each with the mean of its log-odds in them.
+
+    In each search, of the boxes that overlap that of the highest score, the one that overlaps most is the same face.
+    Boxes and landmarks are means weighted by the scores. Where a search did not find a face its score is `NOT_FOUND`.
     """
     if len(searched) == 1:
         return searched[0]
     boxes = np.concatenate([faces.boxes for faces in searched]).astype(np.float64)
     scores = np.concatenate([faces.scores for faces in searched]).astype(np.float64)
     landmarks = np.concatenate([faces.landmarks for faces in searched])
-    scale = np.repeat(np.arange(len(searched)), [len(faces) for faces in searched])
+    search = np.repeat(np.arange(len(searched)), [len(faces) for faces in searched])
     left = np.ones(len(boxes), bool)
     fused: list[tuple[npt.NDArray[np.intp], float]] = []
     for best in np.argsort(-scores, kind="stable"):
@@ -150,7 +172,8 @@ def fuse_scales(searched: Sequence[Faces]) -> Faces:
         overlap = iou(boxes[best], boxes)[0]
         near = left & (overlap > SAME_FACE)
         near[best] = True
-        members = np.array([_closest(np.flatnonzero(near & (scale == each)), overlap) for each in np.unique(scale[near])])
+        ones = [np.flatnonzero(near & (search == each)) for each in np.unique(search[near])]
+        members = np.array([_closest(rows, overlap) for rows in ones])
         left &= ~near
         logits = _logit(scores[members]).sum() + (len(searched) - len(members)) * _logit(NOT_FOUND)
         fused.append((members, float(1 / (1 + np.exp(-logits / len(searched))))))

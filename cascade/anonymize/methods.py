@@ -12,7 +12,7 @@ from PIL import Image
 
 from cascade.anonymize.drawn_face import draw_face
 from cascade.anonymize.settings import Hiding
-from cascade.anonymize.shapes import Area, area_of
+from cascade.anonymize.shapes import area_of
 from cascade.faces import Faces
 from cascade.imaging.pixels import RGBImage
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from cascade.anonymize.review import Decision
 from cascade.checks import FixedSettings, number
 from cascade.faces import Faces

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -209,7 +210,7 @@ def _video(record: Any, where: str) -> ReviewedVideo:
         place = f"{where}.tracks[{at}]"
         rows = _value(each, "frames", list, place)
         frames = tuple(_value(row, "frame", int, f"{place}.frames[{k}]") for k, row in enumerate(rows))
-        if any(later <= earlier for earlier, later in zip(frames, frames[1:], strict=False)) or min(frames, default=0) < 0:
+        if any(later <= earlier for earlier, later in pairwise((-1, *frames))):
             raise ReviewError(f"{place}.frames: expected rising frame numbers from 0")
         tracks.append(ReviewedTrack(frames, _faces(rows, f"{place}.frames"), _decision(each, place)))
     return ReviewedVideo(**_file(record, where), frames=count, tracks=tuple(tracks))

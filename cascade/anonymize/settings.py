@@ -25,6 +25,7 @@ class Hiding:
              photo's. With the last two nothing of the face's pixels is in the result.
     shape    "ellipse" or "box"
     margin   how far the shape extends beyond the face's box on each side, over the box's width and height
+    padding  pixels by which the shape extends further: boxes of small faces are less exact
     feather  width of the soft edge over the box's shorter side. It lies outside the shape: within, nothing shows
              through.
     cells    of "blur" and "pixelate": cells along the longer side of the shape. Fewer hide more.
@@ -36,8 +37,9 @@ class Hiding:
     """
 
     method: Method = "blur"
-    shape: Shape = "ellipse"
-    margin: float = 0.1
+    shape: Shape = "box"
+    margin: float = 0.02
+    padding: float = 1.0
     feather: float = 0.1
     cells: int = 4
     noise: float = 12.0
@@ -48,6 +50,7 @@ class Hiding:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
         number("margin", self.margin, 0, 2)
+        number("padding", self.padding, 0, 1000)
         number("feather", self.feather, 0, 2)
         integer("cells", self.cells, 1, 32)
         number("noise", self.noise, 0, 255)

@@ -56,7 +56,7 @@ def area_of(box: npt.ArrayLike, width: int, height: int, hiding: Hiding) -> Area
     """
     x1, y1, x2, y2 = (float(side) for side in np.asarray(box, np.float64))
     centre = (x1 + x2) / 2, (y1 + y2) / 2
-    half = max((0.5 + hiding.margin) * (x2 - x1), 0.5), max((0.5 + hiding.margin) * (y2 - y1), 0.5)
+    half = tuple(max((0.5 + hiding.margin) * side + hiding.padding, 0.5) for side in (x2 - x1, y2 - y1))
     edge = max(hiding.feather * min(x2 - x1, y2 - y1), 1e-6)
     left, right = _span(centre[0], half[0] + edge, width)
     top, bottom = _span(centre[1], half[1] + edge, height)

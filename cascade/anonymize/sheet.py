@@ -34,7 +34,8 @@ TITLES = {"doubtful": "Doubtful, hidden", "keep": "Visible", "hide": "Hidden"}
 STYLE = """\
 :root{color-scheme:light dark}body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem}
 ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.75rem}li{width:128px;overflow-wrap:anywhere;font-size:12px}
-img{width:128px;height:128px;display:block;border:3px solid #888}.doubtful img{border-color:#d80}.keep img{border-color:#0a7}
+img{width:128px;height:128px;display:block;border:3px solid #888}
+.doubtful img{border-color:#d80}.keep img{border-color:#0a7}
 """
 
 
@@ -79,10 +80,11 @@ def write_sheet(path: str | Path, pictures: Iterable[Picture]) -> None:
     shown = ordered[:MOST_PICTURES]
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Faces to check</title>',
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">",
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>',
-        "<h1>Faces to check</h1><p>This page shows the faces that are hidden. Delete it when you have checked them.</p>",
+        "<h1>Faces to check</h1>",
+        "<p>This page shows the faces that are hidden. Delete it when you have checked them.</p>",
     ]
     if len(ordered) > len(shown):
         parts.append(f"<p>{len(ordered) - len(shown):,} further faces are not shown.</p>")

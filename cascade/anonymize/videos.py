@@ -1,7 +1,7 @@
 """Hiding faces in videos, in two passes: the first finds and follows them, the second renders.
 
-Between the passes everything is in a `ReviewedVideo`, which can be edited. Frames are read one at a time, so that memory
-does not grow with the length of the video, but for the boxes.
+Between the passes everything is in a `ReviewedVideo`, which can be edited. Frames are read one at a time, so that
+memory does not grow with the length of the video, but for the boxes.
 """
 
 from __future__ import annotations

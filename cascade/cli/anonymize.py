@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cascade.anonymize import FaceFinder, People, Review
     from cascade.cli.anonymizing import Finding
 
-HIDING = ("method", "shape", "margin", "feather", "cells", "noise", "color")
+HIDING = ("method", "shape", "margin", "padding", "feather", "cells", "noise", "color")
 FINDING = ("min_score", "min_face", "scales", "rotations", "exposure", "weights", "threads")
 """Options that are passed on as they are, if given."""
 
@@ -86,10 +86,13 @@ def _add_hiding_options(group: Any) -> None:
     group.add_argument(
         "--method", choices=("blur", "pixelate", "solid", "drawn"), help="blur (default), pixelate, solid, drawn"
     )
-    group.add_argument("--shape", choices=("ellipse", "box"), help="ellipse or box (default: see --help of the docs)")
+    group.add_argument("--shape", choices=("ellipse", "box"), help="box (default) or ellipse")
     group.add_argument("--margin", type=float, metavar="F", help="beyond the face's box on each side, over its size")
+    group.add_argument("--padding", type=float, metavar="N", help="pixels further on each side")
     group.add_argument("--feather", type=float, metavar="F", help="width of the soft edge, over the box's shorter side")
-    group.add_argument("--cells", type=int, metavar="N", help="blur, pixelate: cells along the longer side; fewer hide more")
+    group.add_argument(
+        "--cells", type=int, metavar="N", help="blur, pixelate: cells along the longer side; fewer hide more"
+    )
     group.add_argument("--noise", type=float, metavar="S", help="blur, pixelate: noise in grey levels")
     group.add_argument("--color", type=int, nargs=3, metavar=("R", "G", "B"), help="solid: the colour (default: grey)")
 
@@ -132,7 +135,10 @@ def run(args: argparse.Namespace) -> int:
             finding = Finding(found.base, target, changes, _finder(args), _people(args), sheet=args.sheet is not None)
         raise_interrupts()
         progress = progress_of(len(found.photos), True, not args.no_progress)
-        finding.every, finding.progress = args.every, progress == "bar" or (len(found.photos) == 1 and not args.no_progress)
+        finding.every, finding.progress = (
+            args.every,
+            progress == "bar" or (len(found.photos) == 1 and not args.no_progress),
+        )
         tally = go_through(found.photos, finding.find, progress, len(found.problems), found.left_out)
         _write_reports(args, finding)
     if tally.status() or not args.no_progress:

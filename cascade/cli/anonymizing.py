@@ -75,9 +75,7 @@ class Target:
         name = Path(video.path)
         name = name if name.suffix.lower() in SUFFIXES else name.with_suffix(".mp4")
         path = self._place(source, str(name))
-        render_video(
-            source, path, video, hiding, sound=self._sound, overwrite=self._overwrite, progress=progress
-        )
+        render_video(source, path, video, hiding, sound=self._sound, overwrite=self._overwrite, progress=progress)
 
     def _place(self, source: str, name: str) -> Path:
         """The path of a copy, with a number where another copy of this run has the name."""
