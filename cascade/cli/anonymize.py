@@ -135,10 +135,8 @@ def run(args: argparse.Namespace) -> int:
             finding = Finding(found.base, target, changes, _finder(args), _people(args), sheet=args.sheet is not None)
         raise_interrupts()
         progress = progress_of(len(found.photos), True, not args.no_progress)
-        finding.every, finding.progress = (
-            args.every,
-            progress == "bar" or (len(found.photos) == 1 and not args.no_progress),
-        )
+        finding.every = args.every
+        finding.progress = progress == "bar" or (len(found.photos) == 1 and not args.no_progress)
         tally = go_through(found.photos, finding.find, progress, len(found.problems), found.left_out)
         _write_reports(args, finding)
     if tally.status() or not args.no_progress:

@@ -1,8 +1,8 @@
 """Which labelled faces are hidden, and how much beside them.
 
 A labelled face of at least `SMALLEST` pixels counts as hidden if at least `COVERED` of the pixels of its box, as far as
-it is in the photo, are fully hidden. What is hidden beside faces is counted over the pixels that are in no labelled box,
-ignored and small ones included.
+it is in the photo, are fully hidden. What is hidden beside faces is counted over the pixels that are in no labelled
+box, ignored and small ones included.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Can hidden faces still be found, or recognised, as they are or after an attack on what hides them?
 
-Each person has two photos: one whose face is hidden, the probe, and one for the gallery. Whoever attacks knows where the
-face was, and how it was hidden. Embeddings are compared by cosine; the figures are rank-1, with chance at 1 / people, and
-the true accept rate at a false accept rate over all pairs of a probe and a gallery photo.
+Each person has two photos: one whose face is hidden, the probe, and one for the gallery. Whoever attacks knows where
+the face was, and how it was hidden. Embeddings are compared by cosine; the figures are rank-1, with chance at
+1 / people, and the true accept rate at a false accept rate over all pairs of a probe and a gallery photo.
 
 Attacks:
 
@@ -20,7 +20,7 @@ Attacks:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -86,8 +86,6 @@ class Recovery:
 
 def ways_of(hiding: Hiding, methods: Sequence[str]) -> list[Way]:
     """The methods with these settings."""
-    from dataclasses import replace
-
     chosen = [replace(hiding, method=method) for method in methods]
     return [Way(each.method, _hider(each), hiding.cells) for each in chosen]
 
@@ -193,11 +191,8 @@ def _regression(hidden: RGBImage, visible: RGBImage) -> Callable[[RGBImage], RGB
         found = (_shrunk(crops) - means[0]) @ centred.T @ weights + means[1]
         small = np.clip(found, 0, 255).reshape(-1, REGRESSED, REGRESSED, 3).astype(np.float32)
         size = (TEMPLATE_SIZE, TEMPLATE_SIZE)
-        return (
-            np.stack([cv2.resize(each, size, interpolation=cv2.INTER_CUBIC) for each in small])
-            .clip(0, 255)
-            .astype(np.uint8)
-        )
+        large = np.stack([cv2.resize(each, size, interpolation=cv2.INTER_CUBIC) for each in small])
+        return large.clip(0, 255).astype(np.uint8)
 
     return mapped
 
@@ -205,9 +200,8 @@ def _regression(hidden: RGBImage, visible: RGBImage) -> Callable[[RGBImage], RGB
 def _shrunk(crops: RGBImage) -> npt.NDArray[np.float64]:
     """Crops as rows of the pixels of small pictures."""
     size = (REGRESSED, REGRESSED)
-    return (
-        np.stack([cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]).reshape(len(crops), -1) * 1.0
-    )
+    small = np.stack([cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops])
+    return small.reshape(len(crops), -1).astype(np.float64)
 
 
 def _small(crops: RGBImage) -> FloatArray:
