@@ -61,13 +61,13 @@ class FaceFinder(FixedSettings):
 
     def __init__(
         self,
-        min_score: float = 0.4,
+        min_score: float = 0.45,
         *,
         min_face: float = 14,
-        scales: Sequence[float] = (1.0, 1.5),
+        scales: Sequence[float] = (1.0,),
         mirrored: bool = True,
         rotations: Sequence[int] = (0, 90, 270),
-        rotated_score: float = 0.9,
+        rotated_score: float = 0.95,
         exposure: Literal["auto", "none"] = "none",
         threads: int | None = None,
         weights: str | None = None,

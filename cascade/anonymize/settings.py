@@ -38,8 +38,8 @@ class Hiding:
 
     method: Method = "blur"
     shape: Shape = "box"
-    margin: float = 0.02
-    padding: float = 1.0
+    margin: float = 0.0
+    padding: float = 3.0
     feather: float = 0.1
     cells: int = 4
     noise: float = 12.0
