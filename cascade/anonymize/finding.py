@@ -188,7 +188,7 @@ def fuse(searched: Sequence[Faces]) -> Faces:
 
 
 def _closest(rows: npt.NDArray[np.intp], overlap: npt.NDArray[np.float64]) -> np.intp:
-    return rows[np.argmax(overlap[rows])]
+    return np.intp(rows[np.argmax(overlap[rows])])
 
 
 def _logit(score: npt.ArrayLike) -> npt.NDArray[np.float64]:

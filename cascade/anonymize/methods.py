@@ -43,7 +43,7 @@ def hide(image: RGBImage, faces: Faces, hiding: Hiding, noises: Sequence[Noise] 
         left, top, right, bottom = area.box
         part = canvas[top:bottom, left:right]
         if hiding.method == "solid":
-            content: FloatArray = np.broadcast_to(np.array(hiding.color, np.float32), part.shape)
+            content: FloatArray = np.broadcast_to(np.array(hiding.fill, np.float32), part.shape)
         elif hiding.method == "drawn":
             content = draw_face(area, box, landmarks)
         else:

@@ -91,7 +91,7 @@ def _span(centre: float, half: float, length: int) -> tuple[int, int]:
     return int(limits[0]), int(limits[1])
 
 
-def _distances(offsets: npt.NDArray[np.float64], low: bool, high: bool) -> npt.NDArray[np.float64]:
+def _distances(offsets: npt.NDArray[np.floating], low: bool, high: bool) -> npt.NDArray[np.floating]:
     """Distances from the centre; 0 towards a border that may have cut off the face."""
     cut = (offsets < 0) & low | (offsets > 0) & high
     return np.where(cut, 0.0, offsets)

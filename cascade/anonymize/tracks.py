@@ -90,13 +90,13 @@ class Tracker:
         for at, track in self._pairs(faces):
             found[at] = track
         for at, face in enumerate(faces):
-            track = found[at]
-            if track is None and face.score >= self._begin:
-                track = found[at] = Track(scene)
-                self._active.append(track)
-                self.tracks.append(track)
-            if track is not None:
-                track.add(frame, face.box.astype(np.float64), face.landmarks.astype(np.float64), face.score)
+            followed = found[at]
+            if followed is None and face.score >= self._begin:
+                followed = found[at] = Track(scene)
+                self._active.append(followed)
+                self.tracks.append(followed)
+            if followed is not None:
+                followed.add(frame, face.box.astype(np.float64), face.landmarks.astype(np.float64), face.score)
         return found
 
     def _pairs(self, faces: Faces) -> list[tuple[int, Track]]:

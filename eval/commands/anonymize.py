@@ -22,7 +22,7 @@ from eval.report import files as report
 from eval.report.anonymize_figures import draw_coverage
 
 PEOPLE_SETS = ("lfw_train", "lfw_pairs")
-HIDING = tuple(field.name for field in fields(Hiding) if field.name not in ("method", "color"))
+HIDING = tuple(field.name for field in fields(Hiding) if field.name not in ("method", "fill"))
 FINDING = ("min_face", "scales", "rotations", "exposure", "threads", "weights")
 
 
@@ -90,7 +90,7 @@ def _cover(args: argparse.Namespace, hiding: Hiding) -> None:
 
 
 def _about(finder: FaceFinder) -> dict[str, Any]:
-    names = ("min_face", "scales", "rotations", "rotated_score", "mirrored", "exposure")
+    names = ("min_face", "scales", "mirrored", "rotations", "rotated_score", "exposure")
     return {name: getattr(finder, name) for name in names}
 
 
@@ -110,10 +110,8 @@ def _recognise(args: argparse.Namespace, hiding: Hiding) -> None:
     probes, gallery, others = read_subjects(REGISTRY, args.data, args.set, args.people, args.threads)
     recognizer, detector = Recognizer(threads=args.threads), Detector(threads=args.threads)
     ways = [*recovery.CONTROLS, *recovery.ways_of(hiding, args.methods)]
-    results, found = [], {}
-    for way in common.progress("ways")(ways):
-        results += recovery.measure(way, probes, gallery, others, recognizer)
-        found[way.name] = recovery.found_share(way, probes, detector)
+    results = recovery.measure(common.progress("ways")(ways), probes, gallery, others, recognizer)
+    found = {way.name: recovery.found_share(way, probes, detector) for way in ways}
     header = ("hidden by", "attack", "people", "rank1", f"tar_at_far_{recovery.FAR:g}")
     rows = [(each.way, each.attack, each.people, each.rank1, each.tar) for each in results]
     with report.output_folder(args.out) as folder:

@@ -67,7 +67,7 @@ def test_the_noise_is_new_each_time_unless_it_is_given():
 
 
 def test_a_solid_colour_is_that_colour():
-    hidden = anonymize(portrait(), [FACE_BOX], method="solid", color=(10, 20, 30))
+    hidden = anonymize(portrait(), [FACE_BOX], method="solid", fill=(10, 20, 30))
     assert hidden[120, 226].tolist() == [10, 20, 30]
 
 

@@ -54,9 +54,9 @@ def test_nobody_stays_visible_twice_in_a_photo(gallery, recognizer):
     twice = np.hstack([portrait(), portrait()])
     faces = portrait_faces()
     both = Faces(
-        np.concatenate([faces.boxes, faces.boxes + [512, 0, 512, 0]]),
+        np.concatenate([faces.boxes, faces.boxes + np.array([512, 0, 512, 0])]),
         [0.9, 0.9],
-        np.concatenate([faces.landmarks, faces.landmarks + [512, 0]]),
+        np.concatenate([faces.landmarks, faces.landmarks + np.array([512, 0])]),
     )
     statuses = [each.status for each in People(gallery, "keep", recognizer).decide(twice, both)]
     assert sorted(statuses) == ["hide", "keep"]

@@ -20,7 +20,7 @@ def a_review() -> Review:
     photo = ReviewedPhoto("sub/a.jpg", "ab" * 32, 512, 512, FACES, (Decision("doubtful", "low score"),))
     two = type(FACES)(np.repeat(FACES.boxes, 2, 0), [0.9, 0.8], np.repeat(FACES.landmarks, 2, 0))
     video = ReviewedVideo("clip.mp4", "cd" * 32, 640, 480, 30, (ReviewedTrack((3, 4), two, Decision("keep")),))
-    return Review("/photos", Hiding(method="solid", color=(1, 2, 3)), (photo,), (video,))
+    return Review("/photos", Hiding(method="solid", fill=(1, 2, 3)), (photo,), (video,))
 
 
 def edited(path, change) -> None:

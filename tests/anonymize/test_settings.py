@@ -17,8 +17,8 @@ from cascade.anonymize import Hiding
         ("feather", 3),
         ("cells", 0),
         ("noise", 256),
-        ("color", (0, 0)),
-        ("color", (0, 0, 256)),
+        ("fill", (0, 0)),
+        ("fill", (0, 0, 256)),
     ],
 )
 def test_a_wrong_setting_is_named(name, value):
@@ -32,4 +32,4 @@ def test_a_setting_of_another_type_is_named():
 
 
 def test_a_colour_may_come_as_a_list():
-    assert Hiding(color=[1, 2, 3]).color == (1, 2, 3)
+    assert Hiding(fill=[1, 2, 3]).fill == (1, 2, 3)
