@@ -170,7 +170,8 @@ class Rendering:
     def __init__(self, review: Review, target: Target, changes: Mapping[str, Any]) -> None:
         self._target = target
         self._hiding = replace(review.hiding, **changes)
-        self._reviewed = {os.path.join(review.base, each.path): each for each in (*review.photos, *review.videos)}
+        reviewed: tuple[ReviewedPhoto | ReviewedVideo, ...] = (*review.photos, *review.videos)
+        self._reviewed = {os.path.join(review.base, each.path): each for each in reviewed}
         self.files = list(self._reviewed)
 
     def render(self, source: str, tally: Tally) -> None:

@@ -72,7 +72,7 @@ def measure(
     shares = table[:, :, 3] / np.maximum(table[:, :, 2], 1)
     totals = table.sum(axis=0)
     return [
-        Coverage(score, *(int(each) for each in row), float(share))
+        Coverage(score, int(row[0]), int(row[1]), int(row[2]), int(row[3]), float(share))
         for score, row, share in zip(scores, totals, shares.mean(axis=0), strict=True)
     ]
 

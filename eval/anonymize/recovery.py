@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.anonymize.methods import hide
-from cascade.anonymize.settings import Hiding
+from cascade.anonymize.settings import Hiding, Method
 from cascade.boxes import iou
 from cascade.detect import Detector
 from cascade.faces import Faces
@@ -87,7 +87,7 @@ class Recovery:
     """True accept rate at `FAR`."""
 
 
-def ways_of(hiding: Hiding, methods: Sequence[str]) -> list[Way]:
+def ways_of(hiding: Hiding, methods: Sequence[Method]) -> list[Way]:
     """The methods with these settings."""
     chosen = [replace(hiding, method=method) for method in methods]
     return [Way(each.method, _hider(each), hiding.cells) for each in chosen]

@@ -35,13 +35,14 @@ def render(run):
     return lambda *argv: main(["anonymize", *map(str, argv)])
 
 
-def with_metadata(path: Path) -> None:
-    """The portrait as a camera writes it: on its side, with a place, XMP, a comment and a preview that shows the face."""
+def with_metadata(path: Path) -> bytes:
+    """Write the portrait as cameras do: on its side, with a place, XMP, a comment and a preview, which is returned."""
     rotated = Image.fromarray(np.rot90(portrait()).copy())
     preview = io.BytesIO()
     rotated.resize((160, 160)).save(preview, "JPEG")
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><secret/></x:xmpmeta>"
     rotated.save(path, "JPEG", exif=exif_block(preview.getvalue()), xmp=xmp, comment="secret words", quality=92)
+    return preview.getvalue()
 
 
 def exif_block(preview: bytes) -> bytes:
@@ -63,17 +64,14 @@ def exif_block(preview: bytes) -> bytes:
 
 def test_the_copy_hides_the_face_and_nothing_tells_of_it(run, tmp_path):
     before = (tmp_path / "party/sub/a.jpg").read_bytes()
-    with Image.open(io.BytesIO(before)) as image:
-        place = image.getexif().get_ifd(1)[0x0201]
-        assert image.getexif().get_ifd(0x8825)
-    preview = before[before.index(b"Exif\0\0") + 6 + place :]
-    assert (
-        len(Detector(min_face=20, threads=1, rotations=(270,)).detect(preview[: preview.index(b"\xff\xd9") + 2])) == 1
-    )
+    preview = with_metadata(tmp_path / "party/sub/a.jpg")
+    assert preview in before
+    assert len(Detector(min_face=20, threads=1, rotations=(270,)).detect(preview)) == 1
     assert run("party", "--out", "out", "--method", "solid", "--fill", 0, 255, 0) == 0
     data = (tmp_path / "out/sub/a.jpg").read_bytes()
     assert np.abs(read_image(data)[Y, X].astype(int) - (0, 255, 0)).max() < 12  # upright
-    for trace in (b"Exif", b"secret", b"xmpmeta", b"GPS"):
+    for trace in (b"Exif", b"secret", b"xmpmeta", preview[200:240]):
+        assert trace in before
         assert trace not in data
     assert data.count(b"\xff\xd8\xff") == 1
     assert not Image.open(io.BytesIO(data)).getexif()
