@@ -28,7 +28,7 @@ HOME = {"README.md": "index.md"}
 """What the site has in place of a file."""
 
 GALLERY = ("gallery add", "gallery identify", "gallery list", "gallery remove")
-COMMANDS = ("detect", "analyze", "verify", "embed", *GALLERY, "models")
+COMMANDS = ("detect", "analyze", "anonymize", "verify", "embed", *GALLERY, "models")
 
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
