@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: fps, scaling, attributes, arithmetic, pareto and summary; see their --help."""
+"""``python -m benchmarks``: fps, scaling, attributes, arithmetic, pareto, video and summary; see their --help."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from benchmarks.commands import (
     execute_pareto,
     execute_scaling,
     execute_summary,
+    execute_video,
 )
 
 COMMANDS = {
@@ -24,6 +25,7 @@ COMMANDS = {
     "arithmetic": execute_arithmetic,
     "pareto": execute_pareto,
     "summary": execute_summary,
+    "video": execute_video,
 }
 
 

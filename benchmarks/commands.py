@@ -28,7 +28,7 @@ from cascade.models.attributes import load_attributes
 from cascade.models.detector import DetectorWeights, load_detector
 from eval.baselines.client import BaselineError, BaselineProcess, installed
 from eval.detection.test_sets import TestSet, read_set
-from eval.report.files import write_csv
+from eval.report.files import table, write_csv
 
 __all__ = [
     "execute_arithmetic",
@@ -37,6 +37,7 @@ __all__ = [
     "execute_pareto",
     "execute_scaling",
     "execute_summary",
+    "execute_video",
 ]
 
 
@@ -301,4 +302,32 @@ def execute_summary(args: argparse.Namespace) -> int:
     summary_plot = importlib.import_module("benchmarks.summary_plot")
     summary_plot.draw(args.out, summary_plot.read(args.figures))
     print(f"{args.out} written")
+    return 0
+
+
+def execute_video(args: argparse.Namespace) -> int:
+    """Time, print and write; return 0. Raises ValueError or OSError, and ImportError where PyAV is missing."""
+    from benchmarks import video
+
+    weights, about = _begin(args)
+    header = ("clip", "what", "fps", "fps_cpu", "median_ms", "p95_ms", "p95_cpu_ms")
+    rows: list[list[Any]] = []
+    with maybe_folder(args.out) as folder, tempfile.TemporaryDirectory() as clips:
+        for size in args.size or video.SIZES:
+            for faces in args.faces or video.FACES:
+                clip = Path(clips, f"{size[0]}x{size[1]}_{faces}.mp4")
+                video.make_clip(clip, faces, size, args.frames)
+                theirs, left_out = video.baseline_loops(args.threads, args.min_face, args.yunet_model)
+                loops = [*video.our_loops(weights, args.threads, args.min_face, args.every), *theirs]
+                video.measure(clip, loops, args.threads, args.runs)
+                for loop in loops:
+                    figures = [round(value, 1) for value in loop.figures().values()]
+                    rows.append([clip.stem, loop.name, *figures])
+        print(table(header, rows))
+        if left_out:
+            print(f"not timed here: {', '.join(left_out)}")
+        if folder is not None:
+            write_csv(folder / "video.csv", header, rows)
+            about |= {"threads": args.threads, "min_face": args.min_face, "every": args.every}
+            write_json(folder / "summary.json", about | {"seconds": round(time.perf_counter() - args.started, 3)})
     return 0

@@ -18,11 +18,12 @@ from cascade.anonymize.people import HIDE, People
 from cascade.anonymize.review import Decision, ReviewedTrack, ReviewedVideo, hash_of
 from cascade.anonymize.settings import Hiding
 from cascade.anonymize.sheet import Picture, picture_of
-from cascade.anonymize.tracks import CutFinder, Track, Tracker
+from cascade.anonymize.tracks import Track, Tracker
 from cascade.faces import Faces
 from cascade.imaging.pixels import RGBImage
 from cascade.operating_point import face_sizes
 from cascade.video import VideoError, VideoFrame, VideoWriter, read_video
+from cascade.video.following import CutFinder
 
 __all__ = ["WEAK_SCORE", "find_in_video", "render_video"]
 
@@ -72,7 +73,7 @@ def find_in_video(
         count = width = height = 0
         for frame in progress(reader):
             height, width = frame.image.shape[:2]
-            cut = cuts.is_cut(frame.image)
+            cut = cuts.add(frame.image)
             if cut:
                 scenes.append(frame.index)
             if cut or frame.index % every == 0:

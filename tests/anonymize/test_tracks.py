@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from cascade import Faces
 from cascade.anonymize.shapes import faces_of
-from cascade.anonymize.tracks import CutFinder, Tracker
-from tests.photos import portrait
+from cascade.anonymize.tracks import Tracker
 
 
 def at(x: float, score: float = 0.9) -> Faces:
@@ -71,18 +69,3 @@ def test_trembling_boxes_become_steady_and_cover_each_of_them():
     shared = np.minimum(smooth[:, 2:], boxes[:, 2:]) - np.maximum(smooth[:, :2], boxes[:, :2])
     covered = shared.prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     assert covered.min() > 0.9
-
-
-@pytest.mark.parametrize("change", ["none", "pan", "brighter"])
-def test_what_changes_slowly_is_no_cut(change):
-    cuts = CutFinder()
-    image = portrait()
-    later = {"none": image, "pan": np.roll(image, 8, axis=1), "brighter": np.minimum(image, 245) + 10}[change]
-    assert not cuts.is_cut(image)
-    assert not cuts.is_cut(later.astype(np.uint8))
-
-
-def test_another_picture_is_a_cut():
-    cuts = CutFinder()
-    cuts.is_cut(portrait())
-    assert cuts.is_cut(255 - portrait())
