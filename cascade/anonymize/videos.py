@@ -6,6 +6,7 @@ memory does not grow with the length of the video, but for the boxes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,7 +184,8 @@ def _decision(track: Track, about: _Known, people: People | None) -> Decision:
     if people is not None:
         point = people.recognizer.operating_point
         small = point is not None and point.is_small(about.size)
-        similarity = min(about.similarities) if people.rule == "keep" else max(about.similarities)
+        compared = [each for each in about.similarities if not math.isnan(each)] or [math.nan]
+        similarity = min(compared) if people.rule == "keep" else max(compared)
         decision = people.decision(similarity, small)
         if decision.status != "hide":
             return decision

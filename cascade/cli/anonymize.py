@@ -157,6 +157,8 @@ def _check_combination(args: argparse.Namespace) -> None:
         problem = "--threshold is for --keep and --only"
     elif args.review_only and (args.out or not args.review):
         problem = "--review-only needs --review FILE and takes no --out"
+    elif args.every < 1:
+        problem = f"--every: expected at least 1, got {args.every}"
     elif not (args.review_only or args.out):
         problem = "name a folder for the copies: --out DIR"
     if problem:

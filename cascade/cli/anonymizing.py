@@ -177,7 +177,11 @@ class Rendering:
     def render(self, source: str, tally: Tally) -> None:
         """Write the copy of one file. Raises `ReviewError` where the file is another one than was reviewed."""
         reviewed = self._reviewed[source]
-        if hash_of(source) != reviewed.sha256:
+        try:
+            unchanged = hash_of(source) == reviewed.sha256
+        except OSError as error:
+            raise ReviewError(f"cannot be read: {error.strerror or error}") from error
+        if not unchanged:
             raise ReviewError("the file has changed since it was reviewed; search it again")
         if isinstance(reviewed, ReviewedVideo):
             self._target.write_video(source, reviewed, self._hiding, _progress("writing", False))

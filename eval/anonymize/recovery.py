@@ -13,8 +13,8 @@ Attacks:
 - "Richardson-Lucy": ten iterations of it for the same blur
 - "regression": a linear map from hidden to visible faces, learned on other people, before embedding: it adds what faces
   have in common, as a mean face does
-- "same photo": the gallery holds the probe's own photo, hidden again: it tells whether a photo that is known is known
-  again
+- "same photo": the gallery holds the probe's own photo, hidden again, and the pixels in the middle of the faces are
+  compared: it tells whether who has a photo can tell which hidden face comes from it
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ REGRESSED = 28
 
 ATTACKS = ("as it is", "both hidden", "deconvolution", "Richardson-Lucy", "regression", "same photo")
 
-RIDGE = 1.0
+RIDGE = 0.02
 """Weight of the penalty of the linear map, over the mean variance of its input."""
+
+MIDDLE = slice(TEMPLATE_SIZE // 4, 3 * TEMPLATE_SIZE // 4)
+"""Rows and columns of an aligned crop that lie within the shape that hides the face."""
 
 Hide = Callable[[RGBImage, Faces], RGBImage]
 FloatArray = npt.NDArray[np.float32]
@@ -213,7 +216,7 @@ def _shrunk(crops: RGBImage) -> npt.NDArray[np.float64]:
 
 
 def _small(crops: RGBImage) -> FloatArray:
-    """Crops as unit vectors of small pictures without their mean, to be compared pixel by pixel."""
-    rows = _shrunk(crops)
+    """The middles of crops as unit vectors of small pictures without their mean, to be compared pixel by pixel."""
+    rows = _shrunk(np.ascontiguousarray(crops[:, MIDDLE, MIDDLE]))
     rows = rows - rows.mean(axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)

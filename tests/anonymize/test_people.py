@@ -26,6 +26,8 @@ def gallery(recognizer: Recognizer) -> Gallery:
 @pytest.mark.parametrize(
     ("rule", "similarity", "small", "status"),
     [
+        ("keep", float("nan"), False, "doubtful"),
+        ("only", float("nan"), False, "doubtful"),
         ("keep", 0.9, False, "keep"),
         ("keep", 0.9, True, "doubtful"),
         ("keep", 0.4, False, "doubtful"),
@@ -48,6 +50,13 @@ def test_a_known_face_follows_the_rule(gallery, recognizer, rule, status):
     (decision,) = People(gallery, rule, recognizer).decide(portrait(), portrait_faces())
     assert decision.status == status
     assert People(gallery, rule, recognizer).decide(portrait(), Faces.empty()) == []
+
+
+def test_a_face_that_cannot_be_aligned_is_doubtful(gallery, recognizer):
+    face = portrait_faces()
+    both = Faces(np.repeat(face.boxes, 2, 0), [0.9, 0.5], np.concatenate([face.landmarks, 0 * face.landmarks]))
+    decisions = People(gallery, "keep", recognizer).decide(portrait(), both)
+    assert [each.status for each in decisions] == ["keep", "doubtful"]
 
 
 def test_nobody_stays_visible_twice_in_a_photo(gallery, recognizer):

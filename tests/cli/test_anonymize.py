@@ -136,6 +136,9 @@ def test_a_photo_that_has_changed_is_not_rendered(run, render, tmp_path, capsys)
     Image.fromarray(portrait()).save(tmp_path / "party/sub/a.jpg")
     assert render("--render", "r.json", "--out", "out") == 1
     assert "has changed since it was reviewed" in capsys.readouterr().err
+    (tmp_path / "party/sub/a.jpg").unlink()
+    assert render("--render", "r.json", "--out", "out") == 1
+    assert "a.jpg: cannot be read: No such file" in capsys.readouterr().err
 
 
 def test_people_of_a_gallery_stay_visible_or_are_the_only_ones_hidden(run, tmp_path):
@@ -167,6 +170,7 @@ def test_formats_stay_or_become_jpeg_under_names_of_their_own(run, tmp_path):
         (["a.jpg", "--out", "o", "--keep", "a", "--only", "b"], "--keep and --only cannot be combined"),
         (["a.jpg", "--out", "o", "--threshold", "0.4"], "--threshold is for --keep and --only"),
         (["a.jpg", "--render", "r.json", "--out", "o"], "--render takes no PATH"),
+        (["party", "--out", "o", "--every", "0"], "--every: expected at least 1, got 0"),
         (["party", "--out", "o", "--cells", "0"], "--cells: expected 1 to 32, got 0"),
         (["party", "--out", "o", "--min-score", "2"], "--min-score: expected 0.1 to 1, got 2"),
         (["party", "--out", "o", "--keep", "none.gallery"], "none.gallery: there is no such gallery"),
