@@ -69,7 +69,8 @@ class People(FixedSettings):
 
         NaN for a face whose landmarks no crop can be aligned by.
         """
-        known = np.isfinite(similarity_transforms(faces.landmarks, ARCFACE_TEMPLATE)).all(axis=(1, 2))
+        transforms = similarity_transforms(faces.landmarks, ARCFACE_TEMPLATE)
+        known = np.flatnonzero(np.isfinite(transforms).all(axis=(1, 2)))
         embeddings = self.recognizer.embed(image, faces[known])
         found = self.gallery.identify(embeddings, top=1, once=self.rule == "keep")
         similarities = np.full(len(faces), np.nan)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,25 @@ def _cover(args: argparse.Namespace, hiding: Hiding) -> None:
     finder = FaceFinder(**_given(args, FINDING))
     limit = finder.min_score if args.min_score is None else args.min_score
     scores = sorted({*coverage.SCORES, limit})
-    curve = coverage.measure(common.progress(args.set)(test_set.photos), finder, hiding, scores)
+    curve, broken = coverage.measure(common.progress(args.set)(test_set.photos), finder, hiding, scores)
     chosen = next(each for each in curve if each.min_score == limit)
     header = ("min_score", "faces", "hidden", "recall", "outside_hidden", "outside_by_photo")
     rows = [(c.min_score, c.faces, c.hidden, c.recall, c.outside, c.by_photo) for c in curve]
     with report.output_folder(args.out) as folder:
         report.write_csv(folder / "curves.csv", header, rows)
         draw_coverage(folder / "curves.png", curve, limit, f"{test_set.title}, {len(test_set.photos):,} photos")
-        figures = {"min_score": limit, "recall": chosen.recall, "outside": chosen.outside, "by_photo": chosen.by_photo}
+        figures: dict[str, Any] = {
+            "min_score": limit,
+            "recall": chosen.recall,
+            "outside": chosen.outside,
+            "by_photo": chosen.by_photo,
+        }
+        problems = [f"broken photo: {reason}" for reason in broken.values()]
+        figures |= {"faces": chosen.faces, "photos": len(test_set.photos) - len(broken), "problems": problems}
         settings = {"hiding": asdict(hiding), **_about(finder)}
-        report.write_summary(folder, _summary(args, figures | {"faces": chosen.faces, "settings": settings}))
+        report.write_summary(folder, _summary(args, figures | {"settings": settings}))
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
     print(_title(test_set))
     print(report.table(header, rows))
     print(f"from {limit:g} on: {100 * chosen.recall:.1f} % hidden, and {100 * chosen.outside:.2f} % of other pixels")
@@ -121,7 +131,7 @@ def _recognise(args: argparse.Namespace, hiding: Hiding) -> None:
             "chance_rank1": 1 / len(probes),
             "found": found,
             "recovery": [asdict(each) for each in results],
-            "settings": {"hiding": asdict(replace(hiding))},
+            "settings": {"hiding": asdict(hiding)},
             "weights_sha256": recognizer.weights.sha256,
         }
         report.write_summary(folder, _summary(args, figures))
