@@ -19,13 +19,14 @@ from eval.commands import (
     identification,
     landmarks,
     robustness,
+    templates,
     tracking,
     verification,
     wider,
 )
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
-RECOGNITION = (verification, identification, age, false_accepts)
+RECOGNITION = (verification, identification, age, false_accepts, templates)
 COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
 
 
