@@ -11,7 +11,8 @@ import numpy as np
 from cascade.anonymize.review import Decision
 from cascade.checks import FixedSettings, number
 from cascade.faces import Faces
-from cascade.gallery import UNLIKE_SHARE, Gallery
+from cascade.gallery import Gallery
+from cascade.gallery_search import UNLIKE_SHARE
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, similarity_transforms
 from cascade.imaging.pixels import RGBImage
 from cascade.operating_point import face_sizes
