@@ -41,8 +41,8 @@ class Hiding:
     margin: float = 0.0
     padding: float = 3.0
     feather: float = 0.1
-    cells: int = 4
-    noise: float = 12.0
+    cells: int = 3
+    noise: float = 20.0
     fill: tuple[int, int, int] = (128, 128, 128)
 
     def __post_init__(self) -> None:
