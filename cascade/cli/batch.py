@@ -10,6 +10,7 @@ from typing import Literal
 
 from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, OutputError, counted, say
 from cascade.cli.photos import Found, find_photos
+from cascade.imaging.formats import is_photo
 
 Progress = Literal["bar", "lines", "none"]
 
@@ -49,9 +50,15 @@ class Tally:
         return ("stopped: " if self.stopped else "") + ", ".join(words)
 
 
-def photos_of(paths: list[str], out: str | None = None, *, standard_input: bool = False) -> Found:
+def photos_of(
+    paths: list[str],
+    out: str | None = None,
+    *,
+    standard_input: bool = False,
+    wanted: Callable[[str], bool] = is_photo,
+) -> Found:
     """The photos of these paths; prints problems. Raises `CommandError` if there are none. See `find_photos`."""
-    found = find_photos(paths, out, standard_input)
+    found = find_photos(paths, out, standard_input, wanted)
     for line in found.problems + found.notes:
         say(line)
     if not found.photos:
@@ -128,4 +135,6 @@ def reason(photo: str, error: Exception) -> str:
         return f"a face cannot be aligned: {error}"
     if isinstance(error, OSError):
         return f"cannot write a picture: {error}"
+    if isinstance(error, ValueError) and type(error).__module__.startswith("cascade."):  # of videos and reviews
+        return str(error).removeprefix("source: ").removeprefix("path: ")
     return "not enough memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"

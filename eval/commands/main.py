@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cascade.models.files import WeightsError
 from eval.commands import (
     age,
+    anonymize,
     attributes,
     benchmark,
     detection,
@@ -26,7 +27,7 @@ from eval.commands import (
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
 RECOGNITION = (verification, identification, age, false_accepts, templates)
-COMMANDS = (*DETECTION, *RECOGNITION, attributes, tracking)
+COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
