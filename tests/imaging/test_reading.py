@@ -210,9 +210,9 @@ def test_pnm_with_comments() -> None:
 def test_fewer_pixels_can_be_allowed(kind: str, tmp_path: Path) -> None:
     data = encode(colours(), kind)
     (tmp_path / "photo").write_bytes(data)
-    for image in (data, io.BytesIO(data), tmp_path / "photo"):
-        assert read_image(image, max_pixels=HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
+    for image in (lambda: data, lambda: io.BytesIO(data), lambda: tmp_path / "photo"):
+        assert read_image(image(), max_pixels=HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
         with pytest.raises(ImageError, match=f"and {HEIGHT * WIDTH - 1:,} pixels in all"):
-            read_image(image, max_pixels=HEIGHT * WIDTH - 1)
+            read_image(image(), max_pixels=HEIGHT * WIDTH - 1)
     with pytest.raises(ImageError, match="max_pixels: expected 1 to 200,000,000, got 0"):
         read_image(data, max_pixels=0)
