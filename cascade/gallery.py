@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -229,8 +230,25 @@ class Gallery(FixedSettings):
             yield gallery
             gallery._write(path)
 
+    def to_bytes(self) -> bytes:
+        """What `save` writes to a file, for a program that hands it on and stores nothing itself."""
+        stream = io.BytesIO()
+        gallery_file.write_contents(stream, self._contents())
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, model: HasEmbeddings | EmbeddingModel | None = None) -> Gallery:
+        """The gallery in the bytes of a file, checked as by `load`. Raises `GalleryError` with the reason."""
+        gallery = cls._from_contents(gallery_file.read_contents(io.BytesIO(data)))
+        if model is not None:
+            gallery.check_model(model)
+        return gallery
+
+    def _contents(self) -> Contents:
+        return Contents(self.model, self.counts, self._stack()[0])
+
     def _write(self, path: Path) -> None:
-        state = gallery_file.write_gallery(path, Contents(self.model, self.counts, self._stack()[0]))
+        state = gallery_file.write_gallery(path, self._contents())
         self._files[os.path.realpath(path)] = state
 
     @classmethod

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -124,34 +124,45 @@ def read_gallery(path: Path) -> tuple[Contents, FileState]:
     try:
         with path.open("rb") as stream:
             state = _state(os.fstat(stream.fileno()))
-            arrays = read_npz(stream, ENTRIES, exactly=True)
+            return read_contents(stream), state
     except OSError as error:
         raise GalleryError(f"the gallery cannot be read: {error.strerror or error}") from error
+
+
+def read_contents(stream: IO[bytes]) -> Contents:
+    """What an open file holds. Raises `GalleryError` without the file's name, and OSError."""
+    try:
+        arrays = read_npz(stream, ENTRIES, exactly=True)
     except NpzError as error:
         raise GalleryError(
             f"not a gallery, or damaged or cut short ({error}); cascade gallery add writes one"
         ) from error
-    return _contents(arrays), state
+    return _contents(arrays)
 
 
 def write_gallery(path: Path, contents: Contents) -> FileState:
     """Writes a file, which replaces an earlier one once it is complete. Raises `GalleryError`."""
-    model = {name: getattr(contents.model, name) for name in MODEL}
-    about = json.dumps({"format": FORMAT, "model": model}, ensure_ascii=False, sort_keys=True)
     if not is_replaceable(path, "counts"):
         raise GalleryError(f"{path}: the gallery cannot be written: there is another file, which is no gallery")
     try:
         with private_files.replacing(path) as stream:
-            np.savez(
-                stream,
-                about=np.array(about),
-                names=np.array(list(contents.people), dtype=np.str_),
-                counts=np.array(list(contents.people.values()), np.int64),
-                embeddings=contents.rows,
-            )
+            write_contents(stream, contents)
         return _state(os.stat(path))
     except OSError as error:
         raise GalleryError(f"{path}: the gallery cannot be written: {error.strerror or error}") from error
+
+
+def write_contents(stream: IO[bytes], contents: Contents) -> None:
+    """Writes what a file holds to an open one. Raises OSError."""
+    model = {name: getattr(contents.model, name) for name in MODEL}
+    about = json.dumps({"format": FORMAT, "model": model}, ensure_ascii=False, sort_keys=True)
+    np.savez(
+        stream,
+        about=np.array(about),
+        names=np.array(list(contents.people), dtype=np.str_),
+        counts=np.array(list(contents.people.values()), np.int64),
+        embeddings=contents.rows,
+    )
 
 
 def file_state(path: Path) -> FileState | None:
