@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import math
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -62,7 +63,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(scope, receive)
+        body = _Body(scope, receive, self._settings.limits.table_bytes)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -138,14 +139,23 @@ class _Body:
     Otherwise the connection would be closed while the client is still sending, and it would not see the answer.
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, most_bytes: int) -> None:
         self._receive = receive
         headers = Headers(scope=scope)
+        is_form = headers.get("content-type", "").lower().startswith("multipart/")
+        self._left = math.inf if is_form else most_bytes  # forms have their own limits
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._ended = not has_body or "expect" in headers  # a client that asks first has not begun to send
 
     async def receive(self) -> Message:
-        """The next part."""
+        """The next part. Raises `Problem` where the body is too large and no form."""
+        message = await self._next()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise Problem("too large", "The results are too many for one table.")
+        return message
+
+    async def _next(self) -> Message:
         message = await self._receive()
         if message["type"] != "http.request" or not message.get("more_body", False):
             self._ended = True
@@ -155,4 +165,4 @@ class _Body:
         """Drops the rest, up to some seconds and bytes."""
         until, left = time.monotonic() + DRAIN_SECONDS, DRAIN_BYTES
         while not self._ended and left > 0 and time.monotonic() < until:
-            left -= len((await self.receive()).get("body", b""))
+            left -= len((await self._next()).get("body", b""))

@@ -28,7 +28,7 @@ class Limits:
     """Of a gallery that is opened."""
     people: int = 10_000
     """In the gallery."""
-    table_bytes: int = 16 * MEBIBYTE
+    table_bytes: int = 8 * MEBIBYTE
     """Of results that come back to be written as CSV."""
     waiting: int = 24
     """Requests that wait for a worker, or whose photos are being received. More are refused for the moment."""

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cascade.app.frames import Message
 from cascade.app.problems import Problem
@@ -206,8 +205,3 @@ def _only_face(faces: Faces, name: str, largest: bool) -> Faces:
 
 def _counted(count: int) -> str:
     return "no face" if not count else "one face" if count == 1 else f"{count:,} faces"
-
-
-def embeddings_of(part: bytes, dimension: int) -> npt.NDArray[np.float32]:
-    """The embeddings (n, dimension) that a task gave as bytes."""
-    return np.frombuffer(part, np.float32).reshape(-1, dimension)

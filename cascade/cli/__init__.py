@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cascade.cli import analyze, detect, embed, gallery, models, verify
+from cascade.cli import analyze, app, detect, embed, gallery, models, verify
 from cascade.cli.console import (
     BAD_USAGE,
     BROKEN_PIPE,
@@ -36,6 +36,7 @@ examples:
   cascade analyze photo.jpg                 how old a face looks, its expression …; read its --help first
   cascade verify then.jpg now.jpg           whether two photos show the same person
   cascade gallery --help                    store embeddings of people and find these people in photos
+  cascade app --open                        a page on this machine to drop photos on
   cascade models                            the trained networks and their licences
 
 "cascade detect --help" explains the options of that command; the others have --help too.
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cascade {__version__}")
     parser.set_defaults(parser=parser, run=_print_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (detect, analyze, verify, embed, gallery, models):
+    for command in (detect, analyze, verify, embed, gallery, app, models):
         command.add_parser(commands)
     return parser
 
