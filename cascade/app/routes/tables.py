@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 
 from cascade.app.answers import NamedFaces
+from cascade.app.problems import Problem
 from cascade.app.state import Responses, Shared, problems
 from cascade.csv_text import csv_line
 from cascade.face_records import ANGLES, csv_header, csv_rows
@@ -29,7 +30,10 @@ async def csv(photos: Annotated[list[NamedFaces], Body()], state: Shared) -> Res
     columns += ["unknown", *(name for name in ("name", "similarity") if any(name in row for row in rows))]
     lines = [csv_line(csv_header(columns))]
     for photo, further in zip(photos, told, strict=True):
-        faces = Faces.from_dicts([face.model_dump() for face in photo.faces])
+        try:
+            faces = Faces.from_dicts([face.model_dump() for face in photo.faces])
+        except ValueError as error:
+            raise Problem("request", f"These are no faces: {error}.") from error
         lines += map(csv_line, csv_rows(photo.path, faces, further, columns))
     headers = {"Content-Disposition": 'attachment; filename="faces.csv"'}
     return Response("".join(lines), media_type="text/csv", headers=headers)

@@ -5,7 +5,7 @@ import { startCamera, turnOff } from "./camera.js";
 import { startCompare } from "./compare.js";
 import { startFaces } from "./faces.js";
 import { startHide } from "./hide.js";
-import { byId, clearProblem, showProblem } from "./page.js";
+import { byId, clearProblem, say, showProblem } from "./page.js";
 import { refreshPeople, startPeople } from "./people.js";
 
 const tabs = [...document.querySelectorAll('[role="tab"]')];
@@ -19,6 +19,7 @@ function select(chosen) {
   }
   turnOff();
   clearProblem();
+  say("");
 }
 
 function startTabs() {

@@ -6,7 +6,7 @@ import { refreshPeople } from "./people.js";
 import { Picture } from "./picture.js";
 
 const results = new Map(); // from cards to what is known of their photos
-let cards = 0;
+let cards = 0; // made so far
 
 export function startFaces() {
   const take = (files) => analyse(files);
@@ -20,7 +20,16 @@ export function startFaces() {
     save("faces.json", new Blob([JSON.stringify(known(), null, 1)], { type: "application/json" }));
   });
   byId("save-csv").addEventListener("click", saveCsv);
-  byId("faces-clear").addEventListener("click", clear);
+  byId("faces-again").addEventListener("click", () => {
+    const files = [...results.keys()].map((card) => card.file);
+    clear();
+    analyse(files);
+  });
+  byId("faces-clear").addEventListener("click", () => {
+    clear();
+    say("The results are gone.");
+    byId("faces-files").focus();
+  });
 }
 
 export function wanted() {
@@ -30,7 +39,7 @@ export function wanted() {
 
 export async function analyse(files) {
   await goThrough(files, "faces", async (file, signal) => {
-    const card = newCard(file);
+    const card = new Card(file);
     try {
       const onBusy = () => card.say("The server is busy; waiting …");
       const told = await requestJson("POST", "faces", { fields: wanted(), files: { photo: file }, signal, onBusy });
@@ -62,22 +71,15 @@ function clear() {
   byId("faces-results").replaceChildren();
   byId("faces-actions").hidden = true;
   clearProblem();
-  say("The results are gone.");
-  byId("faces-files").focus();
-}
-
-function newCard(file) {
-  cards += 1;
-  return new Card(file, cards);
 }
 
 class Card {
-  constructor(file, number) {
+  constructor(file) {
+    cards += 1;
     this.file = file;
-    this.number = number;
     this.picture = new Picture(file, `The photo ${file.name}`);
     this.words = make("p", {}, "Looking for faces …");
-    const title = make("h3", { id: `card-${number}` }, file.name);
+    const title = make("h3", { id: `card-${cards}` }, file.name);
     this.element = make("article", { className: "card", "aria-labelledby": title.id }, title, this.picture.element, this.words);
     byId("faces-results").prepend(this.element);
   }
@@ -87,6 +89,7 @@ class Card {
   }
 
   fail(error) {
+    if (!this.picture.image.complete || !this.picture.image.naturalWidth) this.picture.element.hidden = true;
     this.words.className = "problem";
     this.say(error.message);
   }
