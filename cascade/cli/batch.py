@@ -10,6 +10,7 @@ from typing import Literal
 
 from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, OutputError, counted, say
 from cascade.cli.photos import Found, find_photos
+from cascade.imaging.formats import is_photo
 
 Progress = Literal["bar", "lines", "none"]
 
@@ -49,9 +50,15 @@ class Tally:
         return ("stopped: " if self.stopped else "") + ", ".join(words)
 
 
-def photos_of(paths: list[str], out: str | None = None, *, standard_input: bool = False) -> Found:
+def photos_of(
+    paths: list[str],
+    out: str | None = None,
+    *,
+    standard_input: bool = False,
+    wanted: Callable[[str], bool] = is_photo,
+) -> Found:
     """The photos of these paths; prints problems. Raises `CommandError` if there are none. See `find_photos`."""
-    found = find_photos(paths, out, standard_input)
+    found = find_photos(paths, out, standard_input, wanted)
     for line in found.problems + found.notes:
         say(line)
     if not found.photos:

@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -52,10 +52,15 @@ def read_photo(photo: str) -> RGBImage:
     return read_image(sys.stdin.buffer)
 
 
-def find_photos(paths: Iterable[str], out: str | None = None, standard_input: bool = False) -> Found:
+def find_photos(
+    paths: Iterable[str],
+    out: str | None = None,
+    standard_input: bool = False,
+    wanted: Callable[[str], bool] = is_photo,
+) -> Found:
     """Photos in the order of ``paths``, those of a folder by name; ``out`` below a folder is not searched.
 
-    With ``standard_input`` the path "-" is the photo there.
+    With ``standard_input`` the path "-" is the photo there. In folders, ``wanted`` tells files by name.
     """
     found, seen, bases = Found(), set(), []
     for path in paths:
@@ -63,7 +68,7 @@ def find_photos(paths: Iterable[str], out: str | None = None, standard_input: bo
             candidates = [path]
         elif os.path.isdir(path):
             bases.append(os.path.abspath(path))
-            candidates = _below(path, out, found)
+            candidates = _below(path, out, found, wanted)
         elif os.path.exists(path):
             bases.append(os.path.dirname(os.path.abspath(path)))
             candidates = [path]
@@ -90,7 +95,7 @@ def _hint(path: str) -> str:
     return ""
 
 
-def _below(folder: str, out: str | None, found: Found) -> list[str]:
+def _below(folder: str, out: str | None, found: Found, wanted: Callable[[str], bool]) -> list[str]:
     """Photos in a folder and those below it, without hidden ones."""
     results = None if out is None else os.path.realpath(out)
     names: list[str] = []
@@ -108,7 +113,7 @@ def _below(folder: str, out: str | None, found: Found) -> list[str]:
                 subfolders.remove(name)
             elif name.startswith("."):
                 subfolders.remove(name)
-        names += [os.path.join(where, name) for name in files if _is_photo(where, name)]
+        names += [os.path.join(where, name) for name in files if _is_wanted(where, name, wanted)]
         unread.update(os.path.splitext(name)[1].lower() for name in files if is_unread_picture(name))
     if unread:
         found.notes.append(f"{folder}: {_left_out(unread)}")
@@ -125,8 +130,8 @@ def _left_out(unread: Counter[str]) -> str:
     return f"left out {unread.total()} {'picture' if unread.total() == 1 else 'pictures'} ({kinds}){hint}"
 
 
-def _is_photo(folder: str, name: str) -> bool:
-    if name.startswith(".") or not is_photo(name):
+def _is_wanted(folder: str, name: str, wanted: Callable[[str], bool]) -> bool:
+    if name.startswith(".") or not wanted(name):
         return False
     path = os.path.join(folder, name)
     # A broken link is reported as a problem later; a pipe is left out, since reading it would wait.

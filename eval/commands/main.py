@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cascade.models.files import WeightsError
 from eval.commands import (
     age,
+    anonymize,
     attributes,
     benchmark,
     detection,
@@ -24,7 +25,7 @@ from eval.commands import (
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
 RECOGNITION = (verification, identification, age, false_accepts)
-COMMANDS = (*DETECTION, *RECOGNITION, attributes)
+COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

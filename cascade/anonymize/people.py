@@ -1,0 +1,77 @@
+"""Whose faces are hidden: everybody's, everybody's but some people's, or some people's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from cascade.anonymize.review import Decision
+from cascade.checks import FixedSettings, number
+from cascade.faces import Faces
+from cascade.gallery import UNLIKE_SHARE, Gallery
+from cascade.imaging.pixels import RGBImage
+from cascade.operating_point import face_sizes
+from cascade.recognize import Recognizer
+
+__all__ = ["HIDE", "LIKE", "SMALL", "People"]
+
+HIDE = Decision("hide")
+LIKE = "may be a person of the gallery"
+SMALL = "too small to tell who it is"
+
+
+class People(FixedSettings):
+    """The people of a gallery, whose faces stay visible ("keep") or are the only ones that are hidden ("only").
+
+    Parameters
+    ----------
+    gallery : the people, with embeddings of ``recognizer``
+    rule : "keep" or "only"
+    recognizer : computes the embeddings of the faces
+    threshold : similarity from which on a face is a person's; None: that of the recognizer's operating point. Below
+        it, but from 0.6 of it on, a face may be theirs.
+
+    Where it is uncertain whether a face is a person's, or the face is too small to tell, it is "doubtful", and hidden.
+    Raises ValueError or TypeError naming a wrong setting, and `GalleryError` for embeddings of another network.
+    """
+
+    def __init__(
+        self, gallery: Gallery, rule: Literal["keep", "only"], recognizer: Recognizer, threshold: float | None = None
+    ) -> None:
+        if rule not in ("keep", "only"):
+            raise ValueError(f"rule: expected 'keep' or 'only', got {rule!r}")
+        gallery.check_model(recognizer)
+        point = recognizer.operating_point
+        if threshold is None and point is None:
+            raise ValueError(f"threshold: {recognizer.weights.name} has no measured one; give one")
+        self.gallery = gallery
+        self.rule = rule
+        self.recognizer = recognizer
+        self.threshold = number("threshold", point.threshold if threshold is None and point else threshold or 0, -1, 1)
+        self._fix_settings()
+
+    def decide(self, image: RGBImage, faces: Faces) -> list[Decision]:
+        """For each face of an image (H, W, 3) uint8 RGB whether it is hidden, and why it is doubtful."""
+        if not len(faces):
+            return []
+        similarities = self.similarities(image, faces)
+        point = self.recognizer.operating_point
+        small = [point is not None and point.is_small(float(size)) for size in face_sizes(faces.boxes)]
+        return [self.decision(each, few) for each, few in zip(similarities, small, strict=True)]
+
+    def similarities(self, image: RGBImage, faces: Faces) -> Sequence[float]:
+        """How similar each face is to the most similar person; with "keep", a person is in a photo once."""
+        embeddings = self.recognizer.embed(image, faces)
+        found = self.gallery.identify(embeddings, top=1, once=self.rule == "keep")
+        return [matches[0].similarity if matches else -1.0 for matches in found]
+
+    def decision(self, similarity: float, small: bool) -> Decision:
+        """What becomes of a face with that similarity to the most similar person."""
+        if similarity < UNLIKE_SHARE * self.threshold:
+            likely = self.rule == "only" and small
+            return Decision("doubtful", SMALL) if likely else Decision("hide" if self.rule == "keep" else "keep")
+        if similarity < self.threshold:
+            return Decision("doubtful", LIKE)
+        if self.rule == "keep" and small:
+            return Decision("doubtful", SMALL)
+        return Decision("keep" if self.rule == "keep" else "hide")

@@ -1,0 +1,59 @@
+"""How faces are hidden: the settings, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from cascade.checks import integer, number
+
+__all__ = ["METHODS", "SHAPES", "Hiding", "Method", "Shape"]
+
+Method = Literal["blur", "pixelate", "solid", "drawn"]
+Shape = Literal["ellipse", "box"]
+
+METHODS: tuple[Method, ...] = get_args(Method)
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """How a face is hidden. All lengths are relative to the face, so that large faces are hidden as well as small ones.
+
+    method   "blur" and "pixelate" replace the face by the means of a few cells with noise, shown smoothly or as
+             squares; "solid" by one colour; "drawn" by a drawn face, of which only place, size and lean are the
+             photo's. With the last two nothing of the face's pixels is in the result.
+    shape    "ellipse" or "box"
+    margin   how far the shape extends beyond the face's box on each side, over the box's width and height
+    padding  pixels by which the shape extends further: boxes of small faces are less exact
+    feather  width of the soft edge over the box's shorter side. It lies outside the shape: within, nothing shows
+             through.
+    cells    of "blur" and "pixelate": cells along the longer side of the shape. Fewer hide more.
+    noise    of "blur" and "pixelate": standard deviation of the noise that is added to the mean of each cell, in grey
+             levels of 0 to 255. It comes from the operating system's random numbers, so that it cannot be repeated.
+    color    of "solid": red, green and blue, 0 to 255 each
+
+    Raises ValueError or TypeError naming a wrong setting.
+    """
+
+    method: Method = "blur"
+    shape: Shape = "box"
+    margin: float = 0.02
+    padding: float = 1.0
+    feather: float = 0.1
+    cells: int = 4
+    noise: float = 12.0
+    color: tuple[int, int, int] = (128, 128, 128)
+
+    def __post_init__(self) -> None:
+        for name, known in (("method", METHODS), ("shape", SHAPES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        number("margin", self.margin, 0, 2)
+        number("padding", self.padding, 0, 1000)
+        number("feather", self.feather, 0, 2)
+        integer("cells", self.cells, 1, 32)
+        number("noise", self.noise, 0, 255)
+        if len(tuple(self.color)) != 3:
+            raise ValueError(f"color: expected red, green and blue, got {self.color!r}")
+        object.__setattr__(self, "color", tuple(integer("color", value, 0, 255) for value in self.color))

@@ -1,0 +1,114 @@
+"""The sound of a video on its way into another file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Literal
+
+from cascade.video.errors import import_av
+from cascade.video.reading import open_container, origin_of
+
+__all__ = ["Sound"]
+
+# Codecs whose packets each format takes as they are. Matroska takes nearly all.
+COPIED = {"mp4": {"aac", "mp3", "ac3", "eac3", "opus", "alac"}, "mov": {"aac", "mp3", "ac3", "eac3", "alac"}}
+BIT_RATE = 128_000  # of sound that is encoded anew
+HIGHEST_RATE = 48_000
+
+
+class Sound:
+    """The first audio stream of a video, packet by packet. Sound that is encoded anew is AAC, mono or stereo.
+
+    Times are seconds from ``start``, which counts like the times of frames of `read_video`. A video without sound gives
+    nothing.
+    """
+
+    def __init__(
+        self, source: str | os.PathLike[str], start: float, how: Literal["auto", "copy", "encode"] = "auto"
+    ) -> None:
+        self._av = import_av()
+        self._how = how
+        self._input = open_container(self._av, source)
+        self._stream = next(iter(self._input.streams.audio), None)
+        self._origin = origin_of(self._input) + Fraction(start).limit_denominator(90_000)
+        self._output: Any = None
+        self._copied = False
+        self._packets: Iterator[Any] = iter(())
+        self._waiting: Any = None
+        self.damaged = 0
+        if self._stream is not None:
+            if start > 0:
+                self._seek(start)
+            self._packets = self._input.demux(self._stream)
+
+    def _seek(self, start: float) -> None:
+        with contextlib.suppress(self._av.error.FFmpegError):  # what comes before is left out packet by packet
+            self._input.seek(int((start + float(origin_of(self._input))) * 1_000_000))
+
+    def add_to(self, container: Any, kind: str) -> None:
+        """Adds a stream for the sound to an output container of a format."""
+        if self._stream is None:
+            return
+        codec = self._stream.codec_context.name
+        takes = kind == "matroska" or any(codec.startswith(each) for each in COPIED[kind])
+        self._copied = self._how == "copy" or (self._how == "auto" and takes)
+        if self._copied:
+            self._output = container.add_stream_from_template(self._stream)
+            return
+        rate = min(self._stream.codec_context.sample_rate, HIGHEST_RATE)
+        layout = "mono" if self._stream.codec_context.channels == 1 else "stereo"
+        self._output = container.add_stream("aac", rate=rate)
+        self._output.codec_context.layout = layout
+        self._output.codec_context.bit_rate = BIT_RATE
+        self._resampler = self._av.AudioResampler(format="fltp", layout=layout, rate=rate)
+
+    def until(self, time: Fraction | None) -> Iterator[Any]:
+        """Packets for the output up to a time in seconds; None: up to the end."""
+        while self._output is not None:
+            packet = self._waiting or next(self._packets, None)
+            self._waiting = None
+            if packet is None or not packet.size:  # the end: the demuxer's last packet is empty
+                self._packets = iter(())
+                return
+            if packet.pts is None:
+                continue
+            begins = packet.pts * packet.time_base - self._origin
+            if time is not None and begins >= time:
+                self._waiting = packet
+                return
+            if begins >= 0:
+                yield from self._moved(packet)
+
+    def end(self) -> Iterator[Any]:
+        """What the encoder holds at the end."""
+        if self._output is not None and not self._copied:
+            for frame in self._resampler.resample(None):
+                yield from self._output.encode(frame)
+            yield from self._output.encode(None)
+
+    def close(self) -> None:
+        """Closes the video that the sound comes from."""
+        self._input.close()
+
+    def _moved(self, packet: Any) -> Iterator[Any]:
+        """The packet at its time in the output, copied or encoded anew."""
+        shift = round(self._origin / packet.time_base)
+        if self._copied:
+            packet.pts -= shift
+            packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+            packet.stream = self._output
+            yield packet
+            return
+        try:
+            frames = packet.decode()
+        except self._av.error.FFmpegError:
+            self.damaged += 1
+            return
+        for frame in frames:
+            if frame.pts is not None:
+                frame.pts -= round(self._origin / frame.time_base)
+            for resampled in self._resampler.resample(frame):
+                yield from self._output.encode(resampled)
