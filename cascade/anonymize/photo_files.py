@@ -51,7 +51,7 @@ def written_name(name: str) -> str:
 
 
 def colour_profile(photo: str | Path | BinaryIO) -> bytes | None:
-    """The colour profile of a photo, a path or an open file, that is read as RGB, None where it has none or one of other colours."""
+    """The colour profile of a photo that is read as RGB, None where it has none or one of other colours."""
     try:
         with Image.open(photo) as image:
             profile = image.info.get("icc_profile")

@@ -20,10 +20,10 @@ from cascade.app.guard import Guard
 from cascade.app.people import GalleryOfPage
 from cascade.app.pool import Pool
 from cascade.app.problems import STATUS, Kind, Problem
-from cascade.app.routes import comparing, faces, people, tables
+from cascade.app.routes import comparing, faces, hiding, people, tables
 from cascade.app.settings import Settings
 from cascade.app.state import Shared, State, problems
-from cascade.gallery import EmbeddingModel, GalleryError
+from cascade.gallery import EmbeddingModel, Gallery, GalleryError
 from cascade.version import __version__
 
 __all__ = ["create_app", "serve"]
@@ -44,7 +44,7 @@ MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", 
 """Of the files of the page, by suffix."""
 
 router = APIRouter(prefix="/api")
-for part in (faces, comparing, people, tables):
+for part in (faces, comparing, people, hiding, tables):
     router.include_router(part.router)
 
 
@@ -101,6 +101,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """The workers and the gallery of the application, for the time of the block."""
+    if settings.gallery is not None and settings.gallery.exists():
+        Gallery.load(settings.gallery)  # before the workers, so that what is wrong with it is told at once
     pool = Pool(settings)
     try:
         await pool.start()

@@ -6,6 +6,7 @@ used are a `Problem` in words.
 
 from __future__ import annotations
 
+import io
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from cascade.anonymize import FaceFinder, anonymize
+from cascade.anonymize.photo_files import colour_profile, encoded
 from cascade.app.frames import Message
 from cascade.app.problems import Problem
 from cascade.attributes import BY_NAME, AttributeEstimator
@@ -47,6 +50,7 @@ class Networks:
         self.recognizer = Recognizer(threads=1, detector=self.detector)
         self.weights = load_attributes()
         self.usual = [task.name for task in self.weights.tasks if task.name not in BY_NAME]
+        self.finder = FaceFinder(threads=1)
         self.landmarks = LandmarkEstimator(threads=1, detector=self.detector)
         self.attributes = AttributeEstimator(self.weights, self.usual, 1, detector=self.detector)
 
@@ -80,6 +84,7 @@ class Networks:
         self.with_ethnicity.predict(grey, face)
         self.attributes.predict(grey, face)
         self.landmarks.predict(grey, face)
+        encoded(anonymize(grey, self.finder.find(grey)), "grey.jpeg")
 
 
 def answer(networks: Networks, request: Message) -> Answer:
@@ -180,10 +185,21 @@ def enrol(networks: Networks, options: dict[str, Any], photos: Sequence[bytes]) 
         return {"box": face.boxes[0].tolist()}, [networks.recognizer.embed(image, face).tobytes()]
 
 
+def hide(networks: Networks, options: dict[str, Any], photos: Sequence[bytes]) -> Answer:
+    """A copy of a photo with its faces hidden, of the "format" asked for, without metadata."""
+    image = _read(networks, photos[0], "The photo")
+    faces = networks.finder.find(image)
+    changes = {name: options[name] for name in ("method", "shape", "margin")}
+    hidden = anonymize(image, faces, **changes)
+    profile = colour_profile(io.BytesIO(photos[0]))
+    return {"hidden": len(faces)}, [encoded(hidden, f"hidden.{options['format']}", profile)]
+
+
 TASKS: dict[str, Callable[[Networks, dict[str, Any], Sequence[bytes]], Answer]] = {
     "faces": find_faces,
     "compare": compare,
     "enrol": enrol,
+    "hide": hide,
 }
 
 

@@ -10,12 +10,13 @@ export function startHide() {
 }
 
 async function hideAll(files) {
-  const fields = { method: byId("hide-method").value, shape: byId("hide-shape").value };
+  const chosen = { method: byId("hide-method").value, shape: byId("hide-shape").value };
   await goThrough(files, "hide", async (file, signal) => {
     const words = make("p", {}, "Hiding faces …");
     const card = make("article", { className: "card" }, make("h3", {}, file.name), words);
     byId("hide-results").prepend(card);
     try {
+      const fields = { ...chosen, format: file.type === "image/png" ? "png" : "jpeg" };
       const onBusy = () => words.replaceChildren("The server is busy; waiting …");
       const answer = await request("POST", "hide", { fields, files: { photo: file }, signal, onBusy });
       const count = Number(answer.headers.get("Faces-Hidden"));
