@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from cascade.app.problems import Kind
 
-__all__ = ["About", "Comparison", "Face", "Match", "People", "Person", "PhotoFaces", "ProblemAnswer"]
+__all__ = ["About", "Comparison", "Face", "Match", "NamedFaces", "People", "Person", "PhotoFaces", "ProblemAnswer"]
 
-Point = tuple[float, float]
-Box = Annotated[tuple[float, float, float, float], Field(description="x1, y1, x2, y2 in pixels of the upright photo")]
+Pair = Annotated[tuple[float, float], Strict(False)]
+Box = Annotated[
+    tuple[float, float, float, float], Strict(False), Field(description="x1, y1, x2, y2 in pixels of the upright photo")
+]
+Size = Annotated[tuple[int, int], Strict(False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Similarity = Annotated[float, Field(ge=-1, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
 class Answer(BaseModel):
-    """Base: no fields but those described."""
+    """Base: no fields but those described, and no texts in place of numbers. JSON has lists, no tuples."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ProblemAnswer(Answer):
@@ -69,11 +72,11 @@ class Match(Answer):
 class Landmarks(Answer):
     """Five points; left and right are as seen in the photo."""
 
-    left_eye: Point
-    right_eye: Point
-    nose: Point
-    mouth_left: Point
-    mouth_right: Point
+    left_eye: Pair
+    right_eye: Pair
+    nose: Pair
+    mouth_left: Pair
+    mouth_right: Pair
 
 
 class Face(Answer):
@@ -95,7 +98,7 @@ class Face(Answer):
     smile_probability: Share | None = None
     ethnicity: str | None = Field(None, description="as perceived; only where it was asked for")
     ethnicity_probability: Share | None = None
-    points: list[Point] | None = Field(None, description="68 points in iBUG's order", min_length=68, max_length=68)
+    points: list[Pair] | None = Field(None, description="68 points in iBUG's order", min_length=68, max_length=68)
     yaw: float | None = Field(None, description="degrees, positive where the face looks to the right of the photo")
     pitch: float | None = Field(None, description="degrees, positive where it looks up")
     roll: float | None = Field(None, description="degrees, positive where it leans clockwise")
@@ -129,9 +132,9 @@ class Comparison(Answer):
         description="share of pairs of different people, with faces of these sizes, that reach the threshold"
     )
     true_accept_rate: Share | None = Field(description="the same of pairs of one person")
-    face_sizes: tuple[float, float] = Field(description="pixels")
-    boxes: tuple[Box, Box]
-    sides: tuple[tuple[int, int], tuple[int, int]] = Field(description="width and height of each photo")
+    face_sizes: Pair = Field(description="pixels")
+    boxes: Annotated[tuple[Box, Box], Strict(False)]
+    sides: Annotated[tuple[Size, Size], Strict(False)] = Field(description="width and height of each photo")
     warnings: list[str]
 
 

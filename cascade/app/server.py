@@ -161,7 +161,16 @@ async def _on_http_error(request: Request, error: Any) -> JSONResponse:
     kinds: dict[int, Kind] = {404: "missing", 405: "method"}
     words = {404: "There is nothing at this address.", 405: "This address does not take that method."}
     kind = kinds.get(error.status_code, "request")
-    return _problem_answer(kind, words.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if kind == "method":  # Starlette names those of the first route of this path alone
+        headers["Allow"] = ", ".join(_methods(request)) or headers.get("allow", "")
+    return _problem_answer(kind, words.get(error.status_code, str(error.detail)), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the description states for the path of a request."""
+    described: dict[str, Any] = request.app.openapi()["paths"].get(request.url.path, {})
+    return [method.upper() for method in described]
 
 
 async def _on_error(request: Request, error: Any) -> JSONResponse:

@@ -1,6 +1,6 @@
 // The camera: a photo of what it sees, or faces shown all the time.
 
-import { requestJson } from "./api.js";
+import { Problem, requestJson } from "./api.js";
 import { analyse, inWords, wanted } from "./faces.js";
 import { byId, clearProblem, counted, say, showProblem } from "./page.js";
 import { drawing } from "./picture.js";
@@ -27,13 +27,13 @@ export function startCamera() {
 async function turnOn() {
   clearProblem();
   if (!navigator.mediaDevices) {
-    showProblem(new Error("Browsers give the camera to pages of this machine, or over https, alone."));
+    showProblem(new Problem("Browsers give the camera to pages of this machine, or over https, alone.", "camera"));
     return;
   }
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" }, audio: false });
   } catch (error) {
-    showProblem(new Error(REASONS[error.name] ?? `The camera cannot be used: ${error.message}`));
+    showProblem(new Problem(REASONS[error.name] ?? `The camera cannot be used: ${error.message}`, "camera"));
     return;
   }
   const video = byId("camera-video");

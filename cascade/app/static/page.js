@@ -1,5 +1,7 @@
 // What all parts of the page share: making elements, messages, choosing files, saving files.
 
+import { Problem } from "./api.js";
+
 export const byId = (id) => document.getElementById(id);
 
 // An element with properties and children; texts are texts, never markup.
@@ -50,7 +52,7 @@ export function onFiles(input, take) {
     event.preventDefault();
     box.classList.remove("over");
     if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
-    else showProblem(new Error("What was dropped is no file."));
+    else showProblem(new Problem("What was dropped is no file.", "request"));
   });
 }
 
