@@ -34,7 +34,7 @@ class Limits:
     """Requests that wait for a worker, or whose photos are being received. More are refused for the moment."""
     upload_seconds: float = 60
     """For a request to arrive."""
-    work_seconds: float = 60
+    work_seconds: float = 180
     """For the work on one request. The worker is ended then."""
     worker_bytes: int = 1536 * MEBIBYTE
     """Address space of a worker beyond what it has after loading its networks, on systems that limit it."""

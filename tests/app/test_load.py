@@ -43,7 +43,7 @@ class Client(threading.Thread):
 
     def __init__(self, number: int, address: str, stop: threading.Event) -> None:
         super().__init__(daemon=True)
-        self._number, self._address, self._stop = number, address, stop
+        self._number, self._address, self._ended = number, address, stop
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
 
@@ -51,7 +51,7 @@ class Client(threading.Thread):
         names = list(KINDS)
         at = self._number
         with httpx2.Client(timeout=120) as session:
-            while not self._stop.is_set():
+            while not self._ended.is_set():
                 at += 1
                 name = names[at % len(names)]
                 if name == "large" and self._number % 10:
@@ -67,7 +67,7 @@ class Client(threading.Thread):
             return
         if answer.status_code == 503 and answer.json()["kind"] == "busy":
             self.counts["busy"] += 1
-            self._stop.wait(0.2 * float(answer.headers["retry-after"]))
+            self._ended.wait(0.2 * float(answer.headers["retry-after"]))
         elif answer.status_code == status and is_right(answer.json()):
             self.counts[name] += 1
         else:

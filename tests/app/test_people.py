@@ -127,14 +127,6 @@ def test_a_gallery_in_a_file(tmp_path):
         assert names(client) == []
 
 
-def test_a_full_gallery(tmp_path):
-    with client_of(make_settings({"people": 1})) as client:
-        assert add(client).status_code == 201
-        assert add(client, extend=True).status_code == 201
-        answer = add(client, "Another")
-        assert (answer.status_code, answer.json()["kind"]) == (413, "too large")
-
-
 def compare(client, first: bytes, second: bytes, **options):
     files = {**photo(first, field="first"), **photo(second, field="second")}
     return client.post("/api/compare", files=files, params=options)
