@@ -32,8 +32,10 @@ async function hideAll(files) {
 
 function show(card, words, blob, name, count) {
   const written = `${name.replace(/\.[^.]*$/, "")}-hidden.${blob.type === "image/png" ? "png" : "jpg"}`;
-  const picture = new Picture(blob, `${name} with ${counted(count, "face")} hidden`);
-  words.textContent = count ? `${counted(count, "face")} hidden.` : "No face was found, so nothing is hidden.";
+  const picture = new Picture(blob, `${name} with ${counted(count, "place")} hidden`);
+  words.textContent = count
+    ? `${counted(count, "place")} hidden, where a face is or may be.`
+    : "No face was found, so nothing is hidden.";
   const button = make("button", { type: "button" }, `Save ${written}`);
   button.addEventListener("click", () => save(written, blob));
   words.before(picture.element);
