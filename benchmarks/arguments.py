@@ -27,13 +27,15 @@ class OneLineParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``command`` of what it parses is a key of `benchmarks.__main__.COMMANDS`."""
-    top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector.")
+    top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector and of attributes.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside baselines in the same run"))
     scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
     _add_scaling(scaling)
+    _add_attributes(commands.add_parser("attributes", help="milliseconds for a face, by what is said of it"))
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
     _add_pareto(commands.add_parser("pareto", help="AP against milliseconds of many settings, and the best of them"))
+    _add_video(commands.add_parser("video", help="frames a second of video: detecting, following, recognising"))
     _add_summary(commands.add_parser("summary", help="draw the chart of README from its figures"))
     return top
 
@@ -73,6 +75,19 @@ def _add_scaling(scaling: argparse.ArgumentParser) -> None:
         "--threads", type=_threads, nargs="+", metavar="N", help="(default: 1, 2, 4 … up to the cores there are)"
     )
     _add_common(scaling, runs=7)
+
+
+def _add_attributes(attributes: argparse.ArgumentParser) -> None:
+    attributes.description = (
+        "Times detection, alignment and the attribute network by its tasks, over all photos of a sequence: by default "
+        "over a scene with six faces made of a bundled portrait."
+    )
+    attributes.add_argument("--image", type=Path, action="append", default=[], metavar="FILE", help="photo to time")
+    attributes.add_argument("--folder", type=Path, metavar="DIR", help="photos to time, the frames of a video say")
+    attributes.add_argument("--attribute-weights", metavar="W", help="shipped network or file")
+    attributes.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
+    attributes.add_argument("--threads", type=_threads, default=1, help="(default: 1)")
+    _add_common(attributes, runs=31)
 
 
 def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:
@@ -115,6 +130,21 @@ def _add_pareto(pareto: argparse.ArgumentParser) -> None:
     pareto.add_argument("--runs", type=_runs, default=31, metavar="N", help="rounds (default: %(default)s)")
     pareto.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the figure, the table and JSON")
     client.add_options(pareto)
+
+
+def _add_video(video: argparse.ArgumentParser) -> None:
+    video.description = (
+        "Goes through clips of 640x480 and 1920x1080 with 0, 1 and 6 faces, decoding included: detecting alone, "
+        "following, and following with identities and attributes."
+    )
+    video.add_argument("--size", type=size, action="append", metavar="WxH", help="(default: 640x480 and 1920x1080)")
+    video.add_argument("--faces", type=int, action="append", choices=(0, 1, 6), help="(default: 0, 1 and 6)")
+    video.add_argument("--frames", type=_runs, default=150, metavar="N", help="of a clip (default: %(default)s)")
+    video.add_argument("--every", type=_runs, default=3, metavar="N", help="frames between searches (default: 3)")
+    video.add_argument("--min-face", type=_min_face, default=40.0, metavar="PX", help="(default: 40)")
+    video.add_argument("--threads", type=_threads, default=1, help="for ours and baselines (default: 1)")
+    video.add_argument("--yunet-model", metavar="FILE", help="weights of YuNet, to go through the clips with it too")
+    _add_common(video, runs=2)
 
 
 def _add_summary(summary: argparse.ArgumentParser) -> None:

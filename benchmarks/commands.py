@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks fps``, ``scaling``, ``arithmetic``, ``pareto`` and ``summary`` do with their options."""
+"""What the commands of ``python -m benchmarks`` do with their options."""
 
 from __future__ import annotations
 
@@ -15,20 +15,30 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from benchmarks import arithmetic, fps_report, machine, pareto, scaling
+from benchmarks import arithmetic, attributes, fps_report, machine, pareto, scaling
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
-from benchmarks.scenes import SCENES
+from benchmarks.scenes import SCENES, scene
 from benchmarks.timing import Timing
 from benchmarks.writing import failed, maybe_folder, say, write_json
+from cascade.datasets import read_folder
 from cascade.detect import Detector
-from cascade.imaging.reading import ImageError, RGBImage
+from cascade.imaging.reading import ImageError, RGBImage, read_image
+from cascade.models.attributes import load_attributes
 from cascade.models.detector import DetectorWeights, load_detector
 from eval.baselines.client import BaselineError, BaselineProcess, installed
 from eval.detection.test_sets import TestSet, read_set
-from eval.report.files import write_csv
+from eval.report.files import table, write_csv
 
-__all__ = ["execute_arithmetic", "execute_fps", "execute_pareto", "execute_scaling", "execute_summary"]
+__all__ = [
+    "execute_arithmetic",
+    "execute_attributes",
+    "execute_fps",
+    "execute_pareto",
+    "execute_scaling",
+    "execute_summary",
+    "execute_video",
+]
 
 
 def execute_fps(args: argparse.Namespace) -> int:
@@ -156,6 +166,25 @@ def execute_scaling(args: argparse.Namespace) -> int:
     return 0
 
 
+def execute_attributes(args: argparse.Namespace) -> int:
+    """Time, print and write; return 0. Raises ValueError, which an unreadable photo is, or OSError."""
+    weights, about = _begin(args)
+    network = load_attributes(args.attribute_weights)
+    about["attribute_weights"] = {"name": network.name, "sha256": network.sha256}
+    files = [*args.image, *([photo.path for photo in read_folder(args.folder)] if args.folder else [])]
+    images = [read_image(file) for file in files] if files else [scene("six", 640, 480).image]
+    detector = Detector(weights=weights, min_face=args.min_face, threads=args.threads)
+    with maybe_folder(args.out) as folder:
+        with tqdm(total=args.runs + 1, unit="round", disable=None, leave=False, file=sys.stderr) as bar:
+            costs = attributes.measure(images, network, detector, args.runs, bar.update)
+        print(f"{len(images)} photos with {costs[0].faces} faces, {args.threads} threads, median of {args.runs} runs")
+        print(attributes.table(costs))
+        if folder is not None:
+            write_csv(folder / "attributes.csv", attributes.HEADER, [cost.row() for cost in costs])
+            write_json(folder / "attributes.json", {**about, "costs": [asdict(cost) for cost in costs]})
+    return 0
+
+
 def execute_arithmetic(args: argparse.Namespace) -> int:
     """Time, print and write; return 0. Raises ValueError or OSError."""
     weights = load_detector(args.weights) if args.weights else arithmetic.random_weights(args.family)
@@ -273,4 +302,32 @@ def execute_summary(args: argparse.Namespace) -> int:
     summary_plot = importlib.import_module("benchmarks.summary_plot")
     summary_plot.draw(args.out, summary_plot.read(args.figures))
     print(f"{args.out} written")
+    return 0
+
+
+def execute_video(args: argparse.Namespace) -> int:
+    """Time, print and write; return 0. Raises ValueError or OSError, and ImportError where PyAV is missing."""
+    from benchmarks import video
+
+    weights, about = _begin(args)
+    header = ("clip", "what", "fps", "fps_cpu", "median_ms", "p95_ms", "p95_cpu_ms")
+    rows: list[list[Any]] = []
+    with maybe_folder(args.out) as folder, tempfile.TemporaryDirectory() as clips:
+        for size in args.size or video.SIZES:
+            for faces in args.faces or video.FACES:
+                clip = Path(clips, f"{size[0]}x{size[1]}_{faces}.mp4")
+                video.make_clip(clip, faces, size, args.frames)
+                theirs, left_out = video.baseline_loops(args.threads, args.min_face, args.yunet_model)
+                loops = [*video.our_loops(weights, args.threads, args.min_face, args.every), *theirs]
+                video.measure(clip, loops, args.threads, args.runs)
+                for loop in loops:
+                    figures = [round(value, 1) for value in loop.figures().values()]
+                    rows.append([clip.stem, loop.name, *figures])
+        print(table(header, rows))
+        if left_out:
+            print(f"not timed here: {', '.join(left_out)}")
+        if folder is not None:
+            write_csv(folder / "video.csv", header, rows)
+            about |= {"threads": args.threads, "min_face": args.min_face, "every": args.every}
+            write_json(folder / "summary.json", about | {"seconds": round(time.perf_counter() - args.started, 3)})
     return 0

@@ -52,7 +52,7 @@ def attributes_of(found: Attributes, groups: str) -> Iterator[dict[str, Any]]:
 def landmarks_of(faces: Faces) -> Iterator[dict[str, Any]]:
     """The same of 68 points and the head's pose, from what `LandmarkEstimator.analyze` gives."""
     for face in faces:
-        reason = str(face.data["unknown"])
+        reason = str(face.data["points_unknown"])
         points, angles = face.data["points"].tolist(), face.data["pose"].tolist()
         row: dict[str, Any] = {"points": None if reason else [[round(x, 2), round(y, 2)] for x, y in points]}
         row |= {name: None if reason else round(angle, 1) + 0.0 for name, angle in zip(ANGLES, angles, strict=True)}

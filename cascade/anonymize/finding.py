@@ -61,13 +61,13 @@ class FaceFinder(FixedSettings):
 
     def __init__(
         self,
-        min_score: float = 0.4,
+        min_score: float = 0.45,
         *,
         min_face: float = 14,
-        scales: Sequence[float] = (1.0, 1.5),
+        scales: Sequence[float] = (1.0,),
         mirrored: bool = True,
         rotations: Sequence[int] = (0, 90, 270),
-        rotated_score: float = 0.9,
+        rotated_score: float = 0.95,
         exposure: Literal["auto", "none"] = "none",
         threads: int | None = None,
         weights: str | None = None,
@@ -188,7 +188,7 @@ def fuse(searched: Sequence[Faces]) -> Faces:
 
 
 def _closest(rows: npt.NDArray[np.intp], overlap: npt.NDArray[np.float64]) -> np.intp:
-    return rows[np.argmax(overlap[rows])]
+    return np.intp(rows[np.argmax(overlap[rows])])
 
 
 def _logit(score: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -43,7 +43,7 @@ def hide(image: RGBImage, faces: Faces, hiding: Hiding, noises: Sequence[Noise] 
         left, top, right, bottom = area.box
         part = canvas[top:bottom, left:right]
         if hiding.method == "solid":
-            content: FloatArray = np.broadcast_to(np.array(hiding.color, np.float32), part.shape)
+            content: FloatArray = np.broadcast_to(np.array(hiding.fill, np.float32), part.shape)
         elif hiding.method == "drawn":
             content = draw_face(area, box, landmarks)
         else:
@@ -58,7 +58,7 @@ def draw_noise() -> Noise:
     """Noise of deviation 1 for the cells of one face, from the random numbers of the operating system."""
     uniform = np.frombuffer(os.urandom(8 * 2 * MOST_CELLS**2), np.uint64).reshape(2, MOST_CELLS, MOST_CELLS)
     first, second = (uniform.astype(np.float64) + 1) / 2.0**64
-    return np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)  # Box and Muller
+    return np.asarray(np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second))  # Box and Muller
 
 
 def _cells(part: RGBImage, cell: float, noise: Noise, *, smooth: bool) -> FloatArray:
@@ -76,4 +76,4 @@ def _cells(part: RGBImage, cell: float, noise: Noise, *, smooth: bool) -> FloatA
     shown = Image.fromarray(np.clip(np.rint(means), 0, 255).astype(np.uint8))
     method = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     grey = np.asarray(shown.resize((width, height), method), np.float32)[:, :, None]
-    return np.clip(grey + np.rint(colour).astype(np.float32), 0, 255)
+    return np.asarray(np.clip(grey + np.rint(colour), 0, 255), np.float32)

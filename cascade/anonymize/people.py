@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
+
+import numpy as np
 
 from cascade.anonymize.review import Decision
 from cascade.checks import FixedSettings, number
 from cascade.faces import Faces
-from cascade.gallery import UNLIKE_SHARE, Gallery
+from cascade.gallery import Gallery
+from cascade.gallery_search import UNLIKE_SHARE
+from cascade.imaging.alignment import ARCFACE_TEMPLATE, similarity_transforms
 from cascade.imaging.pixels import RGBImage
 from cascade.operating_point import face_sizes
 from cascade.recognize import Recognizer
@@ -18,6 +23,7 @@ __all__ = ["HIDE", "LIKE", "SMALL", "People"]
 HIDE = Decision("hide")
 LIKE = "may be a person of the gallery"
 SMALL = "too small to tell who it is"
+UNKNOWN = "cannot be compared"
 
 
 class People(FixedSettings):
@@ -60,13 +66,22 @@ class People(FixedSettings):
         return [self.decision(each, few) for each, few in zip(similarities, small, strict=True)]
 
     def similarities(self, image: RGBImage, faces: Faces) -> Sequence[float]:
-        """How similar each face is to the most similar person; with "keep", a person is in a photo once."""
-        embeddings = self.recognizer.embed(image, faces)
+        """How similar each face is to the most similar person; with "keep", a person is in a photo once.
+
+        NaN for a face whose landmarks no crop can be aligned by.
+        """
+        transforms = similarity_transforms(faces.landmarks, ARCFACE_TEMPLATE)
+        known = np.flatnonzero(np.isfinite(transforms).all(axis=(1, 2)))
+        embeddings = self.recognizer.embed(image, faces[known])
         found = self.gallery.identify(embeddings, top=1, once=self.rule == "keep")
-        return [matches[0].similarity if matches else -1.0 for matches in found]
+        similarities = np.full(len(faces), np.nan)
+        similarities[known] = [matches[0].similarity if matches else -1.0 for matches in found]
+        return [float(each) for each in similarities]
 
     def decision(self, similarity: float, small: bool) -> Decision:
-        """What becomes of a face with that similarity to the most similar person."""
+        """What becomes of a face with that similarity to the most similar person, NaN if it is unknown."""
+        if math.isnan(similarity):
+            return Decision("doubtful", UNKNOWN)
         if similarity < UNLIKE_SHARE * self.threshold:
             likely = self.rule == "only" and small
             return Decision("doubtful", SMALL) if likely else Decision("hide" if self.rule == "keep" else "keep")

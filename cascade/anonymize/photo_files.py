@@ -7,16 +7,15 @@ written anew. Only the first frame or page of a photo is written.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, features
 
 from cascade.imaging.pixels import RGBImage
 
 __all__ = ["colour_profile", "encoded", "written_name"]
-
-QUALITY = 95
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -38,6 +37,14 @@ FORMATS = {
     ".pnm": "PPM",
 }
 """Pillow's names of the formats that photos are written in, by suffix; others become JPEG files."""
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95},
+    "AVIF": {"quality": 90},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+"""Of Pillow's encoders, by format."""
 
 WITH_PROFILE = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF")
 
@@ -65,11 +72,7 @@ def colour_profile(photo: str | Path | BinaryIO) -> bytes | None:
 def encoded(image: RGBImage, name: str, profile: bytes | None = None) -> bytes:
     """An image (H, W, 3) uint8 RGB as the bytes of a file of that name, with this colour profile and no metadata."""
     kind = FORMATS[PurePath(name).suffix.lower()]
-    options: dict[str, object] = {"JPEG": {"quality": QUALITY, "subsampling": 0}, "AVIF": {"quality": 90}}.get(kind, {})
-    if kind == "WEBP":
-        options = {"quality": QUALITY, "method": 4}
-    if kind == "TIFF":
-        options = {"compression": "tiff_adobe_deflate"}
+    options: dict[str, Any] = dict(OPTIONS.get(kind, {}))
     if profile is not None and kind in WITH_PROFILE:
         options["icc_profile"] = profile
     file = io.BytesIO()

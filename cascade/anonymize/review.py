@@ -234,7 +234,7 @@ def _faces(rows: Sequence[Any], where: str) -> Faces:
 
 def _completed(row: Any) -> Mapping[str, Any]:
     """A face with a score and landmarks where it has none."""
-    return faces_of([row["box"]]).to_dicts()[0] | row
+    return {**faces_of([row["box"]]).to_dicts()[0], **row}
 
 
 def _decision(record: Any, where: str) -> Decision:

@@ -31,19 +31,19 @@ class Hiding:
     cells    of "blur" and "pixelate": cells along the longer side of the shape. Fewer hide more.
     noise    of "blur" and "pixelate": standard deviation of the noise that is added to the mean of each cell, in grey
              levels of 0 to 255. It comes from the operating system's random numbers, so that it cannot be repeated.
-    color    of "solid": red, green and blue, 0 to 255 each
+    fill     of "solid": red, green and blue, 0 to 255 each
 
     Raises ValueError or TypeError naming a wrong setting.
     """
 
     method: Method = "blur"
     shape: Shape = "box"
-    margin: float = 0.02
-    padding: float = 1.0
+    margin: float = 0.0
+    padding: float = 3.0
     feather: float = 0.1
-    cells: int = 4
-    noise: float = 12.0
-    color: tuple[int, int, int] = (128, 128, 128)
+    cells: int = 3
+    noise: float = 20.0
+    fill: tuple[int, int, int] = (128, 128, 128)
 
     def __post_init__(self) -> None:
         for name, known in (("method", METHODS), ("shape", SHAPES)):
@@ -54,6 +54,6 @@ class Hiding:
         number("feather", self.feather, 0, 2)
         integer("cells", self.cells, 1, 32)
         number("noise", self.noise, 0, 255)
-        if len(tuple(self.color)) != 3:
-            raise ValueError(f"color: expected red, green and blue, got {self.color!r}")
-        object.__setattr__(self, "color", tuple(integer("color", value, 0, 255) for value in self.color))
+        if len(tuple(self.fill)) != 3:
+            raise ValueError(f"fill: expected red, green and blue, got {self.fill!r}")
+        object.__setattr__(self, "fill", tuple(integer("fill", value, 0, 255) for value in self.fill))

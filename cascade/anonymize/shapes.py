@@ -12,6 +12,9 @@ from cascade.faces import Faces
 
 __all__ = ["Area", "area_of", "faces_of", "hidden_pixels"]
 
+ROUNDING = 1e-3
+"""What of a pixel is too little to count."""
+
 AT_BORDER = 1.0
 """Pixels from the photo's border within which the border may have cut off the face."""
 
@@ -84,11 +87,11 @@ def hidden_pixels(boxes: npt.ArrayLike, width: int, height: int, hiding: Hiding)
 
 def _span(centre: float, half: float, length: int) -> tuple[int, int]:
     """The first pixel that an interval touches, and the one behind its last, of those of a photo's side."""
-    limits = np.clip([np.floor(centre - half), np.ceil(centre + half)], 0, length)
+    limits = np.clip([np.floor(centre - half + ROUNDING), np.ceil(centre + half - ROUNDING)], 0, length)
     return int(limits[0]), int(limits[1])
 
 
-def _distances(offsets: npt.NDArray[np.float64], low: bool, high: bool) -> npt.NDArray[np.float64]:
+def _distances(offsets: npt.NDArray[np.floating], low: bool, high: bool) -> npt.NDArray[np.floating]:
     """Distances from the centre; 0 towards a border that may have cut off the face."""
     cut = (offsets < 0) & low | (offsets > 0) & high
     return np.where(cut, 0.0, offsets)

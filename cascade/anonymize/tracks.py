@@ -12,21 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from cascade.boxes import iou
 from cascade.faces import Faces
-from cascade.imaging.pixels import RGBImage
 
-__all__ = ["CutFinder", "Track", "Tracker"]
+__all__ = ["Track", "Tracker"]
 
 FloatArray = npt.NDArray[np.float64]
 
 SAME_FACE = 0.25
 """IoU with the track's last box above which a box continues it."""
-
-CUT_SIZE, CUT = (32, 18), 28.0
-"""Frames are compared at this size in pixels; a mean difference of more grey levels is a cut."""
 
 SMOOTHING = 2
 """Frames on each side over which boxes are averaged."""
@@ -90,13 +85,13 @@ class Tracker:
         for at, track in self._pairs(faces):
             found[at] = track
         for at, face in enumerate(faces):
-            track = found[at]
-            if track is None and face.score >= self._begin:
-                track = found[at] = Track(scene)
-                self._active.append(track)
-                self.tracks.append(track)
-            if track is not None:
-                track.add(frame, face.box.astype(np.float64), face.landmarks.astype(np.float64), face.score)
+            followed = found[at]
+            if followed is None and face.score >= self._begin:
+                followed = found[at] = Track(scene)
+                self._active.append(followed)
+                self.tracks.append(followed)
+            if followed is not None:
+                followed.add(frame, face.box.astype(np.float64), face.landmarks.astype(np.float64), face.score)
         return found
 
     def _pairs(self, faces: Faces) -> list[tuple[int, Track]]:
@@ -110,20 +105,6 @@ class Tracker:
             pairs.append((int(face), self._active[track]))
             overlap[face], overlap[:, track] = 0, 0
         return pairs
-
-
-class CutFinder:
-    """Tells where another scene begins, from the frames one after the other."""
-
-    def __init__(self) -> None:
-        self._last: npt.NDArray[np.int16] | None = None
-
-    def is_cut(self, image: RGBImage) -> bool:
-        """Whether a frame (H, W, 3) uint8 RGB is unlike the one before."""
-        small = Image.fromarray(image).resize(CUT_SIZE, Image.Resampling.BOX, reducing_gap=2.0)
-        now = np.asarray(small.convert("L"), np.int16)
-        last, self._last = self._last, now
-        return last is not None and float(np.abs(now - last).mean()) > CUT
 
 
 def _interpolated(frames: npt.NDArray[np.int_], known: Sequence[int], values: FloatArray) -> FloatArray:

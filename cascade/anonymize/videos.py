@@ -6,6 +6,7 @@ memory does not grow with the length of the video, but for the boxes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,12 @@ from cascade.anonymize.people import HIDE, People
 from cascade.anonymize.review import Decision, ReviewedTrack, ReviewedVideo, hash_of
 from cascade.anonymize.settings import Hiding
 from cascade.anonymize.sheet import Picture, picture_of
-from cascade.anonymize.tracks import CutFinder, Track, Tracker
+from cascade.anonymize.tracks import Track, Tracker
 from cascade.faces import Faces
 from cascade.imaging.pixels import RGBImage
 from cascade.operating_point import face_sizes
 from cascade.video import VideoError, VideoFrame, VideoWriter, read_video
+from cascade.video.following import CutFinder
 
 __all__ = ["WEAK_SCORE", "find_in_video", "render_video"]
 
@@ -72,7 +74,7 @@ def find_in_video(
         count = width = height = 0
         for frame in progress(reader):
             height, width = frame.image.shape[:2]
-            cut = cuts.is_cut(frame.image)
+            cut = cuts.add(frame.image)
             if cut:
                 scenes.append(frame.index)
             if cut or frame.index % every == 0:
@@ -182,7 +184,8 @@ def _decision(track: Track, about: _Known, people: People | None) -> Decision:
     if people is not None:
         point = people.recognizer.operating_point
         small = point is not None and point.is_small(about.size)
-        similarity = min(about.similarities) if people.rule == "keep" else max(about.similarities)
+        compared = [each for each in about.similarities if not math.isnan(each)] or [math.nan]
+        similarity = min(compared) if people.rule == "keep" else max(compared)
         decision = people.decision(similarity, small)
         if decision.status != "hide":
             return decision

@@ -63,7 +63,7 @@ class GalleryOfPage:
         def change(gallery: Gallery) -> None:
             if name not in gallery:
                 raise Problem("missing", f"There is nobody called {name} in the gallery.")
-            gallery.remove(name)
+            gallery.forget(name)
 
         await self._change(change)
 
@@ -72,7 +72,7 @@ class GalleryOfPage:
 
         def change(gallery: Gallery) -> None:
             for name in gallery.names:
-                gallery.remove(name)
+                gallery.forget(name)
 
         await self._change(change)
 
@@ -91,7 +91,8 @@ class GalleryOfPage:
             for name in gallery.names:
                 gallery.remove(name)
             for name in opened.names:
-                gallery.add(name, opened.embeddings(name))
+                record = opened.record(name)
+                gallery.add(name, opened.embeddings(name), note=record.note, expires=record.expires)
 
         await self._change(change)
 

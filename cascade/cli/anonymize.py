@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cascade.anonymize import FaceFinder, People, Review
     from cascade.cli.anonymizing import Finding
 
-HIDING = ("method", "shape", "margin", "padding", "feather", "cells", "noise", "color")
+HIDING = ("method", "shape", "margin", "padding", "feather", "cells", "noise", "fill")
 FINDING = ("min_score", "min_face", "scales", "rotations", "exposure", "weights", "threads")
 """Options that are passed on as they are, if given."""
 
@@ -94,7 +94,7 @@ def _add_hiding_options(group: Any) -> None:
         "--cells", type=int, metavar="N", help="blur, pixelate: cells along the longer side; fewer hide more"
     )
     group.add_argument("--noise", type=float, metavar="S", help="blur, pixelate: noise in grey levels")
-    group.add_argument("--color", type=int, nargs=3, metavar=("R", "G", "B"), help="solid: the colour (default: grey)")
+    group.add_argument("--fill", type=int, nargs=3, metavar=("R", "G", "B"), help="solid: the colour (default: grey)")
 
 
 def _add_finding_options(group: Any) -> None:
@@ -157,6 +157,8 @@ def _check_combination(args: argparse.Namespace) -> None:
         problem = "--threshold is for --keep and --only"
     elif args.review_only and (args.out or not args.review):
         problem = "--review-only needs --review FILE and takes no --out"
+    elif args.every < 1:
+        problem = f"--every: expected at least 1, got {args.every}"
     elif not (args.review_only or args.out):
         problem = "name a folder for the copies: --out DIR"
     if problem:

@@ -170,13 +170,18 @@ class Rendering:
     def __init__(self, review: Review, target: Target, changes: Mapping[str, Any]) -> None:
         self._target = target
         self._hiding = replace(review.hiding, **changes)
-        self._reviewed = {os.path.join(review.base, each.path): each for each in (*review.photos, *review.videos)}
+        reviewed: tuple[ReviewedPhoto | ReviewedVideo, ...] = (*review.photos, *review.videos)
+        self._reviewed = {os.path.join(review.base, each.path): each for each in reviewed}
         self.files = list(self._reviewed)
 
     def render(self, source: str, tally: Tally) -> None:
         """Write the copy of one file. Raises `ReviewError` where the file is another one than was reviewed."""
         reviewed = self._reviewed[source]
-        if hash_of(source) != reviewed.sha256:
+        try:
+            unchanged = hash_of(source) == reviewed.sha256
+        except OSError as error:
+            raise ReviewError(f"cannot be read: {error.strerror or error}") from error
+        if not unchanged:
             raise ReviewError("the file has changed since it was reviewed; search it again")
         if isinstance(reviewed, ReviewedVideo):
             self._target.write_video(source, reviewed, self._hiding, _progress("writing", False))

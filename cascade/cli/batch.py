@@ -135,4 +135,6 @@ def reason(photo: str, error: Exception) -> str:
         return f"a face cannot be aligned: {error}"
     if isinstance(error, OSError):
         return f"cannot write a picture: {error}"
+    if isinstance(error, ValueError) and type(error).__module__.startswith("cascade."):  # of videos and reviews
+        return str(error).removeprefix("source: ").removeprefix("path: ")
     return "not enough memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"

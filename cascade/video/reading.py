@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -14,6 +15,8 @@ import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -164,17 +167,22 @@ class Recording:
     ) -> None:
         self._av = import_av()
         self.name = named(getattr(source, "name", source))
-        self.container = open_container(self._av, source, timeout, **options)
+        self._opening = partial(open_container, self._av, source, timeout, **options)
+        self._threads = threads
+        self.damaged = 0
+        self._open()
+        self.info = info_of(self.container, self.stream)
+
+    def _open(self) -> None:
+        self.container = self._opening()
         try:
             self.stream = video_stream(self.container, self.name)
-            self.info = info_of(self.container, self.stream)
             check_size(self.stream.width, self.stream.height, self.name)
         except BaseException:
             self.container.close()
             raise
-        self.stream.codec_context.thread_count = threads
-        self.stream.codec_context.thread_type = "AUTO" if threads > 1 else "NONE"
-        self.damaged = 0
+        self.stream.codec_context.thread_count = self._threads
+        self.stream.codec_context.thread_type = "AUTO" if self._threads > 1 else "NONE"
 
     def close(self) -> None:
         """Closes the file."""
@@ -183,47 +191,43 @@ class Recording:
     def frames(self, every: int = 1, start: float = 0.0, stop: float | None = None) -> Generator[VideoFrame]:
         """Every n-th frame from ``start`` in seconds on and before ``stop``."""
         index = 0
-        with self.container:
+        try:
             for frame, time in self.timed(start):
                 if stop is not None and time >= stop:
                     break
                 if index % every == 0:
                     yield VideoFrame(time, index, to_image(frame, self.stream.sample_aspect_ratio))
                 index += 1
+        finally:
+            self.close()
         if self.damaged:
             message = f"{self.name}: {self.damaged} damaged packets or frames were left out"
             warnings.warn(message, VideoWarning, stacklevel=3)
 
     def timed(self, start: float = 0.0) -> Iterator[tuple[Any, float]]:
         """The decoded frames from ``start`` on with their times."""
-        clock = Clock(self.container, self.stream)
-        sought = start > 0 and self._seek(start + float(clock.origin))
-        frames = self._decoded()
-        count = 0
-        for count, frame in enumerate(frames, start=1):
-            time = clock.time_of(frame)
-            if sought and count == 1 and time > start and self._seek(0):  # the index led behind the place
-                yield from self._skipped_to(start)
-                return
-            if time >= start:
-                yield frame, time
-        if sought and not count and self._seek(0):
-            yield from self._skipped_to(start)
-        elif not count:
+        frames = self._sought(start) if start > 0 else iter(())
+        first = next(frames, None)
+        if first is None or first[1] > start:
+            if start > 0:  # the file has no index, or one that leads behind the place
+                self.container.close()
+                self._open()
+            frames = self._from_here()
+            first = next(frames, None)
+        if first is None:
             raise VideoError(f"source: expected a video, but {self.name} has no frame that can be decoded")
+        yield from (each for each in chain([first], frames) if each[1] >= start)
 
-    def _skipped_to(self, start: float) -> Iterator[tuple[Any, float]]:
-        for frame, time in self.timed(0):
-            if time >= start:
-                yield frame, time
+    def _sought(self, start: float) -> Iterator[tuple[Any, float]]:
+        """The decoded frames from the key frame before ``start`` on; none where the file cannot be searched."""
+        timestamp = int((start + float(origin_of(self.container))) / self.stream.time_base)
+        with contextlib.suppress(self._av.error.FFmpegError):
+            self.container.seek(timestamp, stream=self.stream)
+            yield from self._from_here()
 
-    def _seek(self, seconds: float) -> bool:
-        """Goes to the key frame before a timestamp, and says whether the file can do that."""
-        try:
-            self.container.seek(int(seconds / self.stream.time_base), stream=self.stream)
-        except self._av.error.FFmpegError:
-            return False
-        return True
+    def _from_here(self) -> Iterator[tuple[Any, float]]:
+        clock = Clock(self.container, self.stream)
+        return ((frame, clock.time_of(frame)) for frame in self._decoded())
 
     def _decoded(self) -> Iterator[Any]:
         """The frames in the order of display, deinterlaced. What is damaged is counted and left out."""
@@ -351,6 +355,8 @@ def open_container(
             raise VideoError(
                 f"source: expected a video, but {name} is none that FFmpeg knows{_what(target)}"
             ) from error
+        if isinstance(error, av.error.EOFError):
+            raise VideoError(f"source: expected a video, but {name} ends before its first frame") from error
         raise VideoError(f"source: expected a readable video, but {name} gives: {reason_of(error)}") from error
     if container.format.name.split(",")[0] in NOT_VIDEOS and not is_address(source):
         kind = container.format.name

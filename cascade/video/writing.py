@@ -99,6 +99,8 @@ class VideoWriter:
         """Adds a frame (H, W, 3) uint8 RGB at a time in seconds."""
         pixels = self._checked(image)
         ticks = round((time - self.start) * TICKS)
+        if ticks < 0:
+            raise VideoWriteError(f"time: expected {self.start:g} s or more, got {time:.4f} s, before the start")
         if ticks <= self._last:
             raise VideoWriteError(f"time: expected more than that of the frame before, got {time:.4f} s")
         if self._container is None:

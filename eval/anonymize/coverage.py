@@ -18,7 +18,7 @@ from cascade.anonymize.settings import Hiding
 from cascade.anonymize.shapes import hidden_pixels
 from cascade.datasets import Photo
 from cascade.faces import Faces
-from cascade.imaging.reading import read_image
+from cascade.imaging.reading import ImageError, read_image
 
 __all__ = ["COVERED", "SCORES", "SMALLEST", "Coverage", "measure"]
 
@@ -61,20 +61,30 @@ class Coverage:
 
 def measure(
     photos: Iterable[Photo], finder: FaceFinder, hiding: Hiding, scores: Sequence[float] = SCORES
-) -> list[Coverage]:
-    """What is hidden from each of the ``scores`` on, which rise. Raises `cascade.ImageError` for a photo unread."""
-    counts = []
+) -> tuple[list[Coverage], dict[str, str]]:
+    """What is hidden from each of the ``scores`` on, which rise; and why photos could not be read, by name.
+
+    Raises ValueError where none can be read.
+    """
+    counts, broken = [], {}
     for photo in photos:
-        image = read_image(photo.path)
+        try:
+            image = read_image(photo.path)
+        except ImageError as error:
+            broken[photo.name] = str(error)
+            continue
         size = image.shape[1], image.shape[0]
         counts.append(_count(photo, finder.find(image, min(scores)), hiding, scores, size))
+    if not counts:
+        raise ValueError(f"none of the {len(broken)} photos can be read")
     table = np.array(counts, np.float64)  # photo, score, the four counts
     shares = table[:, :, 3] / np.maximum(table[:, :, 2], 1)
     totals = table.sum(axis=0)
-    return [
-        Coverage(score, *(int(each) for each in row), float(share))
+    curve = [
+        Coverage(score, int(row[0]), int(row[1]), int(row[2]), int(row[3]), float(share))
         for score, row, share in zip(scores, totals, shares.mean(axis=0), strict=True)
     ]
+    return curve, broken
 
 
 def _count(

@@ -10,24 +10,25 @@ Attacks:
 - "both hidden": the gallery's faces are hidden the same way before they are compared (McPherson et al., Defeating Image
   Obfuscation with Deep Learning, 2016, call it parrot recognition)
 - "deconvolution": Wiener's filter for a Gaussian blur of the cells' size, before embedding
-- "Richardson-Lucy": twenty iterations of it for the same blur
+- "Richardson-Lucy": ten iterations of it for the same blur
 - "regression": a linear map from hidden to visible faces, learned on other people, before embedding: it adds what faces
   have in common, as a mean face does
-- "same photo": the gallery holds the probe's own photo, hidden again: it tells whether a photo that is known is known
-  again
+- "same photo": the gallery holds the probe's own photo, hidden again, and the pixels in the middle of the faces are
+  compared: it tells whether who has a photo can tell which hidden face comes from it
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from cascade.anonymize.methods import hide
-from cascade.anonymize.settings import Hiding
+from cascade.anonymize.settings import Hiding, Method
 from cascade.boxes import iou
 from cascade.detect import Detector
 from cascade.faces import Faces
@@ -36,7 +37,7 @@ from cascade.imaging.pixels import RGBImage
 from cascade.recognize import Recognizer
 from eval.recognition.verification import roc
 
-__all__ = ["ATTACKS", "CONTROLS", "FAR", "Recovery", "Subject", "Way", "measure", "ways_of"]
+__all__ = ["ATTACKS", "CONTROLS", "FAR", "Recovery", "Subject", "Way", "found_share", "measure", "ways_of"]
 
 FAR = 1e-3
 """False accept rate at which the true accept rate is told."""
@@ -47,8 +48,13 @@ FOUND = 0.4
 REGRESSED = 28
 """Side in pixels of the faces that the linear map takes and gives."""
 
-RIDGE = 1.0
+ATTACKS = ("as it is", "both hidden", "deconvolution", "Richardson-Lucy", "regression", "same photo")
+
+RIDGE = 0.02
 """Weight of the penalty of the linear map, over the mean variance of its input."""
+
+MIDDLE = slice(TEMPLATE_SIZE // 4, 3 * TEMPLATE_SIZE // 4)
+"""Rows and columns of an aligned crop that lie within the shape that hides the face."""
 
 Hide = Callable[[RGBImage, Faces], RGBImage]
 FloatArray = npt.NDArray[np.float32]
@@ -84,7 +90,7 @@ class Recovery:
     """True accept rate at `FAR`."""
 
 
-def ways_of(hiding: Hiding, methods: Sequence[str]) -> list[Way]:
+def ways_of(hiding: Hiding, methods: Sequence[Method]) -> list[Way]:
     """The methods with these settings."""
     chosen = [replace(hiding, method=method) for method in methods]
     return [Way(each.method, _hider(each), hiding.cells) for each in chosen]
@@ -108,25 +114,30 @@ CONTROLS = (
 
 
 def measure(
-    way: Way, probes: Sequence[Subject], gallery: Sequence[Subject], others: Sequence[Subject], recognizer: Recognizer
+    ways: Iterable[Way],
+    probes: Sequence[Subject],
+    gallery: Sequence[Subject],
+    others: Sequence[Subject],
+    recognizer: Recognizer,
 ) -> list[Recovery]:
-    """All attacks on one way. ``probes`` and ``gallery`` hold the same people in the same order, ``others`` none."""
-    hidden = _crops(probes, way.hide)
+    """All attacks on each way. ``probes`` and ``gallery`` hold the same people in the same order, ``others`` none."""
     visible = recognizer.embed_crops(_crops(gallery))
-    sigma = 0.5 * TEMPLATE_SIZE / way.cells
-    mapped = _regression(_crops(others, way.hide), _crops(others))
-    attacked: Mapping[str, tuple[FloatArray, FloatArray]] = {
-        "as it is": (recognizer.embed_crops(hidden), visible),
-        "both hidden": (recognizer.embed_crops(hidden), recognizer.embed_crops(_crops(gallery, way.hide))),
-        "deconvolution": (recognizer.embed_crops(_each(hidden, lambda crop: _wiener(crop, sigma))), visible),
-        "Richardson-Lucy": (recognizer.embed_crops(_each(hidden, lambda crop: _richardson_lucy(crop, sigma))), visible),
-        "regression": (recognizer.embed_crops(mapped(hidden)), visible),
-        "same photo": (_small(hidden), _small(_crops(probes, way.hide))),
-    }
-    return [_figures(way.name, name, *pair) for name, pair in attacked.items()]
-
-
-ATTACKS = ("as it is", "both hidden", "deconvolution", "Richardson-Lucy", "regression", "same photo")
+    learned = _crops(others)
+    results = []
+    for way in ways:
+        hidden = _crops(probes, way.hide)
+        again = _crops(probes, way.hide)
+        sigma = 0.5 * TEMPLATE_SIZE / way.cells
+        pairs = [
+            (recognizer.embed_crops(hidden), visible),
+            (recognizer.embed_crops(again), recognizer.embed_crops(_crops(gallery, way.hide))),
+            (recognizer.embed_crops(_each(hidden, partial(_wiener, sigma=sigma))), visible),
+            (recognizer.embed_crops(_each(hidden, partial(_richardson_lucy, sigma=sigma))), visible),
+            (recognizer.embed_crops(_regression(_crops(others, way.hide), learned)(hidden)), visible),
+            (_small(hidden), _small(again)),
+        ]
+        results += [_figures(way.name, name, *pair) for name, pair in zip(ATTACKS, pairs, strict=True)]
+    return results
 
 
 def found_share(way: Way, subjects: Sequence[Subject], detector: Detector) -> float:
@@ -168,7 +179,7 @@ def _wiener(crop: FloatArray, sigma: float, noise: float = 1e-3) -> FloatArray:
     return np.asarray(np.fft.ifft2(spectrum, axes=(0, 1)).real[pad:-pad, pad:-pad], np.float32)
 
 
-def _richardson_lucy(crop: FloatArray, sigma: float, iterations: int = 20) -> FloatArray:
+def _richardson_lucy(crop: FloatArray, sigma: float, iterations: int = 10) -> FloatArray:
     """A crop (h, w, 3) after Richardson and Lucy's deconvolution of a Gaussian blur."""
     observed = crop + 1.0
     estimate = observed.copy()
@@ -205,7 +216,7 @@ def _shrunk(crops: RGBImage) -> npt.NDArray[np.float64]:
 
 
 def _small(crops: RGBImage) -> FloatArray:
-    """Crops as unit vectors of small pictures without their mean, to be compared pixel by pixel."""
-    rows = _shrunk(crops)
+    """The middles of crops as unit vectors of small pictures without their mean, to be compared pixel by pixel."""
+    rows = _shrunk(np.ascontiguousarray(crops[:, MIDDLE, MIDDLE]))
     rows = rows - rows.mean(axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from eval.report import files as report
 from eval.report.anonymize_figures import draw_coverage
 
 PEOPLE_SETS = ("lfw_train", "lfw_pairs")
-HIDING = tuple(field.name for field in fields(Hiding) if field.name not in ("method", "color"))
+HIDING = tuple(field.name for field in fields(Hiding) if field.name not in ("method", "fill"))
 FINDING = ("min_face", "scales", "rotations", "exposure", "threads", "weights")
 
 
@@ -74,23 +75,32 @@ def _cover(args: argparse.Namespace, hiding: Hiding) -> None:
     finder = FaceFinder(**_given(args, FINDING))
     limit = finder.min_score if args.min_score is None else args.min_score
     scores = sorted({*coverage.SCORES, limit})
-    curve = coverage.measure(common.progress(args.set)(test_set.photos), finder, hiding, scores)
+    curve, broken = coverage.measure(common.progress(args.set)(test_set.photos), finder, hiding, scores)
     chosen = next(each for each in curve if each.min_score == limit)
     header = ("min_score", "faces", "hidden", "recall", "outside_hidden", "outside_by_photo")
     rows = [(c.min_score, c.faces, c.hidden, c.recall, c.outside, c.by_photo) for c in curve]
     with report.output_folder(args.out) as folder:
         report.write_csv(folder / "curves.csv", header, rows)
         draw_coverage(folder / "curves.png", curve, limit, f"{test_set.title}, {len(test_set.photos):,} photos")
-        figures = {"min_score": limit, "recall": chosen.recall, "outside": chosen.outside, "by_photo": chosen.by_photo}
+        figures: dict[str, Any] = {
+            "min_score": limit,
+            "recall": chosen.recall,
+            "outside": chosen.outside,
+            "by_photo": chosen.by_photo,
+        }
+        problems = [f"broken photo: {reason}" for reason in broken.values()]
+        figures |= {"faces": chosen.faces, "photos": len(test_set.photos) - len(broken), "problems": problems}
         settings = {"hiding": asdict(hiding), **_about(finder)}
-        report.write_summary(folder, _summary(args, figures | {"faces": chosen.faces, "settings": settings}))
+        report.write_summary(folder, _summary(args, figures | {"settings": settings}))
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
     print(_title(test_set))
     print(report.table(header, rows))
     print(f"from {limit:g} on: {100 * chosen.recall:.1f} % hidden, and {100 * chosen.outside:.2f} % of other pixels")
 
 
 def _about(finder: FaceFinder) -> dict[str, Any]:
-    names = ("min_face", "scales", "rotations", "rotated_score", "mirrored", "exposure")
+    names = ("min_face", "scales", "mirrored", "rotations", "rotated_score", "exposure")
     return {name: getattr(finder, name) for name in names}
 
 
@@ -110,10 +120,8 @@ def _recognise(args: argparse.Namespace, hiding: Hiding) -> None:
     probes, gallery, others = read_subjects(REGISTRY, args.data, args.set, args.people, args.threads)
     recognizer, detector = Recognizer(threads=args.threads), Detector(threads=args.threads)
     ways = [*recovery.CONTROLS, *recovery.ways_of(hiding, args.methods)]
-    results, found = [], {}
-    for way in common.progress("ways")(ways):
-        results += recovery.measure(way, probes, gallery, others, recognizer)
-        found[way.name] = recovery.found_share(way, probes, detector)
+    results = recovery.measure(common.progress("ways")(ways), probes, gallery, others, recognizer)
+    found = {way.name: recovery.found_share(way, probes, detector) for way in ways}
     header = ("hidden by", "attack", "people", "rank1", f"tar_at_far_{recovery.FAR:g}")
     rows = [(each.way, each.attack, each.people, each.rank1, each.tar) for each in results]
     with report.output_folder(args.out) as folder:
@@ -123,7 +131,7 @@ def _recognise(args: argparse.Namespace, hiding: Hiding) -> None:
             "chance_rank1": 1 / len(probes),
             "found": found,
             "recovery": [asdict(each) for each in results],
-            "settings": {"hiding": asdict(replace(hiding))},
+            "settings": {"hiding": asdict(hiding)},
             "weights_sha256": recognizer.weights.sha256,
         }
         report.write_summary(folder, _summary(args, figures))

@@ -19,13 +19,15 @@ from eval.commands import (
     identification,
     landmarks,
     robustness,
+    templates,
+    tracking,
     verification,
     wider,
 )
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
-RECOGNITION = (verification, identification, age, false_accepts)
-COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize)
+RECOGNITION = (verification, identification, age, false_accepts, templates)
+COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,291 @@
+"""``cascade video``: who is in a video or before a camera, when, and how they look."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from cascade.cli.console import CommandError, counted, printable, say, writable_folder, writing
+from cascade.cli.detect import SETTINGS
+from cascade.cli.recognition import NOT_PROOF, add_options, load_gallery, make_recognizer, new_parser
+
+if TYPE_CHECKING:
+    from cascade.video import SeenFrame, TrackSummary, VideoAnalyzer, VideoReader, VideoWriter
+
+FRAMES, PEOPLE = "frames.jsonl", "people.json"
+"""Files in --out: what was seen in each frame, and a summary of each person."""
+
+WINDOW = "cascade video (q to stop)"
+
+DESCRIPTION = """\
+Follows the people in a video or before a camera: where their faces are in each frame, from when to when each person is
+there, and, where asked for, who it is and how the person looks. A SOURCE is a video file, an animated GIF, an address
+such as rtsp://…, or the number of a camera, 0 for the first.
+"""
+
+EPILOG = f"""\
+{NOT_PROOF}
+results:
+  Without --json, a line for each person at the end: number, name, times, attributes. With --json, a JSON object a line
+  for each frame: {{"time": s, "index": n, "faces": [{{"box": …, "score": …, "landmarks": …, "data": {{"track": 1}}}}]}}
+
+files in --out DIR:
+  {FRAMES}   the objects of --json
+  {PEOPLE}    a summary of each person: "track", "name", "first", "last", "frames", "attributes", "best"
+  person_1.jpg …  the best shot of each
+  A run that was stopped goes on with --resume: the frames so far stay, and people get new numbers.
+
+exit status:
+  0  read to its end         2  wrong options, or no video
+  1  problems on the way   130  stopped with Ctrl-C; results so far are written, and the video of --draw plays
+
+examples:
+  cascade video clip.mp4
+  cascade video clip.mp4 --draw drawn.mp4 --gallery crew.gallery --attributes
+  cascade video rtsp://camera/live --out seen --every auto
+  cascade video 0 --show
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the main parser's subparsers."""
+    parser = new_parser(commands, "video", "follow the people in a video or before a camera", DESCRIPTION, EPILOG)
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument("source", metavar="SOURCE", help="a video file, an address, or the number of a camera")
+    parser.add_argument("--start", type=float, default=0.0, metavar="S", help="begin at this second of the video")
+    parser.add_argument("--stop", type=float, metavar="S", help="end before this second")
+    parser.add_argument(
+        "--every",
+        default="3",
+        metavar="N|auto",
+        help="frames from one search of a whole frame to the next, or auto: as the time allows (default: 3)",
+    )
+    parser.add_argument("--gallery", metavar="FILE", help="people to recognise: see `cascade gallery`")
+    parser.add_argument("--threshold", type=float, metavar="T", help="least similarity (default: of the network)")
+    parser.add_argument("--attributes", action="store_true", help="also age, gender, expression … of each person")
+    written = parser.add_argument_group("what to write")
+    written.add_argument("--out", metavar="DIR", help="folder for all results; created if it does not exist")
+    written.add_argument("--json", action="store_true", help="print a JSON object per frame and line")
+    written.add_argument("--draw", metavar="FILE", help="write the video with the people drawn: .mp4, .mov or .mkv")
+    written.add_argument("--no-sound", action="store_true", help="leave the sound out of the video of --draw")
+    written.add_argument("--resume", action="store_true", help="go on with a run that was stopped, in the same --out")
+    written.add_argument("--show", action="store_true", help="show the video in a window (needs opencv-python)")
+    written.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_options(parser)
+    parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command and returns its exit status. Raises `CommandError`."""
+    from cascade.video import VideoError
+
+    if args.resume and (args.out is None or args.draw):
+        args.parser.error("--resume needs --out DIR, and cannot go on with --draw")
+    folder = None if args.out is None else writable_folder(args.out)
+    analyzer = _analyzer(args)
+    try:
+        return _run(args, folder, analyzer)
+    except (VideoError, ImportError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _run(args: argparse.Namespace, folder: Path | None, analyzer: VideoAnalyzer) -> int:
+    with contextlib.ExitStack() as stack:
+        results = stack.enter_context(_frames_file(folder, args.resume)) if folder else None
+        start = _resumed(folder, args) if results and args.resume else args.start
+        frames = stack.enter_context(_opened(args, start))
+        writer = stack.enter_context(_writer(args, start)) if args.draw else None
+        try:
+            _go_through(args, frames, analyzer, results, writer)
+        finally:
+            people = analyzer.summaries()
+            if folder:
+                _write_people(folder, people, analyzer)
+            if not args.json and not folder:
+                for person in people:
+                    print(_in_words(person))
+    where = f"; results in {folder}" if folder else ""
+    if not args.no_progress:
+        say(_said(people, where))
+    return 1 if frames.damaged else 0
+
+
+def _said(people: list[TrackSummary], where: str) -> str:
+    known = sum(person.name is not None for person in people)
+    return f"{len(people)} {'person' if len(people) == 1 else 'people'} seen, {known} known{where}"
+
+
+def _analyzer(args: argparse.Namespace) -> VideoAnalyzer:
+    from cascade.video import VideoAnalyzer
+
+    recognizer = make_recognizer(args)
+    gallery = load_gallery(args.gallery, recognizer) if args.gallery is not None else None
+    every = "auto" if args.every == "auto" else _integer(args.every)
+    try:
+        return VideoAnalyzer(
+            detector=recognizer.detector,
+            recognizer=recognizer,
+            gallery=gallery,
+            attributes=args.attributes,
+            threshold=args.threshold,
+            every=every,  # type: ignore[arg-type]
+        )
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"--{error}") from error
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise CommandError(f"--every: expected a number of frames or auto, got {text!r}") from None
+
+
+def _opened(args: argparse.Namespace, start: float) -> VideoReader:
+    from cascade.video import read_video
+
+    source = int(args.source) if args.source.isdecimal() and not os.path.exists(args.source) else args.source
+    try:
+        return read_video(source, start=start, stop=args.stop, threads=args.threads)
+    except TypeError as error:
+        raise CommandError(f"--{error}") from error
+
+
+def _writer(args: argparse.Namespace, start: float) -> VideoWriter:
+    from cascade.video import VideoWriter
+    from cascade.video.reading import is_live
+
+    silent = args.no_sound or args.source.isdecimal() or is_live(args.source)
+    return VideoWriter(args.draw, start=start, sound_of=None if silent else args.source)
+
+
+def _go_through(
+    args: argparse.Namespace,
+    frames: VideoReader,
+    analyzer: VideoAnalyzer,
+    results: IO[str] | None,
+    writer: VideoWriter | None,
+) -> None:
+    from cascade.video.drawing import draw_tracks
+
+    for frame in _progress(args, frames):
+        seen = analyzer.update(frame)
+        line = json.dumps(_record(seen)) if results or args.json else ""
+        if results:
+            with writing(f"{results.name}"):
+                results.write(line + "\n")
+        if args.json:
+            with writing("to standard output"):
+                print(line)
+        drawn = draw_tracks(seen) if writer or args.show else None
+        if writer and drawn is not None:
+            writer.write(drawn, seen.time)
+        if args.show and drawn is not None and not _shown(drawn):
+            break
+
+
+def _record(seen: SeenFrame) -> dict[str, Any]:
+    return {"time": round(seen.time, 6), "index": seen.index, "faces": seen.faces.to_dicts()}
+
+
+def _progress(args: argparse.Namespace, frames: VideoReader) -> Iterator[Any]:
+    """The frames, with a progress bar that tells the frames a second."""
+    from tqdm import tqdm
+
+    info = frames.info
+    end = min(x for x in (args.stop, info.duration, 1e9) if x is not None)
+    total = round((end - args.start) * info.rate) if info.rate and end < 1e9 else None
+    return iter(tqdm(frames, total=total, unit="frame", disable=True if args.no_progress else None, leave=False))
+
+
+def _shown(image: Any) -> bool:
+    """Shows a frame in a window; False where the window was closed or q pressed."""
+    try:
+        import cv2
+
+        cv2.imshow(WINDOW, image[..., ::-1])
+        pressed = cv2.waitKey(1) & 0xFF
+        return pressed != ord("q") and cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) >= 1
+    except ImportError as error:
+        raise CommandError("--show needs OpenCV with windows: python -m pip install opencv-python") from error
+    except cv2.error as error:
+        raise CommandError("--show: this OpenCV has no windows, or there is no screen; see opencv-python") from error
+
+
+# Files
+
+
+@contextlib.contextmanager
+def _frames_file(folder: Path, resume: bool) -> Iterator[IO[str]]:
+    """The file of the frames, which must be new, or ours where a run goes on."""
+    path = folder / FRAMES
+    with writing(str(path)):
+        if resume and path.exists():
+            _cut_last_line(path)
+        elif path.exists():
+            raise CommandError(f"{path} exists already: use --resume, or another --out")
+        with open(path, "a", encoding="utf-8", buffering=1) as stream:
+            yield stream
+
+
+def _cut_last_line(path: Path) -> None:
+    """Removes a last line that a killed run left incomplete."""
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        with open(path, "r+b") as file:
+            file.truncate(end)
+
+
+def _resumed(folder: Path | None, args: argparse.Namespace) -> float:
+    """The second from which a stopped run goes on: just behind the last frame that it wrote."""
+    assert folder is not None
+    last = None
+    with open(folder / FRAMES, encoding="utf-8") as lines:
+        for line in lines:
+            last = line
+    if last is None:
+        return float(args.start)
+    try:
+        return float(json.loads(last)["time"]) + 1e-6
+    except (ValueError, KeyError, TypeError):
+        raise CommandError(f"{folder / FRAMES}: expected the frames of a run of this command") from None
+
+
+def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnalyzer) -> None:
+    """Writes the summaries and the best shots."""
+    from cascade.cli.outputs import first_usable, is_our_picture
+    from cascade.cli.results import save_jpeg
+
+    rows = []
+    for person in people:
+        with writing(str(folder)):
+            picture = first_usable(folder / f"person_{person.track}.jpg", is_our_picture)
+            save_jpeg(picture, person.best)
+        rows.append({**person.to_dict(), "best": picture.name})
+    merged = {str(wrong): right for wrong, right in analyzer.tracker.merged.items()}
+    with writing(str(folder / PEOPLE)):
+        text = json.dumps({"people": rows, "merged": merged}, indent=1)
+        (folder / PEOPLE).write_text(text, encoding="utf-8")
+
+
+def _in_words(person: TrackSummary) -> str:
+    """A person in one line."""
+    who = f"{person.name} ({person.similarity:.2f})" if person.name is not None else "unknown"
+    told = ", ".join(
+        f"{task} {value:.0f}" if isinstance(value, float) else f"{task} {value}"
+        for task, value in person.attributes.items()
+    )
+    times = f"{_clock(person.first)} to {_clock(person.last)}, {counted(person.frames, 'frame')}"
+    return printable(f"person {person.track}: {who}; {times}" + (f"; {told}" if told else ""))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}"

@@ -1,0 +1,103 @@
+"""What the faces of a track say together: who it is, and how the person looks.
+
+One face can be blurred, turned or small. So each face votes with its quality, and where the votes do not agree the
+answer is "unknown".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade.attributes import Attributes
+from cascade.gallery import Gallery, Match
+from cascade.imaging.pixels import RGBImage
+
+__all__ = ["AttributeVotes", "IdentityVotes", "quality"]
+
+FloatArray = npt.NDArray[np.float32]
+
+GOOD_SIZE = 112.0  # pixels: larger faces do not tell more, as crops have this size
+GOOD_SHARPNESS = 60.0  # variance of the Laplacian of a crop at which it counts half
+MAJORITY = 0.5
+MOST_VOTES = 50.0
+"""Weight that the past has at most, so that an answer can change."""
+
+
+def quality(crops: RGBImage, sizes: npt.ArrayLike) -> FloatArray:
+    """How much faces tell, (n,) float32 0 to 1, from aligned crops (n, 112, 112, 3) uint8 and sizes (n,) in pixels.
+
+    The product of the size, up to 112 pixels, and the sharpness, which is the variance of the crop's Laplacian.
+    """
+    gray = crops[:, ::2, ::2, 1].astype(np.float32)
+    laplacian = (
+        4 * gray[:, 1:-1, 1:-1] - gray[:, :-2, 1:-1] - gray[:, 2:, 1:-1] - gray[:, 1:-1, :-2] - gray[:, 1:-1, 2:]
+    )
+    sharp = laplacian.var(axis=(1, 2))
+    share = np.clip(np.asarray(sizes, np.float32) / GOOD_SIZE, 0, 1)
+    return np.asarray(share * sharp / (sharp + GOOD_SHARPNESS), np.float32)
+
+
+@dataclass
+class IdentityVotes:
+    """Votes of the faces of one track for the people of a gallery."""
+
+    gallery: Gallery
+    threshold: float
+    _votes: dict[str | None, float] = field(default_factory=dict)
+    _similarity: dict[str, float] = field(default_factory=dict)
+
+    def add(self, embedding: FloatArray, weight: float) -> None:
+        """Takes the vote of a face: for the most similar person, or for nobody."""
+        (matches,) = self.gallery.identify(embedding, top=1, threshold=self.threshold)
+        name = matches[0].name if matches else None
+        self._votes[name] = self._votes.get(name, 0.0) + weight
+        if matches:
+            self._similarity[matches[0].name] = max(self._similarity.get(matches[0].name, -1.0), matches[0].similarity)
+        total = sum(self._votes.values())
+        if total > MOST_VOTES:
+            self._votes = {each: votes * MOST_VOTES / total for each, votes in self._votes.items()}
+
+    @property
+    def result(self) -> Match | None:
+        """The person with more than half of the votes and the highest similarity; None for nobody of the gallery."""
+        total = sum(self._votes.values())
+        name = max(self._votes, key=lambda each: self._votes[each], default=None)
+        if name is None or self._votes[name] <= MAJORITY * total:
+            return None
+        return Match(name, self._similarity[name])
+
+
+@dataclass
+class AttributeVotes:
+    """Votes of the faces of one track on how the person looks."""
+
+    _classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _probabilities: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    _values: dict[str, float] = field(default_factory=dict)
+    _weight: float = 0.0
+
+    def add(self, attributes: Attributes, at: int, weight: float) -> None:
+        """Takes the answers for one face, number ``at`` of these; a face that is not known has no vote."""
+        if attributes.unknown[at] or weight <= 0:
+            return
+        share = weight / (self._weight + weight)
+        for task, rows in attributes.probabilities.items():
+            before = self._probabilities.get(task, rows[at].astype(np.float64))
+            self._classes[task] = attributes.classes[task]
+            self._probabilities[task] = before + share * (rows[at] - before)
+        for task, numbers in attributes.values.items():
+            before_value = self._values.get(task, float(numbers[at]))
+            self._values[task] = before_value + share * (float(numbers[at]) - before_value)
+        self._weight = min(self._weight + weight, MOST_VOTES)
+
+    @property
+    def result(self) -> dict[str, float | str]:
+        """By task, the mean number, or the class of the highest mean probability; empty where no face was known."""
+        found: dict[str, float | str] = dict(self._values)
+        for task, shares in self._probabilities.items():
+            if task not in self._values:
+                found[task] = self._classes[task][int(np.argmax(shares))]
+        return found

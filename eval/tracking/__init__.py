@@ -1,0 +1,1 @@
+"""Evaluating how well people are followed through videos."""

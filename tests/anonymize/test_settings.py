@@ -1,0 +1,35 @@
+"""Settings of hiding are checked once, by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from cascade.anonymize import Hiding
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("method", "smear"),
+        ("shape", "star"),
+        ("margin", -0.1),
+        ("padding", -1),
+        ("feather", 3),
+        ("cells", 0),
+        ("noise", 256),
+        ("fill", (0, 0)),
+        ("fill", (0, 0, 256)),
+    ],
+)
+def test_a_wrong_setting_is_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        Hiding(**{name: value})
+
+
+def test_a_setting_of_another_type_is_named():
+    with pytest.raises(TypeError, match=r"^cells: expected an integer"):
+        Hiding(cells=2.5)
+
+
+def test_a_colour_may_come_as_a_list():
+    assert Hiding(fill=[1, 2, 3]).fill == (1, 2, 3)

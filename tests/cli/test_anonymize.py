@@ -1,0 +1,234 @@
+"""``cascade anonymize``: copies with hidden faces and without metadata; originals stay as they are."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade import Detector, Gallery, Recognizer, read_image
+from cascade.cli import main
+from tests.photos import FACE_BOX, PORTRAIT, portrait
+
+QUICK = ("--min-face", "40", "--rotations", "0", "--threads", "1")
+X, Y = 226, 120
+"""A pixel in the middle of the portrait's face."""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run ``cascade anonymize`` in tmp_path, where party/sub/a.jpg is the portrait."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "party" / "sub").mkdir(parents=True, exist_ok=True)
+    with_metadata(tmp_path / "party" / "sub" / "a.jpg")
+    return lambda *argv: main(["anonymize", *map(str, argv), *QUICK])
+
+
+@pytest.fixture
+def render(run):
+    return lambda *argv: main(["anonymize", *map(str, argv)])
+
+
+def with_metadata(path: Path) -> bytes:
+    """Write the portrait as cameras do: on its side, with a place, XMP, a comment and a preview, which is returned."""
+    rotated = Image.fromarray(np.rot90(portrait()).copy())
+    preview = io.BytesIO()
+    rotated.resize((160, 160)).save(preview, "JPEG")
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><secret/></x:xmpmeta>"
+    rotated.save(path, "JPEG", exif=exif_block(preview.getvalue()), xmp=xmp, comment="secret words", quality=92)
+    return preview.getvalue()
+
+
+def exif_block(preview: bytes) -> bytes:
+    """EXIF data with an orientation of 6, a description, a GPS position and a preview, as cameras write them."""
+    words = b"a secret place\0\0"
+    main, gps, second = 8, 8 + 2 + 3 * 12 + 4, 8 + 2 + 3 * 12 + 4 + 2 + 12 + 4
+    text = second + 2 + 3 * 12 + 4
+    block = b"II*\0" + struct.pack("<I", main)
+    block += struct.pack("<H", 3) + struct.pack("<HHII", 0x010E, 2, len(words), text)
+    block += (
+        struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHII", 0x8825, 4, 1, gps) + struct.pack("<I", second)
+    )
+    block += struct.pack("<H", 1) + struct.pack("<HHI4s", 1, 2, 2, b"N\0\0\0") + struct.pack("<I", 0)
+    block += struct.pack("<H", 3) + struct.pack("<HHIHH", 0x0103, 3, 1, 6, 0)
+    block += struct.pack("<HHII", 0x0201, 4, 1, text + len(words)) + struct.pack("<HHII", 0x0202, 4, 1, len(preview))
+    block += struct.pack("<I", 0) + words + preview
+    return b"Exif\0\0" + block
+
+
+def test_the_copy_hides_the_face_and_nothing_tells_of_it(run, tmp_path):
+    before = (tmp_path / "party/sub/a.jpg").read_bytes()
+    preview = with_metadata(tmp_path / "party/sub/a.jpg")
+    assert preview in before
+    assert len(Detector(min_face=20, threads=1, rotations=(270,)).detect(preview)) == 1
+    assert run("party", "--out", "out", "--method", "solid", "--fill", 0, 255, 0) == 0
+    data = (tmp_path / "out/sub/a.jpg").read_bytes()
+    assert np.abs(read_image(data)[Y, X].astype(int) - (0, 255, 0)).max() < 12  # upright
+    for trace in (b"Exif", b"secret", b"xmpmeta", preview[-300:-260]):
+        assert trace in before
+        assert trace not in data
+    assert data.count(b"\xff\xd8\xff") == 1
+    assert not Image.open(io.BytesIO(data)).getexif()
+    assert (tmp_path / "party/sub/a.jpg").read_bytes() == before
+
+
+def test_files_that_are_there_are_not_replaced_unless_told(run, tmp_path, capsys):
+    (tmp_path / "out/sub").mkdir(parents=True)
+    (tmp_path / "out/sub/a.jpg").write_bytes(b"mine")
+    assert run("party", "--out", "out") == 1
+    assert "exists already; --overwrite replaces it" in capsys.readouterr().err
+    assert (tmp_path / "out/sub/a.jpg").read_bytes() == b"mine"
+    assert run("party", "--out", "out", "--overwrite") == 0
+    assert read_image(tmp_path / "out/sub/a.jpg").shape == (512, 512, 3)
+
+
+def test_the_original_is_never_replaced(run, tmp_path, capsys):
+    before = (tmp_path / "party/sub/a.jpg").read_bytes()
+    assert run("party/sub/a.jpg", "--out", "party/sub", "--overwrite") == 1
+    assert "originals are never replaced" in capsys.readouterr().err
+    assert (tmp_path / "party/sub/a.jpg").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such links by default")
+def test_a_link_to_the_original_is_not_written_through(run, tmp_path):
+    (tmp_path / "out/sub").mkdir(parents=True)
+    (tmp_path / "out/sub/a.jpg").symlink_to(tmp_path / "party/sub/a.jpg")
+    before = (tmp_path / "party/sub/a.jpg").read_bytes()
+    assert run("party", "--out", "out", "--overwrite") == 1
+    assert (tmp_path / "party/sub/a.jpg").read_bytes() == before
+
+
+def test_a_bad_file_is_reported_and_the_others_go_on(run, tmp_path, capsys):
+    (tmp_path / "party/0.jpg").write_text("no photo")
+    assert run("party", "--out", "out") == 1
+    assert "party/0.jpg: expected JPEG" in capsys.readouterr().err
+    assert (tmp_path / "out/sub/a.jpg").exists()
+
+
+def test_a_review_is_edited_and_rendered_without_searching(run, render, tmp_path, monkeypatch):
+    assert run("party", "--review", "r.json", "--review-only", "--sheet", "s.html") == 0
+    assert not (tmp_path / "out").exists()
+    assert "data:image/jpeg" in (tmp_path / "s.html").read_text()
+    record = json.loads((tmp_path / "r.json").read_text())
+    (photo,) = record["photos"]
+    assert photo["path"] == "sub/a.jpg"
+    photo["faces"] = [{"status": "keep", "box": FACE_BOX}, {"status": "hide", "box": [400, 400, 480, 480]}]
+    (tmp_path / "r.json").write_text(json.dumps(record))
+
+    def searched(*_):
+        raise AssertionError("searched")
+
+    monkeypatch.setattr("cascade.anonymize.finding.FaceFinder.find", searched)
+    assert render("--render", "r.json", "--out", "out", "--method", "solid", "--fill", 0, 255, 0) == 0
+    image = read_image(tmp_path / "out/sub/a.jpg").astype(int)
+    assert np.abs(image[440, 440] - (0, 255, 0)).max() < 12
+    assert np.abs(image[Y, X] - portrait()[Y, X]).max() < 40
+
+
+def test_a_photo_that_has_changed_is_not_rendered(run, render, tmp_path, capsys):
+    run("party", "--review", "r.json", "--review-only")
+    Image.fromarray(portrait()).save(tmp_path / "party/sub/a.jpg")
+    assert render("--render", "r.json", "--out", "out") == 1
+    assert "has changed since it was reviewed" in capsys.readouterr().err
+    (tmp_path / "party/sub/a.jpg").unlink()
+    assert render("--render", "r.json", "--out", "out") == 1
+    assert "a.jpg: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_people_of_a_gallery_stay_visible_or_are_the_only_ones_hidden(run, tmp_path):
+    recognizer = Recognizer(threads=1)
+    gallery = Gallery(recognizer)
+    gallery.add("Eileen Collins", recognizer.enrol(PORTRAIT, largest=True))
+    gallery.save(tmp_path / "crew.gallery")
+    green = ("--method", "solid", "--fill", 0, 255, 0)
+    assert run("party", "--out", "kept", "--keep", "crew.gallery", *green) == 0
+    assert run("party", "--out", "only", "--only", "crew.gallery", *green) == 0
+    kept, only = (read_image(tmp_path / name / "sub/a.jpg")[Y, X].astype(int) for name in ("kept", "only"))
+    assert np.abs(kept - portrait()[Y, X]).max() < 40
+    assert np.abs(only - (0, 255, 0)).max() < 12
+
+
+def test_formats_stay_or_become_jpeg_under_names_of_their_own(run, tmp_path):
+    Image.fromarray(portrait()).save(tmp_path / "party/sub/a.mpo", "JPEG")
+    Image.fromarray(portrait()).save(tmp_path / "party/sub/a.png")
+    assert run("party", "--out", "out") == 0
+    assert sorted(each.name for each in (tmp_path / "out/sub").iterdir()) == ["a-2.jpg", "a.jpg", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["a.jpg"], "name a folder for the copies: --out DIR"),
+        ([], "name a photo, a video or a folder"),
+        (["a.jpg", "--review-only"], "--review-only needs --review FILE"),
+        (["a.jpg", "--out", "o", "--keep", "a", "--only", "b"], "--keep and --only cannot be combined"),
+        (["a.jpg", "--out", "o", "--threshold", "0.4"], "--threshold is for --keep and --only"),
+        (["a.jpg", "--render", "r.json", "--out", "o"], "--render takes no PATH"),
+        (["party", "--out", "o", "--every", "0"], "--every: expected at least 1, got 0"),
+        (["party", "--out", "o", "--cells", "0"], "--cells: expected 1 to 32, got 0"),
+        (["party", "--out", "o", "--min-score", "2"], "--min-score: expected 0.1 to 1, got 2"),
+        (["party", "--out", "o", "--keep", "none.gallery"], "none.gallery: there is no such gallery"),
+        (["--render", "none.json", "--out", "o"], "--render: none.json: cannot be read"),
+    ],
+)
+def test_wrong_options_are_named(render, capsys, argv, message):
+    assert render(*argv) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A short video of the portrait's face."""
+    pytest.importorskip("av", reason="needs the extra video")
+    from cascade.video import VideoWriter
+
+    path = tmp_path / "party" / "clip.mov"
+    path.parent.mkdir(exist_ok=True)
+    with VideoWriter(path) as writer:
+        for index in range(6):
+            writer.write(portrait()[30:230, 120 + index : 320 + index].copy(), index / 25)
+    return path
+
+
+def test_a_video_among_photos_is_hidden_and_rendered_again(clip, run, render, tmp_path):
+    from cascade.video import read_video
+
+    assert run("party", "--out", "out", "--review", "r.json", "--method", "solid", "--fill", 0, 255, 0) == 0
+    (video,) = json.loads((tmp_path / "r.json").read_text())["videos"]
+    assert (video["path"], video["frames"]) == ("clip.mov", 6)
+    for frame in read_video(tmp_path / "out/clip.mov"):
+        assert np.abs(frame.image[Y - 30, X - 120 - frame.index].astype(int) - (0, 255, 0)).max() < 40
+    record = json.loads((tmp_path / "r.json").read_text())
+    for track in record["videos"][0]["tracks"]:
+        track["status"] = "keep"
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    assert render("--render", "r.json", "--out", "again") == 0
+    first = next(iter(read_video(tmp_path / "again/clip.mov"))).image.astype(int)
+    assert np.abs(first[Y - 30, X - 120] - portrait()[Y, X]).max() < 40
+
+
+def test_what_is_no_video_is_reported_and_the_others_go_on(clip, run, tmp_path, capsys):
+    (tmp_path / "party/text.mp4").write_text("not a video at all\n" * 9)
+    (tmp_path / "party/empty.mkv").touch()
+    cut = clip.read_bytes()
+    (tmp_path / "party/cut.mov").write_bytes(cut[: len(cut) // 2])
+    status = run("party", "--out", "out")
+    errors = capsys.readouterr().err
+    assert status == 1
+    assert "party/text.mp4: expected a video" in errors
+    assert "it is text" in errors
+    assert "party/empty.mkv: expected a video file" in errors
+    assert (tmp_path / "out/clip.mov").exists()
+    assert not (tmp_path / "out/text.mp4").exists()
+
+
+def test_a_video_in_a_format_that_is_not_written_becomes_mp4(clip, run, tmp_path):
+    clip.rename(clip.with_suffix(".avi"))  # FFmpeg goes by the content
+    assert run("party/clip.avi", "--out", "out", "--no-audio") == 0
+    assert (tmp_path / "out/clip.mp4").exists()

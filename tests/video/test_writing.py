@@ -1,0 +1,193 @@
+"""`VideoWriter`: times, sound in step, and a file that plays wherever writing stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+import av
+
+from cascade.video import VideoWriteError, VideoWriter, read_video
+from tests.photos import portrait
+from tests.video.clips import beeps, flashes, quarters, write_beeps
+
+ROOT = Path(__file__).parents[2]
+IN_STEP = 0.04  # seconds
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+def test_keeps_the_pixels_and_times_of_frames(tmp_path: Path, name: str) -> None:
+    times = [0.0, 0.04, 0.5, 0.51, 0.9, 2.0, 2.02, 5.0]
+    with VideoWriter(tmp_path / name) as writer:
+        for at, moment in enumerate(times):
+            writer.write(np.roll(portrait(), 10 * at, axis=1), moment)
+    frames = list(read_video(tmp_path / name))
+    assert np.allclose([frame.time for frame in frames], times, atol=0.001)
+    for at, frame in enumerate(frames):
+        assert np.abs(frame.image.astype(int) - np.roll(portrait(), 10 * at, axis=1)).mean() < 4
+
+
+def test_starts_at_the_time_asked_for(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", start=10) as writer:
+        writer.write(quarters(), 10.0)
+        writer.write(quarters(), 10.5)
+    assert np.allclose([frame.time for frame in read_video(tmp_path / "a.mp4")], [0, 0.5])
+
+
+def test_makes_odd_sides_even(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(quarters(65, 49), 0)
+    (frame,) = read_video(tmp_path / "a.mp4")
+    assert frame.image.shape == (50, 66, 3)
+
+
+@pytest.mark.parametrize("sound", ["auto", "encode"])
+@pytest.mark.parametrize(
+    ("codec", "source"), [("aac", "mp4"), ("libmp3lame", "mp4"), ("libopus", "mkv"), ("pcm_s16le", "mkv")]
+)
+@pytest.mark.parametrize("target", ["mp4", "mkv"])
+def test_keeps_the_sound_in_step(tmp_path: Path, codec: str, source: str, target: str, sound: str) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this FFmpeg has no {codec}")
+    clip = write_beeps(tmp_path / f"a.{source}", codec)
+    out = tmp_path / f"b.{target}"
+    with VideoWriter(out, sound_of=clip, sound=sound) as writer:  # type: ignore[arg-type]
+        for frame in read_video(clip):
+            writer.write(frame.image, frame.time)
+    heard, seen = beeps(out), flashes(read_video(out))
+    assert len(heard) == len(seen) == 3
+    assert np.abs(np.subtract(heard, seen)).max() < IN_STEP
+
+
+def test_keeps_the_sound_of_a_part_in_step(tmp_path: Path) -> None:
+    clip = write_beeps(tmp_path / "a.mp4", "aac", seconds=5)
+    out = tmp_path / "b.mp4"
+    with VideoWriter(out, sound_of=clip, start=1.3) as writer:
+        for frame in read_video(clip, start=1.3, stop=4.2):
+            writer.write(frame.image, frame.time)
+        writer.close(sound_to=4.2)
+    heard, seen = beeps(out), flashes(read_video(out))
+    assert np.allclose(seen, [0.2, 1.2, 2.2], atol=0.04)
+    assert np.abs(np.subtract(heard, seen)).max() < IN_STEP
+
+
+def test_takes_sound_of_a_video_that_has_none(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        writer.write(quarters(), 0)
+    with VideoWriter(tmp_path / "b.mp4", sound_of=tmp_path / "a.mp4") as writer:
+        writer.write(quarters(), 0)
+    assert len(list(read_video(tmp_path / "b.mp4"))) == 1
+
+
+ENDLESS = """
+import itertools, sys, numpy as np
+from cascade.video import VideoWriter
+noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+with VideoWriter(sys.argv[1], sound_of=sys.argv[2]) as writer:
+    for at in itertools.count():
+        writer.write(np.roll(noise, at, axis=0), at / 30)
+        print(at, flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_or_interrupted_process_leaves_a_file_that_plays(tmp_path: Path, name: str, kill: int) -> None:
+    clip = write_beeps(tmp_path / "sound.mp4", "aac", seconds=20)
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path / name), str(clip)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    written = -1
+    for line in process.stdout:
+        written = int(line)
+        if written == 150:
+            os.kill(process.pid, kill)
+    process.wait(30)
+    frames = list(read_video(tmp_path / name))
+    missing = written / 30 - frames[-1].time
+    assert missing < (2.5 if kill == signal.SIGKILL else 0.1)
+    with av.open(str(tmp_path / name)) as container:
+        heard = sum(frame.samples for frame in container.decode(audio=0)) / 48_000
+    assert abs(heard - frames[-1].time) < 1.5
+
+
+def test_an_exception_ends_the_file_with_the_last_frame(tmp_path: Path) -> None:
+    clip = write_beeps(tmp_path / "a.mp4", "aac", seconds=5)
+
+    def copy_a_part() -> None:
+        with VideoWriter(tmp_path / "b.mp4", sound_of=clip) as writer:
+            for frame in read_video(clip):
+                writer.write(frame.image, frame.time)
+                if frame.index == 40:
+                    raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_a_part()
+    assert len(list(read_video(tmp_path / "b.mp4"))) == 41
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        heard = sum(frame.samples for frame in container.decode(audio=0)) / 48_000
+    assert abs(heard - 41 / 30) < 0.06
+
+
+# What cannot be written
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_reports_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "full.mkv").symlink_to("/dev/full")
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+
+    def write() -> None:
+        with VideoWriter(tmp_path / "full.mkv", overwrite=True) as writer:
+            for at in range(200):
+                writer.write(np.roll(noise, at, axis=0), at / 30)
+
+    with pytest.raises(VideoWriteError, match="the disk is full"):
+        write()
+
+
+def test_refuses_names_and_places_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "there.mp4").touch()
+    with pytest.raises(VideoWriteError, match="exists already"):
+        VideoWriter(tmp_path / "there.mp4")
+    with pytest.raises(VideoWriteError, match=r"one of \.mp4"):
+        VideoWriter(tmp_path / "a.txt")
+    with pytest.raises(VideoWriteError, match="cannot be written: No such file"):
+        VideoWriter(tmp_path / "no" / "a.mp4")
+    assert (tmp_path / "there.mp4").read_bytes() == b""
+
+
+def test_refuses_frames_that_are_too_large_for_the_encoder(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.mp4")
+    with pytest.raises(VideoWriteError, match="refuses frames of 20000 × 64 pixels"):
+        writer.write(np.zeros((64, 20_000, 3), np.uint8), 0)
+
+
+def test_refuses_wrong_frames_and_times(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        with pytest.raises(VideoWriteError, match="expected uint8"):
+            writer.write(quarters().astype(np.float32), 0)  # type: ignore[arg-type]
+        with pytest.raises(VideoWriteError, match="before the start"):
+            writer.write(quarters(), -1)
+        writer.write(quarters(), 1.0)
+        with pytest.raises(VideoWriteError, match="time: expected more"):
+            writer.write(quarters(), 1.0)
+        with pytest.raises(VideoWriteError, match="of the frames before"):
+            writer.write(quarters(32, 32), 2.0)
+    with pytest.raises(VideoWriteError, match="was closed"):
+        writer.write(quarters(), 3.0)
+    assert len(list(read_video(tmp_path / "a.mp4"))) == 1
+
+
+def test_leaves_no_file_without_frames(tmp_path: Path) -> None:
+    with pytest.raises(VideoWriteError, match="no frame was written"), VideoWriter(tmp_path / "a.mp4"):
+        pass
+    assert not (tmp_path / "a.mp4").exists()
