@@ -5,14 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cascade.cli.console import CommandError, counted, printable, say, writable_folder, writing
 from cascade.cli.detect import SETTINGS
-from cascade.cli.recognition import NOT_PROOF, add_options, load_gallery, make_recognizer, new_parser
+from cascade.cli.recognition import (
+    NOT_PROOF,
+    add_options,
+    checked_threshold,
+    load_gallery,
+    make_recognizer,
+    new_parser,
+)
 
 if TYPE_CHECKING:
     from cascade.video import SeenFrame, TrackSummary, VideoAnalyzer, VideoReader, VideoWriter
@@ -38,7 +47,8 @@ files in --out DIR:
   {FRAMES}   the objects of --json
   {PEOPLE}    a summary of each person: "track", "name", "first", "last", "frames", "attributes", "best"
   person_1.jpg …  the best shot of each
-  A run that was stopped goes on with --resume: the frames so far stay, and people get new numbers.
+  A run that was stopped goes on with --resume: the frames and people so far stay, and
+  whoever is seen from then on gets a new number.
 
 exit status:
   0  read to its end         2  wrong options, or no video
@@ -87,17 +97,17 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and (args.out is None or args.draw):
         args.parser.error("--resume needs --out DIR, and cannot go on with --draw")
     folder = None if args.out is None else writable_folder(args.out)
-    analyzer = _analyzer(args)
+    before = _seen_before(folder / FRAMES) if folder and args.resume else _Before(args.start, 0)
+    analyzer = _analyzer(args, before.tracks + 1)
     try:
-        return _run(args, folder, analyzer)
+        return _run(args, folder, analyzer, before.start)
     except (VideoError, ImportError) as error:
         raise CommandError(str(error)) from error
 
 
-def _run(args: argparse.Namespace, folder: Path | None, analyzer: VideoAnalyzer) -> int:
+def _run(args: argparse.Namespace, folder: Path | None, analyzer: VideoAnalyzer, start: float) -> int:
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(_frames_file(folder, args.resume)) if folder else None
-        start = _resumed(folder, args) if results and args.resume else args.start
         frames = stack.enter_context(_opened(args, start))
         writer = stack.enter_context(_writer(args, start)) if args.draw else None
         try:
@@ -120,11 +130,13 @@ def _said(people: list[TrackSummary], where: str) -> str:
     return f"{len(people)} {'person' if len(people) == 1 else 'people'} seen, {known} known{where}"
 
 
-def _analyzer(args: argparse.Namespace) -> VideoAnalyzer:
+def _analyzer(args: argparse.Namespace, first_number: int) -> VideoAnalyzer:
+    from cascade.tracking import Tracker
     from cascade.video import VideoAnalyzer
 
     recognizer = make_recognizer(args)
     gallery = load_gallery(args.gallery, recognizer) if args.gallery is not None else None
+    threshold = checked_threshold(args, recognizer)
     every = "auto" if args.every == "auto" else _integer(args.every)
     try:
         return VideoAnalyzer(
@@ -132,8 +144,9 @@ def _analyzer(args: argparse.Namespace) -> VideoAnalyzer:
             recognizer=recognizer,
             gallery=gallery,
             attributes=args.attributes,
-            threshold=args.threshold,
             every=every,  # type: ignore[arg-type]
+            threshold=threshold,
+            tracker=Tracker(same=threshold, first_number=first_number),
         )
     except (TypeError, ValueError) as error:
         raise CommandError(f"--{error}") from error
@@ -147,12 +160,14 @@ def _integer(text: str) -> int:
 
 
 def _opened(args: argparse.Namespace, start: float) -> VideoReader:
-    from cascade.video import read_video
+    from cascade.video import VideoError, read_video
 
     source = int(args.source) if args.source.isdecimal() and not os.path.exists(args.source) else args.source
     try:
         return read_video(source, start=start, stop=args.stop, threads=args.threads)
-    except TypeError as error:
+    except VideoError:
+        raise
+    except ValueError as error:
         raise CommandError(f"--{error}") from error
 
 
@@ -190,7 +205,15 @@ def _go_through(
 
 
 def _record(seen: SeenFrame) -> dict[str, Any]:
-    return {"time": round(seen.time, 6), "index": seen.index, "faces": seen.faces.to_dicts()}
+    faces = seen.faces.to_dicts()
+    for face in faces:  # NaN is no JSON
+        data = face["data"]
+        face["data"] = {name: None if _is_nan(value) else value for name, value in data.items()}
+    return {"time": round(seen.time, 6), "index": seen.index, "faces": faces}
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _progress(args: argparse.Namespace, frames: VideoReader) -> Iterator[Any]:
@@ -242,19 +265,41 @@ def _cut_last_line(path: Path) -> None:
             file.truncate(end)
 
 
-def _resumed(folder: Path | None, args: argparse.Namespace) -> float:
-    """The second from which a stopped run goes on: just behind the last frame that it wrote."""
-    assert folder is not None
-    last = None
-    with open(folder / FRAMES, encoding="utf-8") as lines:
-        for line in lines:
-            last = line
-    if last is None:
-        return float(args.start)
+@dataclass(frozen=True)
+class _Before:
+    """What a stopped run left: the second from which to go on, and the highest number of a person."""
+
+    start: float
+    tracks: int
+
+
+def _seen_before(path: Path) -> _Before:
+    """What is in the file of the frames. Raises `CommandError` where it is not ours, or there is none."""
+    last, tracks = None, 0
     try:
-        return float(json.loads(last)["time"]) + 1e-6
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    row = json.loads(line)
+                    last = float(row["time"])
+                    tracks = max([tracks, *(int(face["data"]["track"]) for face in row["faces"])])
+    except FileNotFoundError:
+        raise CommandError(f"{path}: there is no run to go on with") from None
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError):
-        raise CommandError(f"{folder / FRAMES}: expected the frames of a run of this command") from None
+        raise CommandError(f"{path}: expected the frames of a run of this command") from None
+    return _Before(0.0 if last is None else last + 1e-5, tracks)
+
+
+def _people_before(path: Path) -> list[Any]:
+    """The summaries that a stopped run left; none where it was killed."""
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["people"])
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CommandError(f"{path}: expected the summaries of a run of this command") from None
 
 
 def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnalyzer) -> None:
@@ -262,7 +307,7 @@ def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnaly
     from cascade.cli.outputs import first_usable, is_our_picture
     from cascade.cli.results import save_jpeg
 
-    rows = []
+    rows = _people_before(folder / PEOPLE)
     for person in people:
         with writing(str(folder)):
             picture = first_usable(folder / f"person_{person.track}.jpg", is_our_picture)

@@ -78,6 +78,7 @@ class Tracker(FixedSettings):
     embed_every : seconds after which the face of a track is embedded again.
     least_quality : quality from which an embedding is used to tell people apart; see `cascade.tracking.quality`.
     memory : people out of sight who are remembered; of more, those who were seen last.
+    first_number : number of the first person.
 
     A Tracker belongs to one video and one thread. Raises ValueError or TypeError naming a wrong setting.
     """
@@ -93,6 +94,7 @@ class Tracker(FixedSettings):
         embed_every: float = 1.0,
         least_quality: float = 0.1,
         memory: int = 1000,
+        first_number: int = 1,
     ) -> None:
         self.same = number("same", same, -1, 1)
         self.unlike = number("unlike", unlike, -1, 1)
@@ -104,7 +106,8 @@ class Tracker(FixedSettings):
         self.memory = integer("memory", memory, 0)
         self._active: list[Track] = []
         self._away: list[Track] = []
-        self._next = 1
+        self.first_number = integer("first_number", first_number, 1)
+        self._next = self.first_number
         self._merged: dict[int, int] = {}
         self._before = -1e9  # seconds of the frame before
         self._fix_settings()

@@ -20,7 +20,7 @@ __all__ = ["AttributeVotes", "IdentityVotes", "quality"]
 FloatArray = npt.NDArray[np.float32]
 
 GOOD_SIZE = 112.0  # pixels: larger faces do not tell more, as crops have this size
-GOOD_SHARPNESS = 60.0  # variance of the Laplacian of a crop at which it counts half
+GOOD_SHARPNESS = 400.0  # variance of the Laplacian of a crop at which it counts half
 MAJORITY = 0.5
 MOST_VOTES = 50.0
 """Weight that the past has at most, so that an answer can change."""

@@ -22,6 +22,7 @@ from cascade.detect import Detector
 from cascade.faces import Face, Faces
 from cascade.gallery import Gallery
 from cascade.imaging.pixels import RGBImage
+from cascade.imaging.pyramid import resize
 from cascade.operating_point import face_sizes
 from cascade.recognize import Recognizer
 from cascade.tracking import AttributeVotes, IdentityVotes, Track, Tracker, quality
@@ -36,6 +37,7 @@ FloatArray = npt.NDArray[np.float32]
 DEFAULT_EVERY = 3
 MOST_EVERY = 10  # frames from one detection to the next where they are chosen by time
 BEST_MARGIN = 0.4  # of the picture around a best shot, over the sides of the box
+BEST_SIDE = 320  # pixels of its longer side at most, so that many people fit in memory
 CROWDED_OVERLAP = 0.05
 SMOOTHING = 0.1  # share of a new measurement in mean times
 
@@ -292,7 +294,7 @@ class VideoAnalyzer(FixedSettings):
                 person.identity.add(row, value)
             if value > person.best_quality:
                 person.best_quality, person.best_time = value, frame.time
-                person.best = faces[[at]].crop(frame.image, BEST_MARGIN)[0]
+                person.best = _at_most(faces[[at]].crop(frame.image, BEST_MARGIN)[0], BEST_SIDE)
                 person.embedding = row if usable else person.embedding
 
     def _person(self, number: int, time: float) -> _Person:
@@ -338,6 +340,13 @@ class VideoAnalyzer(FixedSettings):
                 else:
                     data[task] = np.array(["" if value is None else value for value in values], np.str_)
         return faces.with_data(data)
+
+
+def _at_most(image: RGBImage, side: int) -> RGBImage:
+    """The image, made smaller if its longer side has more pixels."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    return image if scale >= 1 else resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def _same_place(one: Face, other: Face) -> bool:

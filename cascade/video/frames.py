@@ -53,22 +53,25 @@ def check_size(width: int, height: int, what: str) -> None:
         raise VideoError(f"{what}: expected frames of at most {MAX_PIXELS:,} pixels, got {width} × {height}")
 
 
-def to_image(frame: Any, aspect: Fraction | None) -> RGBImage:
+Matrix = tuple[int, int, int, int]
+
+
+def to_image(frame: Any, aspect: Fraction | None, matrix: Matrix) -> RGBImage:
     """The image (H, W, 3) uint8 RGB of a decoded ``av.VideoFrame``, upright and with square pixels.
 
-    ``aspect`` is the width of a pixel over its height (None: square). Of 10 and 12 bits the upper 8 remain. HDR (PQ and
-    HLG) is mapped to the range and colours of ordinary screens.
+    ``aspect`` is the width of a pixel over its height (None: square), ``matrix`` from `display_matrix`. Of 10 and 12
+    bits the upper 8 remain. HDR (PQ and HLG) is mapped to the range and colours of ordinary screens.
     """
     width = frame.width
     if aspect and abs(aspect - 1) > Fraction(1, 100):
         width = max(1, round(width * aspect))
-    matrix = MATRICES.get(frame.colorspace, BT709 if frame.height >= HD_HEIGHT else BT470BG)
+    colours = MATRICES.get(frame.colorspace, BT709 if frame.height >= HD_HEIGHT else BT470BG)
     full = frame.color_range == FULL_RANGE or (frame.format.name.startswith("yuvj"))
     rgb = frame.reformat(
         width=width,
         format="rgb24",
-        src_colorspace=matrix,
-        dst_colorspace=matrix,
+        src_colorspace=colours,
+        dst_colorspace=colours,
         src_color_range=FULL_RANGE if full else 1,
         dst_color_range=FULL_RANGE,
         threads=1,
@@ -76,11 +79,14 @@ def to_image(frame: Any, aspect: Fraction | None) -> RGBImage:
     pixels: RGBImage = rgb.to_ndarray()
     if frame.color_trc in (PQ, HLG):
         pixels = np.asarray(Image.fromarray(pixels).filter(_tone_map(frame.color_trc)))
-    return upright(pixels, display_matrix(frame))
+    return upright(pixels, matrix)
 
 
-def display_matrix(frame: Any) -> tuple[int, int, int, int]:
-    """The signs (a, b, c, d) of a frame's display matrix: x' = ax + cy, y' = bx + dy."""
+def display_matrix(frame: Any) -> Matrix:
+    """The signs (a, b, c, d) of a frame's display matrix: x' = ax + cy, y' = bx + dy.
+
+    A frame that was asked for it stays in memory until Python collects cycles, so it is not asked of every frame.
+    """
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = struct.unpack("<5i", bytes(data)[:20])
@@ -92,7 +98,7 @@ def display_matrix(frame: Any) -> tuple[int, int, int, int]:
     return 1, 0, 0, 1
 
 
-def upright(pixels: RGBImage, matrix: tuple[int, int, int, int]) -> RGBImage:
+def upright(pixels: RGBImage, matrix: Matrix) -> RGBImage:
     """The pixels moved as a display matrix of quarter turns and mirrors says; unchanged by any other matrix."""
     a, b, c, d = matrix
     if (b, c) == (0, 0) and abs(a * d) == 1:

@@ -17,7 +17,7 @@ import numpy as np
 
 from cascade.imaging.pixels import RGBImage
 from cascade.video.errors import CameraError, StreamError, VideoError, named
-from cascade.video.frames import VideoFrame, to_image
+from cascade.video.frames import VideoFrame
 from cascade.video.reading import Recording, VideoInfo
 
 __all__ = ["Camera", "LiveSource", "Stream", "open_live"]
@@ -205,7 +205,7 @@ class Stream:
     def pictures(self) -> Iterator[Picture]:
         """The pictures until the connection is lost."""
         for frame, seconds in self._recording.timed():
-            yield partial(to_image, frame, self._recording.stream.sample_aspect_ratio), seconds
+            yield partial(self._recording.image, frame), seconds
 
     def close(self) -> None:
         """Ends the connection."""

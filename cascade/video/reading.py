@@ -22,8 +22,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from cascade.checks import integer, number, thread_count
+from cascade.imaging.pixels import RGBImage
 from cascade.video.errors import VideoError, VideoWarning, import_av, named, reason_of
-from cascade.video.frames import VideoFrame, check_size, to_image
+from cascade.video.frames import VideoFrame, check_size, display_matrix, to_image
 
 if TYPE_CHECKING:
     from cascade.video.live import LiveSource
@@ -170,6 +171,8 @@ class Recording:
         self._opening = partial(open_container, self._av, source, timeout, **options)
         self._threads = threads
         self.damaged = 0
+        self._rotation: int | None = None
+        self._matrix = (1, 0, 0, 1)
         self._open()
         self.info = info_of(self.container, self.stream)
 
@@ -196,13 +199,19 @@ class Recording:
                 if stop is not None and time >= stop:
                     break
                 if index % every == 0:
-                    yield VideoFrame(time, index, to_image(frame, self.stream.sample_aspect_ratio))
+                    yield VideoFrame(time, index, self.image(frame))
                 index += 1
         finally:
             self.close()
         if self.damaged:
             message = f"{self.name}: {self.damaged} damaged packets or frames were left out"
             warnings.warn(message, VideoWarning, stacklevel=3)
+
+    def image(self, frame: Any) -> RGBImage:
+        """The image (H, W, 3) uint8 RGB of a decoded frame, upright."""
+        if frame.rotation != self._rotation:
+            self._rotation, self._matrix = frame.rotation, display_matrix(frame)
+        return to_image(frame, self.stream.sample_aspect_ratio, self._matrix)
 
     def timed(self, start: float = 0.0) -> Iterator[tuple[Any, float]]:
         """The decoded frames from ``start`` on with their times."""

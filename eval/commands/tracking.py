@@ -60,16 +60,17 @@ def execute(args: argparse.Namespace) -> None:
     kinds = {"camera": list(_camera_clips(args)), "people": list(_people_clips(args, detector))}
     settings: dict[str, dict[str, Any]] = {f"every {n}": {"every": n} for n in args.every}
     settings[f"every {args.every[-1]}, no embeddings"] = {"every": args.every[-1], "recognizer": False}
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     with report.output_folder(args.out) as folder:
         for kind, clips in kinds.items():
-            for name, options in settings.items():
-                given = {"detector": detector, "recognizer": recognizer, **options}
-                followed = []
-                for at, clip in enumerate(tqdm(clips, desc=f"{kind}, {name}", unit="clip", disable=None, leave=False)):
-                    draw = folder / f"{kind}_{at}.mp4" if args.save and options.get("every") == 3 else None
-                    followed.append(_followed(clip(), VideoAnalyzer(**given), draw))
-                rows.append((kind, name, *_rounded(scores(followed))))
+            followed: dict[str, list[list[Followed]]] = {name: [] for name in settings}
+            for at, clip in enumerate(tqdm(clips, desc=kind, unit="clip", disable=None, leave=False)):
+                frames = list(clip())
+                for name, options in settings.items():
+                    given = {"detector": detector, "recognizer": recognizer, **options}
+                    draw = folder / f"{kind}_{at}.mp4" if args.save and options == {"every": 3} else None
+                    followed[name].append(_followed(frames, VideoAnalyzer(**given), draw))
+            rows += [(kind, name, *_rounded(scores(of_all))) for name, of_all in followed.items()]
         report.write_csv(folder / "tracking.csv", HEADER, rows)
         about = {"command": shlex.join(args.command_line), "seconds": time.perf_counter() - begun}
         weights = {"detector": detector.weights.sha256, "recognizer": recognizer.weights.sha256}
@@ -131,7 +132,7 @@ def _people(args: argparse.Namespace) -> dict[str, list[PersonPhoto]]:
     return {name: some for name, some in people.items() if len(some) >= LEAST_PHOTOS}
 
 
-def _followed(clip: Iterator[Frame], analyzer: VideoAnalyzer, draw: Path | None) -> list[Followed]:
+def _followed(clip: list[Frame], analyzer: VideoAnalyzer, draw: Path | None) -> list[Followed]:
     """What an analyzer says of each frame, with the numbers that it gives a person in the end."""
     frames = []
     pictures = []

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,7 @@ import pytest
 
 pytest.importorskip("av")
 
-import av
-
-from cascade.video import CameraError, StreamError, VideoInfo, live, read_video
+from cascade.video import CameraError, StreamError, VideoInfo, read_video
 from cascade.video.live import LiveSource, Stream
 from tests.photos import portrait
 from tests.video.clips import write_clip
@@ -86,45 +83,6 @@ def test_a_slow_consumer_gets_the_newest_frame(transport_stream: bytes) -> None:
         second = next(reader)
     assert second.index - first.index > 5
     assert second.time - first.time > 0.3
-
-
-@pytest.mark.slow
-def test_reads_rtsp(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = f"rtsp://127.0.0.1:{port}/live"
-    ended = threading.Event()
-
-    def send() -> None:
-        with av.open(address, "w", format="rtsp", options={"rtsp_transport": "tcp"}) as container:
-            video = container.add_stream("libx264", rate=25, options={"tune": "zerolatency", "g": "5"})
-            video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
-            for at in range(200):
-                image = np.ascontiguousarray(np.roll(portrait()[:240, :320], 3 * at, axis=1))
-                for packet in video.encode(av.VideoFrame.from_ndarray(image)):
-                    container.mux(packet)
-                if ended.wait(0.04):
-                    break
-
-    def send_when_it_listens() -> None:
-        for _ in range(100):
-            try:
-                send()
-            except av.error.FFmpegError:
-                if ended.wait(0.1):
-                    return
-
-    thread = threading.Thread(target=send_when_it_listens, daemon=True)
-    thread.start()
-    stream = live.Recording(address, 1, timeout=10, rtsp_flags="listen", rtsp_transport="tcp", listen_timeout="10")
-    times = []
-    for _, moment in stream.timed():
-        times.append(moment)
-        if len(times) == 20:
-            break
-    ended.set()
-    thread.join(5)
-    assert np.allclose(np.diff(times), 0.04, atol=0.03)
 
 
 def test_a_stream_that_is_not_there_is_an_error() -> None:

@@ -1,0 +1,173 @@
+"""`VideoAnalyzer` and `analyze` on clips of the bundled portrait."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+from cascade.boxes import iou
+from cascade.detect import Detector
+from cascade.gallery import Gallery
+from cascade.recognize import Recognizer
+from cascade.video import VideoAnalyzer, VideoFrame, VideoWriter, analyze
+from cascade.video.drawing import draw_tracks
+from cascade.video.following import CutFinder, find_again
+from tests.photos import FACE_BOX, portrait
+
+RATE = 25
+
+
+@cache
+def detector() -> Detector:
+    return Detector(min_face=40, threads=1)
+
+
+@cache
+def recognizer() -> Recognizer:
+    return Recognizer(threads=1, detector=detector())
+
+
+def moving(frames: int, hidden: range = range(0)) -> Iterator[tuple[VideoFrame, np.ndarray]]:
+    """A camera that pans over the portrait, frame by frame, with the box of the face; it is covered in some frames."""
+    wide = np.pad(portrait(), ((60, 60), (120, 120), (0, 0)), mode="reflect")
+    for at in range(frames):
+        left, top = round(60 + 55 * np.sin(at / 9)), round(40 + 30 * np.sin(at / 13))
+        image = np.ascontiguousarray(wide[top : top + 480, left : left + 640])
+        if at in hidden:
+            image[:, 200:500] = 128
+        yield VideoFrame(at / RATE, at, image), np.array(FACE_BOX) + np.tile([120 - left, 60 - top], 2)
+
+
+@pytest.mark.parametrize("every", [1, 3, 10])
+def test_follows_a_face_in_every_frame(every: int) -> None:
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer(), every=every)
+    searched = 0
+    for frame, box in moving(40):
+        seen = analyzer.update(frame)
+        searched += seen.detected
+        assert seen.faces.data["track"].tolist() == [1]
+        assert iou(seen.faces.boxes, box)[0, 0] > 0.5
+    assert searched == -(-40 // every)
+    (person,) = analyzer.summaries()
+    assert (person.track, person.frames, person.first, person.last) == (1, 40, 0.0, 39 / RATE)
+    assert len(detector().detect(person.best)) == 1
+
+
+def test_a_face_that_was_hidden_has_its_number_again() -> None:
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer())
+    hidden = range(20, 60)
+    tracks = [analyzer.update(frame).faces.data["track"].tolist() for frame, _ in moving(80, hidden)]
+    assert tracks[25:60] == [[]] * 35
+    assert tracks[66:] == [[1]] * 14
+    assert len(analyzer.summaries()) == 1
+
+
+def test_a_cut_is_found_and_the_person_recognised_behind_it() -> None:
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer())
+    noise = np.full((480, 640, 3), (20, 90, 30), np.uint8)
+    shot = noise.copy()
+    shot[40:280, 380:620] = portrait()[20:260, 110:350][:, ::-1]
+    frames = [frame for frame, _ in moving(10)]
+    frames += [VideoFrame((10 + at) / RATE, 10 + at, shot) for at in range(5)]
+    seen = [analyzer.update(frame) for frame in frames]
+    assert [each.cut for each in seen] == [False] * 10 + [True] + [False] * 4
+    assert [each.faces.data["track"].tolist() for each in seen] == [[1]] * 15
+
+
+def test_a_pan_is_no_cut() -> None:
+    finder = CutFinder()
+    assert not any(finder.add(frame.image) for frame, _ in moving(60))
+
+
+def test_says_who_it_is_and_how_the_person_looks() -> None:
+    gallery = Gallery(recognizer())
+    gallery.add("Eileen Collins", recognizer().embed(portrait()))
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer(), gallery=gallery, attributes=True)
+    for frame, _ in moving(5):
+        seen = analyzer.update(frame)
+    assert seen.faces.data["name"].tolist() == ["Eileen Collins"]
+    assert 20 < seen.faces.data["age"][0] < 50
+    (person,) = analyzer.summaries()
+    assert person.name == "Eileen Collins"
+    assert person.attributes["gender"] == "female"
+    assert "ethnicity" not in person.attributes
+    drawn = draw_tracks(seen)
+    assert np.abs(drawn.astype(int) - seen.image).sum() > 0
+
+
+def test_a_stranger_is_unknown() -> None:
+    gallery = Gallery(recognizer())
+    gallery.add("Somebody else", np.eye(1, recognizer().dimension, dtype=np.float32))
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer(), gallery=gallery)
+    for frame, _ in moving(3):
+        seen = analyzer.update(frame)
+    assert seen.faces.data["name"].tolist() == [""]
+    assert analyzer.summaries()[0].name is None
+
+
+def test_without_a_recognizer_faces_are_followed_by_their_places() -> None:
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=False)
+    assert [analyzer.update(frame).faces.data["track"].tolist() for frame, _ in moving(12)] == [[1]] * 12
+    assert len(analyzer.summaries()) == 1
+    with pytest.raises(ValueError, match="gallery: expected a recognizer"):
+        VideoAnalyzer(recognizer=False, gallery=Gallery(recognizer()))
+
+
+def test_a_frame_without_faces_gives_empty_arrays() -> None:
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer(), attributes=True)
+    for at in range(4):
+        seen = analyzer.update(VideoFrame(at / RATE, at, np.zeros((100, 100, 3), np.uint8)))
+        assert len(seen.faces) == 0
+        assert len(seen.faces.data["track"]) == 0
+    assert analyzer.summaries() == []
+
+
+def test_searches_as_often_as_the_budget_allows() -> None:
+    def searches(budget: float) -> int:
+        analyzer = VideoAnalyzer(detector=detector(), recognizer=False, every="auto", budget=budget)
+        return sum(analyzer.update(frame).detected for frame, _ in moving(30))
+
+    assert searches(10.0) == 30
+    assert searches(0.0001) < 8
+
+
+def test_finds_a_face_again_near_where_it_was() -> None:
+    near = np.add(FACE_BOX, [6, -5, 8, -3]).astype(np.float32)
+    away = np.array([20, 300, 100, 400], np.float32)
+    outside = np.array([700, 700, 800, 800], np.float32)
+    found = find_again(detector(), portrait().copy(), np.stack([near, away, outside]))
+    assert found[1] is None
+    assert found[2] is None
+    assert found[0] is not None
+    assert iou(found[0].box, FACE_BOX)[0, 0] > 0.6
+
+
+def test_analyze_reads_a_file(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        for frame, _ in moving(10):
+            writer.write(frame.image, frame.time)
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer())
+    seen = list(analyze(tmp_path / "a.mp4", start=0.1, analyzer=analyzer))
+    assert len(seen) == 7
+    assert all(len(each.faces) == 1 for each in seen)
+    with pytest.raises(TypeError, match="analyzer: expected no settings"):
+        next(iter(analyze(tmp_path / "a.mp4", analyzer=analyzer, every=2)))
+
+
+@pytest.mark.slow
+def test_the_memory_does_not_grow_with_the_frames() -> None:
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer(), attributes=True)
+    marks = []
+    for frame, _ in moving(3000):
+        analyzer.update(frame)
+        if frame.index in (600, 2900):
+            gc.collect()
+            marks.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+    assert marks[1] - marks[0] < 8 << 20
