@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -358,12 +359,31 @@ class Gallery(FixedSettings):
             yield gallery
             gallery._write(path)
 
+    def to_bytes(self) -> bytes:
+        """What `save` writes to a file, not encrypted, for a program that hands it on and stores nothing itself."""
+        stream = io.BytesIO()
+        gallery_file.write_contents(stream, self._contents())
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, model: HasEmbeddings | EmbeddingModel | None = None) -> Gallery:
+        """The gallery in the bytes of a file that is not encrypted, checked as by `load`.
+
+        Raises `GalleryError` with the reason.
+        """
+        gallery = cls._from_contents(gallery_file.read_contents(io.BytesIO(data)))
+        if model is not None:
+            gallery.check_model(model)
+        return gallery
+
+    def _contents(self) -> Contents:
+        return Contents(self.model, self.counts, self._stack()[0], self._records, self._audit)
+
     def _write(self, path: Path) -> None:
         place = os.path.realpath(path)
         if self._key is None and place not in self._files and gallery_file.is_encrypted(path):
             raise GalleryKeyError(f"{path}: there is an encrypted gallery, which one that is not does not replace")
-        contents = Contents(self.model, self.counts, self._stack()[0], self._records, self._audit)
-        self._files[place] = gallery_file.write_gallery(path, contents, self._key)
+        self._files[place] = gallery_file.write_gallery(path, self._contents(), self._key)
 
     @classmethod
     def _from_contents(cls, contents: Contents) -> Gallery:

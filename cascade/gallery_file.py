@@ -179,7 +179,7 @@ def read_gallery(
             if not encrypted:
                 if passphrase is not None or key is not None:
                     raise GalleryKeyError("the gallery is not encrypted, though a passphrase or key was given")
-                return _contents(_arrays(stream)), state, None
+                return read_contents(stream), state, None
             if state[2] > encryption.LARGEST_FILE:
                 raise GalleryDamagedError(f"expected at most {encryption.LARGEST_FILE:,} bytes, got {state[2]:,}")
             data = stream.read()
@@ -187,7 +187,7 @@ def read_gallery(
         raise GalleryError(f"the gallery cannot be read: {error.strerror or error}") from error
     with encryption_errors():
         plain, derived = encryption.decrypt(data, passphrase=passphrase, key=key)
-    return _contents(_arrays(io.BytesIO(plain))), state, derived
+    return read_contents(io.BytesIO(plain)), state, derived
 
 
 def write_gallery(path: Path, contents: Contents, key: FileKey | None = None) -> FileState:
@@ -201,7 +201,7 @@ def write_gallery(path: Path, contents: Contents, key: FileKey | None = None) ->
         encrypted = None if key is None else _encrypted(contents, key)
         with private_files.replacing(path) as stream:
             if encrypted is None:
-                _save(stream, contents)
+                write_contents(stream, contents)
             else:
                 stream.write(encrypted)
         return _state(os.stat(path))
@@ -268,12 +268,13 @@ def _state(found: os.stat_result) -> FileState:
 
 def _encrypted(contents: Contents, key: FileKey) -> bytes:
     plain = io.BytesIO()
-    _save(plain, contents)
+    write_contents(plain, contents)
     with encryption_errors():
         return encryption.encrypt(plain.getvalue(), key)
 
 
-def _save(stream: IO[bytes], contents: Contents) -> None:
+def write_contents(stream: IO[bytes], contents: Contents) -> None:
+    """Writes what a file holds, not encrypted, to an open one. Raises OSError."""
     model = {name: getattr(contents.model, name) for name in MODEL}
     about = json.dumps({"format": FORMAT, "model": model}, ensure_ascii=False, sort_keys=True)
     np.savez(
@@ -285,6 +286,11 @@ def _save(stream: IO[bytes], contents: Contents) -> None:
         records=np.frombuffer(gallery_records.records_to_bytes(contents.records), np.uint8),
         audit=np.frombuffer(gallery_records.audit_to_bytes(contents.audit), np.uint8),
     )
+
+
+def read_contents(stream: IO[bytes]) -> Contents:
+    """What an open file holds that is not encrypted. Raises `GalleryError` without the file's name, and OSError."""
+    return _contents(_arrays(stream))
 
 
 def _arrays(stream: IO[bytes]) -> dict[str, npt.NDArray[Any]]:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.gallery import EmbeddingModel, Gallery, GalleryError, Match
-from tests.galleries import MODEL, PEOPLE, filled, same, small, unit
+from tests.galleries import MODEL, OTHER, PEOPLE, filled, same, small, unit
 
 
 @given(people=PEOPLE)
@@ -34,6 +34,19 @@ def test_saving_and_loading_keeps_everything(people, tmp_path_factory):
     before = path.read_bytes()
     loaded.save(path)
     assert path.read_bytes() == before  # the same gallery, the same bytes
+
+
+def test_bytes_are_those_of_the_file(tmp_path):
+    gallery = small()
+    data = gallery.to_bytes()
+    (tmp_path / "other.gallery").write_bytes(data)
+    assert same(Gallery.load(tmp_path / "other.gallery"), gallery)
+    assert same(Gallery.from_bytes(data, MODEL), gallery)
+    with pytest.raises(GalleryError, match="not comparable"):
+        Gallery.from_bytes(data, OTHER)
+    for damaged in (b"", data[:-9], b"text"):
+        with pytest.raises(GalleryError, match="not a gallery"):
+            Gallery.from_bytes(damaged)
 
 
 def test_a_loaded_gallery_can_be_changed(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, features
 
@@ -57,10 +57,10 @@ def written_name(name: str) -> str:
     return name if known else str(path.with_suffix(".jpg"))
 
 
-def colour_profile(path: str | Path) -> bytes | None:
+def colour_profile(photo: str | Path | BinaryIO) -> bytes | None:
     """The colour profile of a photo that is read as RGB, None where it has none or one of other colours."""
     try:
-        with Image.open(path) as image:
+        with Image.open(photo) as image:
             profile = image.info.get("icc_profile")
             rgb = image.mode in ("RGB", "RGBA", "RGBX", "P", "PA")
     except Exception:  # of a photo that can be read, its profile alone is damaged

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cascade.cli import analyze, anonymize, detect, embed, gallery, models, verify, video
+from cascade.cli import analyze, anonymize, app, detect, embed, gallery, models, verify, video
 from cascade.cli.console import (
     BAD_USAGE,
     BROKEN_PIPE,
@@ -38,6 +38,7 @@ examples:
   cascade verify then.jpg now.jpg           whether two photos show the same person
   cascade gallery --help                    store embeddings of people and find these people in photos
   cascade video clip.mp4                    follow the people in a video or before a camera
+  cascade app --open                        a page on this machine to drop photos on
   cascade models                            the trained networks and their licences
 
 "cascade detect --help" explains the options of that command; the others have --help too.
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cascade {__version__}")
     parser.set_defaults(parser=parser, run=_print_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (detect, analyze, anonymize, verify, embed, gallery, video, models):
+    for command in (detect, analyze, anonymize, verify, embed, gallery, video, app, models):
         command.add_parser(commands)
     return parser
 

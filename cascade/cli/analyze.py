@@ -15,9 +15,10 @@ from cascade.cli.detect import SETTINGS, make_detector
 from cascade.cli.photos import read_photo
 from cascade.cli.recognition import new_parser
 from cascade.cli.results import FORMATS, Further, Pictures, Writer, interrupts_wait, open_results
+from cascade.face_records import ANGLES, attributes_of, columns_of, landmarks_of
 
 if TYPE_CHECKING:
-    from cascade.attributes import AttributeEstimator, Attributes
+    from cascade.attributes import AttributeEstimator
     from cascade.detect import Detector
     from cascade.faces import Faces
     from cascade.imaging.reading import RGBImage
@@ -27,7 +28,6 @@ TEXT = "text"
 MIN_FACE, DETECTED = 24, 20
 """Pixels: the smallest face that something is said of, and that the detector looks for, by default."""
 
-ANGLES = ("yaw", "pitch", "roll")
 GROUPS = ("twelve", "nine", "six", "three")
 
 NOT_FOR = """\
@@ -132,7 +132,7 @@ class Analyzer:
             found = self.attributes.predict(image, faces)
             told = [*attributes_of(found, self.groups)]
         if self.landmarks is not None:
-            placed = _landmarks_of(self.landmarks.analyze(image, faces))
+            placed = landmarks_of(self.landmarks.analyze(image, faces))
             told = [row | more for row, more in zip(told, placed, strict=True)]
         return faces, told
 
@@ -142,46 +142,6 @@ class Analyzer:
         if self.attributes is not None:
             columns += columns_of(self.attributes)
         return (*columns, *(ANGLES if self.landmarks else ()), "unknown")
-
-
-def columns_of(estimator: AttributeEstimator) -> list[str]:
-    """The names of what is said of a face, in their order."""
-    columns = []
-    for task in estimator.weights.tasks:
-        if task.name in estimator.tasks:
-            columns.append(task.name)
-            if task.kind == "classification":
-                columns.append(f"{task.name}_probability")
-            elif (task.name, task.kind) == ("age", "ordinal"):
-                columns.append("age_group")
-    return columns
-
-
-def attributes_of(found: Attributes, groups: str) -> Iterator[dict[str, Any]]:
-    """What JSON says of each face: null where it is not known, and then why."""
-    names, shares = found.age_groups(groups) if "age" in found.classes and "age" in found.values else ((), None)
-    labels = {task: found.labels(task) for task in found.classes if task not in found.values}
-    for at, reason in enumerate(found.unknown):
-        row: dict[str, Any] = {}
-        for task in found.tasks:
-            if task in found.values:
-                row[task] = None if reason else round(float(found.values[task][at]), 1)
-            else:
-                row[task] = labels[task][at]
-                row[f"{task}_probability"] = None if reason else round(float(found.probabilities[task][at].max()), 4)
-            if task == "age" and shares is not None:
-                row["age_group"] = None if reason else names[int(shares[at].argmax())]
-        yield row | {"unknown": reason or None}
-
-
-def _landmarks_of(faces: Faces) -> Iterator[dict[str, Any]]:
-    """The same of 68 points and the head's pose."""
-    for face in faces:
-        reason = str(face.data["points_unknown"])
-        points, angles = face.data["points"].tolist(), face.data["pose"].tolist()
-        row: dict[str, Any] = {"points": None if reason else [[round(x, 2), round(y, 2)] for x, y in points]}
-        row |= {name: None if reason else round(angle, 1) + 0.0 for name, angle in zip(ANGLES, angles, strict=True)}
-        yield row | {"unknown": reason or None}
 
 
 def run(args: argparse.Namespace) -> int:

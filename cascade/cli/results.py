@@ -29,7 +29,8 @@ from cascade.cli.outputs import (
     usable,
 )
 from cascade.cli.photos import name_results, numbered
-from cascade.csv_text import csv_line, text_cell
+from cascade.csv_text import csv_line
+from cascade.face_records import csv_header, csv_rows
 from cascade.private_files import remove_partials
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _results_path(wanted: Path, kind: str, columns: Sequence[str]) -> Path:
     ours: dict[str, IsOurs] = {
         "jsonl": is_our_jsonl,
         "json": is_our_json,
-        "csv": is_our_csv(",".join(_csv_header(columns))),
+        "csv": is_our_csv(",".join(csv_header(columns))),
     }
     remove_partials(wanted.parent)
     path = first_usable(wanted, ours[kind])
@@ -190,29 +191,13 @@ class _Csv(_JsonLines):
     def __init__(self, stream: IO[str], where: str, columns: Sequence[str] = ()) -> None:
         super().__init__(stream, where)
         self._columns = columns
-        self._rows([_csv_header(columns)])
+        self._rows([csv_header(columns)])
 
     def add(self, path: str, width: int, height: int, faces: Faces, further: Further = ()) -> None:
-        rows: list[list[Any]] = []
-        for number, face in enumerate(faces, start=1):
-            numbers = [*face.box, face.score, *face.landmarks.ravel()]
-            cells = [_cell(further[number - 1].get(column)) for column in self._columns]
-            rows.append([text_cell(path), number, *(f"{value:.7g}" for value in numbers), *cells])
-        self._rows(rows)
+        self._rows(csv_rows(path, faces, further, self._columns))
 
     def _rows(self, rows: list[list[Any]]) -> None:
         self._write("".join(map(csv_line, rows)))
-
-
-def _csv_header(columns: Sequence[str] = ()) -> list[str]:
-    from cascade.faces import LANDMARK_NAMES
-
-    points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
-    return ["path", "face", "x1", "y1", "x2", "y2", "score", *points, *columns]
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else text_cell(value) if isinstance(value, str) else f"{value:.7g}"
 
 
 _WRITERS = {"jsonl": _JsonLines, "json": _Json}

@@ -49,6 +49,7 @@ class Source(NamedTuple):
     data: bytes | BinaryIO
     length: int
     format: Format
+    max_pixels: int | None = None
 
     def open(self) -> BinaryIO:
         """A file at its beginning."""
@@ -75,7 +76,7 @@ def decode(source: Source, *, allow_damage: bool, warn: Warn) -> Image.Image:
     """
     try:
         image = _open(source, allow_damage, warn)
-        check_size(*image.size)
+        check_size(*image.size, source.max_pixels)
         _check_promise(image, source, exact=not allow_damage)
         if isinstance(image, JpegFile):
             image = _checked_jpeg(image, source, allow_damage, warn)
@@ -105,7 +106,7 @@ def _open(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile
     if kind == "AVIF":
         return _open_avif(source, warn)
     if kind == "WebP":
-        _check_canvas(source.data)
+        _check_canvas(source.data, source.max_pixels)
     readers: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
         "JPEG": JpegFile,
         "WebP": WebPImagePlugin.WebPImageFile,
@@ -129,7 +130,7 @@ def _open_png(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.Image
         image = PngImagePlugin.PngImageFile(io.BytesIO(chunks.pixels))
         warn("its text and EXIF data were ignored, since they are damaged")
     if image.size[0] * image.size[1] > LARGE and not allow_damage:
-        check_size(*image.size)
+        check_size(*image.size, source.max_pixels)
         png.check_pixels(chunks.pixels, *image.size)
     return image
 
@@ -157,10 +158,11 @@ def _open_avif(source: Source, warn: Warn) -> ImageFile.ImageFile:
     return image
 
 
-def _check_canvas(data: bytes | BinaryIO) -> None:
+def _check_canvas(data: bytes | BinaryIO, max_pixels: int | None) -> None:
     """Refuse a WebP file by the size of its canvas, for which libwebp takes memory as soon as it is opened."""
     if isinstance(data, bytes) and data[12:16] == b"VP8X" and len(data) >= 30:
-        check_size(int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1)
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        check_size(width, height, max_pixels)
 
 
 def _checked_jpeg(image: JpegFile, source: Source, allow_damage: bool, warn: Warn) -> JpegFile:

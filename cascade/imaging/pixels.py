@@ -22,12 +22,13 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 _BLOCK = 1 << 18  # bytes: what stays in a processor's cache
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise `ImageError` for a picture without pixels, or with more than the limits."""
+def check_size(width: int, height: int, max_pixels: int | None = None) -> None:
+    """Raise `ImageError` for a picture without pixels, or with more than `MAX_PIXELS` or other limits."""
+    most = MAX_PIXELS if max_pixels is None else max_pixels
     if width == 0 or height == 0:
         raise ImageError(f"image: expected at least one pixel, got {width}×{height}")
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        limits = f"sides up to {MAX_SIDE:,} and {MAX_PIXELS:,} pixels in all"
+    if max(width, height) > MAX_SIDE or width * height > most:
+        limits = f"sides up to {MAX_SIDE:,} and {most:,} pixels in all"
         raise ImageError(f"image: expected {limits}, got {width:,}×{height:,}")
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import warnings
-from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,13 @@ MAX_FILE_BYTES = max(each.largest for each in FORMATS)
 MAX_PIPE_BYTES = 1 << 28  # of what has no length before it is read
 SEEKABLE = (io.BufferedReader, io.FileIO, io.BytesIO)
 BASE64 = re.compile(r"data:|/9j/|iVBORw0KGgo|UklGR|R0lGOD|[A-Za-z0-9+/=\s]{300}")
+
+
+class _Rules(NamedTuple):
+    """What files are read by."""
+
+    allow_damage: bool
+    max_pixels: int | None
 
 
 class _Readable(Protocol):
@@ -53,6 +60,7 @@ def read_image(
     *,
     color: Literal["rgb", "bgr"] = "rgb",
     truncated: Literal["error", "allow"] = "error",
+    max_pixels: int | None = None,
 ) -> RGBImage:
     """Return any kind of image as H×W×3 uint8 RGB, C-contiguous and upright.
 
@@ -73,6 +81,8 @@ def read_image(
     truncated
         What happens if the decoder finds a file damaged or cut short: "error", or "allow" for the part that it could
         decode, with the rest grey or black, and an `ImageWarning`.
+    max_pixels
+        The most pixels of a file; None stands for `MAX_PIXELS`. Files with more are refused before they are decoded.
 
     Returns
     -------
@@ -93,19 +103,22 @@ def read_image(
     ------
     ImageError
         For everything else: missing, damaged or incomplete files, empty images, wrong shapes and types, NaN, floats
-        outside 0..1, files with more than `MAX_PIXELS` or `MAX_SIDE`, of more bytes than such a picture needs, and JPEG
-        files of many scans. Nothing is decoded then.
+        outside 0..1, files with more pixels than allowed or sides than `MAX_SIDE`, of more bytes than such a picture
+        needs, and JPEG files of many scans. Nothing is decoded then.
     """
     if color not in ("rgb", "bgr"):
         raise ImageError(f'color: expected "rgb" or "bgr", got {quoted(color)}')
     if truncated not in ("error", "allow"):
         raise ImageError(f'truncated: expected "error" or "allow", got {quoted(truncated)}')
+    if max_pixels is not None and not 1 <= max_pixels <= MAX_PIXELS:
+        raise ImageError(f"max_pixels: expected 1 to {MAX_PIXELS:,}, got {quoted(max_pixels)}")
+    rules = _Rules(truncated == "allow", max_pixels)
     if isinstance(image, (str, os.PathLike)):
-        return _from_path(image, truncated == "allow")
+        return _from_path(image, rules)
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return _from_file(io.BytesIO(image), "bytes", truncated == "allow")
+        return _from_file(io.BytesIO(image), "bytes", rules)
     if callable(getattr(image, "read", None)):
-        return _from_file_object(image, truncated == "allow")
+        return _from_file_object(image, rules)
     if all(hasattr(image, name) for name in ("getexif", "convert", "mode", "size")):
         return _from_pillow(image)
     if hasattr(image, "__array__"):
@@ -127,7 +140,7 @@ def _unexpected(image: object) -> ImageError:
 # Files and bytes
 
 
-def _from_path(path: str | os.PathLike[Any], allow_damage: bool) -> RGBImage:
+def _from_path(path: str | os.PathLike[Any], rules: _Rules) -> RGBImage:
     name = os.fspath(path)
     if not name:
         raise ImageError("image: expected a path, got an empty one")
@@ -137,7 +150,7 @@ def _from_path(path: str | os.PathLike[Any], allow_damage: bool) -> RGBImage:
             what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
             raise ImageError(f"image: expected an image file, but {quoted(name)} is {what}")
         with open(name, "rb") as file:
-            return _from_file(file, quoted(name), allow_damage)
+            return _from_file(file, quoted(name), rules)
     except ImageError as error:
         message = str(error)
         named = quoted(name) in message
@@ -163,14 +176,14 @@ def _hint(name: str | bytes) -> str:
     return ""
 
 
-def _from_file_object(file: Any, allow_damage: bool) -> RGBImage:
+def _from_file_object(file: Any, rules: _Rules) -> RGBImage:
     try:
         start = file.read(0)
         if isinstance(start, str):
             raise ImageError('image: expected a binary file object, got one in text mode; open it with "rb"')
         length = _rest(file)
         if isinstance(file, SEEKABLE) and length and not file.tell():
-            pixels = _from_file(file, _name(file), allow_damage)
+            pixels = _from_file(file, _name(file), rules)
             file.seek(0, os.SEEK_END)
             return pixels
         if length is not None and length > MAX_FILE_BYTES:
@@ -188,7 +201,7 @@ def _from_file_object(file: Any, allow_damage: bool) -> RGBImage:
         raise ImageError("image: expected an image, but the file object is empty or was read to its end")
     if length is None and len(data) > MAX_PIPE_BYTES:
         raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a stream, got more")
-    return _from_file(io.BytesIO(data), _name(file), allow_damage)
+    return _from_file(io.BytesIO(data), _name(file), rules)
 
 
 def _name(file: Any) -> str:
@@ -208,7 +221,7 @@ def _rest(file: Any) -> int | None:
     return end - here if isinstance(end, int) and isinstance(here, int) else None
 
 
-def _from_file(file: BinaryIO, name: str, allow_damage: bool) -> RGBImage:
+def _from_file(file: BinaryIO, name: str, rules: _Rules) -> RGBImage:
     """The picture of an open file that stands at its beginning; ``name`` is for warnings."""
     length = _rest(file)
     start = file.read(START)
@@ -224,16 +237,16 @@ def _from_file(file: BinaryIO, name: str, allow_damage: bool) -> RGBImage:
         data = start + file.read(MAX_PIPE_BYTES)
         if len(data) > MAX_PIPE_BYTES:
             raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a pipe, got more")
-        return _decoded(Source(data, len(data), known), name, allow_damage)
+        return _decoded(Source(data, len(data), known, rules.max_pixels), name, rules)
     if known.name in UNCOMPRESSED:
-        return _decoded(Source(file, length, known), name, allow_damage)
+        return _decoded(Source(file, length, known, rules.max_pixels), name, rules)
     file.seek(0)
-    return _decoded(Source(file.read(), length, known), name, allow_damage)
+    return _decoded(Source(file.read(), length, known, rules.max_pixels), name, rules)
 
 
-def _decoded(source: Source, name: str, allow_damage: bool) -> RGBImage:
+def _decoded(source: Source, name: str, rules: _Rules) -> RGBImage:
     problems: list[str] = []
-    pixels = from_pillow(decode(source, allow_damage=allow_damage, warn=problems.append))
+    pixels = from_pillow(decode(source, allow_damage=rules.allow_damage, warn=problems.append))
     _warn(name, problems)
     return pixels
 

@@ -204,3 +204,15 @@ def test_first_frame_of_a_gif() -> None:
 def test_pnm_with_comments() -> None:
     data = b"P5 # made by hand\n# really\n2 1\n255\n" + bytes([10, 200])
     np.testing.assert_array_equal(read_image(data), [[[10] * 3, [200] * 3]])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
+def test_fewer_pixels_can_be_allowed(kind: str, tmp_path: Path) -> None:
+    data = encode(colours(), kind)
+    (tmp_path / "photo").write_bytes(data)
+    for image in (lambda: data, lambda: io.BytesIO(data), lambda: tmp_path / "photo"):
+        assert read_image(image(), max_pixels=HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
+        with pytest.raises(ImageError, match=f"and {HEIGHT * WIDTH - 1:,} pixels in all"):
+            read_image(image(), max_pixels=HEIGHT * WIDTH - 1)
+    with pytest.raises(ImageError, match="max_pixels: expected 1 to 200,000,000, got 0"):
+        read_image(data, max_pixels=0)

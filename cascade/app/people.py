@@ -1,0 +1,139 @@
+"""The gallery of the page: in memory, or in a file where one was named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade import gallery_file
+from cascade.app.problems import Problem
+from cascade.gallery import EmbeddingModel, Gallery, GalleryError
+from cascade.gallery import Match as GalleryMatch
+
+__all__ = ["GalleryOfPage", "embeddings_of"]
+
+TOP = 3
+"""The most people who are named for a face."""
+
+
+def embeddings_of(part: bytes, dimension: int) -> npt.NDArray[np.float32]:
+    """The embeddings (n, dimension) that a worker gave as bytes."""
+    return np.frombuffer(part, np.float32).reshape(-1, dimension)
+
+
+class GalleryOfPage:
+    """People, who may be stored in a file that others change too.
+
+    Raises `GalleryError` for a file that cannot be used.
+    """
+
+    def __init__(self, model: EmbeddingModel, path: Path | None, most_people: int) -> None:
+        self._model = model
+        self.path = path
+        self._most_people = most_people
+        self._lock = asyncio.Lock()  # one change at a time
+        exists = path is not None and path.exists()
+        self._gallery = Gallery.load(path, model) if path is not None and exists else Gallery(model)
+        self._state = gallery_file.file_state(path) if path is not None else None
+
+    async def counts(self) -> dict[str, int]:
+        """How many embeddings each person has."""
+        return (await self._current()).counts
+
+    async def add(self, name: str, embeddings: npt.NDArray[np.float32], extend: bool) -> None:
+        """Adds a person. Raises `Problem`."""
+
+        def change(gallery: Gallery) -> None:
+            if name in gallery and not extend:
+                words = f"There is somebody called {name} already. Add the photo to that person, or use another name."
+                raise Problem("exists", words)
+            if name not in gallery and len(gallery) >= self._most_people:
+                raise Problem("too large", f"The gallery is full: it has {len(gallery):,} people.")
+            gallery.add(name, embeddings, extend=extend)
+
+        await self._change(change)
+
+    async def remove(self, name: str) -> None:
+        """Removes a person. Raises `Problem`."""
+
+        def change(gallery: Gallery) -> None:
+            if name not in gallery:
+                raise Problem("missing", f"There is nobody called {name} in the gallery.")
+            gallery.forget(name)
+
+        await self._change(change)
+
+    async def clear(self) -> None:
+        """Removes everybody. Raises `Problem`."""
+
+        def change(gallery: Gallery) -> None:
+            for name in gallery.names:
+                gallery.forget(name)
+
+        await self._change(change)
+
+    async def replace(self, data: bytes) -> None:
+        """Puts the people of a gallery file in the place of those here. Raises `Problem`."""
+        try:
+            opened = await asyncio.to_thread(Gallery.from_bytes, data, self._model)
+        except GalleryError as error:
+            raise Problem("gallery", f"The gallery cannot be used: {error}.") from error
+        if len(opened) > self._most_people:
+            raise Problem(
+                "too large", f"The gallery has {len(opened):,} people; at most {self._most_people:,} are taken."
+            )
+
+        def change(gallery: Gallery) -> None:
+            for name in gallery.names:
+                gallery.remove(name)
+            for name in opened.names:
+                record = opened.record(name)
+                gallery.add(name, opened.embeddings(name), note=record.note, expires=record.expires)
+
+        await self._change(change)
+
+    async def to_bytes(self) -> bytes:
+        """The gallery as the bytes of a file."""
+        return await asyncio.to_thread((await self._current()).to_bytes)
+
+    async def identify(self, embeddings: npt.NDArray[np.float32], threshold: float) -> list[list[GalleryMatch]]:
+        """Who each face may be, nobody below the threshold."""
+        return (await self._current()).identify(embeddings, TOP, threshold)
+
+    async def _current(self) -> Gallery:
+        """The gallery, read again if others have changed its file. Raises `Problem`."""
+        if self.path is not None and gallery_file.file_state(self.path) != self._state:
+            async with self._lock:
+                try:
+                    await asyncio.to_thread(self._load)
+                except GalleryError as error:
+                    raise Problem("gallery", f"The gallery file cannot be read any more: {error}.") from error
+        return self._gallery
+
+    def _load(self) -> None:
+        assert self.path is not None
+        state = gallery_file.file_state(self.path)
+        self._gallery = Gallery(self._model) if state is None else Gallery.load(self.path, self._model)
+        self._state = state
+
+    async def _change(self, change: Callable[[Gallery], None]) -> None:
+        """Changes the gallery, in its file under the file's lock. Raises `Problem`, and the gallery stays as it was."""
+        async with self._lock:
+            try:
+                if self.path is None:
+                    change(self._gallery)
+                else:
+                    await asyncio.to_thread(self._change_file, change)
+            except GalleryError as error:
+                words = str(error).removeprefix("name: ")
+                raise Problem("gallery", f"The gallery stays as it was: {words}.") from error
+
+    def _change_file(self, change: Callable[[Gallery], None]) -> None:
+        assert self.path is not None
+        with Gallery.changing(self.path, self._model, create=True) as gallery:
+            change(gallery)
+        self._gallery, self._state = gallery, gallery_file.file_state(self.path)

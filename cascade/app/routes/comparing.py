@@ -1,0 +1,33 @@
+"""Whether two photos show one person."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from cascade.app.answers import Comparison
+from cascade.app.state import Shared, photos_of, problems
+from cascade.app.uploads import Form
+
+router = APIRouter(tags=["comparing"])
+
+TWO_PHOTOS = Form({"first": "a photo of one person", "second": "another photo"})
+
+DECISIONS = {True: "the same person", False: "not the same person", None: "cannot tell"}
+"""In words; None where the faces are too small."""
+
+
+@router.post("/compare", responses=problems(uploading=True), openapi_extra=TWO_PHOTOS.openapi())
+async def compare(
+    request: Request,
+    state: Shared,
+    largest: Annotated[bool, Query(description="where a photo has several faces, take the largest")] = False,
+) -> Comparison:
+    """Compares the faces of two photos at the operating point of the network."""
+    async with state.pool.place():
+        photos = await photos_of(request, TWO_PHOTOS, state)
+        told, _ = await state.pool.work("compare", {"largest": largest}, photos)
+    same, warning = told.pop("same"), told.pop("warning")
+    told["warnings"] += [warning] if warning else []
+    return Comparison.model_validate(told | {"decision": DECISIONS[same]})
