@@ -31,7 +31,8 @@ def make_engine(
     if engine == "native":
         if device not in (None, "cpu"):
             raise ValueError(f'device: the native engine runs on the CPU; use engine="torch" for {device!r}')
-        precision = precision or default_precision(weights, default_simd_level())
+        if precision is None:
+            precision = default_precision(weights, default_simd_level())
         return NativeEngine(weights, thread_count(threads), precision=precision)
     if engine == "torch":
         from cascade.engines.torch.engine import TorchEngine  # torch is optional, and slow to import

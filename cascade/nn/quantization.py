@@ -8,7 +8,7 @@ next layer. The results are the same on every SIMD level.
 Processors without an instruction for dot products sum some products in 16 bits first: those of channels 0 and 1 of a
 packed int8x4, or of 2 and 3, over `GROUP_TAPS` taps. So that no such sum overflows, whatever the activations, the
 positive weights of a group sum to `LARGEST_GROUP` at most, and so do the negative ones; 128 · 255 fits into 16 bits.
-The scale of a filter is about the smallest that allows this. It costs one bit of the weights' eight.
+The scale of a filter is about the smallest that allows this. It costs most of one bit of the weights' eight.
 
 Error diffusion makes up for it: what a weight is rounded by is carried over to the next one. Neighbouring activations
 are alike, so the errors of neighbouring weights cancel. The outputs are about as near to those of float32 as with
@@ -27,7 +27,7 @@ from cascade.nn.architectures import Architecture
 PACKED = 4
 """Channels in a packed int8x4; the channels of a layer are padded to a multiple of it."""
 
-GROUP_TAPS, LARGEST_GROUP = 4, 128
+GROUP_TAPS, LARGEST_GROUP = 3, 128
 """Taps whose products are summed in 16 bits, and what their weights of one sign may sum to: csrc/include/kernels.h."""
 
 LARGEST_WEIGHT, LARGEST_ACTIVATION = 127, 255
@@ -149,4 +149,5 @@ def _group_sums(packed: np.ndarray) -> np.ndarray:
         for tap in range(1, GROUP_TAPS):
             groups = groups + sums[:, tap::GROUP_TAPS]
         largest.append(np.abs(groups).max(axis=(1, 2)))
-    return np.maximum(*largest)
+    found: np.ndarray = np.maximum(*largest)
+    return found

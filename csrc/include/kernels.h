@@ -25,7 +25,7 @@ typedef struct {
 /* Levels without an instruction for dot products sum some products in 16 bits first: those of channels 0 and 1, or 2 and 3, of
  * CASCADE_INT8_GROUP taps. So the int8 weights of an output channel must satisfy, for each such group: its positive weights sum
  * to CASCADE_INT8_GROUP_SUM at most, and so do its negative ones. Then no sum leaves 16 bits, whatever the activations. */
-#define CASCADE_INT8_GROUP 4
+#define CASCADE_INT8_GROUP 3
 #define CASCADE_INT8_GROUP_SUM 128
 
 /* The three channels of a pixel, and a 0. */

@@ -25,7 +25,7 @@ ALWAYS_INLINE vec_i32 requantize(vec_f32 value) {
  * How a level multiplies. With an instruction for dot products (VNNI, NEON's dot products) it takes one tap at a time: the four
  * products of a lane are added to its sum of 32 bits. AVX2 and AVX-512 have none. They take INT8_TAPS taps together: the
  * products of channels 0 and 1, and those of 2 and 3, are summed over the taps in 16 bits, which the weights must allow
- * (kernels.h). So 16 products cost nine instructions, of which five multiply.
+ * (kernels.h). So the twelve products of a lane cost seven instructions, of which four multiply.
  */
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 #define INT8_TAPS 1

@@ -266,13 +266,13 @@ def test_rounding_errors_of_neighbours_cancel(stage: Any) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_groups_at_their_limit_do_not_overflow(level: str) -> None:
-    """All activations are 255, and the weights of a sign sum to 128 in one channel pair of four taps or in many."""
+    """All activations are 255, and the weights of a sign sum to 128 in a pair of channels of one tap or of several."""
     first = one_layer(np.ones((16, PACKED)), np.zeros(16), np.ones(16))[0]
     first = {**first, "bias": np.full(16, 255, np.int32)}
     rows = np.zeros((16, 4, PACKED), np.int8)
-    rows[0, 0, :2], rows[1, :, 0], rows[2, :, 2:], rows[3] = (127, 1), 32, -16, 16
-    rows[4, 3, 2:], rows[5, 2], rows[6, :, ::2], rows[7] = (-1, -127), (1, 127, -128, 0), -32, -16
-    rows[8, :, 0], rows[8, :, 1], rows[9, 1, 1], rows[10, 2, 2] = 32, -32, 127, -128
+    rows[0, 0, :2], rows[1, :3, 0], rows[2, :3, 2], rows[3] = (127, 1), (43, 43, 42), (-43, -43, -42), 21
+    rows[4, 3, 2:], rows[5, 2], rows[6, :, ::2], rows[7] = (-1, -127), (1, 127, -128, 0), -42, -21
+    rows[8, :, 0], rows[8, :, 1], rows[9, 1, 1], rows[10, 2, 2] = 42, -42, 127, -128
     ones = {"bias": np.zeros(16, np.int32), "factor": np.ones(16, np.float32)}
     last = {"kind": "conv", "dtype": "int8", "stride": 1, "weight": rows.reshape(16, 4, 1, 1, PACKED), **ones}
     for crops in (np.full((19, 1, 1, 3), 255, np.uint8), np.zeros((1, 1, 1, 3), np.uint8)):
@@ -287,10 +287,12 @@ def test_groups_at_their_limit_do_not_overflow(level: str) -> None:
         ([(0, 0), (0, 1)], 64, True),
         ([(0, 0), (0, 1)], 65, False),
         ([(0, 1), (0, 2)], 65, True),
-        ([(0, 2), (3, 3)], 65, False),
-        ([(3, 0), (4, 0)], 65, True),
-        ([(4, 0), (5, 1), (7, 0)], 43, False),
-        ([(4, 0), (5, 1), (7, 0)], 42, True),
+        ([(0, 2), (2, 3)], 65, False),
+        ([(2, 0), (3, 0)], 65, True),
+        ([(3, 0), (4, 1), (5, 0)], 43, False),
+        ([(3, 0), (4, 1), (5, 0)], 42, True),
+        ([(5, 0), (6, 0)], 65, True),
+        ([(6, 1), (7, 0)], 65, False),
     ],
 )
 def test_weights_that_could_leave_16_bits_are_refused(
