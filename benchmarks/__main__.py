@@ -1,4 +1,4 @@
-"""``python -m benchmarks fps``, ``scaling``, ``arithmetic``, ``pareto`` and ``summary``; see their --help."""
+"""``python -m benchmarks``: fps, scaling, attributes, arithmetic, pareto and summary; see their --help."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from benchmarks.arguments import parser
 from benchmarks.commands import (
     execute_arithmetic,
+    execute_attributes,
     execute_fps,
     execute_pareto,
     execute_scaling,
@@ -19,6 +20,7 @@ from benchmarks.commands import (
 COMMANDS = {
     "fps": execute_fps,
     "scaling": execute_scaling,
+    "attributes": execute_attributes,
     "arithmetic": execute_arithmetic,
     "pareto": execute_pareto,
     "summary": execute_summary,

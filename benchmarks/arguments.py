@@ -29,11 +29,12 @@ class OneLineParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``command`` of what it parses is a key of `benchmarks.__main__.COMMANDS`."""
-    top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector.")
+    top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector and of attributes.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside baselines in the same run"))
     scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
     _add_scaling(scaling)
+    _add_attributes(commands.add_parser("attributes", help="milliseconds for a face, by what is said of it"))
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
     _add_pareto(commands.add_parser("pareto", help="AP against milliseconds of many settings, and the best of them"))
     _add_summary(commands.add_parser("summary", help="draw the chart of README from its figures"))
@@ -89,6 +90,19 @@ def _add_scaling(scaling: argparse.ArgumentParser) -> None:
         "--threads", type=_threads, nargs="+", metavar="N", help="(default: 1, 2, 4 … up to the cores there are)"
     )
     _add_common(scaling, runs=7)
+
+
+def _add_attributes(attributes: argparse.ArgumentParser) -> None:
+    attributes.description = (
+        "Times detection, alignment and the attribute network by its tasks, over all photos of a sequence: by default "
+        "over a scene with six faces made of a bundled portrait."
+    )
+    attributes.add_argument("--image", type=Path, action="append", default=[], metavar="FILE", help="photo to time")
+    attributes.add_argument("--folder", type=Path, metavar="DIR", help="photos to time, the frames of a video say")
+    attributes.add_argument("--attribute-weights", metavar="W", help="shipped network or file")
+    attributes.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
+    attributes.add_argument("--threads", type=_threads, default=1, help="(default: 1)")
+    _add_common(attributes, runs=31)
 
 
 def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:

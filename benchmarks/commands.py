@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks fps``, ``scaling``, ``arithmetic``, ``pareto`` and ``summary`` do with their options."""
+"""What the commands of ``python -m benchmarks`` do with their options."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from benchmarks import arithmetic, fps_report, instructions, machine, pareto, scaling
+from benchmarks import arithmetic, attributes, fps_report, instructions, machine, pareto, scaling
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
-from benchmarks.scenes import SCENES
+from benchmarks.scenes import SCENES, scene
 from benchmarks.timing import Timing
 from benchmarks.writing import failed, maybe_folder, say, write_json
+from cascade.datasets import read_folder
 from cascade.detect import Detector
-from cascade.imaging.reading import ImageError, RGBImage
+from cascade.imaging.reading import ImageError, RGBImage, read_image
+from cascade.models.attributes import load_attributes
 from cascade.models.detector import DetectorWeights, load_detector
 from eval.baselines.client import BaselineError, BaselineProcess, installed
 from eval.detection.test_sets import TestSet, read_set
 from eval.report.files import write_csv
 
-__all__ = ["execute_arithmetic", "execute_fps", "execute_pareto", "execute_scaling", "execute_summary"]
+__all__ = [
+    "execute_arithmetic",
+    "execute_attributes",
+    "execute_fps",
+    "execute_pareto",
+    "execute_scaling",
+    "execute_summary",
+]
 
 
 def execute_fps(args: argparse.Namespace) -> int:
@@ -162,6 +171,25 @@ def execute_scaling(args: argparse.Namespace) -> int:
             cores = [each.to_dict() for each in given]
             write_json(folder / "scaling.json", {**about, "lines": fits, "cores": cores, "points": times})
             draw(folder / "scaling.png", results, lines)
+    return 0
+
+
+def execute_attributes(args: argparse.Namespace) -> int:
+    """Time, print and write; return 0. Raises ValueError, which an unreadable photo is, or OSError."""
+    weights, about = _begin(args)
+    network = load_attributes(args.attribute_weights)
+    about["attribute_weights"] = {"name": network.name, "sha256": network.sha256}
+    files = [*args.image, *([photo.path for photo in read_folder(args.folder)] if args.folder else [])]
+    images = [read_image(file) for file in files] if files else [scene("six", 640, 480).image]
+    detector = Detector(weights=weights, min_face=args.min_face, threads=args.threads)
+    with maybe_folder(args.out) as folder:
+        with tqdm(total=args.runs + 1, unit="round", disable=None, leave=False, file=sys.stderr) as bar:
+            costs = attributes.measure(images, network, detector, args.runs, bar.update)
+        print(f"{len(images)} photos with {costs[0].faces} faces, {args.threads} threads, median of {args.runs} runs")
+        print(attributes.table(costs))
+        if folder is not None:
+            write_csv(folder / "attributes.csv", attributes.HEADER, [cost.row() for cost in costs])
+            write_json(folder / "attributes.json", {**about, "costs": [asdict(cost) for cost in costs]})
     return 0
 
 

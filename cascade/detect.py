@@ -59,7 +59,6 @@ class Detector(FixedSettings):
     exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see
         `cascade._native.auto_exposure`). It looks at a few thousand pixels of every photo, 6 µs, and changes only
         photos that need it, about 1 ms per megapixel and a copy of the pixels. "none" leaves all photos as they are.
-        Off by default: tight crops, old prints and warm light are changed too, and some of their faces are then missed.
     rotations : angles of 0, 90, 180 and 270 degrees by which the photo is rotated before it is searched. The results of
         several are merged: of faces that overlap the one with the highest score stays. Each angle takes the time of a
         search. Landmarks keep the order of the upright face.
@@ -88,7 +87,7 @@ class Detector(FixedSettings):
         weights: str | Path | DetectorWeights | None = None,
         device: str | None = None,
         precision: Literal["float32", "int8"] | None = None,
-        exposure: Literal["auto", "none"] = "none",
+        exposure: Literal["auto", "none"] = "auto",
         rotations: Sequence[int] = (0,),
     ) -> None:
         self.min_face = number("min_face", min_face, 4, 1e6)

@@ -13,14 +13,17 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cascade import gallery_file
+from cascade import gallery_file, gallery_search
 from cascade.checks import FixedSettings, integer, number
+from cascade.encryption import FileKey
+from cascade.gallery_errors import GalleryAuthenticationError, GalleryDamagedError, GalleryError, GalleryKeyError
 from cascade.gallery_file import (
     FORMAT,
     LONGEST_NAME,
@@ -28,32 +31,30 @@ from cascade.gallery_file import (
     EmbeddingModel,
     FileState,
     FloatArray,
-    GalleryError,
     HasEmbeddings,
     checked_name,
 )
+from cascade.gallery_records import AuditLine, PersonRecord, new_line
+from cascade.gallery_search import Match, unlike
 
-__all__ = ["FORMAT", "LONGEST_NAME", "EmbeddingModel", "Gallery", "GalleryError", "Match", "checked_name", "unlike"]
-
-LENGTH_TOLERANCE = 1e-3
-"""How far the length of an embedding can be from 1: enough for half precision, too little for a wrong vector."""
-
-DIGITS = 6
-"""Decimals of a similarity. BLAS gives equal rows different last bits in different places; rounding removes them."""
-
-UNLIKE_SHARE = 0.6
-"""The share of the threshold below which a face is unlike a person's others."""
+__all__ = [
+    "FORMAT",
+    "LONGEST_NAME",
+    "AuditLine",
+    "EmbeddingModel",
+    "Gallery",
+    "GalleryAuthenticationError",
+    "GalleryDamagedError",
+    "GalleryError",
+    "GalleryKeyError",
+    "Match",
+    "PersonRecord",
+    "checked_name",
+    "unlike",
+]
 
 BLOCK_SIMILARITIES = 1 << 24
 """Similarities computed at once, which bounds the memory of a search."""
-
-
-class Match(NamedTuple):
-    """A person of the gallery that a face may be."""
-
-    name: str
-    similarity: float
-    """Cosine between the face and the person's most similar embedding, −1 to 1."""
 
 
 class Gallery(FixedSettings):
@@ -66,12 +67,18 @@ class Gallery(FixedSettings):
     ``len(gallery)`` counts the people; ``name in gallery`` tells whether one is there. A name is any text of up to 200
     characters without control characters and without blanks around it. Names are stored in Unicode's NFC, so accented
     letters are the same however they are encoded. Several threads can search at once, but not while another changes
-    the gallery. A gallery can be copied and pickled.
+    the gallery. A gallery can be copied and pickled; what is pickled is not encrypted, and holds the key of the file.
+
+    People whose `PersonRecord` has expired stay in the gallery until `purge`, but are never matched. Each change adds
+    a line to the `audit`, which is in the file.
     """
 
     def __init__(self, model: HasEmbeddings | EmbeddingModel) -> None:
         self.model = EmbeddingModel.of(model)
         self._people: dict[str, FloatArray] = {}
+        self._records: dict[str, PersonRecord] = {}  # of those of whom something is noted
+        self._audit: list[AuditLine] = []
+        self._key: FileKey | None = None
         self._stacked: tuple[FloatArray, npt.NDArray[np.intp]] | None = None
         self._files: dict[str, FileState] = {}  # that were loaded or saved, as they were then
         self._fix_settings()
@@ -90,6 +97,10 @@ class Gallery(FixedSettings):
             "_stacked": None,
         }
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # what only this gallery may change, and not the one it is a copy of
+        self.__dict__.update(state, _records=dict(state["_records"]), _audit=list(state["_audit"]))
+
     def __repr__(self) -> str:
         return f"<Gallery: {len(self)} people, {sum(self.counts.values())} embeddings of {self.model.name}>"
 
@@ -103,32 +114,122 @@ class Gallery(FixedSettings):
         """How many embeddings each person has."""
         return {name: len(rows) for name, rows in self._people.items()}
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is encrypted when it is saved."""
+        return self._key is not None
+
+    @property
+    def audit(self) -> tuple[AuditLine, ...]:
+        """What was changed, oldest first, since the gallery was created or its file got the present format."""
+        return tuple(self._audit)
+
     def embeddings(self, name: str) -> FloatArray:
         """A copy of a person's embeddings, (n, D) float32. Raises `GalleryError` if there is no such person."""
         return self._people[self._known(name)].copy()
 
-    def add(self, name: str, embeddings: npt.ArrayLike, *, extend: bool = False) -> None:
+    def record(self, name: str) -> PersonRecord:
+        """What is noted of a person. Raises `GalleryError` if there is no such person."""
+        return self._records.get(self._known(name), PersonRecord())
+
+    def set_record(self, name: str, record: PersonRecord) -> None:
+        """Replaces what is noted of a person. Raises `GalleryError` if there is no such person."""
+        name = self._known(name)
+        if not isinstance(record, PersonRecord):
+            raise TypeError(f"record: expected a PersonRecord, got {type(record).__name__}")
+        self._note(name, record)
+        self._log("note", name)
+
+    def add(
+        self,
+        name: str,
+        embeddings: npt.ArrayLike,
+        *,
+        extend: bool = False,
+        note: str | None = None,
+        expires: date | None = None,
+    ) -> None:
         """Adds a person with embeddings (n, D) or one (D,), rows of length 1, n ≥ 1.
 
         A name that is there already is an error, since it may be another person's. With ``extend`` the embeddings are
         added to that person, or a new person is added if the name is new. To replace a person, remove the old one
-        first. Raises `GalleryError`, and the gallery stays as it was.
+        first. ``note`` and ``expires`` are those of a `PersonRecord`; where they are None, a person who is extended
+        keeps what is noted. Raises `GalleryError`, and the gallery stays as it was.
         """
         name = checked_name(name)
-        rows = self._checked_rows(embeddings)
+        rows = self.model.checked_rows(embeddings)
         if not len(rows):
             raise GalleryError(f"embeddings: expected at least one for {name!r}, got none")
-        if name in self._people:
-            if not extend:
-                raise GalleryError(f"name: {name!r} is in the gallery already; extend=True adds to the same person")
-            rows = np.concatenate([self._people[name], rows])
-        self._people[name] = rows
+        known = name in self._people
+        if known and not extend:
+            raise GalleryError(f"name: {name!r} is in the gallery already; extend=True adds to the same person")
+        earlier = self._records.get(name, PersonRecord())
+        record = PersonRecord(earlier.note if note is None else note, earlier.expires if expires is None else expires)
+        self._people[name] = np.concatenate([self._people[name], rows]) if known else rows
+        self._note(name, record)
         self._stacked = None
+        self._log("extend" if known else "add", name, len(rows))
 
     def remove(self, name: str) -> None:
-        """Removes a person. Raises `GalleryError` if there is none of that name."""
-        del self._people[self._known(name)]
-        self._stacked = None
+        """Removes a person. The audit still has the name; `forget` takes it out of there too.
+
+        Raises `GalleryError` if there is none of that name.
+        """
+        name = self._known(name)
+        self._log("remove", name, self._drop(name))
+
+    def forget(self, name: str) -> None:
+        """Removes a person with all that tells of them: embeddings, record, and the name in the audit.
+
+        The lines of the audit stay, with time, account and kind of the change alone, and so does one for this change.
+        Also for people who were removed before. Raises `GalleryError` where nothing tells of such a person.
+        """
+        name = unicodedata.normalize("NFC", name)
+        if name not in self and all(line.person != name for line in self._audit):
+            raise GalleryError(f"name: there is no {name!r} in the gallery, nor in its audit")
+        self._forget({name}, "forget")
+
+    def expired(self, on: date | None = None) -> tuple[str, ...]:
+        """The people whose last day is before that day; None is today."""
+        gone = {name for name, record in self._records.items() if record.expired(on)}
+        return tuple(name for name in self._people if name in gone) if gone else ()
+
+    def purge(self, on: date | None = None) -> tuple[str, ...]:
+        """Forgets the `expired` people, and returns their names."""
+        names = self.expired(on)
+        self._forget(set(names), "purge")
+        return names
+
+    def export(self, name: str) -> dict[str, Any]:
+        """All that is stored about one person, for JSON. Raises `GalleryError` if there is no such person."""
+        name = self._known(name)
+        record = self.record(name)
+        return {
+            "name": name,
+            "note": record.note,
+            "expires": None if record.expires is None else record.expires.isoformat(),
+            "model": {field: getattr(self.model, field) for field in gallery_file.MODEL},
+            "embeddings": self._people[name].tolist(),
+            "audit": [line.to_dict() for line in self._audit if line.person == name],
+        }
+
+    def encrypt(self, *, passphrase: str | None = None, key: bytes | None = None) -> None:
+        """Has the gallery encrypted when it is saved, with a passphrase or a key of 32 random bytes.
+
+        Of a gallery that is encrypted already, this is the new passphrase or key. A passphrase takes some 0.25 s
+        of a core. Raises `GalleryError` for a short passphrase or a key of another length, and ImportError without
+        the package `cryptography`.
+        """
+        with gallery_file.encryption_errors():
+            new = FileKey.new(passphrase=passphrase, key=key)
+        self._log("encrypt" if self._key is None else "rekey")
+        self._key = new
+
+    def decrypt(self) -> None:
+        """Has the gallery no longer encrypted when it is saved."""
+        if self._key is not None:
+            self._key = None
+            self._log("decrypt")
 
     def identify(
         self, embeddings: npt.ArrayLike, top: int = 5, threshold: float | None = None, *, once: bool = False
@@ -145,19 +246,25 @@ class Gallery(FixedSettings):
         person belongs together, then the most similar of the others, and so on; a person who belongs to one face is
         listed for no other. Leave it out for collages, mirrors and pictures within the picture.
 
+        People who have `expired` are not listed.
+
         Raises `GalleryError` for embeddings of another model, ValueError or TypeError for wrong settings.
         """
         count = integer("top", top, 1)
         limit = -np.inf if threshold is None else number("threshold", threshold, -1.0, 1.0)
-        probes = self._checked_rows(embeddings)
+        probes = self.model.checked_rows(embeddings)
         if not self._people:
             return [[] for _ in probes]
+        names, expired = self.names, set(self.expired())
+        gone = [at for at, name in enumerate(names) if name in expired] if expired else []
         if once:
-            return [self._best(of_one, count, limit) for of_one in _each_person_once(self._similarities(probes), limit)]
+            similarities = gallery_search.each_person_once(self._similarities(probes, gone), limit)
+            return [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
         step = max(1, BLOCK_SIMILARITIES // len(self._stack()[0]))
         found: list[list[Match]] = []
         for first in range(0, len(probes), step):
-            found += [self._best(of_one, count, limit) for of_one in self._similarities(probes[first : first + step])]
+            similarities = self._similarities(probes[first : first + step], gone)
+            found += [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
         return found
 
     def check_model(self, model: HasEmbeddings | EmbeddingModel) -> None:
@@ -173,7 +280,8 @@ class Gallery(FixedSettings):
         """Writes the gallery to one file, which replaces an earlier one only once it is complete.
 
         A new file can be read by its owner alone. A file that was loaded into this gallery, or saved from it, must be
-        as it was then: otherwise somebody else has changed it, perhaps removed a person. See `changing`.
+        as it was then: otherwise somebody else has changed it, perhaps removed a person. See `changing`. An encrypted
+        file is replaced by an encrypted one alone, unless this gallery was loaded from it and then decrypted.
 
         Raises `GalleryError` if it cannot be written or has been changed; an earlier file then stays as it was.
         """
@@ -188,27 +296,44 @@ class Gallery(FixedSettings):
             self._write(path)
 
     @classmethod
-    def load(cls, path: str | Path, model: HasEmbeddings | EmbeddingModel | None = None) -> Gallery:
+    def load(
+        cls,
+        path: str | Path,
+        model: HasEmbeddings | EmbeddingModel | None = None,
+        *,
+        passphrase: str | None = None,
+        key: bytes | None = None,
+    ) -> Gallery:
         """Reads a gallery that `save` wrote, and checks all of it. Nothing is unpickled.
 
-        ``model``: the Recognizer to use it with. Raises `GalleryError` naming the file and the reason, also if the
-        embeddings come from another model.
+        ``model``: the Recognizer to use it with. ``passphrase`` or ``key``, 32 bytes: that of an encrypted gallery.
+
+        Raises `GalleryError` naming the file and the reason, also if the embeddings come from another model; of an
+        encrypted gallery `GalleryDamagedError`, `GalleryKeyError` and `GalleryAuthenticationError`, which are kinds of
+        it, and ImportError without the package `cryptography`.
         """
         path = Path(path)
         try:
-            contents, state = gallery_file.read_gallery(path)
+            contents, state, derived = gallery_file.read_gallery(path, passphrase, key)
             gallery = cls._from_contents(contents)
             if model is not None:
                 gallery.check_model(model)
         except GalleryError as error:
-            raise GalleryError(f"{path}: {error}") from error
+            raise type(error)(f"{path}: {error}") from error
+        gallery._key = derived
         gallery._files[os.path.realpath(path)] = state
         return gallery
 
     @classmethod
     @contextmanager
     def changing(
-        cls, path: str | Path, model: HasEmbeddings | EmbeddingModel | None = None, *, create: bool = False
+        cls,
+        path: str | Path,
+        model: HasEmbeddings | EmbeddingModel | None = None,
+        *,
+        create: bool = False,
+        passphrase: str | None = None,
+        key: bytes | None = None,
     ) -> Iterator[Gallery]:
         """Loads a gallery for a ``with`` block and saves it at its end, while nobody else can change the file.
 
@@ -217,31 +342,39 @@ class Gallery(FixedSettings):
         ...     gallery.add("Eileen Collins", embeddings)
 
         Others wait meanwhile, so embed the photos before. With ``create`` a file that does not exist is created, for
-        which the ``model`` is needed. If the block raises, the file stays as it was. Raises `GalleryError` as `load`
-        and `save` do, and if others keep the file locked for a minute.
+        which the ``model`` is needed; with a ``passphrase`` or ``key`` it is encrypted. If the block raises, the file
+        stays as it was. Raises as `load` and `save` do, and if others keep the file locked for a minute.
         """
         path = Path(path)
         if create and model is None:
             raise TypeError("model: expected a Recognizer or EmbeddingModel, of which to create a gallery")
         with gallery_file.locked(path):
-            new = create and model is not None and not os.path.exists(path)
-            gallery = cls(model) if new and model is not None else cls.load(path, model)
+            if create and model is not None and not os.path.exists(path):
+                gallery = cls(model)
+                if passphrase is not None or key is not None:
+                    gallery.encrypt(passphrase=passphrase, key=key)
+            else:
+                gallery = cls.load(path, model, passphrase=passphrase, key=key)
             yield gallery
             gallery._write(path)
 
     def _write(self, path: Path) -> None:
-        state = gallery_file.write_gallery(path, Contents(self.model, self.counts, self._stack()[0]))
-        self._files[os.path.realpath(path)] = state
+        place = os.path.realpath(path)
+        if self._key is None and place not in self._files and gallery_file.is_encrypted(path):
+            raise GalleryKeyError(f"{path}: there is an encrypted gallery, which one that is not does not replace")
+        contents = Contents(self.model, self.counts, self._stack()[0], self._records, self._audit)
+        self._files[place] = gallery_file.write_gallery(path, contents, self._key)
 
     @classmethod
     def _from_contents(cls, contents: Contents) -> Gallery:
         gallery = cls(contents.model)
-        rows = gallery._checked_rows(contents.rows)
+        rows = gallery.model.checked_rows(contents.rows)
         ends = np.cumsum(list(contents.people.values()), dtype=np.intp)
         starts = np.concatenate([np.zeros(1, np.intp), ends])[:-1]
         for name, start, end in zip(contents.people, starts.tolist(), ends.tolist(), strict=True):
             gallery._people[name] = rows[start:end]
         gallery._stacked = rows, starts
+        gallery._records, gallery._audit = contents.records, contents.audit
         return gallery
 
     def _known(self, name: str) -> str:
@@ -257,71 +390,29 @@ class Gallery(FixedSettings):
             self._stacked = rows, np.cumsum([0, *lengths])[:-1]
         return self._stacked
 
-    def _similarities(self, probes: FloatArray) -> FloatArray:
-        """The similarity (probes, people) of each person's most similar embedding."""
+    def _similarities(self, probes: FloatArray, gone: list[int]) -> FloatArray:
+        """The similarity (probes, people) of each person's most similar embedding, none of the people who are gone."""
         rows, starts = self._stack()
-        found: FloatArray = np.maximum.reduceat(probes @ rows.T, starts, axis=1)
-        return found
+        return gallery_search.person_similarities(probes, rows, starts, gone)
 
-    def _best(self, similarities: FloatArray, count: int, limit: float) -> list[Match]:
-        """The most similar people, from similarities (people,)."""
-        similarities = np.round(similarities, DIGITS)
-        likely = np.flatnonzero(similarities >= max(limit, -1.5))
-        if len(likely) > count:
-            last = np.partition(similarities[likely], -count)[-count]
-            likely = likely[similarities[likely] >= last]
-        order = likely[np.argsort(-similarities[likely], kind="stable")][:count]
-        names = self.names
-        return [Match(names[at], min(1.0, max(-1.0, float(similarities[at])))) for at in order]
+    def _log(self, what: str, person: str | None = None, embeddings: int | None = None) -> None:
+        self._audit.append(new_line(what, person, embeddings))
 
-    def _checked_rows(self, embeddings: npt.ArrayLike) -> FloatArray:
-        """A copy (n, D) float32 of embeddings, if they are of this gallery's model."""
-        try:
-            rows = np.array(embeddings, np.float32, order="C")
-        except (TypeError, ValueError) as error:
-            raise GalleryError(f"embeddings: expected an array of numbers: {error}") from error
-        dimension = self.model.dimension
-        if rows.shape == (0,):
-            rows = rows.reshape(0, dimension)
-        rows = rows[None] if rows.ndim == 1 else rows
-        if rows.ndim != 2 or rows.shape[1] != dimension:
-            raise GalleryError(
-                f"embeddings: expected (n, {dimension}), as of {self.model.name}, got {np.shape(embeddings)}"
-            )
-        with np.errstate(over="ignore"):
-            off = np.abs(np.square(rows, dtype=np.float64).sum(axis=1) - 1)
-        wrong = np.flatnonzero(~(off <= 2 * LENGTH_TOLERANCE))  # NaN is wrong too; 2: of the square
-        if len(wrong):
-            finite = np.isfinite(rows[wrong[0]]).all()
-            reason = "is not of length 1" if finite else "holds NaN or infinity"
-            raise GalleryError(f"embeddings: row {wrong[0]} {reason}")
-        return rows
+    def _note(self, name: str, record: PersonRecord) -> None:
+        if record == PersonRecord():
+            self._records.pop(name, None)
+        else:
+            self._records[name] = record
 
+    def _drop(self, name: str) -> int:
+        """Removes a person, and returns how many embeddings there were."""
+        self._records.pop(name, None)
+        self._stacked = None
+        return len(self._people.pop(name, ()))
 
-def _each_person_once(similarities: FloatArray, limit: float) -> FloatArray:
-    """The similarities (faces, people), −2 where the face or the person belongs to another one."""
-    left = np.round(similarities, DIGITS)
-    found = left.copy()
-    for _ in range(min(left.shape)):
-        face, person = np.unravel_index(int(np.argmax(left)), left.shape)
-        if left[face, person] < max(limit, -1):
-            break
-        found[np.arange(len(found)) != face, person] = -2
-        left[face], left[:, person] = -2, -2
-    return found
-
-
-def unlike(embeddings: npt.ArrayLike, threshold: float) -> npt.NDArray[np.bool_]:
-    """Which embeddings (n, D) are not of the person whom most of them show: (n,) bool.
-
-    That person's are those that reach the ``threshold``, which is a Recognizer's, with the embedding that most others
-    do. The others are compared with the mean of these, and may be a good deal less similar: 97 of 100 pairs of photos
-    of one person reach that, but 2 of 100 pairs of different people do too.
-    """
-    rows = np.asarray(embeddings, np.float32)
-    if len(rows) < 2:
-        return np.zeros(len(rows), bool)
-    similar = rows @ rows.T
-    centre = rows[similar[int(np.argmax((similar >= threshold).sum(axis=1)))] >= threshold].sum(axis=0)
-    found: npt.NDArray[np.bool_] = rows @ (centre / np.linalg.norm(centre)) < UNLIKE_SHARE * threshold
-    return found
+    def _forget(self, names: set[str], what: str) -> None:
+        for name in names:
+            self._drop(name)
+        self._audit = [line.without_person() if line.person in names else line for line in self._audit]
+        for _ in names:
+            self._log(what)

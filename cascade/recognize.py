@@ -9,6 +9,7 @@ sphere, near the points of other photos of the person at any age. The cosine of 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -178,10 +179,15 @@ class Recognizer(FixedSettings):
         *,
         color: Literal["rgb", "bgr"] = "rgb",
     ) -> FloatArray:
-        """Apparent ages of the faces of one image in years: (N,) float32, 0 to 100. See `embed`.
+        """Deprecated: use `cascade.attributes.AttributeEstimator`, which has a network for ages.
 
-        They come with the embeddings. `cascade.attributes.AttributeEstimator` has a network for ages.
+        These are the ages by which the recogniser compares people, see `analyze`: (N,) float32 in years, 0 to 100.
         """
+        warnings.warn(
+            "Recognizer.age is deprecated: use cascade.attributes.AttributeEstimator(tasks=('age',))",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.age_crops(self._crops(image, faces, color))
 
     def analyze(
@@ -191,7 +197,10 @@ class Recognizer(FixedSettings):
         *,
         color: Literal["rgb", "bgr"] = "rgb",
     ) -> Analysis:
-        """Embeddings and ages in one pass. See `embed`."""
+        """Embeddings in one pass with the ages that they were compared by. See `embed`.
+
+        For the ages themselves use `cascade.attributes.AttributeEstimator`, which is more accurate.
+        """
         crops = self._crops(image, faces, color)
         embeddings, ages = self._network.run(crops)
         return Analysis(self._unit_rows(embeddings, ages, crops), expected_ages(ages))

@@ -9,6 +9,7 @@
     errors      a page of pictures of what a detector got wrong
     verification    do two photos show the same person: LFW, CALFW, AgeDB-30, CACD-VS
     identification  whose face is it: FG-NET leave-one-out, a gallery and probes, distractors
+    templates       what protected templates cost in accuracy, and what attackers compute of them: LFW, FG-NET
     age             how far estimated ages are off: UTKFace, FG-NET
     false-accepts   how often two people are taken for one, by age, gender and race: UTKFace
 

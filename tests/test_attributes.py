@@ -1,4 +1,4 @@
-"""What faces look like: answers, faces that cannot be judged, settings, threads and pickling."""
+"""What faces look like: answers, faces that are not estimated, settings, threads and pickling."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_ethnicity_is_computed_only_where_it_is_asked_for(weights: Path, estimat
     assert asked.tasks == ("age", "ethnicity") and asked.labels("ethnicity")[0] in TASKS[2].classes
 
 
-def test_a_face_too_small_or_in_profile_is_not_judged(estimator: AttributeEstimator) -> None:
+def test_a_face_too_small_or_in_profile_is_not_estimated(estimator: AttributeEstimator) -> None:
     found = estimator.predict(portrait(), several())
     assert found.unknown == ("", "too small", "profile", "")
     assert found.known.tolist() == [True, False, False, True]
@@ -102,12 +102,12 @@ def test_no_face_gives_no_rows(estimator: AttributeEstimator) -> None:
         assert found.labels("smile") == [] and repr(found) == "<Attributes: none>"
 
 
-def test_a_gray_photo_can_be_judged(estimator: AttributeEstimator) -> None:
+def test_a_gray_photo_can_be_estimated(estimator: AttributeEstimator) -> None:
     gray = portrait().mean(axis=2).astype(np.uint8)
     assert estimator.predict(gray, portrait_faces()).known.all()
 
 
-def test_several_images_are_judged_as_each_is(estimator: AttributeEstimator) -> None:
+def test_several_images_are_estimated_as_each_is(estimator: AttributeEstimator) -> None:
     images = [portrait(), np.zeros((60, 60, 3), np.uint8), portrait()[:, ::-1]]
     for image, (faces, found) in zip(images, estimator.predict_batch(images), strict=True):
         assert len(faces) == len(found)
@@ -187,6 +187,12 @@ def test_tasks_of_ones_own_need_no_code(tmp_path: Path) -> None:
     assert found.labels("helmet")[0] in ("no", "yes") and 0 <= found.values["mask"][0] <= 10
     with pytest.raises(KeyError):
         _ = found.age
+
+
+@pytest.mark.parametrize("name", ["unknown", "points", "yaw", "score", "mood_probability", "nose_x"])
+def test_tasks_may_not_be_called_as_other_results(name: str) -> None:
+    with pytest.raises(ValueError, match=f"name: '{name}' has another meaning in results"):
+        AttributeTask(name, "classification", ("no", "yes"))
 
 
 def test_weights_that_are_none_are_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "thresholds": (0.6, 0.4, 0.7),
     "threads": 2,
     "precision": "float32",
-    "exposure": "auto",
+    "exposure": "none",
     "rotations": (0, 90),
 }
 

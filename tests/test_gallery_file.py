@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.gallery import FORMAT, EmbeddingModel, Gallery, GalleryError, Match
+from cascade.gallery import EmbeddingModel, Gallery, GalleryError, Match
 from tests.galleries import MODEL, PEOPLE, filled, same, small, unit
 
 
@@ -47,10 +47,13 @@ def test_a_loaded_gallery_can_be_changed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.gallery"]
 
 
+FIRST = "cascade-gallery-1"
+
+
 def arrays(**changes: object) -> dict[str, np.ndarray]:
     """The entries of a small gallery's file, some of them changed; None leaves one out."""
     stream = io.BytesIO()
-    about = {"format": FORMAT, "model": {"name": "small", "sha256": "ab" * 32, "dimension": 4}}
+    about = {"format": FIRST, "model": {"name": "small", "sha256": "ab" * 32, "dimension": 4}}
     entries: dict[str, object] = {
         "about": np.array(json.dumps(about)),
         "names": np.array(["Ann", "Bob"]),
@@ -68,7 +71,7 @@ def test_a_file_made_by_hand(tmp_path):
 
 
 def about(**changes: object) -> np.ndarray:
-    values = {"format": FORMAT, "model": {"name": "small", "sha256": "ab" * 32, "dimension": 4}, **changes}
+    values = {"format": FIRST, "model": {"name": "small", "sha256": "ab" * 32, "dimension": 4}, **changes}
     return np.array(json.dumps(values))
 
 
@@ -81,7 +84,9 @@ def about(**changes: object) -> np.ndarray:
         ({"about": np.array("no JSON")}, "no valid description"),
         ({"about": np.array("[" * 100_000)}, "no valid description"),
         ({"about": np.array([1, 2])}, "no valid description"),
-        ({"about": about(format="cascade-gallery-2")}, "format 'cascade-gallery-2', expected 'cascade-gallery-1'"),
+        ({"about": about(format="cascade-gallery-3")}, "format 'cascade-gallery-3', expected 'cascade-gallery-2'"),
+        ({"about": about(format="cascade-gallery-2")}, "with all that belongs to it"),
+        ({"about": about(format=[1])}, "expected 'cascade-gallery-2'"),
         ({"about": about(model=7)}, "model: expected"),
         ({"about": about(model={"name": "small", "sha256": "ab", "dimension": 4})}, "SHA-256"),
         ({"about": about(model={"name": "small", "sha256": "ab" * 32, "dimension": 5})}, r"expected \(n, 5\)"),

@@ -27,7 +27,7 @@ def estimator(weights: Path) -> LandmarkEstimator:
     return LandmarkEstimator(weights, threads=1)
 
 
-def turned(yaw: float, pitch: float, roll: float) -> np.ndarray:
+def posed(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """The drawn face in space (1, 68, 2) as a far camera sees it: rolled, then pitched, then yawed."""
     y, p, r = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
@@ -37,7 +37,7 @@ def turned(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def test_points_are_where_the_network_has_them_in_pixels_of_the_image(estimator: LandmarkEstimator) -> None:
-    exact = 30 + 0.5 * TEMPLATE @ np.array([[0, 1], [-1, 0]])  # half as large, turned by 90 degrees
+    exact = 30 + 0.5 * TEMPLATE @ np.array([[0, 1], [-1, 0]])  # half as large, rotated by 90 degrees
     exact[:, 0] += 56
     points = estimator.predict(np.zeros((120, 120, 3), np.uint8), exact[None])
     assert points.shape == (1, 68, 2) and points.dtype == np.float32
@@ -59,6 +59,7 @@ def test_a_face_too_small_or_in_profile_has_no_points(estimator: LandmarkEstimat
     found = estimator.analyze(portrait(), faces)
     assert np.isfinite(found.data["points"]).all(axis=(1, 2)).tolist() == [True, False, False, True]
     assert np.isfinite(found.data["pose"]).all(axis=1).tolist() == [True, False, False, True]
+    assert found.data["points_unknown"].tolist() == ["", "too small", "profile", ""]
     assert found.data["points"].shape == (4, 68, 2) and found.data["pose"].shape == (4, 3)
     assert LandmarkEstimator(estimator.weights, min_face=0, max_yaw=90).predict(portrait(), faces).shape == (4, 68, 2)
 
@@ -73,20 +74,33 @@ def test_no_face_gives_no_points(estimator: LandmarkEstimator) -> None:
     ("yaw", "pitch", "roll"), [(0, 0, 0), (40, 0, 0), (-40, 0, 0), (0, 25, 0), (0, -25, 0), (0, 0, 30), (25, 15, -20)]
 )
 def test_the_pose_is_that_of_the_head(yaw: float, pitch: float, roll: float) -> None:
-    found = head_pose(turned(yaw, pitch, roll), face_in_space())[0]
+    found = head_pose(posed(yaw, pitch, roll), face_in_space())[0]
     assert found.tolist() == pytest.approx([yaw, pitch, roll], abs=0.5)
 
 
 def test_signs_are_as_stated() -> None:
     """Right of the image, up, and clockwise are positive: seen by where nose and eyes go."""
-    straight, right, up, clockwise = (turned(*angles)[0] for angles in ((0, 0, 0), (30, 0, 0), (0, 30, 0), (0, 0, 30)))
+    straight, right, up, clockwise = (posed(*angles)[0] for angles in ((0, 0, 0), (30, 0, 0), (0, 30, 0), (0, 0, 30)))
     assert right[30, 0] - right[27:48, 0].mean() > straight[30, 0] - straight[27:48, 0].mean() + 3
     assert up[30, 1] - up[36:48, 1].mean() < straight[30, 1] - straight[36:48, 1].mean() - 3
     assert clockwise[45, 1] > clockwise[36, 1] + 3  # the eye on the right of the image goes down
 
 
+def test_the_portrait_looks_nearly_into_the_camera() -> None:
+    """By the shipped network. Of a face in another pose, a flatter mean face gives a larger yaw."""
+    estimator = LandmarkEstimator(threads=1)
+    points = estimator.predict(portrait(), portrait_faces())
+    yaw, pitch, roll = estimator.pose(points)[0].tolist()
+    assert abs(yaw) < 10 and abs(pitch) < 6 and abs(roll - 4) < 4
+    face = estimator.weights.tensors["mean_face"].astype(np.float64)
+    y = np.radians(20)
+    aside = (face @ np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]]).T)[None, :, :2]
+    assert head_pose(aside, face)[0, 0] == pytest.approx(20, abs=0.1)
+    assert 25 < estimator.pose(aside)[0, 0] < 35
+
+
 def test_the_pose_of_a_mirrored_face_is_mirrored() -> None:
-    points = turned(25, 10, 15)
+    points = posed(25, 10, 15)
     mirrored = points.copy()
     mirrored[..., 0] = 600 - points[..., 0]
     found = head_pose(mirrored[:, MIRRORED], face_in_space())[0]

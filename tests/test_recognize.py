@@ -101,7 +101,8 @@ def test_analysis_is_embeddings_and_ages(recognizer):
     assert len(faces) == 2
     analysis = recognizer.analyze(two_faces(), faces)
     np.testing.assert_array_equal(analysis.embeddings, recognizer.embed(two_faces()))
-    np.testing.assert_array_equal(analysis.ages, recognizer.age(two_faces()))
+    with pytest.warns(DeprecationWarning, match="use cascade.attributes.AttributeEstimator"):
+        np.testing.assert_array_equal(analysis.ages, recognizer.age(two_faces()))
     assert analysis.ages.dtype == np.float32
     assert ((analysis.ages >= 0) & (analysis.ages <= 100)).all()
 
@@ -152,7 +153,6 @@ def test_no_face(recognizer):
     blank = np.full((60, 80, 3), 90, np.uint8)
     for faces in (None, Faces.empty(), [], np.empty((0, 5, 2))):
         assert recognizer.embed(blank, faces).shape == (0, DIMENSION)
-        assert recognizer.age(blank, faces).shape == (0,)
         assert len(recognizer.analyze(blank, faces).embeddings) == 0
     assert recognizer.embed_crops(crops_of_noise(0)).shape == (0, DIMENSION)
 
@@ -183,6 +183,7 @@ def test_tiny_image(recognizer):
 # Bad input
 
 
+@pytest.mark.filterwarnings("ignore:Recognizer.age is deprecated")
 @pytest.mark.parametrize("method", ["embed", "age", "analyze"])
 def test_bad_images(recognizer, method, tmp_path):
     data = PORTRAIT.read_bytes()
@@ -416,7 +417,7 @@ def test_one_person_in_changed_photos():
 
 
 def test_age_of_the_portrait():
-    assert 20 < Recognizer().age(PORTRAIT)[0] < 60
+    assert 20 < Recognizer().analyze(PORTRAIT).ages[0] < 60
 
 
 def test_shipped_weights_are_light():

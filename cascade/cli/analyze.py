@@ -39,8 +39,8 @@ what it is not for:
 """
 
 DESCRIPTION = """\
-Says what the faces in photos look like: age, gender, expression and smile, and with --landmarks 68 points and how the
-head is turned. A PATH is a photo, or a folder, in which photos are found, also in subfolders, or - for a photo on
+Says what the faces in photos look like: age, gender, expression and smile, and with --landmarks 68 points and the
+head pose. A PATH is a photo, or a folder, in which photos are found, also in subfolders, or - for a photo on
 standard input. Results go to the terminal as text, or with --out to files in a folder.
 """
 
@@ -177,7 +177,7 @@ def attributes_of(found: Attributes, groups: str) -> Iterator[dict[str, Any]]:
 def _landmarks_of(faces: Faces) -> Iterator[dict[str, Any]]:
     """The same of 68 points and the head's pose."""
     for face in faces:
-        reason = str(face.data["unknown"])
+        reason = str(face.data["points_unknown"])
         points, angles = face.data["points"].tolist(), face.data["pose"].tolist()
         row: dict[str, Any] = {"points": None if reason else [[round(x, 2), round(y, 2)] for x, y in points]}
         row |= {name: None if reason else round(angle, 1) + 0.0 for name, angle in zip(ANGLES, angles, strict=True)}
@@ -222,7 +222,9 @@ def _check_combination(args: argparse.Namespace, kind: str) -> None:
         problem = "--draw needs a folder to write to: --out DIR"
     elif args.out is not None and kind == TEXT:
         problem = "--format text is for the terminal; --out DIR takes jsonl, json or csv"
-    elif args.tasks == "" and not args.landmarks:
+    elif args.tasks is not None and args.tasks.strip() and not _names(args.tasks):
+        problem = f"--tasks: expected names with commas between, got {args.tasks!r}"
+    elif args.tasks is not None and not _names(args.tasks) and not (args.landmarks or args.ethnicity):
         problem = "--tasks: name one, or ask for --landmarks"
     if problem:
         args.parser.error(problem)
@@ -239,7 +241,7 @@ def make_analyzer(args: argparse.Namespace) -> Analyzer:
     detector = make_detector(args)
     common: dict[str, Any] = {"threads": args.threads, "min_face": args.smallest, "detector": detector}
     attributes = landmarks = None
-    tasks = None if args.tasks is None else [name.strip() for name in args.tasks.split(",") if name.strip()]
+    tasks = None if args.tasks is None else _names(args.tasks)
     if tasks or tasks is None or args.ethnicity:
         with _named({"weights": "--attribute-weights", "tasks": "--tasks", "min_face": "--min-face"}):
             weights = load_attributes(args.attribute_weights)
@@ -251,6 +253,10 @@ def make_analyzer(args: argparse.Namespace) -> Analyzer:
         with _named({"weights": "--landmark-weights", "min_face": "--min-face"}):
             landmarks = LandmarkEstimator(args.landmark_weights, **common)
     return Analyzer(detector, attributes, landmarks, args.age_groups)
+
+
+def _names(tasks: str) -> list[str]:
+    return [name.strip() for name in tasks.split(",") if name.strip()]
 
 
 @contextmanager
@@ -296,7 +302,7 @@ def _open_text() -> Iterator[Writer]:
 def in_words(told: dict[str, Any] | Any) -> list[str]:
     """What is said of a face, one thing each: "34 years", "female 98 %"."""
     if told.get("unknown"):
-        return [f"not judged: {told['unknown']}"]
+        return [f"not estimated: {told['unknown']}"]
     words = []
     for name, value in told.items():
         share = told.get(f"{name}_probability")

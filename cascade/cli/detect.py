@@ -128,7 +128,7 @@ def _add_detector_options(group: Any) -> None:
     group.add_argument(
         "--exposure",
         choices=("auto", "none"),
-        help="auto: brighten dark and pale photos and take colour casts out before searching; none: never (default)",
+        help="auto: brighten dark and pale photos and take colour casts out before searching (default); none: never",
     )
     group.add_argument("--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder")
     group.add_argument("--engine", choices=("native", "torch"), help="what runs the networks (default: native, in C)")

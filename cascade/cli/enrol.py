@@ -7,11 +7,14 @@ import os
 import tempfile
 import unicodedata
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import Tally, go_through, progress_of
 from cascade.cli.console import CommandError, counted, say
+from cascade.cli.keys import Secret, add_key_option, in_environment, new_secret, secret_of
+from cascade.cli.people import add_record_options, expiry_of
 from cascade.cli.photos import find_photos
 from cascade.cli.recognition import add_largest, add_options, load_or_create, make_recognizer, new_parser
 
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
 
 ADDING = """\
 Adds a person with the face in each PHOTO, which must show one face. With --folder it adds many people: each subfolder
-of DIR has the photos of the person of that name. A gallery that does not exist is created.
+of DIR has the photos of the person of that name. A gallery that does not exist is created, with --encrypt an encrypted
+one: its passphrase is asked for twice, or --key-file has a key of `cascade gallery new-key`.
 
 Faces that are too small to tell from others are refused, and so is a person whose photos show several people.
 """
@@ -42,6 +46,9 @@ def add_parser(actions: Any) -> None:
     parser.add_argument(
         "--allow-unlike", action="store_true", help="take all faces of a person, though some are unlike the others"
     )
+    add_record_options(parser)
+    parser.add_argument("--encrypt", action="store_true", help="have the gallery encrypted, if it is created")
+    add_key_option(parser)
     add_options(parser)
 
 
@@ -58,22 +65,52 @@ class People:
     """Of each person, by photo."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """The gallery to which people are added, and until when they are matched."""
+
+    path: Path
+    recognizer: Recognizer
+    secret: Secret
+    expires: date | None
+
+
 def run(args: argparse.Namespace) -> int:
     """Adds people and writes the gallery if there is a usable photo of any of them."""
     if (args.folder is None) == (len(args.paths) < 2) or (args.folder is not None and args.paths):
         args.parser.error("give a name and photos of that person, or --folder DIR with a subfolder for each")
     path = Path(args.gallery)
+    expires = expiry_of(args)
     _check_writable(path)
+    secret = _secret(path, args)
     recognizer = make_recognizer(args)
-    gallery = load_or_create(path, recognizer)
+    gallery = load_or_create(path, recognizer, secret)
     people = _one_person(args, gallery) if args.folder is None else _people_below(args, gallery)
     people.known = frozenset(gallery.names)
     for line in people.problems:
         say(line)
     tally = _embed(people, recognizer, args)
-    added, held = (0, len(gallery)) if tally.stopped else _add(people, path, recognizer, args, tally)
+    target = Target(path, recognizer, secret, expires)
+    added, held = (0, len(gallery)) if tally.stopped else _add(people, target, args, tally)
     say(f"{tally.summary()}; {added:,} added or extended, {args.gallery} holds {held:,}")
     return tally.status()
+
+
+def _secret(path: Path, args: argparse.Namespace) -> Secret:
+    """What the gallery is encrypted with, or is to be. Raises `CommandError`."""
+    from cascade.gallery_file import is_encrypted
+
+    if not path.exists():
+        if args.encrypt:
+            return new_secret(path, args.key_file)
+        if args.key_file is not None:
+            raise CommandError(f"{path}: there is no such gallery; --encrypt creates one that is encrypted")
+        if in_environment():
+            say(f"{path} will not be encrypted, though there is a passphrase or key for galleries; --encrypt does that")
+        return Secret()
+    if args.encrypt and not is_encrypted(path):
+        raise CommandError(f"{path}: is not encrypted; cascade gallery encrypt encrypts it")
+    return secret_of(path, args.key_file)
 
 
 def _embed(people: People, recognizer: Recognizer, args: argparse.Namespace) -> Tally:
@@ -93,15 +130,18 @@ def _embed(people: People, recognizer: Recognizer, args: argparse.Namespace) -> 
     return tally
 
 
-def _add(people: People, path: Path, recognizer: Recognizer, args: argparse.Namespace, tally: Tally) -> tuple[int, int]:
+def _add(people: People, target: Target, args: argparse.Namespace, tally: Tally) -> tuple[int, int]:
     """Adds the people to the gallery as it is now: how many were added, and how many it holds."""
     from cascade.gallery import Gallery, GalleryError
 
+    recognizer, secret = target.recognizer, target.secret
     if not people.embeddings:
-        return 0, len(load_or_create(path, recognizer))
+        return 0, len(load_or_create(target.path, recognizer, secret))
     added, refused = 0, []
     try:
-        with Gallery.changing(path, recognizer, create=True) as gallery:
+        with Gallery.changing(
+            target.path, recognizer, create=True, passphrase=secret.passphrase, key=secret.key
+        ) as gallery:
             for name, rows in people.embeddings.items():
                 problem = _changed_meanwhile(name, gallery, people, args) or _mixed(
                     name, rows, gallery, recognizer, args
@@ -109,13 +149,13 @@ def _add(people: People, path: Path, recognizer: Recognizer, args: argparse.Name
                 if problem:
                     refused.append(problem)
                     continue
-                gallery.add(name, list(rows.values()), extend=args.extend)
+                gallery.add(name, list(rows.values()), extend=args.extend, note=args.note, expires=target.expires)
                 added += 1
             if not added:
                 raise _Unchanged
     except _Unchanged:
         pass
-    except GalleryError as error:
+    except (GalleryError, ImportError) as error:
         raise CommandError(str(error)) from error
     for problem in refused:
         say(problem)

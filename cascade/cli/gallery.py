@@ -7,23 +7,26 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli import enrol
+from cascade.cli import enrol, people, protect
 from cascade.cli.batch import Tally, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder, writing
+from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import (
     NOT_PROOF,
     add_options,
+    changed_gallery,
     check_gallery_exists,
     checked_threshold,
     load_gallery,
     make_recognizer,
     new_parser,
+    say_expired,
 )
 from cascade.cli.results import Pictures, interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.faces import Face, Faces
-    from cascade.gallery import Match
+    from cascade.gallery import Gallery, Match
 
 DESCRIPTION = f"""\
 Stores embeddings of people's faces in one file, and finds these people in photos.
@@ -33,7 +36,8 @@ Stores embeddings of people's faces in one file, and finds these people in photo
 EPILOG = """\
 A gallery holds embeddings of one network, and no photos. Embeddings are personal data all the same: who has the file
 can look for these people. The file is created for its owner alone. Every change writes a new file, which replaces the
-old one once it is complete. Several commands can change a gallery at once; none undoes what another did.
+old one once it is complete. Several commands can change a gallery at once; none undoes what another did. Every change
+is noted in the file (`audit`). `add --encrypt` creates an encrypted gallery, which all commands ask the passphrase of.
 
 exit status:
   0  everything went well           2  wrong options, no such person or gallery; nothing was done
@@ -45,6 +49,8 @@ examples:
   cascade gallery list crew.gallery
   cascade gallery identify crew.gallery party.jpg --draw found
   cascade gallery remove crew.gallery "Eileen Collins"
+  cascade gallery add crew.gallery --encrypt --expires 2027-01-31 --note "signed form 12" "Sally Ride" portrait.jpg
+  cascade gallery export crew.gallery "Sally Ride" --out sally.json
 """
 
 IDENTIFYING = f"""\
@@ -71,7 +77,10 @@ def add_parser(commands: Any) -> None:
         action.add_argument("gallery", metavar="GALLERY", help="the file")
         if words:
             action.add_argument("paths", nargs="*", metavar=words, help="a person's name")
+        add_key_option(action)
     _add_identifying(actions)
+    people.add_parsers(actions)
+    protect.add_parsers(actions)
 
 
 def _add_identifying(actions: Any) -> None:
@@ -92,6 +101,7 @@ def _add_identifying(actions: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object per photo, as cascade detect does")
     parser.add_argument("--draw", metavar="DIR", help="folder for copies of the photos with names on them")
+    add_key_option(parser)
     add_options(parser)
 
 
@@ -106,30 +116,34 @@ def _print_help(args: argparse.Namespace) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     """Prints the people, one per line."""
-    gallery = load_gallery(args.gallery)
+    check_gallery_exists(args.gallery)
+    gallery = load_gallery(args.gallery, None, secret_of(args.gallery, args.key_file))
     with writing("to standard output"):
         for name, count in gallery.counts.items():
-            print(f"{name}\t{count}")
+            print(f"{name}\t{count}{_until(gallery, name)}")
     people = "nobody" if not len(gallery) else "1 person" if len(gallery) == 1 else f"{len(gallery):,} people"
-    say(f"{people}; embeddings of {gallery.model.name} ({gallery.model.sha256[:12]})")
+    encrypted = "; encrypted" if gallery.encrypted else ""
+    say(f"{people}; embeddings of {gallery.model.name} ({gallery.model.sha256[:12]}){encrypted}")
+    say_expired(gallery)
     return 0
+
+
+def _until(gallery: Gallery, name: str) -> str:
+    """The last column of a person's line: empty where there is no end."""
+    record = gallery.record(name)
+    return "" if record.expires is None else f"\t{'expired' if record.expired() else 'until'} {record.expires}"
 
 
 def run_remove(args: argparse.Namespace) -> int:
     """Removes all people that are named, or none."""
-    from cascade.gallery import Gallery, GalleryError
-
     if not args.paths:
         args.parser.error("name a person")
     check_gallery_exists(args.gallery)
-    try:
-        with Gallery.changing(args.gallery) as gallery:
-            for name in args.paths:
-                gallery.remove(name)
-    except GalleryError as error:
-        reason = str(error).removeprefix("name: ").removeprefix(f"{args.gallery}: ")
-        raise CommandError(f"{args.gallery}: {reason}") from error
-    say(f"removed {', '.join(args.paths)}; {len(gallery):,} left")
+    with changed_gallery(args.gallery, secret_of(args.gallery, args.key_file)) as gallery:
+        for name in args.paths:
+            gallery.remove(name)
+        left = len(gallery)
+    say(f"removed {', '.join(args.paths)}; {left:,} left")
     return 0
 
 
@@ -144,9 +158,11 @@ def run_identify(args: argparse.Namespace) -> int:
     if args.top < 1:
         raise CommandError(f"--top: expected at least 1, got {args.top}")
     found = photos_of(args.paths, args.draw)
+    check_gallery_exists(args.gallery)
     recognizer = make_recognizer(args)
     threshold = checked_threshold(args, recognizer)
-    gallery = load_gallery(args.gallery, recognizer)
+    gallery = load_gallery(args.gallery, recognizer, secret_of(args.gallery, args.key_file))
+    say_expired(gallery)
     pictures = None
     if args.draw is not None:
         pictures = Pictures(found.photos, found.base, _draw_folder(args.draw))

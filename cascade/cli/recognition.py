@@ -1,14 +1,17 @@
-"""What ``embed``, ``verify`` and ``gallery`` share: options and the Recognizer."""
+"""What ``embed``, ``verify`` and ``gallery`` share: options, the Recognizer, and galleries in files."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.console import CommandError
+from cascade.cli.console import CommandError, say
 from cascade.cli.detect import SETTINGS, make_detector
+from cascade.cli.keys import Secret, secret_of
 
 if TYPE_CHECKING:
     from cascade.gallery import Gallery
@@ -82,19 +85,45 @@ def check_gallery_exists(path: str) -> None:
         raise CommandError(f"{path or repr(path)}: there is no such gallery; cascade gallery add creates one")
 
 
-def load_gallery(path: str, recognizer: Recognizer | None = None) -> Gallery:
-    """The gallery in a file, for embeddings of this Recognizer if one is given. Raises `CommandError`."""
+def load_gallery(path: str, recognizer: Recognizer | None = None, secret: Secret | None = None) -> Gallery:
+    """The gallery in a file, for embeddings of this Recognizer if one is given. Raises `CommandError`.
+
+    Without a ``secret``, that of an encrypted gallery is looked for in the environment or asked for.
+    """
+    from cascade.gallery import Gallery, GalleryError
+
+    check_gallery_exists(path)
+    secret = secret_of(path) if secret is None else secret
+    try:
+        return Gallery.load(path, recognizer, passphrase=secret.passphrase, key=secret.key)
+    except (GalleryError, ImportError) as error:
+        raise CommandError(str(error)) from error
+
+
+def load_or_create(path: Path, recognizer: Recognizer, secret: Secret | None = None) -> Gallery:
+    """The gallery in a file, or an empty one if there is no file. Raises `CommandError`."""
+    from cascade.gallery import Gallery
+
+    return load_gallery(str(path), recognizer, secret) if path.exists() else Gallery(recognizer)
+
+
+@contextmanager
+def changed_gallery(path: str, secret: Secret) -> Iterator[Gallery]:
+    """The gallery in a file, which is written at the end of the block. Raises `CommandError`."""
     from cascade.gallery import Gallery, GalleryError
 
     check_gallery_exists(path)
     try:
-        return Gallery.load(path, recognizer)
-    except GalleryError as error:
-        raise CommandError(str(error)) from error
+        with Gallery.changing(path, passphrase=secret.passphrase, key=secret.key) as gallery:
+            yield gallery
+    except (GalleryError, ImportError) as error:
+        reason = str(error).removeprefix("name: ").removeprefix(f"{path}: ")
+        raise CommandError(f"{path}: {reason}") from error
 
 
-def load_or_create(path: Path, recognizer: Recognizer) -> Gallery:
-    """The gallery in a file, or an empty one if there is no file. Raises `CommandError`."""
-    from cascade.gallery import Gallery
-
-    return load_gallery(str(path), recognizer) if path.exists() else Gallery(recognizer)
+def say_expired(gallery: Gallery) -> None:
+    """Says who is in the gallery but not matched any more."""
+    names = gallery.expired()
+    if names:
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        say(f"{len(names):,} expired and not matched: {shown}; cascade gallery purge removes them")

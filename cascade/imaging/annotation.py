@@ -46,7 +46,7 @@ def draw_contours(image: RGBImage, points: FloatArray, width: float | None = Non
     canvas = image.copy()
     for face in points[np.isfinite(points).all(axis=(1, 2))]:
         side = float(np.ptp(face, axis=0).max())
-        _draw_face(canvas, face, width or max(1.0, side / 130))
+        _draw_face(canvas, face, width or max(1.5, side / 110))
     return canvas
 
 
@@ -77,16 +77,16 @@ def draw_labels(image: RGBImage, boxes: FloatArray, texts: Sequence[Sequence[str
     """Return a copy of the image with lines of text beside each box (N, 4).
 
     The lines are white on dark plates below their box, above it or beside it, where they hide no face. They are smaller
-    where there is little room, and the last ones are left out where there is less. Where there is none, they are at the
-    lower end of their own face, if it is large enough. The first boxes take their places first.
+    or joined where there is little room, and the last ones are left out where there is less. Where there is none, they
+    are at the lower end of their own face, if it is large enough. The first boxes take their places first.
     """
     canvas = image.copy()
     sides = np.array(canvas.shape[1::-1])
     taken: list[Sequence[float]] = []
     for at, (box, lines) in enumerate(zip(boxes.tolist(), texts, strict=True)):
         others = [*taken, *np.delete(boxes, at, axis=0).tolist()]
-        for on_face, count, height in product((False, True), range(len(lines), 0, -1), _heights(canvas, box)):
-            labels = [Label(line, height) for line in lines[:count]]
+        for on_face, joined, height in product((False, True), _layouts(lines), _heights(canvas, box)):
+            labels = [Label(line, height) for line in joined]
             size = max(label.width for label in labels), sum(label.height for label in labels)
             place = _free_place(box, size, sides, others, on_face)
             if place is not None:
@@ -94,6 +94,15 @@ def draw_labels(image: RGBImage, boxes: FloatArray, texts: Sequence[Sequence[str
                 taken.append((*place, place[0] + size[0], place[1] + size[1]))
                 break
     return canvas
+
+
+def _layouts(lines: Sequence[str]) -> list[list[str]]:
+    """The lines as they are, two in one, and all in one; then the same without the last of them, and so on."""
+    return [
+        [", ".join(lines[first : min(first + each, count)]) for first in range(0, count, each)]
+        for count in range(len(lines), 0, -1)
+        for each in sorted({1, min(2, count), count})
+    ]
 
 
 def _heights(canvas: RGBImage, box: Sequence[float]) -> list[float]:

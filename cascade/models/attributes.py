@@ -29,6 +29,18 @@ FOLDER = SHIPPED / "attributes"
 DEFAULT = "face"
 KINDS = ("classification", "ordinal", "regression")
 
+RESERVED = {
+    *("path", "width", "height", "faces", "face", "x1", "y1", "x2", "y2", "box", "score", "landmarks"),
+    *("unknown", "age_group", "points", "points_unknown", "pose", "yaw", "pitch", "roll"),
+}
+"""Names that results of faces have already: no task may be called so."""
+
+
+def check_task_name(name: str) -> None:
+    """Raises ValueError for a name that would take the place of something else in results."""
+    if name in RESERVED or name.endswith(("_probability", "_x", "_y")):
+        raise ValueError(f"name: {name!r} has another meaning in results, choose another one")
+
 
 @dataclass(frozen=True)
 class AttributeTask:
@@ -48,6 +60,7 @@ class AttributeTask:
 
     def __post_init__(self) -> None:
         """Raises ValueError for an invalid task."""
+        check_task_name(self.name)
         if self.kind not in KINDS:
             raise ValueError(f"task {self.name!r} of kind {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.kind == "classification":

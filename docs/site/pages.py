@@ -27,7 +27,8 @@ OUTSIDE = {
 HOME = {"README.md": "index.md"}
 """What the site has in place of a file."""
 
-GALLERY = ("gallery add", "gallery identify", "gallery list", "gallery remove")
+ACTIONS = ("add", "identify", "list", "remove", "note", "purge", "forget", "export", "audit", "encrypt", "rekey")
+GALLERY = tuple(f"gallery {action}" for action in (*ACTIONS, "decrypt", "new-key"))
 COMMANDS = ("detect", "analyze", "verify", "embed", *GALLERY, "models")
 
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")

@@ -17,6 +17,7 @@ from cascade.datasets import (
     read_celeba_attributes,
     read_class_folders,
     read_fairface,
+    read_fgnet,
     read_genki4k,
     read_label_csv,
     read_utkface,
@@ -94,6 +95,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
         },
         crops=True,
         note="labels partly estimated by a network and checked by people",
+    ),
+    "fgnet": Protocol(
+        lambda images, labels, attribute: labelled_people(read_fgnet(images)),
+        note="1,002 photos of 82 people, scans of prints among them: one person's photos are alike",
     ),
     "fairface": Protocol(
         _fairface,

@@ -43,7 +43,9 @@ class Entry:
 
 def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
-    parser = verbs.add_parser("attributes", help="what faces look like: UTKFace, FairFace, FER2013, GENKI-4K, CelebA")
+    parser = verbs.add_parser(
+        "attributes", help="what faces look like: UTKFace, FG-NET, FairFace, FER2013, GENKI-4K, CelebA"
+    )
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="the set's folder")
     parser.add_argument("--protocol", required=True, choices=tuple(PROTOCOLS), help="whose layout and words it has")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="of the set, where it is not where it is usually")
@@ -116,7 +118,7 @@ def _predictions(
             known = ", ".join(task.name for task in weights.tasks)
             raise ValueError(f"--weights: {weights.path} knows {known}, of which the photos have no label")
         estimator = AttributeEstimator(weights, tasks, args.threads)
-        main = run_on_photos(photos, common.progress("judging")(photos), estimator, protocol.crops or args.crops)
+        main = run_on_photos(photos, common.progress("estimating")(photos), estimator, protocol.crops or args.crops)
     else:
         main = read_attribute_predictions(args.predictions)
     yield args.name or str(main.about["model"]), main

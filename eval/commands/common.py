@@ -174,7 +174,7 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--exposure",
         choices=("auto", "none"),
-        help="auto: bring dark, pale and colour-cast photos to an ordinary tonal range; none: never (default)",
+        help="auto: bring dark, pale and colour-cast photos to an ordinary tonal range (default); none: never",
     )
 
 

@@ -18,12 +18,13 @@ from eval.commands import (
     identification,
     landmarks,
     robustness,
+    templates,
     verification,
     wider,
 )
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
-RECOGNITION = (verification, identification, age, false_accepts)
+RECOGNITION = (verification, identification, age, false_accepts, templates)
 COMMANDS = (*DETECTION, *RECOGNITION, attributes)
 
 

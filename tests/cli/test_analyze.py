@@ -62,7 +62,7 @@ def test_ethnicity_only_where_it_is_asked_for(analyze, capsys):
 def test_a_small_face_is_said_to_be_too_small(analyze, capsys):
     portrait_photo("a.jpg")
     assert analyze("a.jpg", "--min-face", "300", "--landmarks") == 0
-    assert "not judged: too small" in capsys.readouterr().out
+    assert "not estimated: too small" in capsys.readouterr().out
     assert analyze("a.jpg", "--min-face", "300", "--landmarks", "--json") == 0
     (face,) = records(capsys.readouterr().out)[0]["faces"]
     assert face["unknown"] == "too small"
@@ -120,6 +120,8 @@ def test_a_bad_photo_does_not_end_the_run(analyze, capsys):
         (("a.jpg", "--out", "o", "--format", "text"), "--format text is for the terminal"),
         (("a.jpg", "--json", "--format", "csv"), "--json is --format jsonl, not csv"),
         (("a.jpg", "--tasks", ""), "--tasks: name one"),
+        (("a.jpg", "--tasks", ","), "--tasks: expected names with commas between, got ','"),
+        (("a.jpg", "--tasks", " , ", "--landmarks"), "--tasks: expected names with commas between, got ' , '"),
         (
             ("a.jpg", "--tasks", "mood"),
             "--tasks: expected some of age, gender, ethnicity, expression, smile, got 'mood'",

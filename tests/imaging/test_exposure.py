@@ -48,8 +48,7 @@ def test_the_face_is_found_in_any_light(name):
 
 
 def test_without_it_photos_stay_as_they_are():
-    plain = Detector(threads=1)
-    assert plain.exposure == "none"
+    plain = Detector(threads=1, exposure="none")
     image = portrait()
     np.testing.assert_array_equal(plain.detect(image).boxes, Detector(threads=1, exposure="auto").detect(image).boxes)
     assert len(plain.detect((image * 0.03).astype(np.uint8))) == 0

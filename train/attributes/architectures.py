@@ -1,7 +1,9 @@
 """Networks that say several things of a face: a trunk, and a head for each task.
 
 ``tail`` goes on from the maps of a recogniser, which knows faces already: from node ``frozen`` on, dense convolutions,
-which a CPU trains several times faster than depthwise ones of the same use. ``small`` is a plain network of its own.
+which a CPU trains several times faster than depthwise ones of the same use. ``small`` is a plain network of its own,
+``mobilenet`` and ``mobilenet_v2`` are those of Howard et al. (2017) and Sandler et al. (2018). All are graphs, which
+the native engine runs; `train.attributes.networks` has networks for torch alone.
 """
 
 from __future__ import annotations
@@ -51,6 +53,45 @@ def small(tasks: Sequence[Task]) -> AttributeNetwork:
     _bottleneck(builder, 128, 64)
     builder.conv(256, activation="relu")
     return AttributeNetwork(_with_heads("small attributes", builder, tasks), IMAGE)
+
+
+# Of MobileNet: channels and stride of each pair of a depthwise and a 1×1 convolution.
+PAIRS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
+
+# Of MobileNetV2: expansion, channels, blocks and stride of the first of them.
+INVERTED = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+def mobilenet(tasks: Sequence[Task]) -> AttributeNetwork:
+    """MobileNet of width 1: 3.2 million weights before the heads; all of it learned."""
+    builder = GraphBuilder()
+    builder.conv(32, 3, 2, 1, "relu", after=IMAGE)
+    for channels, stride in PAIRS:
+        builder.depthwise(3, stride, 1, "relu")
+        builder.conv(channels, activation="relu")
+    return AttributeNetwork(_with_heads("mobilenet attributes", builder, tasks), IMAGE)
+
+
+def mobilenet_v2(tasks: Sequence[Task]) -> AttributeNetwork:
+    """MobileNetV2 of width 1, with ReLU in place of ReLU6: 2.2 million weights before the heads; all of it learned."""
+    builder = GraphBuilder()
+    builder.conv(32, 3, 2, 1, "relu", after=IMAGE)
+    before = 32
+    for expansion, channels, blocks, first in INVERTED:
+        for stride in (first, *(1,) * (blocks - 1)):
+            _inverted_residual(builder, before, expansion, channels, stride)
+            before = channels
+    builder.conv(1280, activation="relu")
+    return AttributeNetwork(_with_heads("mobilenet v2 attributes", builder, tasks), IMAGE)
+
+
+def _inverted_residual(builder: GraphBuilder, before: int, expansion: int, channels: int, stride: int) -> None:
+    """1×1 to more channels, depthwise, 1×1 to fewer without activation; beside a shortcut where shapes allow it."""
+    start = len(builder.nodes) - 1
+    if expansion > 1:
+        builder.conv(expansion * before, activation="relu")
+    builder.depthwise(3, stride, 1, "relu")
+    builder.conv(channels, add=start if stride == 1 and before == channels else None)
 
 
 def _with_heads(name: str, builder: GraphBuilder, tasks: Sequence[Task]) -> Graph:

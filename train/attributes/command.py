@@ -3,6 +3,7 @@
 Examples:
     python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
     python -m train attributes --config mine.toml --root DATA --out runs/mine --steps 500
+    python -m train attributes … --initial cascade/models/weights/attributes/face.safetensors
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ def add_attributes(commands: Any) -> None:
     for name in ("steps", "batch", "views", "seed"):
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
-    to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa"))
+    to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa", "gradnorm"))
     to.add_argument("--precision", choices=("float32", "bfloat16"))
-    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
+    to.add_argument(
+        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
+    )
     to.add_argument("--dp-epsilon", type=float, metavar="E", help="differentially private: heads alone, with this ε")
     to.add_argument("--dp-delta", type=float, metavar="D", help="and this δ (default: a tenth of one over the faces)")
     to.set_defaults(run=run_attributes)
@@ -42,8 +45,10 @@ def run_attributes(arguments: argparse.Namespace, command: str) -> None:
     """python -m train attributes"""
     from train.attributes.export import export_attributes
     from train.attributes.measures import same_distribution
+    from train.attributes.networks import FaceNetwork
     from train.attributes.prepare import prepared
     from train.attributes.settings import read_config
+    from train.attributes.torch_file import save_torch_network
     from train.attributes.trainer import AttributeRun
     from train.common.settings import save_settings
 
@@ -59,8 +64,12 @@ def run_attributes(arguments: argparse.Namespace, command: str) -> None:
     run = AttributeRun(config.settings, faces, model, arguments.out)
     save_settings(config.settings, arguments.out, command=command, tasks=[task.name for task in config.tasks])
     run.train()
-    path = arguments.out / f"{arguments.name}.safetensors"
-    sha256 = export_attributes(run.best.cpu(), config.settings, faces, path, command, {"same_distribution": agree})
+    path, best = arguments.out / f"{arguments.name}.safetensors", run.best.cpu()
+    if isinstance(best, FaceNetwork):
+        save_torch_network(path, best, config.settings.architecture, {"command": command})
+        print(f"{path}  for torch alone: {config.settings.architecture} has no weight file for `cascade`")
+        return
+    sha256 = export_attributes(best, config.settings, faces, path, command, {"same_distribution": agree})
     print(f"{path}  SHA-256 {sha256}")
 
 

@@ -14,9 +14,11 @@ from cascade.version import __version__
 from train.attributes.batches import LabelledFaces
 from train.attributes.measures import measure
 from train.attributes.model import AttributeModel
+from train.attributes.networks import FaceNetwork
 from train.attributes.private import PrivateHeads, PrivateSettings
 from train.attributes.settings import AttributeSettings
 from train.attributes.tasks import Task
+from train.common.checkpoints import TrainingError
 from train.common.settings import revision
 from train.detection.export import LICENCE
 
@@ -26,15 +28,24 @@ NOT_FOR = (
 )
 
 
+class ExportError(TrainingError):
+    """A network cannot become a weight file."""
+
+
 def export_attributes(
-    model: AttributeModel | PrivateHeads,
+    model: AttributeModel | FaceNetwork | PrivateHeads,
     settings: AttributeSettings | PrivateSettings,
     faces: LabelledFaces,
     path: Path,
     command: str,
     extra: Mapping[str, Any] | None = None,
 ) -> str:
-    """Writes the weight file and its card beside it; returns the file's SHA-256."""
+    """Writes the weight file and its card beside it; returns the file's SHA-256.
+
+    Raises ExportError for a network that the native engine does not run.
+    """
+    if isinstance(model, FaceNetwork):
+        raise ExportError(f"{type(model).__name__} is for torch alone: see train.attributes.torch_file")
     graph = model.architecture.graph
     about = [
         f"{each.source.about or each.source.name} ({len(each.learned):,} faces learned from)"

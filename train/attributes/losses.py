@@ -14,6 +14,7 @@ from torch.nn import functional
 from train.attributes.tasks import LabelTable, Task
 
 SMALLEST = 1e-6  # probability, of allowed classes
+RESTORING = 1.5  # GradNorm's α: how much a task counts that learns more slowly than others
 TENTH = 0.1  # of an ordinal task's range: an error of the expected number that costs 1
 
 
@@ -75,7 +76,10 @@ class TaskWeights(nn.Module):
     """How much each task counts in the loss that is minimised.
 
     ``fixed``: by its weight. ``uncertainty``: that times exp(−s), with s/2 added, s learned for each task. ``dwa``:
-    that times the softmax of how its loss changed between the last two periods, over temperature 2.
+    that times the softmax of how its loss changed between the last two periods, over temperature 2. ``gradnorm``
+    (Chen et al. 2018): that times a factor learned so that the gradients of all tasks at the ``shared`` weights have
+    like norms, larger ones where a loss has fallen less. The factors are a softmax, so that they stay positive and of
+    mean 1.
     """
 
     def __init__(self, tasks: Sequence[Task], kind: str, period: int) -> None:
@@ -87,6 +91,9 @@ class TaskWeights(nn.Module):
             self.register_buffer(name, torch.zeros(len(tasks)))
         self.register_buffer("factors", torch.ones(len(tasks)))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        if kind == "gradnorm":
+            self.shares = nn.Parameter(torch.zeros(len(tasks)))
+            self.register_buffer("first", torch.zeros(len(tasks)))
 
     given: torch.Tensor
     sums: torch.Tensor
@@ -94,17 +101,33 @@ class TaskWeights(nn.Module):
     last: torch.Tensor
     factors: torch.Tensor
     steps: torch.Tensor
+    first: torch.Tensor
 
-    def forward(self, losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The weighted sum of the losses by task."""
+    def forward(self, losses: Mapping[str, torch.Tensor], shared: torch.Tensor | None = None) -> torch.Tensor:
+        """The weighted sum of the losses by task; ``shared`` are the last weights before the heads, for gradnorm."""
         at = torch.tensor([self.names.index(name) for name in losses])
         values = torch.stack(list(losses.values()))
         if self.kind == "dwa":
             self._count(at, values.detach())
+        if self.kind == "gradnorm" and shared is not None:
+            return self._of_like_gradients(at, self.given[at] * values, shared)
         weighted = self.given[at] * self.factors[at] * values
         if self.kind == "uncertainty":
             weighted = weighted * torch.exp(-self.log_variance[at]) + self.log_variance[at] / 2
         return weighted.sum()
+
+    def _of_like_gradients(self, at: torch.Tensor, values: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+        """The sum of GradNorm, whose factors learn from the gradient that is added to it."""
+        now = values.detach()
+        self.first[at] = torch.where(self.first[at] > 0, self.first[at], now.to(self.first.dtype))
+        factors = (len(self.names) * torch.softmax(self.shares, 0))[at]
+        norms = torch.stack([torch.autograd.grad(value, shared, retain_graph=True)[0].norm() for value in values])
+        left = now / self.first[at].clamp(min=1e-9)
+        rates = left / left.mean().clamp(min=1e-9)
+        found = factors * norms
+        wanted = (found.mean() * rates**RESTORING).detach()
+        balance = (found - wanted).abs().sum()
+        return (factors.detach() * values).sum() + balance - balance.detach()  # its gradient, not its value
 
     def _count(self, at: torch.Tensor, values: torch.Tensor) -> None:
         """Sums losses up; at the end of a period the factors follow."""

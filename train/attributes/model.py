@@ -29,6 +29,15 @@ class AttributeModel(nn.Module):
         maps = self.network(inputs, after=self.architecture.trunk)
         return {name: maps[index].flatten(1) for name, index in graph.outputs.items()}
 
+    @property
+    def shared(self) -> torch.Tensor:
+        """The last weights that all heads have in common."""
+        graph = self.architecture.graph
+        pooled = min(graph.outputs.values()) - 2
+        block = self.network.blocks[graph.nodes[pooled].input]
+        assert isinstance(block, nn.Sequential) and isinstance(block[0], nn.Conv2d)
+        return block[0].weight
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """All weights as `cascade.models` stores them, the trunk's included, with batch normalisation folded in."""
         found = dict(self.trunk_tensors)

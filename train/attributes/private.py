@@ -35,6 +35,7 @@ from train.attributes.tasks import Task
 from train.common.checkpoints import TrainingError
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
+from train.common.settings import check_positive
 
 CHUNK = 64  # faces whose features are computed at a time
 EVERY = (50, 500)  # steps between rows of metrics, and between checkpoints
@@ -66,9 +67,7 @@ class PrivateSettings:
         for name, low, high in (("epsilon", 0, 1000), ("delta", 0, 0.5), ("clip", 0, 1e6), ("learning_rate", 0, 10)):
             if not low < getattr(self, name) < high:
                 raise ValueError(f"{name}: expected more than {low} and less than {high}, got {getattr(self, name)!r}")
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)!r}")
+        check_positive(self, "steps", "batch")
 
     def rate(self, step: int) -> float:
         """The learning rate, which falls linearly."""

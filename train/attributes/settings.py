@@ -13,12 +13,21 @@ from train.attributes.tasks import Task, TaskError, read_tasks
 from train.common.schedule import warmed_cosine
 from train.detection.sources import SourceError
 
+GRAPHS = ("tail", "small", "mobilenet", "mobilenet_v2")
+"""Architectures that become weight files of `cascade`, which the native engine runs."""
+TORCH_ONLY = ("bknet", "mbknet", "emotionnet", "resnet18", "branchnet")
+IMAGENET = ("imagenet_mobilenet_v2", "imagenet_inception_v3")
+"""Architectures over a frozen base of torchvision, for torch alone too."""
+
 
 @dataclass(frozen=True)
 class AttributeSettings:
     """How one run goes; the [run] table of the TOML file.
 
-    architecture   "tail", over the frozen first nodes of a recogniser, or "small", all of it learned
+    architecture   "tail", over the frozen first nodes of a recogniser; "small", "mobilenet", "mobilenet_v2", all of it
+                   learned; for torch alone "bknet", "mbknet", "emotionnet", "resnet18", "branchnet", and over a
+                   frozen base of torchvision "imagenet_mobilenet_v2", "imagenet_inception_v3"
+    base_weights   file of that base's state dict for ImageNet
     trunk          the recogniser: a shipped one by name, or a file
     frozen         its last node that is used; the maps of this node are cached
     views          augmented views of every face whose maps are cached, beside those of the crop as it is
@@ -29,14 +38,16 @@ class AttributeSettings:
     factor         by which it does
     stop_after     validations without a better score that end the run; 0: none
     validate_every steps between validations, and between checkpoints
-    task_weights   "fixed"; "uncertainty", learned (Kendall et al. 2018); "dwa", by how fast losses fall (Liu 2019)
+    task_weights   "fixed"; "uncertainty", learned (Kendall et al. 2018); "dwa", by how fast losses fall (Liu et al.
+                   2019); "gradnorm", by the norms of their gradients (Chen et al. 2018)
     validation     share of each set held out to measure on; 0 where the sources have a set for it
     ema            decay of the averaged weights, which are measured and exported
     precision      "float32", or "bfloat16" by autocast where the processor is fast at it
-    start          checkpoint of an earlier run with the same network to begin from
+    start          checkpoint of an earlier run, or weight file, of the same network to begin from
     """
 
-    architecture: Literal["tail", "small"] = "tail"
+    architecture: str = "tail"
+    base_weights: str = ""
     trunk: str = "light"
     frozen: int = 37
     views: int = 2
@@ -50,7 +61,7 @@ class AttributeSettings:
     factor: float = 0.3
     stop_after: int = 0
     validate_every: int = 500
-    task_weights: Literal["fixed", "uncertainty", "dwa"] = "fixed"
+    task_weights: Literal["fixed", "uncertainty", "dwa", "gradnorm"] = "fixed"
     validation: float = 0.05
     ema: float = 0.998
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -64,14 +75,19 @@ class AttributeSettings:
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
         known = {
-            "architecture": ("tail", "small"),
+            "architecture": (*GRAPHS, *TORCH_ONLY, *IMAGENET),
             "schedule": ("cosine", "plateau"),
-            "task_weights": ("fixed", "uncertainty", "dwa"),
+            "task_weights": ("fixed", "uncertainty", "dwa", "gradnorm"),
             "precision": ("float32", "bfloat16"),
         }
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}: expected one of {', '.join(values)}, got {getattr(self, name)!r}")
+        if (self.architecture in IMAGENET) != bool(self.base_weights):
+            wanted = "a file with ImageNet weights" if self.architecture in IMAGENET else "none"
+            raise ValueError(f"base_weights: expected {wanted} for {self.architecture}, got {self.base_weights!r}")
+        if self.start and self.architecture not in GRAPHS:
+            raise ValueError(f"start: expected none for {self.architecture}, got {self.start!r}")
         for name, value, low, high in (
             ("learning_rate", self.learning_rate, 0, 10),
             ("factor", self.factor, 0, 1),

@@ -1,7 +1,7 @@
 """Tasks: what a label text means for a head, and what the head's outputs mean.
 
 - ``classification``: a label is a class, or an alias that stands for one of several classes.
-- ``ordinal``: the classes are the whole numbers from ``low`` to ``high``; a label is a number ("37") or a range
+- ``ordinal``: the classes are the integers from ``low`` to ``high``; a label is a number ("37") or a range
   ("20-29", "70+"). The answer is the expected number.
 - ``regression``: one output; labels as for ordinal tasks.
 
@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cascade.models.attributes import check_task_name
 
 Kind = Literal["classification", "ordinal", "regression"]
 KINDS = ("classification", "ordinal", "regression")
@@ -37,7 +39,7 @@ class Task:
     classes     of a classification, in the order of the outputs
     aliases     further labels of a classification: each stands for some classes, or none of them, as ""
     low, high   the range of an ordinal task or a regression; labels beyond are moved to its ends
-    spread      of an ordinal task: standard deviation of the bell around a number that counts as right
+    spread      of an ordinal task: standard deviation, in numbers, of the Gaussian that counts as right around a label
     weight      of its loss
     balance     0: every face counts the same; 1: every class does, however few faces it has
     focal       γ of the focal loss; 0: none
@@ -60,6 +62,10 @@ class Task:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise TaskError(f"name: expected lower-case letters, digits and _, got {self.name!r}")
+        try:
+            check_task_name(self.name)
+        except ValueError as error:
+            raise TaskError(str(error)) from error
         if self.kind not in KINDS:
             raise TaskError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.kind == "classification":

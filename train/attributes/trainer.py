@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,9 +18,9 @@ from train.attributes.batches import AttributeBatches, Batch, LabelledFaces
 from train.attributes.losses import TaskLoss, TaskWeights
 from train.attributes.measures import measure
 from train.attributes.model import AttributeModel
+from train.attributes.networks import FaceNetwork
 from train.attributes.settings import AttributeSettings
 from train.common.averaging import update_ema
-from train.common.checkpoints import TrainingError, read_checkpoint
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
@@ -74,7 +73,7 @@ class AttributeRun(Run):
         self,
         settings: AttributeSettings,
         faces: LabelledFaces,
-        model: AttributeModel,
+        model: AttributeModel | FaceNetwork,
         out: Path,
         device: torch.device | None = None,
     ) -> None:
@@ -85,8 +84,8 @@ class AttributeRun(Run):
         self.every = (LOG_EVERY, settings.validate_every)
         self.losses = ("total", *(task.name for task in faces.tasks))
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged: AttributeModel = deepcopy(self.model).eval().requires_grad_(False)
-        self.best: AttributeModel = deepcopy(self.averaged)
+        self.averaged = deepcopy(self.model).eval().requires_grad_(False)
+        self.best = deepcopy(self.averaged)
         pairs = zip(faces.tasks, faces.tables, strict=True)
         self.task_losses = nn.ModuleDict({task.name: TaskLoss(task, table) for task, table in pairs}).to(self.device)
         self.weights = TaskWeights(faces.tasks, settings.task_weights, settings.validate_every).to(self.device)
@@ -117,7 +116,7 @@ class AttributeRun(Run):
             value = loss(answers[name], batch.labels[:, at])
             if value is not None:
                 losses[name] = value
-        total = self.weights(losses)
+        total = self.weights(losses, self.model.shared)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT)
@@ -132,7 +131,7 @@ class AttributeRun(Run):
         return float(self.settings.rate(step) * scale)
 
     def validate(self) -> Mapping[str, float]:
-        """Measures of the averaged model on the faces held out; the best model is kept."""
+        """Measures of the averaged model on the faces held out; the best model is stored."""
         found = measure(self.averaged, self.faces, self.faces.measured)
         if self.plateau.add(found["score"]):
             self.best.load_state_dict(self.averaged.state_dict())
@@ -147,24 +146,6 @@ class AttributeRun(Run):
     def defaults(self) -> AttributeSettings:
         """The settings of a run that says nothing else."""
         return AttributeSettings()
-
-
-def start_from(model: AttributeModel, checkpoint: Path) -> None:
-    """Copies what the best model of a run and this one have in common; heads of other tasks start anew.
-
-    Raises TrainingError for no such checkpoint, and for one of another network.
-    """
-    try:
-        weights = read_checkpoint(checkpoint)["best"]
-    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
-        raise TrainingError(f"start: {checkpoint} is no checkpoint of an attribute run ({error!r})") from error
-    own = model.state_dict()
-    known = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    pooled = min(model.architecture.graph.outputs.values()) - 2
-    common = [name for name in own if int(name.split(".")[2]) <= pooled]
-    if not common or any(name not in known for name in common):
-        raise TrainingError(f"start: {checkpoint} is of another network")
-    model.load_state_dict({**own, **known})
 
 
 def _optimiser(modules: list[nn.Module], settings: AttributeSettings) -> torch.optim.Optimizer:

@@ -30,6 +30,14 @@ def revision() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def check_positive(settings: DataclassInstance, *names: str) -> None:
+    """Raises ValueError naming the first of these settings that is below 1."""
+    for name in names:
+        value = getattr(settings, name)
+        if not value >= 1:
+            raise ValueError(f"{name}: expected at least 1, got {value!r}")
+
+
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """The settings with every change that is not None."""
     return replace(settings, **{name: value for name, value in changes.items() if value is not None})

@@ -22,12 +22,13 @@ from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
 from train.common.schedule import set_rate
+from train.common.unfolding import SUFFIX
 from train.detection.batches import Batch, Batches, network_inputs, split
 from train.detection.labels import POSITIVE, target_columns
 from train.detection.losses import detection_losses
 from train.detection.sample_store import Samples
 from train.detection.settings import TrainSettings
-from train.detection.warm_start import SUFFIX, warm_start
+from train.detection.warm_start import warm_start
 
 
 class DetectorRun(Run):
@@ -56,7 +57,7 @@ class DetectorRun(Run):
         self.every = (settings.log_every, settings.checkpoint_every)
 
         self.architecture = _architecture(settings, architecture)
-        _check_samples(samples, settings, self.architecture, ("stage",) if architecture else ("stage", "family"))
+        _check_samples(samples, settings, self.architecture)
         self.network, self.averaged = (_network(self.architecture, settings, self.device) for _ in range(2))
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -148,14 +149,17 @@ def _architecture(settings: TrainSettings, given: Architecture | None) -> Archit
     return architecture if same else architecture.with_heads(settings.heads)
 
 
-def _check_samples(
-    samples: Samples, settings: TrainSettings, architecture: Architecture, names: tuple[str, ...]
-) -> None:
-    """Refuses samples that are too small, lack labels, or were cut with other settings of those ``names``."""
+def _check_samples(samples: Samples, settings: TrainSettings, architecture: Architecture) -> None:
+    """Refuses samples that are too small, lack labels, or were cut for another stage or around other windows."""
     made = samples.meta.get("settings", {})
-    for name in names:
-        if made.get(name, getattr(settings, name)) != getattr(settings, name):
-            raise TrainingError(f"samples: made for {made[name]}, the {name} to train is {getattr(settings, name)}")
+    if made.get("stage", settings.stage) != settings.stage:
+        raise TrainingError(f"samples: made for {made['stage']}, the stage to train is {settings.stage}")
+    cut = ARCHITECTURES.get(made.get("family", ""), {}).get(settings.stage, architecture)
+    if (cut.input_size, cut.window) != (architecture.input_size, architecture.window):
+        raise TrainingError(
+            f"samples: made for the family {made['family']}, of {cut.input_size} pixels around a window of "
+            f"{cut.window:g}; the network to train has {architecture.input_size} around {architecture.window:g}"
+        )
     side, size = samples.crops.shape[1], architecture.input_size
     if side < size:
         raise TrainingError(f"samples: crops of {side} pixels, {settings.stage} needs {size}")

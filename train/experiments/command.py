@@ -6,7 +6,7 @@
     python -m train experiment photos --samples runs/mine/onet-samples --weights runs/mine/weights --data DATA --out …
     python -m train ablation --faces runs/faces --initial runs/plain/checkpoint.pt --fgnet FGNET --out runs/ablation
 
-    python -m train paper 002 --root DATA --faces runs/faces --out runs/paper-002 --steps 2000
+    python -m train paper rohani --root DATA --faces runs/faces --out runs/rohani --steps 2000
 
 NAME.csv has a row for each run, NAME.json means and paired differences, NAME.png the curves. Finished runs in --out
 are used again, and the same command goes on where it was stopped.
@@ -80,12 +80,12 @@ def _add_papers(commands: Any) -> None:
     to = commands.add_parser(
         "paper",
         help="the networks of a paper on what a face tells, beside its printed figures",
-        description="Trains the networks that a paper compares, all with one budget. 000: age, gender and ethnicity on "
-        "UTKFace, expression on FER2013. 001: a frozen base with heads for nine people. 002: BKNet for one task, "
-        "MTL-BKNet, MTL-MBKNet. 004: a dual-task network against two single-task ones. runs.csv has a row for each "
-        "run, table.md the means. Complete runs in --out are used again.",
+        description="Trains the networks that a paper compares, all with one budget. li: age, gender and ethnicity on "
+        "UTKFace, expression on FER2013. aboluhom: a frozen base with heads for nine people. rohani: BKNet for one "
+        "task, MTL-BKNet, MTL-MBKNet. speziali: a dual-task network against two single-task ones. runs.csv has a row "
+        "for each run, table.md the means. Complete runs in --out are used again.",
     )
-    to.add_argument("number", metavar="PAPER", choices=("000", "001", "002", "004"))
+    to.add_argument("name", metavar="PAPER", choices=("li", "aboluhom", "rohani", "speziali"), help="by its author")
     to.add_argument("--root", type=Path, required=True, help="folder with the sets, as the registry names them")
     to.add_argument("--faces", type=Path, help="folder of the packed faces, for several runs to share; OUT/faces")
     to.add_argument("--out", type=Path, required=True, help="folder for runs and results")
@@ -110,7 +110,7 @@ def run_paper_command(arguments: argparse.Namespace, command: str) -> None:
         raise ValueError(f"--seeds: expected different ones, got {' '.join(map(str, arguments.seeds))}")
     budget = Budget(arguments.steps, arguments.batch, limit=arguments.limit)
     faces = arguments.faces or arguments.out / "faces"
-    paper, out = PAPERS[arguments.number], arguments.out
+    paper, out = PAPERS[arguments.name], arguments.out
     run_paper(paper, budget, arguments.seeds, arguments.root, faces, out, command, arguments.workers)
     print((out / "table.md").read_text(), end="")
 

@@ -12,8 +12,8 @@ from cascade.datasets import GENDERS, UTKFACE_RACES
 from cascade.models.recognizer import load_recognizer
 from cascade.nn.graphs import Graph
 from cascade.nn.torch_graph import GraphNetwork, from_tensors
+from train.attributes.networks import BKNet, BranchNet, EmotionNet, FaceNetwork, FrozenTrunk, ResNet18
 from train.attributes.tasks import Task
-from train.experiments.face_networks import BKNet, BranchNet, EmotionNet, FaceNetwork, FrozenTrunk, ResNet18
 
 __all__ = ["PAPERS", "FaceArm", "FacePaper", "FaceSet"]
 
@@ -88,7 +88,7 @@ def _frozen(tasks: Sequence[Task], node: int) -> FrozenTrunk:
 
 
 PAPERS: Mapping[str, FacePaper] = {
-    "000": FacePaper(
+    "li": FacePaper(
         "Li, Multi-task Face Recognition System (2025)",
         {
             "age": age_group_task("age", "twelve", balance=0.3),
@@ -111,8 +111,8 @@ PAPERS: Mapping[str, FacePaper] = {
         "weights, a fifth of each set is held out to test on, and crops are aligned. It prints 60 to 70 % for ages, "
         "65 % stands for that. FER2013's PrivateTest is left alone: the test faces are of its training part.",
     ),
-    "001": FacePaper(
-        "Multi-task learning on a Raspberry Pi (2025)",
+    "aboluhom": FacePaper(
+        "Aboluhom and Kandilli, Facial recognition via multitask learning on Raspberry Pi (2025)",
         {
             "person": Task("person", "classification", "identity", tuple("123456789")),
             "young": Task("young", "classification", "", ("no", "yes")),
@@ -147,7 +147,7 @@ PAPERS: Mapping[str, FacePaper] = {
         "young, and gender; the bases are our recogniser up to three of its layers. Printed are InceptionV3, "
         "MobileNetV2 and MobileNet, for age group and ethnicity.",
     ),
-    "002": FacePaper(
+    "rohani": FacePaper(
         "Rohani et al., Deep Multi-task CNNs for Efficient Classification of Face Attributes (2023)",
         {
             "smile": Task("smile", "classification", "", ("no", "yes")),
@@ -178,7 +178,7 @@ PAPERS: Mapping[str, FacePaper] = {
         "split 3,000 to 1,000 as in the paper. Crops are aligned; AdamW and a plateau take the place of the "
         "paper's decay.",
     ),
-    "004": FacePaper(
+    "speziali": FacePaper(
         "Speziali, Dual-Task CNN vs. Single-Task CNNs",
         {"gender": _gender(), "age": Task("age", "regression", low=0, high=116)},
         (FaceSet("utkface_full", 0.3),),
@@ -192,4 +192,4 @@ PAPERS: Mapping[str, FacePaper] = {
         validation=0.3,
     ),
 }
-"""By the number of the paper."""
+"""By the first author."""

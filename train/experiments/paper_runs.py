@@ -18,7 +18,7 @@ from cascade.datasets import DatasetError, read_celeba_attributes
 from eval.report.files import markdown_table
 from train.attributes.batches import LabelledFaces, LabelledSet
 from train.attributes.measures import measure, same_distribution
-from train.attributes.model import AttributeModel
+from train.attributes.networks import FaceNetwork, activation_floats
 from train.attributes.pack import pack_source
 from train.attributes.settings import AttributeSettings
 from train.attributes.sources import AttributeSource, read_attribute_sources
@@ -26,7 +26,6 @@ from train.attributes.store import LabelledCrops
 from train.attributes.trainer import AttributeRun
 from train.common.settings import save_settings
 from train.experiments.comparison import mean_and_spread
-from train.experiments.face_networks import FaceNetwork, activation_floats
 from train.experiments.face_papers import FaceArm, FacePaper, FaceSet
 from train.experiments.runs import save_json
 
@@ -48,7 +47,7 @@ class Budget:
     limit: int | None = None
 
     def settings(self, arm: FaceArm, seed: int) -> AttributeSettings:
-        """Adam at 0.001, halved when three validations in a row were no better, as in paper 000."""
+        """Adam at 0.001, halved when three validations in a row were no better, as by Li (2025)."""
         common = AttributeSettings(
             "small",
             steps=self.steps,
@@ -163,7 +162,7 @@ def _run(
     settings = budget.settings(arm, seed)
     torch.manual_seed(seed)
     network = arm.network(labelled.tasks)
-    run = AttributeRun(settings, labelled, cast(AttributeModel, network), folder)
+    run = AttributeRun(settings, labelled, network, folder)
     save_settings(settings, folder, command=command, tasks=list(arm.tasks))
     run.train()
     best = run.best.cpu().eval()

@@ -41,7 +41,7 @@ def moved_crops(
     shift: torch.Tensor,
     mirrored: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The middle of each crop, turned by the angle (n,), enlarged by the scale (n,) and shifted (n, 2) in shares."""
+    """The middle of each crop, rotated by the angle (n,), enlarged by the scale (n,) and shifted (n, 2) in shares."""
     flip = torch.where(mirrored, -1.0, 1.0)
     middle = STORED / 2
     cosine, sine = torch.cos(angle), torch.sin(angle)
@@ -55,8 +55,8 @@ def moved_crops(
     found = functional.grid_sample(crops, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     centred = (points - middle) / (TEMPLATE_SIZE / 2)  # −1 to 1 in the crop of the template
     centred = centred * torch.stack([flip, torch.ones_like(flip)], 1)[:, None]
-    turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1) * scale[:, None, None]
-    moved = centred @ turn.transpose(1, 2) + 2 * shift[:, None]
+    rotation = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1) * scale[:, None, None]
+    moved = centred @ rotation.transpose(1, 2) + 2 * shift[:, None]
     swapped = moved[:, torch.from_numpy(MIRRORED.copy())]
     moved = torch.where(mirrored[:, None, None], swapped, moved)
     return found, (moved + 1) / 2

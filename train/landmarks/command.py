@@ -3,6 +3,7 @@
 Examples:
     python -m train landmarks --root DATA --out runs/landmarks
     python -m train landmarks --root DATA --sets points68/mine --out runs/mine --steps 3000
+    python -m train landmarks … --initial cascade/models/weights/landmarks/points68.safetensors
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def add_landmarks(commands: Any) -> None:
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
     to.add_argument("--precision", choices=("float32", "bfloat16"))
-    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
+    to.add_argument(
+        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
+    )
     to.set_defaults(run=run_landmarks)
 
 

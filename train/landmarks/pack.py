@@ -34,7 +34,7 @@ class PointCrops:
 
 
 def pack_points(photos: Sequence[PointsPhoto], folder: Path) -> PointCrops:
-    """The crops of the photos, kept in ``folder`` for the next time. Raises ImageError for one that cannot be read."""
+    """The crops of the photos, cached in ``folder``. Raises ImageError for one that cannot be read."""
     digest = hashlib.sha256(
         "\n".join(f"{photo.name} {photo.points.sum():.3f}" for photo in photos).encode()
     ).hexdigest()

@@ -53,7 +53,7 @@ def _products(p: Points, q: Points) -> Points:
 
 
 def _posed(face: Points) -> Points:
-    """The face (68, 3) turned upright and to the camera: eyes level, the nose nearest."""
+    """The face (68, 3) rotated upright and to the camera: eyes level, the nose nearest."""
     face = face - face.mean(axis=0)
     across = face - face[MIRRORED]  # only the axis of symmetry is left
     x = np.linalg.svd(across)[2][0]
@@ -63,7 +63,7 @@ def _posed(face: Points) -> Points:
     y = -(plane - (plane @ x) * x)
     y /= np.linalg.norm(y)
     z = np.cross(x, y)
-    turned: Points = face @ np.stack([x, y, z], axis=1)
-    if turned[TIP, 2] > turned[36:48, 2].mean():  # depth is known up to its sign
-        turned[:, 2] *= -1
-    return turned / np.linalg.norm(turned[RIGHT] - turned[LEFT])
+    rotated: Points = face @ np.stack([x, y, z], axis=1)
+    if rotated[TIP, 2] > rotated[36:48, 2].mean():  # depth is known up to its sign
+        rotated[:, 2] *= -1
+    return rotated / np.linalg.norm(rotated[RIGHT] - rotated[LEFT])

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
@@ -21,16 +20,17 @@ from cascade.imaging.alignment import TEMPLATE_SIZE
 from cascade.models.landmarks import OUTPUT, POINTS
 from cascade.nn.torch_graph import GraphNetwork
 from train.common.averaging import update_ema
-from train.common.checkpoints import TrainingError, read_checkpoint
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.order import PoolOrder
 from train.common.prefetch import Prefetcher
 from train.common.schedule import set_rate, warmed_cosine
+from train.common.settings import check_positive
 from train.detection.augment import normalise
 from train.landmarks.augment import augment, moved_crops
 from train.landmarks.network import SIDE, points68
 from train.landmarks.pack import MARGIN, PointCrops
+from train.landmarks.warm_start import start_from
 
 LOG_EVERY, SAVE_EVERY = 50, 500
 GRADIENT = 5.0  # largest norm of a step's gradient
@@ -45,7 +45,7 @@ class LandmarkSettings:
 
     validation  share of the faces held out to measure on, the same ones in every run
     ema         decay of the averaged weights, which are measured and exported
-    start       checkpoint of an earlier run whose averaged weights to begin from
+    start       checkpoint of an earlier run, or weight file, to begin from
     """
 
     steps: int = 12_000
@@ -60,9 +60,7 @@ class LandmarkSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "warm_up"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)!r}")
+        check_positive(self, "steps", "batch", "warm_up")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: expected a share between 0 and 1, got {self.validation!r}")
 
@@ -100,15 +98,15 @@ class LandmarkRun(Run):
         network = GraphNetwork(graph, batch_norm=True, plain=(graph.outputs[OUTPUT],))
         with torch.no_grad():  # begin near the mean shape
             network.blocks[-1][0].weight.mul_(0.02)  # type: ignore[index]
+        self._order = PoolOrder([self.learned], settings.seed)
         if settings.start:
-            _start_from(network, Path(settings.start))
+            start_from(network, Path(settings.start), self.mean_shape, self._batch(0).inputs)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged: GraphNetwork = deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.parts = {"network": self.network, "averaged": self.averaged, "optimiser": self.optimiser}
-        self._order = PoolOrder([self.learned], settings.seed)
         self._mean = torch.from_numpy(self.mean_shape).to(self.device)
         out.mkdir(parents=True, exist_ok=True)
         self.batches = Prefetcher(self._batch)
@@ -160,14 +158,6 @@ class LandmarkRun(Run):
     def defaults(self) -> LandmarkSettings:
         """The settings of a run that says nothing else."""
         return LandmarkSettings()
-
-
-def _start_from(network: GraphNetwork, checkpoint: Path) -> None:
-    """Copies the averaged weights of a run. Raises TrainingError for no such checkpoint, or one of another network."""
-    try:
-        network.load_state_dict(read_checkpoint(checkpoint)["averaged"])
-    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
-        raise TrainingError(f"start: {checkpoint} is no checkpoint of such a network ({error!r:.150})") from error
 
 
 def wing_loss(points: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

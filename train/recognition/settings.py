@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from train.common.schedule import warmed_cosine
+from train.common.settings import check_positive
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ class RecognitionSettings:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)!r}")
+        check_positive(self, "steps", "batch")
         for name, value in self.weights().items():
             if not value >= 0:
                 raise ValueError(f"lambda_{name}: expected at least 0, got {value!r}")

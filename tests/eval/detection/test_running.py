@@ -128,9 +128,9 @@ def test_rotations_and_exposure_reach_the_detector():
         np.testing.assert_array_equal(ours(dark_and_lying).boxes, detector.detect(dark_and_lying).boxes)
         told = ours.about()["settings"]
         assert told["rotations"] == list(detector.rotations)
-        assert told["exposure"] == settings.get("exposure", "none")
-    assert len(OurDetector(Settings(rotations=(270,), exposure="auto"))(dark_and_lying)) > 0
-    assert len(OurDetector(Settings(rotations=(270,), score_floor=None))(dark_and_lying)) == 0
+        assert told["exposure"] == settings.get("exposure", "auto")
+    assert len(OurDetector(Settings(rotations=(270,)))(dark_and_lying)) > 0
+    assert len(OurDetector(Settings(rotations=(270,), exposure="none", score_floor=None))(dark_and_lying)) == 0
 
 
 def test_precision_is_told_also_where_the_detector_chose_it(folder):

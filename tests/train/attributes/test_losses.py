@@ -48,7 +48,7 @@ def test_a_range_is_met_anywhere_in_it_and_ages_pull_the_expectation():
 
 
 def test_regression_is_scaled_to_its_range():
-    task = Task("yaw", "regression", low=-90, high=90)
+    task = Task("angle", "regression", low=-90, high=90)
     loss = TaskLoss(task, label_table(task, {"45": 1}))
     assert loss(torch.tensor([[0.75]]), torch.tensor([0])) == pytest.approx(0, abs=1e-6)
     assert loss(torch.tensor([[0.5]]), torch.tensor([0])) > 1
@@ -67,3 +67,34 @@ def test_task_weights():
     changing({"a": torch.tensor(0.5), "b": torch.tensor(3.0)})  # a falls, so b counts more from now on
     assert changing.factors[1] > 1 > changing.factors[0]
     assert changing.factors.sum().item() == pytest.approx(2)
+
+
+def test_gradnorm_lets_tasks_of_small_gradients_count_more():
+    """One task's gradient is ten times the other's; at equal relative losses their weighted norms become equal."""
+    tasks = (Task("a", "regression"), Task("b", "regression"))
+    weights = TaskWeights(tasks, "gradnorm", 10)
+    optimiser = torch.optim.Adam(weights.parameters(), 0.05)
+    shared = torch.ones(1, requires_grad=True)
+    for _ in range(200):
+        total = weights({"a": 10 * shared.sum(), "b": shared.sum()}, shared)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+    factors = 2 * torch.softmax(weights.shares, 0).detach()
+    assert factors.sum() == pytest.approx(2) and factors[1] / factors[0] == pytest.approx(10, rel=0.2)
+    assert total.item() == pytest.approx(float(factors @ torch.tensor([10.0, 1.0])), rel=0.05)  # balance adds no value
+
+
+def test_gradnorm_lets_tasks_that_learn_slowly_count_more():
+    weights = TaskWeights((Task("a", "regression"), Task("b", "regression")), "gradnorm", 10)
+    optimiser = torch.optim.Adam(weights.parameters(), 0.02)
+    shared = torch.ones(1, requires_grad=True)
+    for step in range(30):
+        fallen = 1.0 if step == 0 else 0.5  # the loss of a, in value alone: its gradient is as before
+        one = shared.sum() - (1 - fallen)
+        optimiser.zero_grad()
+        weights({"a": one, "b": shared.sum()}, shared).backward()
+        optimiser.step()
+    assert weights.shares[1] > weights.shares[0] + 0.1
+    alone = weights({"b": shared.sum()}, shared).detach()  # a batch without labels of a
+    assert alone.item() == pytest.approx(2 * float(torch.softmax(weights.shares.detach(), 0)[1]), rel=1e-3)

@@ -18,6 +18,7 @@ from train.attributes import prepare
 from train.attributes.pack import pack_source
 from train.attributes.settings import read_config
 from train.attributes.store import load_labelled_crops
+from train.attributes.torch_file import load_torch_network
 from train.attributes.trainer import AttributeRun
 from train.detection.augment import normalise
 from train.detection.sources import SourceError
@@ -60,6 +61,37 @@ def test_folders_of_ones_own_become_a_weight_file(whole_crops, tmp_path, capsys)
     inputs = normalise(torch.from_numpy(np.array(crops.crops)).permute(0, 3, 1, 2).float())
     logits = from_tensors(weights.graph, tensors)(inputs)[weights.graph.outputs["helmet"]].flatten(1)
     np.testing.assert_allclose(found.probabilities["helmet"], logits.softmax(1).numpy(), atol=1e-4)
+
+
+def test_a_run_begins_from_a_weight_file(whole_crops, tmp_path):
+    draw_folders(tmp_path)
+    config = tmp_path / "mine.toml"
+    config.write_text(RUN + HELMET)
+    assert run(config, tmp_path, tmp_path / "run") == 0
+    weights = load_attributes(tmp_path / "run" / "attributes.safetensors")
+    settings = read_config(config, tmp_path, {"start": str(weights.path)})
+    faces, model = prepare.prepared(settings, tmp_path, tmp_path / "run" / "faces", 1)
+    inputs = faces.inputs(faces.measured, np.zeros(len(faces.measured), np.int64))
+    tensors = {name: torch.from_numpy(array) for name, array in weights.tensors.items()}
+    expected = from_tensors(weights.graph, tensors)(inputs)[weights.graph.outputs["helmet"]].flatten(1)
+    torch.testing.assert_close(model.eval()(inputs)["helmet"].detach(), expected, atol=1e-3, rtol=1e-3)
+    again = ["--steps", "1", "--learning-rate", "1e-5", "--faces", str(tmp_path / "run" / "faces")]
+    assert run(config, tmp_path, tmp_path / "again", *again, "--initial", str(weights.path)) == 0
+    (row,) = [json.loads(line) for line in (tmp_path / "again" / "metrics.jsonl").read_text().splitlines()]
+    assert row["validation"]["helmet_accuracy"] == 1.0
+
+
+def test_a_network_for_torch_alone_says_so(whole_crops, tmp_path, capsys):
+    draw_folders(tmp_path)
+    config = tmp_path / "mine.toml"
+    config.write_text(RUN.replace('"small"', '"bknet"').replace("steps = 40", "steps = 2") + HELMET)
+    assert run(config, tmp_path, tmp_path / "run", "--task-weights", "gradnorm") == 0
+    assert "for torch alone: bknet has no weight file for `cascade`" in capsys.readouterr().out
+    network = load_torch_network(tmp_path / "run" / "attributes.safetensors")
+    with torch.no_grad():
+        assert network(torch.zeros(2, 3, 112, 112))["helmet"].shape == (2, 2)
+    with pytest.raises(ValueError, match="weights: "):
+        load_attributes(tmp_path / "run" / "attributes.safetensors")
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(whole_crops, tmp_path):

@@ -77,3 +77,8 @@ def test_labels_that_say_nothing_are_left_out_of_the_table():
 def test_a_wrong_task_is_named(entry, message):
     with pytest.raises(TaskError, match=message):
         read_tasks([entry])
+
+
+def test_a_task_may_not_be_called_as_other_results():
+    with pytest.raises(TaskError, match="task 1: name: 'unknown' has another meaning in results"):
+        read_tasks([{"name": "unknown", "kind": "classification", "classes": ["no", "yes"]}])

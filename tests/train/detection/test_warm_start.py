@@ -47,6 +47,27 @@ def test_the_function_is_that_of_the_file(stage, batch_norm):
     assert (outputs < architecture.outputs) == (stage in ("pnet", "rnet"))
 
 
+def test_a_wider_network_begins_with_nearly_the_function_of_the_file():
+    stage = "onet"
+    architecture = ARCHITECTURES["accurate"][stage]
+    network = CascadeNetwork(architecture, True)
+    inputs = torch.rand(64, 3, architecture.input_size, architecture.input_size) * 2 - 1
+    warm_start(network, SHIPPED / f"{stage}.safetensors", inputs)
+    with torch.no_grad():
+        expected = stored_network(SHIPPED / f"{stage}.safetensors")(inputs).flatten(1)
+        found = network.eval()(inputs).flatten(1)[:, : expected.shape[1]]
+    # the noise on the copies is not nothing, and small beside what the inputs differ by
+    assert 0 < (found - expected).std() < 0.25 * expected.std(dim=0).mean()
+    filters = network.blocks[1][0].weight.flatten(1)
+    assert len(torch.unique(filters, dim=0)) == len(filters)
+
+
+def test_a_narrower_network_is_refused(random_weights):
+    network = CascadeNetwork(ARCHITECTURES["small"]["onet"], True)
+    with pytest.raises(TrainingError, match=r"start: .*another network"):
+        warm_start(network, SHIPPED / "onet.safetensors", torch.zeros(2, 3, 56, 56))
+
+
 def test_prelu_slopes_come_along(random_weights):
     file = random_weights("paper") / "pnet.safetensors"
     architecture = ARCHITECTURES["paper"]["pnet"]

@@ -14,16 +14,16 @@ from cascade.datasets import DatasetError
 from cascade.single_face import SingleFace
 from tests.train.attributes.drawn import draw
 from train.__main__ import main
+from train.attributes.networks import BKNet, activation_floats
 from train.attributes.sources import AttributeSource
 from train.attributes.store import LabelledCrops
-from train.experiments.face_networks import BKNet, activation_floats
 from train.experiments.face_papers import PAPERS, FaceSet, age_group_task
 from train.experiments.paper_runs import Budget, _split, nine_people, table
 
 
-@pytest.mark.parametrize("number", PAPERS)
-def test_every_network_answers_its_tasks(number: str) -> None:
-    paper = PAPERS[number]
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_network_answers_its_tasks(name: str) -> None:
+    paper = PAPERS[name]
     for arm in paper.arms:
         tasks = [paper.tasks[name] for name in arm.tasks]
         network = arm.network(tasks).eval()
@@ -34,14 +34,14 @@ def test_every_network_answers_its_tasks(number: str) -> None:
 
 
 def test_bknets_have_the_printed_numbers_of_weights() -> None:
-    for arm in PAPERS["002"].arms:
+    for arm in PAPERS["rohani"].arms:
         if "weights" in arm.printed:
-            network = arm.network([PAPERS["002"].tasks[name] for name in arm.tasks])
+            network = arm.network([PAPERS["rohani"].tasks[name] for name in arm.tasks])
             assert network.weights() == arm.printed["weights"], arm.name
 
 
-def test_the_base_of_paper_001_stays_as_it_is() -> None:
-    paper = PAPERS["001"]
+def test_a_frozen_base_stays_as_it_is() -> None:
+    paper = PAPERS["aboluhom"]
     network = paper.arms[0].network(list(paper.tasks.values())).train()
     before = {name: value.clone() for name, value in network.base.state_dict().items()}
     optimiser = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 0.1)
@@ -52,7 +52,7 @@ def test_the_base_of_paper_001_stays_as_it_is() -> None:
 
 
 def test_the_skip_reaches_the_heads() -> None:
-    task = PAPERS["002"].tasks["smile"]
+    task = PAPERS["rohani"].tasks["smile"]
     network = BKNet([task], skip=True)
     network(torch.randn(2, 3, 112, 112))["smile"].sum().backward()
     assert network.heads["smile"][0].weight.grad[:, -288:].abs().sum() > 0
@@ -113,14 +113,14 @@ def test_the_people_with_most_photos_are_taken(tmp_path: Path) -> None:
 
 
 def test_the_budget_is_the_same_for_all() -> None:
-    paper = PAPERS["000"]
+    paper = PAPERS["li"]
     settings = [Budget(100).settings(arm, 3) for arm in paper.arms]
     assert {(each.steps, each.batch, each.learning_rate, each.seed) for each in settings} == {(100, 128, 1e-3, 3)}
     assert [each.task_weights for each in settings] == ["dwa", "fixed"]
 
 
 def test_the_table_has_the_printed_figures_in_brackets() -> None:
-    paper = PAPERS["002"]
+    paper = PAPERS["rohani"]
     figures = {"smile_accuracy": {"mean": 0.91, "std": 0.01}, "weights": {"mean": 2418146.0, "std": 0.0}}
     arms = {arm.name: figures if arm.name == "bknet_smile" else {} for arm in paper.arms}
     text = table(paper, arms)
@@ -142,7 +142,7 @@ def test_a_comparison_from_the_command_line(tmp_path: Path, monkeypatch: pytest.
         )
     (tmp_path / "data" / "utkface_excluded.txt").write_text("")
     options = ("--root", tmp_path / "data", "--out", tmp_path / "out", "--workers", "1", "--seeds", "1")
-    command = ["paper", "004", *map(str, options), "--steps", "3", "--batch", "6"]
+    command = ["paper", "speziali", *map(str, options), "--steps", "3", "--batch", "6"]
     assert main(command) == 0
     assert "Speziali" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "out" / "runs.csv").read_text().splitlines()))

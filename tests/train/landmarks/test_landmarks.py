@@ -9,14 +9,17 @@ import torch
 
 from cascade.imaging.alignment import TEMPLATE_SIZE
 from cascade.landmarks import MIRRORED, TEMPLATE, LandmarkEstimator, five_points, head_pose
-from cascade.models.landmarks import load_landmarks
+from cascade.models.attributes import FOLDER as ATTRIBUTES
+from cascade.models.landmarks import DEFAULT, FOLDER, load_landmarks
 from cascade.nn.torch_graph import from_tensors
 from train.__main__ import main
+from train.common.checkpoints import TrainingError
 from train.detection.augment import normalise
 from train.landmarks.augment import augment, moved_crops
-from train.landmarks.pack import MARGIN, STORED
+from train.landmarks.pack import MARGIN, STORED, PointCrops
 from train.landmarks.shapes import mean_face
-from train.landmarks.trainer import normalised_errors, wing_loss
+from train.landmarks.trainer import LandmarkRun, LandmarkSettings, normalised_errors, wing_loss
+from train.landmarks.warm_start import start_from
 
 NO = torch.zeros(1)
 
@@ -34,7 +37,7 @@ def face() -> np.ndarray:
 
 
 def seen(points: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """The face (68, 2) turned by degrees: right in the image, up, clockwise."""
+    """The face (68, 2) rotated by degrees: right in the image, up, clockwise."""
     y, p, r = np.radians([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
@@ -62,11 +65,11 @@ def test_the_mean_face_comes_from_motion():
     points = np.stack([30 * seen(face(), *rng.normal(0, (20, 12, 8))) for _ in range(200)])
     found = mean_face(points)
     truth = face() / np.linalg.norm(face()[45] - face()[36])
-    # its own upright is a convention: the same up to a turn about the axis of the eyes
+    # its own upright is a convention: the same up to a rotation about the axis of the eyes
     pose = head_pose(seen(truth, 0, 0, 0)[None], found)[0]
     assert abs(pose[0]) < 0.5 and abs(pose[2]) < 0.5
-    turned = seen(truth, 0, 0, 0) - seen(found, *pose)
-    assert np.abs(turned - turned.mean(axis=0)).max() < 0.02
+    rotated = seen(truth, 0, 0, 0) - seen(found, *pose)
+    assert np.abs(rotated - rotated.mean(axis=0)).max() < 0.02
     with pytest.raises(ValueError, match="no depth"):
         mean_face(np.repeat(points[:1], 20, axis=0))
 
@@ -130,6 +133,30 @@ def test_five_points_of_the_template_are_where_it_says():
     points[0, [30, 48, 54]] = TEMPLATE[2:]
     np.testing.assert_allclose(five_points(points)[0], TEMPLATE, atol=1e-4)
     assert TEMPLATE.min() > 0 and TEMPLATE.max() < TEMPLATE_SIZE
+
+
+@torch.no_grad()
+def test_a_run_begins_from_a_weight_file(tmp_path):
+    rng = np.random.default_rng(0)
+    points = np.stack([60 * seen(face(), *rng.normal(0, (15, 10, 5))) + STORED / 2 for _ in range(20)])
+    crops = rng.integers(0, 255, (20, STORED, STORED, 3)).astype(np.uint8)
+    settings = LandmarkSettings(batch=16, start=str(FOLDER / f"{DEFAULT}.safetensors"))
+    run = LandmarkRun(settings, PointCrops(crops, points.astype(np.float32)), tmp_path)
+    inputs = run._batch(0).inputs
+    run.batches.close()
+    weights = load_landmarks()
+    stored = from_tensors(weights.graph, {name: torch.from_numpy(array) for name, array in weights.tensors.items()})
+    (output,) = stored(inputs).values()
+    expected = output.reshape(-1, 68, 2) + torch.from_numpy(weights.tensors["mean_shape"])
+    assert np.abs(run.mean_shape - weights.tensors["mean_shape"]).max() > 0.01  # of these faces, not of the file's
+    for network in (run.averaged, run.network.eval()):
+        torch.testing.assert_close(run._predict(network, inputs), expected, atol=1e-3, rtol=1e-3)
+    for file, message in (
+        (tmp_path / "none.safetensors", "is missing"),
+        (ATTRIBUTES / "face.safetensors", "start: .*"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            start_from(run.network, file, run.mean_shape, inputs)
 
 
 @pytest.mark.slow

@@ -1,13 +1,17 @@
-"""The networks of four papers on what a face tells, as far as the papers describe them.
+"""Networks for torch alone: those of four papers on what a face tells, as far as the papers describe them.
 
 Each takes aligned crops (n, 3, 112, 112) in about −1..1, makes its own input of them, and returns the outputs of each
-task by name. Where a paper leaves something open, the docstring says what was taken.
+task by name. Where a paper leaves something open, the docstring says what was taken. The native engine runs none of
+them: it has no max pooling, and no activation after a sum. `train.attributes.architectures` has those that it runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
+from pickle import UnpicklingError
 from types import SimpleNamespace
 
 import torch
@@ -17,8 +21,21 @@ from torch.nn import functional
 from cascade.nn.graphs import IMAGE
 from cascade.nn.torch_graph import GraphNetwork
 from train.attributes.tasks import Task
+from train.common.checkpoints import TrainingError
 
-__all__ = ["BKNet", "BranchNet", "EmotionNet", "FaceNetwork", "FrozenTrunk", "ResNet18", "activation_floats"]
+__all__ = [
+    "IMAGENET_BASES",
+    "TORCH_NETWORKS",
+    "BKNet",
+    "BranchNet",
+    "EmotionNet",
+    "FaceNetwork",
+    "FrozenTrunk",
+    "ImageNetBase",
+    "ResNet18",
+    "activation_floats",
+    "torch_network",
+]
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -39,6 +56,12 @@ class FaceNetwork(nn.Module):
         x = functional.interpolate(crops, self.side, mode="bilinear", antialias=True, align_corners=False)
         return (x * self.luma).sum(1, keepdim=True) if self.gray else x
 
+    @property
+    def shared(self) -> torch.Tensor:
+        """The last weights that all heads have in common."""
+        common = (each for name, each in self.named_parameters() if not name.startswith("heads.") and each.ndim > 1)
+        return [each for each in common if each.requires_grad][-1]
+
     def weights(self) -> int:
         """Number of weights that are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
@@ -50,7 +73,7 @@ def conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
 
 
 class BKNet(FaceNetwork):
-    """Rohani et al. 2023 (paper 002): gray crops of 48 pixels, four blocks, and three dense layers for each task.
+    """Rohani et al. 2023: gray crops of 48 pixels, four blocks, and three dense layers for each task.
 
     One task is their configuration A, several are B; ``skip`` appends the first block's output, pooled to 3×3, to the
     last one's (configuration C). The paper's Table 1 has other widths than its text. With those of the text, 32 to 256,
@@ -90,7 +113,7 @@ class BKNet(FaceNetwork):
 
 
 class EmotionNet(FaceNetwork):
-    """Paper 000: seven layers over gray crops of 48 pixels: convolutions, batch normalisation, pooling, dropout.
+    """Li 2025: seven layers over gray crops of 48 pixels: convolutions, batch normalisation, pooling, dropout.
 
     The paper gives no widths. These are five convolutions of 64 to 256 channels and two dense layers.
     """
@@ -111,7 +134,7 @@ class EmotionNet(FaceNetwork):
 
 
 class ResNet18(FaceNetwork):
-    """Paper 000: ResNet-18 (K. He et al. 2016) over crops of 64 pixels, with a dense output layer for each task.
+    """Li 2025: ResNet-18 (K. He et al. 2016) over crops of 64 pixels, with a dense output layer for each task.
 
     The paper calls it ResNet-18 in one place and ResNet-50 in another, and starts it from ImageNet. Here it starts from
     random weights.
@@ -154,7 +177,7 @@ class _Residual(nn.Module):
 
 
 class BranchNet(FaceNetwork):
-    """Speziali (paper 004): four times convolution and pooling, and a branch of dense layers for each task.
+    """Speziali: four times convolution and pooling, and a branch of dense layers for each task.
 
     The paper gives neither sizes nor widths. These are crops of 64 pixels, 32 to 256 channels, and 128 dense units.
     With one task it is one of the two networks that the dual-task one is compared with.
@@ -182,7 +205,7 @@ class BranchNet(FaceNetwork):
 
 
 class FrozenTrunk(FaceNetwork):
-    """Paper 001: a frozen base, one dense layer of 128 units with dropout, and an output layer for each task.
+    """Aboluhom and Kandilli 2025: a frozen base, 128 dense units with dropout, and an output layer for each task.
 
     The paper's bases are MobileNet, MobileNetV2 and InceptionV3 with weights from ImageNet. Here the base is a network
     of `cascade` that knows faces, up to a node of its graph.
@@ -206,6 +229,85 @@ class FrozenTrunk(FaceNetwork):
             maps = self.base(crops, keep=(self.node,))[self.node].mean((2, 3))
         x = self.dense(maps)
         return {name: head(x) for name, head in self.heads.items()}
+
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_BASES = {
+    "imagenet_mobilenet_v2": ("mobilenet_v2", "classifier"),
+    "imagenet_inception_v3": ("inception_v3", "fc"),
+}
+"""Architecture → the model of torchvision, and the layer that gives its 1,000 classes."""
+
+
+class ImageNetBase(FaceNetwork):
+    """Aboluhom and Kandilli 2025: a frozen base of torchvision, 128 dense units with dropout, and heads.
+
+    ``file`` holds the base's state dict as torchvision publishes it for ImageNet; it is never downloaded. Raises
+    TrainingError where torchvision is not installed, and for a file that is none for this base.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, tasks: Sequence[Task], architecture: str, file: Path | None) -> None:
+        super().__init__(tasks, 112, gray=False)
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+        self.base = _imagenet_base(architecture, file).requires_grad_(False).eval()
+        with torch.no_grad():
+            channels = self.base(torch.zeros(1, 3, self.side, self.side)).shape[1]
+        self.dense = nn.Sequential(nn.Linear(channels, 128), nn.ReLU(), nn.Dropout(0.5))
+        self.heads = nn.ModuleDict({task.name: nn.Linear(128, task.outputs) for task in tasks})
+
+    def train(self, mode: bool = True) -> ImageNetBase:
+        """Sets the mode of what is learned; the base stays as it is."""
+        super().train(mode)
+        self.base.eval()
+        return self
+
+    def forward(self, crops: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Outputs (n, …) of each task."""
+        with torch.no_grad():
+            features = self.base(((crops + 1) / 2 - self.mean) / self.std)
+        x = self.dense(features)
+        return {name: head(x) for name, head in self.heads.items()}
+
+
+def _imagenet_base(architecture: str, file: Path | None) -> nn.Module:
+    """The model of torchvision without its last layer; with random weights for no file."""
+    name, last = IMAGENET_BASES[architecture]
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:  # one built for another torch raises RuntimeError
+        raise TrainingError(
+            f"architecture: {architecture} needs torchvision: pip install torchvision ({error!r:.150})"
+        ) from error
+    base: nn.Module = getattr(models, name)(weights=None)
+    try:
+        if file is not None:
+            base.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, TypeError, UnpicklingError) as error:
+        raise TrainingError(
+            f"base_weights: {file} holds no weights of torchvision's {name} ({error!r:.150})"
+        ) from error
+    setattr(base, last, nn.Identity())
+    return base
+
+
+def torch_network(architecture: str, tasks: Sequence[Task], base_weights: str = "") -> FaceNetwork:
+    """The network of this name: one of `TORCH_NETWORKS` or `IMAGENET_BASES`, whose base has the weights of a file."""
+    if architecture in IMAGENET_BASES:
+        return ImageNetBase(tasks, architecture, Path(base_weights) if base_weights else None)
+    return TORCH_NETWORKS[architecture](tasks)
+
+
+TORCH_NETWORKS: Mapping[str, Callable[[Sequence[Task]], FaceNetwork]] = {
+    "bknet": BKNet,
+    "mbknet": partial(BKNet, skip=True),
+    "emotionnet": EmotionNet,
+    "resnet18": ResNet18,
+    "branchnet": BranchNet,
+}
 
 
 @torch.no_grad()
