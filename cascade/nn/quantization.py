@@ -11,8 +11,7 @@ positive weights of a group sum to `LARGEST_GROUP` at most, and so do the negati
 The scale of a filter is about the smallest that allows this. It costs most of one bit of the weights' eight.
 
 Error diffusion makes up for it: what a weight is rounded by is carried over to the next one. Neighbouring activations
-are alike, so the errors of neighbouring weights cancel. The outputs are about as near to those of float32 as with
-eight bits, each weight rounded by itself.
+are alike, so the errors of neighbouring weights cancel.
 """
 
 from __future__ import annotations
