@@ -4,11 +4,13 @@ import importlib.machinery
 import shutil
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 sys.path.insert(0, str(Path(__file__).parent / "csrc"))
 import build_config as core
@@ -34,7 +36,9 @@ class BuildLevels(build_ext):
             self.compiler.initialize()
             self.compiler.cc = shutil.which("clang-cl") or "clang-cl"
         ext.extra_objects = []
-        for level in LEVELS:
+        levels = [level for level in LEVELS if self.takes(level)]
+        ext.define_macros = [core.levels_macro(levels), *ext.define_macros]
+        for level in levels:
             ext.extra_objects += self.compiler.compile(
                 [KERNELS],
                 output_dir=f"{self.build_temp}/{level.name}",
@@ -44,6 +48,18 @@ class BuildLevels(build_ext):
                 depends=HEADERS,
             )
         super().build_extension(ext)
+
+    def takes(self, level):
+        """Whether the compiler knows the level's flags: older ones lack the newest. Such a level is left out."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "empty.c")
+            source.write_text("int cascade_nothing;\n")
+            try:
+                self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[*FLAGS, *level.flags])
+            except CompileError:
+                print(f"{self.compiler.compiler_type} compiler without {' '.join(level.flags)}: no level {level.name}")
+                return False
+        return True
 
     def leave_out_library_paths(self):
         """Some Pythons pass their own folder on to every extension, as a place to load libraries from."""
@@ -67,7 +83,7 @@ native = Extension(
     "cascade._native",
     ["csrc/_native.pyx", *(core.relative(path) for path in core.SOURCES)],
     include_dirs=INCLUDE,
-    define_macros=[core.levels_macro(LEVELS), *([("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [])],
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
     extra_compile_args=FLAGS,
     extra_link_args=[] if core.MSVC else core.HARDENED_LINK_FLAGS,
     libraries=[] if core.MSVC else ["m"],

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn, cast
 
+from benchmarks.fps import Variant
 from benchmarks.scenes import LARGEST_SIDE, SCENES
+from cascade._native import simd_levels
 from cascade.detect import THRESHOLDS
 from cascade.nn.architectures import ARCHITECTURES
 from eval.baselines import client
@@ -53,6 +55,20 @@ def _add_fps(fps: argparse.ArgumentParser) -> None:
     fps.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
     fps.add_argument("--engine", choices=("native", "torch"), help="(default: native, on cuda torch)")
     fps.add_argument("--precision", choices=("int8", "float32"), help="(default: what the detector chooses)")
+    fps.add_argument(
+        "--simd",
+        type=_variant,
+        nargs="+",
+        default=[],
+        metavar="LEVEL[:PRECISION]",
+        help="SIMD levels to time beside each other, such as avx512vnni avx2 avx2:float32; the first one is compared "
+        "with the others and with the baselines (default: what the detector chooses)",
+    )
+    fps.add_argument(
+        "--instructions",
+        action="store_true",
+        help="count the instructions of a detection too, by valgrind's callgrind, which does not know AVX-512",
+    )
     fps.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
     fps.add_argument("--threads", type=_threads, default=1, help="for ours and baselines (default: 1)")
     fps.add_argument(
@@ -179,6 +195,15 @@ def weight_set(text: str) -> tuple[str, str]:
     if not label or not source:
         raise argparse.ArgumentTypeError(f"expected a shipped set or a folder, or LABEL= before it, got {text!r}")
     return label, source
+
+
+def _variant(text: str) -> Variant:
+    level, _, precision = text.partition(":")
+    if level not in simd_levels():
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(simd_levels())} on this machine, got {level!r}")
+    if precision not in ("", "int8", "float32"):
+        raise argparse.ArgumentTypeError(f"expected int8 or float32 after the level, got {precision!r}")
+    return Variant(level, cast('Literal["int8", "float32"]', precision) if precision else None)
 
 
 def _whole(text: str, low: int, high: int) -> int:

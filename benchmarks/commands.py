@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from benchmarks import arithmetic, attributes, fps_report, machine, pareto, scaling
+from benchmarks import arithmetic, attributes, fps_report, instructions, machine, pareto, scaling
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
 from benchmarks.scenes import SCENES, scene
@@ -50,10 +50,16 @@ def execute_fps(args: argparse.Namespace) -> int:
     if reason:
         print(reason)
         return 0
+    if args.simd and engine != "native":
+        raise ValueError("--simd is for the native engine")
     settings = Settings(args.device, engine, args.threads, args.min_face, args.runs, args.precision, args.batch)
+    if args.simd:
+        first, *others = args.simd
+        settings = replace(settings.of(first), others=tuple(others))
     weights, about = _begin(args)
     detector = settings.detector(weights)  # says what is wrong before anything is timed
     about["precision"] = getattr(detector.engine, "precision", "float32")
+    about["levels"] = [variant.name for variant in args.simd]
     with maybe_folder(args.out) as folder, ExitStack() as stack:
         baselines = [stack.enter_context(baseline) for baseline in _baselines(args)]
         peak = one_core() if args.device == "cpu" else None
@@ -90,7 +96,8 @@ def _baselines(args: argparse.Namespace) -> list[BaselineProcess]:
 
 
 def _say_settings(settings: Settings, about: dict[str, Any], peak: Peak | None) -> None:
-    where = about["machine"]["simd_level"] if settings.engine == "native" else settings.device
+    level = settings.level or about["machine"]["simd_level"]
+    where = level if settings.engine == "native" else settings.device
     print(
         f"weights {about['weights']['name']} ({about['weights']['sha256'][:12]}), {settings.engine} engine ({where}), "
         f"{about['precision']}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, "
@@ -122,6 +129,8 @@ def _each_photo(
                 failures.append(f"{source}: {error}")
                 failed(failures[-1])
             else:
+                if args.instructions:
+                    measured = instructions.counted(measured, image, settings, args.weights)
                 rss = machine.peak_rss_mib()
                 say(fps_report.table_rows(measured, peak, rss))
                 records.append(fps_report.record(measured, peak, rss))

@@ -2,6 +2,7 @@
 
 Ours and every baseline detect in alternation in the very same pixels, so that a machine that slows down slows all of
 them; ratios are medians over the pairs. A ratio counts only if every face that the baseline finds is found.
+SIMD levels are timed beside each other in the same way.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,15 +20,30 @@ import numpy as np
 from benchmarks.scenes import letterbox, scene
 from benchmarks.timing import Timing
 from cascade.detect import Detector
+from cascade.engines.factory import default_precision
+from cascade.engines.native import NativeEngine
 from cascade.imaging.reading import RGBImage, read_image
 from cascade.models.detector import DetectorWeights
 from eval.baselines.client import BaselineError, BaselineProcess
 from eval.detection.operations import CountingDetector
 
-__all__ = ["OURS", "SCENE_SIZE", "Measured", "Settings", "load", "measure", "missing_device"]
+__all__ = ["OURS", "SCENE_SIZE", "Measured", "Settings", "Variant", "load", "measure", "missing_device"]
 
 OURS = "cascade"
 SCENE_SIZE = (640, 480)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A SIMD level and a precision of the native engine; None for those that the detector chooses."""
+
+    level: str | None = None
+    precision: Literal["float32", "int8"] | None = None
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return " ".join([OURS, *(part for part in (self.level, self.precision) if part)])
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,7 @@ class Settings:
     """How our detector runs, and how often: see `cascade.detect.Detector`. ``min_face`` is in pixels.
 
     With a ``batch`` of more than 1 so many copies of a photo are given to `Detector.detect_batch` together; times stay
-    those of one photo.
+    those of one photo. ``others`` are timed beside it: further levels and precisions of the native engine.
     """
 
     device: str = "cpu"
@@ -45,6 +61,18 @@ class Settings:
     runs: int = 15
     precision: Literal["float32", "int8"] | None = None
     batch: int = 1
+    level: str | None = None
+    others: tuple[Variant, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What tables call ours; with other levels beside it, its own is part of the name."""
+        return Variant(self.level, self.precision).name if self.others else OURS
+
+    def of(self, variant: Variant) -> Settings:
+        """The same settings for another level and precision."""
+        precision = variant.precision or self.precision
+        return replace(self, level=variant.level, precision=precision, others=())
 
     def detector(self, weights: DetectorWeights, kind: type[Detector] = Detector) -> Detector:
         """A detector with these settings. torch is held to ``threads`` too, in all of the process."""
@@ -52,6 +80,11 @@ class Settings:
             import torch
 
             torch.set_num_threads(self.threads)
+        if self.level is not None:
+            precision = self.precision or default_precision(weights, self.level)
+            return kind(
+                min_face=self.min_face, engine=NativeEngine(weights, self.threads, self.level, precision=precision)
+            )
         return kind(
             min_face=self.min_face,
             engine="torch" if self.engine == "torch" else "native",
@@ -67,7 +100,8 @@ class Measured:
     """One photo's results: its size in pixels, our timing first, then those of the baselines that worked.
 
     ``gflop`` is what our networks computed for one detection, in billions of operations, two for each multiply-add
-    that the networks' definitions ask for. ``failures`` says in a line each which baselines failed.
+    that the networks' definitions ask for. ``failures`` says in a line each which baselines failed. ``instructions``
+    are those of one detection, by the name of the timing, where they were counted.
     """
 
     photo: str
@@ -76,6 +110,7 @@ class Measured:
     gflop: float
     timings: list[Timing]
     failures: list[str] = field(default_factory=list)
+    instructions: dict[str, int] = field(default_factory=dict)
 
     def share_of(self, gflops: float) -> float:
         """Our arithmetic over the median time, as a share of a peak in GFLOP/s."""
@@ -124,13 +159,17 @@ def measure(
     boxes = counting.detect(image).boxes
     detector = settings.detector(weights)
     milliseconds_each(detector, image, settings.batch)
+    others = {variant.name: settings.of(variant).detector(weights) for variant in settings.others}
+    beside = {name: Timing(name, [], other.detect(image).boxes) for name, other in others.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo.png")
         ready, failures = _open(baselines, file, image, settings.min_face)
-        ours = Timing(OURS, [], boxes)
+        ours = Timing(settings.name, [], boxes)
         theirs = {baseline: Timing(baseline.name, [], np.empty((0, 4), np.float32)) for baseline in ready}
         for _ in range(settings.runs):
             ours.times.append(milliseconds_each(detector, image, settings.batch))
+            for other, timed in others.items():
+                beside[other].times.append(milliseconds_each(timed, image, settings.batch))
             for baseline in list(theirs):
                 try:
                     spent, found = baseline.detect()
@@ -140,7 +179,7 @@ def measure(
                     del theirs[baseline]
             after_each()
     height, width = image.shape[:2]
-    return Measured(name, width, height, counting.gflop, [ours, *theirs.values()], failures)
+    return Measured(name, width, height, counting.gflop, [ours, *beside.values(), *theirs.values()], failures)
 
 
 def milliseconds_each(detector: Detector, image: RGBImage, batch: int) -> float:

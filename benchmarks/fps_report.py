@@ -16,12 +16,12 @@ __all__ = ["HEADER", "record", "rows", "table_header", "table_rows", "write"]
 
 HEADER = (
     *("photo", "width", "height", "detector", "runs", "median_ms", "p95_ms", "fps", "faces"),
-    *("gflop", "share_of_peak", "peak_rss_mib", "ratio", "shared_faces"),
+    *("gflop", "share_of_peak", "peak_rss_mib", "instructions", "ratio", "shared_faces"),
 )
 
-TITLES = ("median ms", "p95 ms", "fps", "faces", "GFLOP", "of peak", "RSS MiB", "ratio", "shared")
-WIDTHS = (11, 10, 8, 7, 7, 9, 9, 8, 10)
-NAMES = 26, 15
+TITLES = ("median ms", "p95 ms", "fps", "faces", "GFLOP", "of peak", "RSS MiB", "M instr", "ratio", "shared")
+WIDTHS = (11, 10, 8, 7, 7, 9, 9, 9, 8, 10)
+NAMES = 26, 26
 
 
 def rows(measured: Measured, peak: Peak | None, rss_mib: float) -> list[tuple[Any, ...]]:
@@ -32,9 +32,10 @@ def rows(measured: Measured, peak: Peak | None, rss_mib: float) -> list[tuple[An
     ours, *baselines = measured.timings
     about = (measured.photo, measured.width, measured.height)
     share = measured.share_of(peak.gflops) if peak else None
-    found = [(*about, *_cells(ours), measured.gflop, share, rss_mib, None, None)]
+    counts = measured.instructions
+    found = [(*about, *_cells(ours), measured.gflop, share, rss_mib, counts.get(ours.name), None, None)]
     for baseline in baselines:
-        compared = (ratio(ours.times, baseline.times), shared_faces(ours, baseline))
+        compared = (counts.get(baseline.name), ratio(ours.times, baseline.times), shared_faces(ours, baseline))
         found.append((*about, *_cells(baseline), None, None, None, *compared))
     return found
 
@@ -52,10 +53,11 @@ def table_rows(measured: Measured, peak: Peak | None, rss_mib: float) -> str:
     """The lines of one photo, for the terminal. Arguments are those of `rows`."""
     lines: list[str] = []
     for row in rows(measured, peak, rss_mib):
-        median, p95, fps, faces, gflop, share, rss, times, shared = row[5:]
+        median, p95, fps, faces, gflop, share, rss, count, times, shared = row[5:]
         cells = [f"{median:.1f}", f"{p95:.1f}", f"{fps:.1f}", str(faces)]
         cells += ["" if gflop is None else f"{gflop:.2f}", "" if share is None else f"{share:.0%}"]
-        cells += ["" if rss is None else f"{rss:.0f}", "" if times is None else f"{times:.1f}x"]
+        cells += ["" if rss is None else f"{rss:.0f}", "" if count is None else f"{count / 1e6:.1f}"]
+        cells += ["" if times is None else f"{times:.2f}x" if times < 10 else f"{times:.1f}x"]
         cells += ["" if shared is None else f"{shared} of {faces}"]
         photo = "" if lines else f"{measured.photo} {measured.width}x{measured.height}"
         lines.append(_line(photo, row[3], cells))

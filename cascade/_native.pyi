@@ -17,7 +17,7 @@ import numpy.typing as npt
 def simd_levels() -> list[str]:
     """Names of the SIMD levels that this machine can run, best first; "scalar" is always the last.
 
-    The others are "avx512vnni", "avx512" and "avx2" on x86-64 and "neon" on ARM.
+    The others are "avx512vnni", "avx512", "avxvnni" and "avx2" on x86-64, "i8mm", "dotprod" and "neon" on ARM.
     """
 
 def default_simd_level() -> str:

@@ -53,9 +53,9 @@ class Detector(FixedSettings):
         the result of `cascade.models.detector.load_detector`. None: the default set, or those of the given engine.
     device : where the torch engine computes, such as "cpu" (None) or "cuda". The native engine takes "cpu" alone.
     precision : "int8" or "float32", for the native engine. int8 gives exactly the same results on every processor and
-        is fastest with AVX-512 VNNI. None: int8 where the weights have the activation ranges for it, as the default
-        set has, and the processor has AVX2 or better (`cascade.nn.quantization`); otherwise float32, which the torch
-        engine always uses.
+        is two to three times as fast. None: int8 where the weights have the activation ranges for it, as the default
+        set has, and the processor has AVX2, or ARM's dot products, or better (`cascade.nn.quantization`); otherwise
+        float32, which the torch engine always uses.
     exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see
         `cascade._native.auto_exposure`). It looks at a few thousand pixels of every photo, 6 µs, and changes only
         photos that need it, about 1 ms per megapixel and a copy of the pixels. "none" leaves all photos as they are.

@@ -56,7 +56,10 @@ class Level:
 LEVELS = (  # best first
     Level("avx512vnni", X86_64, 16, (*AVX512_FLAGS, "-mavx512vnni"), "cascade_cpu_has_avx512vnni", True),
     Level("avx512", X86_64, 16, AVX512_FLAGS, "cascade_cpu_has_avx512", True),
+    Level("avxvnni", X86_64, 8, ("-mavx2", "-mfma", "-mavxvnni"), "cascade_cpu_has_avxvnni", True),
     Level("avx2", X86_64, 8, ("-mavx2", "-mfma"), "cascade_cpu_has_avx2", True),
+    Level("i8mm", ARM64, 4, ("-march=armv8.2-a+dotprod+i8mm",), "cascade_cpu_has_i8mm", True),
+    Level("dotprod", ARM64, 4, ("-march=armv8.2-a+dotprod",), "cascade_cpu_has_dotprod", True),
     Level("neon", ARM64, 4, (), "cascade_cpu_is_any", False),
     Level("scalar", ANY, 1, (), "cascade_cpu_is_any", False),
 )

@@ -51,12 +51,15 @@ cdef extern from "image.h" nogil:
 cdef extern from "kernels.h" nogil:
     enum:
         CASCADE_PACKED
+        CASCADE_INT8_GROUP
+        CASCADE_INT8_GROUP_SUM
 
     ctypedef struct cascade_kernels:
         const char *name
         size_t lanes
         int (*usable)() noexcept nogil
         int int8_fast
+        int int8_signed
 
     const cascade_kernels *const *cascade_simd_levels()
 
@@ -108,6 +111,7 @@ cdef extern from "nn.h" nogil:
         const int8_t *weights
         const int8_t *small_batch_weights
         const int32_t *bias
+        const int32_t *signed_bias
         const float *factor
         int dequantize
 
@@ -123,6 +127,9 @@ cdef extern from "nn.h" nogil:
         cascade_int8_weights int8
 
     size_t cascade_layer_output(const cascade_layer *layer, size_t input)
+    int cascade_int8_groups_fit(const int8_t *weights, size_t out_channels, size_t in_elements, size_t kernel)
+    void cascade_signed_bias(const int8_t *weights, size_t out_channels, size_t count, const int32_t *bias,
+                             int32_t *signed_bias)
     void cascade_pack_weights(const void *weights, size_t out_channels, size_t in_elements, size_t kernel, void *packed)
     void cascade_pack_small_batch(const void *weights, size_t out_channels, size_t in_elements, size_t kernel,
                                   size_t lanes, void *packed)

@@ -112,19 +112,26 @@ cdef class Network:
         largest = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3, 4)) * 255 + np.abs(bias.astype(np.int64))
         if largest.max() > 2**31 - 1:
             raise ValueError(f"layers: sums of layer {index} can be {largest.max()}, too large for 32 bits")
-        packed = np.empty(weight.size, np.int8)
         cdef const int8_t[:, :, :, :, ::1] weight_view = weight
+        if not cascade_int8_groups_fit(&weight_view[0, 0, 0, 0, 0], weight_view.shape[0], weight_view.shape[1],
+                                       weight_view.shape[2]):
+            raise ValueError(f"layers: weights of layer {index} can leave 16 bits: those of one sign, of channels 0 and 1 or "
+                             f"2 and 3 of {CASCADE_INT8_GROUP} taps, sum to more than {CASCADE_INT8_GROUP_SUM}")
+        packed, signed_bias = np.empty(weight.size, np.int8), np.empty(channels, np.int32)
         cdef int8_t[::1] packed_view = packed
+        cdef int32_t[::1] signed_view = signed_bias
         cdef const int32_t[::1] bias_view = bias
         cdef const float[::1] factor_view = factor
         cascade_pack_weights(&weight_view[0, 0, 0, 0, 0], weight_view.shape[0], weight_view.shape[1],
                              weight_view.shape[2], &packed_view[0])
+        cascade_signed_bias(&weight_view[0, 0, 0, 0, 0], weight_view.shape[0], weight.size // channels, &bias_view[0],
+                            &signed_view[0])
         cdef cascade_layer *layer = self.next_layer(CASCADE_CONV, weight.shape[2], stride)
         layer.in_elements, layer.channels = elements, channels
         layer.out_elements = self.outputs = channels if last else channels // CASCADE_PACKED
         layer.int8.weights, layer.int8.bias, layer.int8.factor = &packed_view[0], &bias_view[0], &factor_view[0]
-        layer.int8.dequantize = last
-        self.buffers += [packed, bias, factor]
+        layer.int8.signed_bias, layer.int8.dequantize = &signed_view[0], last
+        self.buffers += [packed, bias, signed_bias, factor]
         self.weights.append(weight)
 
     cdef pack_small_batch(self):

@@ -50,24 +50,45 @@ static void fill_f32(cascade_layer *layer, size_t lanes) {
     RELEASE(weights);
 }
 
+/* Random weights within the limit of CASCADE_INT8_GROUP, which many of them reach. */
+static void fill_int8_weights(int8_t *weights, const cascade_layer *layer) {
+    size_t area = layer->kernel * layer->kernel, taps = area * layer->in_elements;
+    size_t left[2][2]; /* of the limit: for each pair of channels and each sign */
+    for (size_t i = 0; i < layer->channels * taps; i++) {
+        size_t tap = i % taps, from = tap % layer->in_elements * area + tap / layer->in_elements;
+        for (size_t k = 0; k < 4 && tap % CASCADE_INT8_GROUP == 0; k++) {
+            left[k / 2][k % 2] = CASCADE_INT8_GROUP_SUM;
+        }
+        for (size_t channel = 0; channel < CASCADE_PACKED; channel++) {
+            size_t negative = (size_t)chance(2), *most = &left[channel / 2][negative];
+            size_t size = (size_t)chance(chance(4) ? 30 : CASCADE_INT8_GROUP_SUM + 1);
+            size = size < *most ? size : *most;
+            size -= size == 128 && !negative; /* an int8 has no 128 */
+            *most -= size;
+            weights[(i - tap + from) * CASCADE_PACKED + channel] = (int8_t)(negative ? -(int)size : (int)size);
+        }
+    }
+    CHECK(cascade_int8_groups_fit(weights, layer->channels, layer->in_elements, layer->kernel), "weights too large");
+}
+
 /* The same for an int8 layer. Sums stay within 32 bits; about as many outputs lie between 0 and 255 as are truncated. */
 static void fill_int8(cascade_layer *layer, size_t lanes) {
     size_t taps = layer->in_elements * layer->kernel * layer->kernel, count = taps * layer->channels * CASCADE_PACKED;
     int8_t *weights = exactly(count);
-    for (size_t i = 0; i < count; i++) {
-        size_t any = (size_t)chance(256);
-        weights[i] = (int8_t)(chance(9) ? (int)any - 128 : any % 2 ? 127 : -128);
-    }
+    fill_int8_weights(weights, layer);
     layer->int8.weights = packed_weights(weights, layer, 0);
     layer->int8.small_batch_weights = lanes ? packed_weights(weights, layer, lanes) : NULL;
-    RELEASE(weights);
-    int32_t *bias = exactly(layer->channels * sizeof(int32_t)), spread = (int32_t)(20000 * sqrt((double)taps));
+    int32_t *bias = exactly(layer->channels * sizeof(int32_t)), spread = (int32_t)(6000 * sqrt((double)taps));
+    int32_t *signed_bias = exactly(layer->channels * sizeof(int32_t));
     float *factor = exactly(layer->channels * sizeof(float));
     for (size_t i = 0; i < layer->channels; i++) {
         bias[i] = (int32_t)chance(2 * (uint64_t)spread + 1) - spread;
         factor[i] = (chance(9) ? 300.0f : chance(2) ? 1e8f : -3.0f) / (float)spread;
     }
+    cascade_signed_bias(weights, layer->channels, taps * CASCADE_PACKED, bias, signed_bias);
+    RELEASE(weights);
     layer->int8.bias = bias;
+    layer->int8.signed_bias = signed_bias;
     layer->int8.factor = factor;
 }
 
@@ -125,7 +146,7 @@ static void try_conv_int8(const cascade_kernels *level, const cascade_kernels *s
                          .out_channel_step = (ptrdiff_t)pitch,
                          .vectors = vectors};
     const cascade_int8_weights *w = &layer.int8;
-    level->conv_int8(in, found, &span, channels, w->weights, w->bias, w->factor, dequantize);
+    level->conv_int8(in, found, &span, channels, w->weights, cascade_int8_bias(level, w), w->factor, dequantize);
     for (size_t lane = 0; lane < lanes; lane++) {
         scalar->conv_int8(in + lane, expected + lane, &span, channels, w->weights, w->bias, w->factor, dequantize);
     }
@@ -140,6 +161,7 @@ static void try_conv_int8(const cascade_kernels *level, const cascade_kernels *s
     RELEASE(expected);
     RELEASE((void *)w->weights);
     RELEASE((void *)w->bias);
+    RELEASE((void *)w->signed_bias);
     RELEASE((void *)w->factor);
 }
 

@@ -138,7 +138,7 @@ def _add_detector_options(group: Any) -> None:
         "--precision",
         choices=("int8", "float32"),
         help="arithmetic of the native engine (default: int8 if the weights have activation ranges and the processor "
-        "has AVX2 or better)",
+        "has AVX2, or ARM's dot products, or better)",
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.console import SOME_FAILED
+from cascade.cli.console import SOME_FAILED, CommandError
 
 if TYPE_CHECKING:
     from cascade.models.attributes import AttributeWeights
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Lists the trained networks that come with this installation: the number of weights, the million multiply-adds for one
-window, the licence, the training data, and the beginning of each file's SHA-256.
+window, the licence, the training data, and the beginning of each file's SHA-256. With --hardware it says instead what
+this machine runs them with.
 """
 
 COLUMNS = ("file", "weights", "M mult-adds", "SHA-256")
@@ -35,6 +36,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--hardware", action="store_true", help="say which SIMD levels this machine can run, and the precision of each"
+    )
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -42,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
     """Prints the tables and returns the exit status: 1 if a network is damaged."""
     from cascade.models import attributes, detector, landmarks, recognizer
 
+    if args.hardware:
+        print("\n".join(describe_hardware()))
+        return 0
     status = 0
     for number, name in enumerate(detector.shipped_detectors()):
         default = " (used unless --weights names another)" if name == detector.DEFAULT else ""
@@ -59,6 +66,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{path.stem} (68 landmarks): {landmarks.FOLDER}")
         status |= _print_lines(str(path), lambda file: describe_graph(landmarks.load_landmarks(file)))
     return status
+
+
+def describe_hardware() -> list[str]:
+    """The lines that are printed about SIMD levels. Raises CommandError if CASCADE_SIMD names one that is not here."""
+    from cascade import _native
+    from cascade.engines.factory import default_precision
+    from cascade.models.detector import load_detector
+
+    try:
+        used = _native.default_simd_level()
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    weights = load_detector(None)
+    lines = ["SIMD levels, the best one first; CASCADE_SIMD chooses another:"]
+    for level in _native.simd_levels():
+        used_here = ", used" if level == used else ""
+        lines.append(f"  {level:10}  detector in {default_precision(weights, level)}{used_here}")
+    return lines
 
 
 def _print_lines(name: str, describe: Callable[[str], list[str]]) -> int:

@@ -22,6 +22,12 @@ typedef struct {
     uint8_t channel[CASCADE_PACKED];
 } cascade_int8x4;
 
+/* Levels without an instruction for dot products sum some products in 16 bits first: those of channels 0 and 1, or 2 and 3, of
+ * CASCADE_INT8_GROUP taps. So the int8 weights of an output channel must satisfy, for each such group: its positive weights sum
+ * to CASCADE_INT8_GROUP_SUM at most, and so do its negative ones. Then no sum leaves 16 bits, whatever the activations. */
+#define CASCADE_INT8_GROUP 3
+#define CASCADE_INT8_GROUP_SUM 128
+
 /* The three channels of a pixel, and a 0. */
 static inline cascade_int8x4 cascade_pack_pixel(const uint8_t *pixel) {
     return (cascade_int8x4){{pixel[0], pixel[1], pixel[2], 0}};
@@ -59,6 +65,8 @@ struct cascade_kernels {
     int (*usable)(void);
     /* 1 if int8 networks are as fast as float32 ones or faster: the level multiplies several int8 at once */
     int int8_fast;
+    /* 1 if conv_int8 multiplies activations less 128, which are signed: its biases must make up for that */
+    int int8_signed;
 
     /* Convolution with lanes of positions. Weights are packed by cascade_pack_weights. out = max(x, 0) + slope * min(x, 0),
      * where x is the sum plus the bias. */
@@ -119,10 +127,13 @@ struct cascade_kernels {
 /* The levels that were compiled in, best first, ended by NULL. Not all of them need be usable on this machine. */
 const cascade_kernels *const *cascade_simd_levels(void);
 
-/* The `usable` checks, named in csrc/build_config.py. Those of x86 exist only there. */
+/* The `usable` checks, named in csrc/build_config.py. Those of x86 and of ARM exist only there. */
 int cascade_cpu_is_any(void);
 int cascade_cpu_has_avx2(void);
+int cascade_cpu_has_avxvnni(void);
 int cascade_cpu_has_avx512(void);
 int cascade_cpu_has_avx512vnni(void);
+int cascade_cpu_has_dotprod(void);
+int cascade_cpu_has_i8mm(void);
 
 #endif

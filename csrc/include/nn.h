@@ -28,6 +28,7 @@ typedef struct {
     const int8_t *weights;
     const int8_t *small_batch_weights;
     const int32_t *bias;
+    const int32_t *signed_bias; /* that of activations less 128: see cascade_signed_bias; NULL if no level needs it */
     const float *factor;
     int dequantize; /* the last layer: its outputs are float32 */
 } cascade_int8_weights;
@@ -57,6 +58,16 @@ void cascade_convolve(const cascade_kernels *kernels, const cascade_layer *layer
                       cascade_element *out, const cascade_span *span);
 void cascade_convolve_small_batch(const cascade_kernels *kernels, const cascade_layer *layer, const cascade_element *in,
                                   cascade_element *out, const cascade_span *span);
+
+/* Whether int8 weights [out][in][ky][kx][4] satisfy the limit of CASCADE_INT8_GROUP, without which levels would disagree. */
+int cascade_int8_groups_fit(const int8_t *weights, size_t out_channels, size_t in_elements, size_t kernel);
+/* bias + 128 * the sum of the weights, for each of the output channels with `count` weights each. */
+void cascade_signed_bias(const int8_t *weights, size_t out_channels, size_t count, const int32_t *bias,
+                         int32_t *signed_bias);
+/* The biases that a level's int8 kernels take. */
+static inline const int32_t *cascade_int8_bias(const cascade_kernels *kernels, const cascade_int8_weights *int8) {
+    return kernels->int8_signed ? int8->signed_bias : int8->bias;
+}
 
 /* Reorders weights [out][in][ky][kx] of four bytes each, float32 or int8x4, to blocks of output channels,
  * [block][ky][kx][in][channel of the block]. */

@@ -24,4 +24,12 @@ int cascade_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 uint64_t cascade_saved_state(void);
 #endif
 
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define CASCADE_ARM64 1
+enum { CASCADE_ARM_DOTPROD, CASCADE_ARM_I8MM };
+/* Whether the processor has the dot products of int8, or the products of int8 matrices and of mixed signs. The operating system
+ * tells: 0 also where it does not. */
+int cascade_arm_has(int feature);
+#endif
+
 #endif

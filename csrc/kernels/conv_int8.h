@@ -21,54 +21,131 @@ ALWAYS_INLINE vec_i32 requantize(vec_f32 value) {
     return truncate_f32(-maximum(-maximum(value, broadcast_f32(0.0f)), broadcast_f32(-255.0f)));
 }
 
-/* sums + the products of four activations per lane and four weights that all lanes share. */
-ALWAYS_INLINE vec_i32 dot_shared_weights(vec_i32 sums, vec_u32 activations, const int8_t *weights) {
-#if defined(__AVX512VNNI__)
-    int32_t weight;
-    memcpy(&weight, weights, sizeof weight);
-    return (vec_i32)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)activations, _mm512_set1_epi32(weight));
-#elif defined(__AVX2__)
-    /* as pairs of 16 bits: channels 0 and 2, then 1 and 3 */
-    vec_u32 even = activations & 0xff00ff, odd = activations >> 8 & 0xff00ff;
-    int32_t first = (int32_t)((uint16_t)weights[0] | (uint32_t)(uint16_t)weights[2] << 16);
-    int32_t second = (int32_t)((uint16_t)weights[1] | (uint32_t)(uint16_t)weights[3] << 16);
-#if CASCADE_LANES == 16
-    sums += (vec_i32)_mm512_madd_epi16((__m512i)even, _mm512_set1_epi32(first));
-    return sums + (vec_i32)_mm512_madd_epi16((__m512i)odd, _mm512_set1_epi32(second));
+/*
+ * How a level multiplies. With an instruction for dot products (VNNI, NEON's dot products) it takes one tap at a time: the four
+ * products of a lane are added to its sum of 32 bits. AVX2 and AVX-512 have none. They take INT8_TAPS taps together: the
+ * products of channels 0 and 1, and those of 2 and 3, are summed over the taps in 16 bits, which the weights must allow
+ * (kernels.h). So the twelve products of a lane cost seven instructions, of which four multiply.
+ */
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#define INT8_TAPS 1
+#if CASCADE_LANES == 8 && defined(__AVXVNNI__)
+#define DOT_PRODUCTS _mm256_dpbusd_avx_epi32
 #else
-    sums += (vec_i32)_mm256_madd_epi16((__m256i)even, _mm256_set1_epi32(first));
-    return sums + (vec_i32)_mm256_madd_epi16((__m256i)odd, _mm256_set1_epi32(second));
+#define DOT_PRODUCTS X86(dpbusd_epi32)
 #endif
+#elif defined(__AVX2__)
+#define INT8_TAPS CASCADE_INT8_GROUP
+#else
+#define INT8_TAPS 1
+#endif
+
+/* Eight channels at once where the registers have room: with NEON's dot products the weights of four share one. */
+#if CASCADE_LANES == 4 && defined(__ARM_FEATURE_DOTPROD)
+#define INT8_TILE_CHANNELS 8
+#else
+#define INT8_TILE_CHANNELS TILE_CHANNELS
+#endif
+
+/* NEON's `sdot` multiplies signed numbers, so activations less 128; `usdot` takes them as they are. */
+#if defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
+#define INT8_SIGNED 1
+#else
+#define INT8_SIGNED 0
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+#define DOT_LANE(sums, activations, weights, lane) vusdotq_laneq_s32(sums, (uint8x16_t)(activations), weights, lane)
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define DOT_LANE(sums, activations, weights, lane) vdotq_laneq_s32(sums, (int8x16_t)(activations), weights, lane)
+#endif
+
+/* Activations as the multiplication takes them. */
+ALWAYS_INLINE vec_u32 as_factors(vec_u32 activations) { return INT8_SIGNED ? activations ^ 0x80808080u : activations; }
+
+/* The four bytes from there on, in all lanes. */
+ALWAYS_INLINE vec_u32 broadcast_int8x4(const void *from) {
+    int32_t value;
+    memcpy(&value, from, sizeof value);
+    return (vec_u32)broadcast_i32(value);
+}
+
+/* sums + the products of four activations and four weights per lane, over `taps` taps. */
+ALWAYS_INLINE vec_i32 add_products(vec_i32 sums, const vec_u32 *activations, const vec_u32 *weights, size_t taps) {
+#if INT8_TAPS > 1
+    vec_x86 products = X86(maddubs_epi16)((vec_x86)activations[0], (vec_x86)weights[0]);
+    for (size_t tap = 1; tap < taps; tap++) {
+        products = X86(add_epi16)(products, X86(maddubs_epi16)((vec_x86)activations[tap], (vec_x86)weights[tap]));
+    }
+    return sums + (vec_i32)X86(madd_epi16)(products, X86(set1_epi16)(1));
+#else
+    (void)taps;
+#if defined(DOT_PRODUCTS)
+    return (vec_i32)DOT_PRODUCTS((vec_x86)sums, (vec_x86)*activations, (vec_x86)*weights);
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+    return vusdotq_s32(sums, (uint8x16_t)*activations, (int8x16_t)*weights);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return vdotq_s32(sums, (int8x16_t)*activations, (int8x16_t)*weights);
 #else
     for (size_t channel = 0; channel < CASCADE_PACKED; channel++) {
-        sums += (vec_i32)(activations >> (8 * channel) & 255) * weights[channel];
+        sums += (vec_i32)(*activations >> (8 * channel) & 255) * ((vec_i32)(*weights << (24 - 8 * channel)) >> 24);
     }
     return sums;
 #endif
+#endif
+}
+
+/* Adds the taps from `first` on to the sums of a tile. */
+ALWAYS_INLINE void add_taps(vec_i32 sums[][TILE_VECTORS], const cascade_int8x4 *in, const cascade_span *span,
+                            size_t first, size_t taps, size_t channels, size_t vectors, size_t weight_step,
+                            const int8_t *weights) {
+    vec_u32 inputs[TILE_VECTORS][INT8_TAPS];
+    for (size_t tap = 0; tap < taps; tap++) {
+        const cascade_int8x4 *from = in + span->taps[first + tap];
+        for (size_t v = 0; v < vectors; v++) {
+            inputs[v][tap] = as_factors(load_int8x4(from + (ptrdiff_t)v * span->in_step));
+        }
+    }
+    weights += first * weight_step * CASCADE_PACKED;
+    size_t c = 0;
+#if defined(__ARM_FEATURE_DOTPROD)
+    for (; c + 4 <= channels; c += 4) { /* the weights of four channels in one register */
+        int8x16_t four = vld1q_s8(weights + c * CASCADE_PACKED);
+        for (size_t v = 0; v < vectors; v++) {
+            sums[c][v] = DOT_LANE(sums[c][v], inputs[v][0], four, 0);
+            sums[c + 1][v] = DOT_LANE(sums[c + 1][v], inputs[v][0], four, 1);
+            sums[c + 2][v] = DOT_LANE(sums[c + 2][v], inputs[v][0], four, 2);
+            sums[c + 3][v] = DOT_LANE(sums[c + 3][v], inputs[v][0], four, 3);
+        }
+    }
+#endif
+    for (; c < channels; c++) {
+        vec_u32 shared[INT8_TAPS];
+        for (size_t tap = 0; tap < taps; tap++) {
+            shared[tap] = broadcast_int8x4(weights + (tap * weight_step + c) * CASCADE_PACKED);
+        }
+        for (size_t v = 0; v < vectors; v++) {
+            sums[c][v] = add_products(sums[c][v], inputs[v], shared, taps);
+        }
+    }
 }
 
 /* As conv_f32_tile, over int8x4. */
 ALWAYS_INLINE void conv_int8_tile(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span,
                                   size_t start, size_t channels, size_t vectors, size_t weight_step,
                                   const int8_t *weights, const int32_t *bias, const float *factor, int dequantize) {
-    vec_i32 sums[TILE_CHANNELS][TILE_VECTORS];
+    vec_i32 sums[INT8_TILE_CHANNELS][TILE_VECTORS];
     in += (ptrdiff_t)start * span->in_step;
     for (size_t c = 0; c < channels; c++) {
         for (size_t v = 0; v < vectors; v++) {
             sums[c][v] = broadcast_i32(bias[c]);
         }
     }
-    for (size_t k = 0; k < span->tap_count; k++, weights += weight_step * CASCADE_PACKED) {
-        const cascade_int8x4 *tap = in + span->taps[k];
-        vec_u32 inputs[TILE_VECTORS];
-        for (size_t v = 0; v < vectors; v++) {
-            inputs[v] = load_int8x4(tap + (ptrdiff_t)v * span->in_step);
-        }
-        for (size_t c = 0; c < channels; c++) {
-            for (size_t v = 0; v < vectors; v++) {
-                sums[c][v] = dot_shared_weights(sums[c][v], inputs[v], weights + c * CASCADE_PACKED);
-            }
-        }
+    size_t k = 0;
+    for (; k + INT8_TAPS <= span->tap_count; k += INT8_TAPS) {
+        add_taps(sums, in, span, k, INT8_TAPS, channels, vectors, weight_step, weights);
+    }
+    for (; k < span->tap_count; k++) {
+        add_taps(sums, in, span, k, 1, channels, vectors, weight_step, weights);
     }
     for (size_t v = 0; v < vectors; v++) {
         cascade_element *to = out + (ptrdiff_t)(start + v) * span->out_step;
@@ -115,22 +192,22 @@ static void conv_int8(const cascade_int8x4 *in, cascade_element *out, const casc
         size_t per_element = dequantize ? 1 : CASCADE_PACKED;
         cascade_element *to = out + (ptrdiff_t)(done / per_element) * span->out_channel_step;
         block = cascade_next_block(channels - done);
-#define BLOCK(n, step, from, flag)                                                                                     \
-    conv_int8_block(in, to + (ptrdiff_t)((flag) ? (from) : (from) / CASCADE_PACKED) * span->out_channel_step, span, n, \
-                    step, weights + (from)*CASCADE_PACKED, bias + done + (from), factor + done + (from), flag)
+#define BLOCK(n, step, from)                                                                                           \
+    conv_int8_block(in, to + (ptrdiff_t)((from) / per_element) * span->out_channel_step, span, n, step,                \
+                    weights + (from)*CASCADE_PACKED, bias + done + (from), factor + done + (from), dequantize)
         if (block == 8) {
-#if TILE_CHANNELS == 8
-            dequantize ? BLOCK(8, 8, 0, 1) : BLOCK(8, 8, 0, 0);
+#if INT8_TILE_CHANNELS == 8
+            BLOCK(8, 8, 0);
 #else
-            dequantize ? BLOCK(4, 8, 0, 1) : BLOCK(4, 8, 0, 0);
-            dequantize ? BLOCK(4, 8, 4, 1) : BLOCK(4, 8, 4, 0);
+            BLOCK(4, 8, 0);
+            BLOCK(4, 8, 4);
 #endif
         } else if (block == 4) {
-            dequantize ? BLOCK(4, 4, 0, 1) : BLOCK(4, 4, 0, 0);
+            BLOCK(4, 4, 0);
         } else if (block == 2) {
-            BLOCK(2, 2, 0, 1);
+            BLOCK(2, 2, 0);
         } else {
-            BLOCK(1, 1, 0, 1);
+            BLOCK(1, 1, 0);
         }
 #undef BLOCK
         weights += block * span->tap_count * CASCADE_PACKED;
@@ -139,26 +216,25 @@ static void conv_int8(const cascade_int8x4 *in, cascade_element *out, const casc
 
 /* ---- lanes of output channels ---------------------------------------------------------------------------- */
 
-/* sums + the products of four activations that all lanes share and four weights per lane. */
-ALWAYS_INLINE vec_i32 dot_shared_activations(vec_i32 sums, vec_u32 activations, vec_u32 weights) {
-#if defined(__AVX512VNNI__)
-    return (vec_i32)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)activations, (__m512i)weights);
-#elif defined(__AVX2__) && CASCADE_LANES == 16
-    __m512i even = _mm512_srai_epi16(_mm512_slli_epi16((__m512i)weights, 8), 8),
-            odd = _mm512_srai_epi16((__m512i)weights, 8);
-    sums += (vec_i32)_mm512_madd_epi16((__m512i)(activations & 0xff00ff), even);
-    return sums + (vec_i32)_mm512_madd_epi16((__m512i)(activations >> 8 & 0xff00ff), odd);
-#elif defined(__AVX2__)
-    __m256i even = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)weights, 8), 8),
-            odd = _mm256_srai_epi16((__m256i)weights, 8);
-    sums += (vec_i32)_mm256_madd_epi16((__m256i)(activations & 0xff00ff), even);
-    return sums + (vec_i32)_mm256_madd_epi16((__m256i)(activations >> 8 & 0xff00ff), odd);
-#else
-    for (size_t channel = 0; channel < CASCADE_PACKED; channel++) {
-        sums += (vec_i32)(activations >> (8 * channel) & 255) * ((vec_i32)(weights << (24 - 8 * channel)) >> 24);
+/* Adds the taps from `first` on to the sums of a tile. */
+ALWAYS_INLINE void add_small_batch_taps(vec_i32 sums[][2], const cascade_int8x4 *in, const cascade_span *span,
+                                        size_t first, size_t taps, size_t positions, size_t vectors,
+                                        const int8_t *weights) {
+    vec_u32 loaded[2][INT8_TAPS], shared[INT8_TAPS];
+    for (size_t tap = 0; tap < taps; tap++) {
+        for (size_t v = 0; v < vectors; v++) {
+            loaded[v][tap] = load_int8x4(weights + ((first + tap) * vectors + v) * CASCADE_LANES * CASCADE_PACKED);
+        }
     }
-    return sums;
-#endif
+    for (size_t p = 0; p < positions; p++) {
+        for (size_t tap = 0; tap < taps; tap++) {
+            const cascade_int8x4 *from = in + span->taps[first + tap] + (ptrdiff_t)p * span->in_step;
+            shared[tap] = as_factors(broadcast_int8x4(from));
+        }
+        for (size_t v = 0; v < vectors; v++) {
+            sums[p][v] = add_products(sums[p][v], shared, loaded[v], taps);
+        }
+    }
 }
 
 /* Packs the lanes, 0 .. 255, into CASCADE_LANES bytes. */
@@ -182,20 +258,12 @@ ALWAYS_INLINE void small_batch_int8_tile(const cascade_int8x4 *in, cascade_eleme
             memcpy(&sums[p][v], bias + v * CASCADE_LANES, sizeof(vec_i32));
         }
     }
-    for (size_t k = 0; k < span->tap_count; k++, weights += vectors * CASCADE_LANES * CASCADE_PACKED) {
-        const cascade_int8x4 *tap = in + span->taps[k];
-        vec_u32 weight[2];
-        for (size_t v = 0; v < vectors; v++) {
-            weight[v] = load_int8x4(weights + v * CASCADE_LANES * CASCADE_PACKED);
-        }
-        for (size_t p = 0; p < positions; p++) {
-            int32_t packed;
-            memcpy(&packed, tap + (ptrdiff_t)p * span->in_step, sizeof packed);
-            vec_u32 activations = (vec_u32)broadcast_i32(packed);
-            for (size_t v = 0; v < vectors; v++) {
-                sums[p][v] = dot_shared_activations(sums[p][v], activations, weight[v]);
-            }
-        }
+    size_t k = 0;
+    for (; k + INT8_TAPS <= span->tap_count; k += INT8_TAPS) {
+        add_small_batch_taps(sums, in, span, k, INT8_TAPS, positions, vectors, weights);
+    }
+    for (; k < span->tap_count; k++) {
+        add_small_batch_taps(sums, in, span, k, 1, positions, vectors, weights);
     }
     for (size_t p = 0; p < positions; p++) {
         cascade_element *to = out + (ptrdiff_t)(start + p) * span->out_step;
@@ -232,13 +300,8 @@ static void conv_int8_small_batch(const cascade_int8x4 *in, cascade_element *out
         cascade_element *to = out + (dequantize ? done : done / CASCADE_PACKED);
         int two = channels - done >= 2 * CASCADE_LANES;
         block = two ? 2 * CASCADE_LANES : CASCADE_LANES;
-        if (dequantize) {
-            two ? small_batch_int8_block(in, to, span, 2, weights, bias + done, factor + done, 1)
-                : small_batch_int8_block(in, to, span, 1, weights, bias + done, factor + done, 1);
-        } else {
-            two ? small_batch_int8_block(in, to, span, 2, weights, bias + done, factor + done, 0)
-                : small_batch_int8_block(in, to, span, 1, weights, bias + done, factor + done, 0);
-        }
+        two ? small_batch_int8_block(in, to, span, 2, weights, bias + done, factor + done, dequantize)
+            : small_batch_int8_block(in, to, span, 1, weights, bias + done, factor + done, dequantize);
         weights += block * span->tap_count * CASCADE_PACKED;
     }
 }

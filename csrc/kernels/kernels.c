@@ -37,6 +37,7 @@ const cascade_kernels JOIN(cascade_kernels_, CASCADE_LEVEL) = {
     .lanes = CASCADE_LANES,
     .usable = CASCADE_USABLE,
     .int8_fast = CASCADE_INT8_FAST,
+    .int8_signed = INT8_SIGNED,
     .conv_f32 = conv_f32,
     .conv_f32_small_batch = conv_f32_small_batch,
     .conv_int8 = conv_int8,

@@ -25,21 +25,17 @@ ALWAYS_INLINE void blend_run(const uint8_t *rows, size_t stride, const int16_t *
 
 #if defined(__AVX2__)
 #if CASCADE_LANES == 16
-typedef __m512i shorts;
-#define JOIN_SHORTS(name) _mm512_##name
-ALWAYS_INLINE shorts load_shorts(const uint8_t *from) {
+ALWAYS_INLINE vec_x86 load_shorts(const uint8_t *from) {
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)from));
 }
-ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
+ALWAYS_INLINE void store_shorts(uint8_t *to, vec_x86 value) {
     _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi16_epi8(value));
 }
 #else
-typedef __m256i shorts;
-#define JOIN_SHORTS(name) _mm256_##name
-ALWAYS_INLINE shorts load_shorts(const uint8_t *from) {
+ALWAYS_INLINE vec_x86 load_shorts(const uint8_t *from) {
     return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)from));
 }
-ALWAYS_INLINE void store_shorts(uint8_t *to, shorts value) {
+ALWAYS_INLINE void store_shorts(uint8_t *to, vec_x86 value) {
     __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(value, value), 0x08);
     _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(bytes));
 }
@@ -49,18 +45,18 @@ enum { SHORTS = 2 * CASCADE_LANES };
 /* One vector of sums, two rows at a time. */
 ALWAYS_INLINE void blend_shorts(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count,
                                 uint8_t *out) {
-    shorts low = JOIN_SHORTS(set1_epi32)(1 << (CASCADE_WEIGHT_BITS - 1)), high = low;
+    vec_x86 low = X86(set1_epi32)(1 << (CASCADE_WEIGHT_BITS - 1)), high = low;
     for (size_t k = 0; k < count; k += 2, rows += 2 * stride) {
         int both = k + 1 < count;
-        shorts a = load_shorts(rows), b = load_shorts(both ? rows + stride : rows);
+        vec_x86 a = load_shorts(rows), b = load_shorts(both ? rows + stride : rows);
         uint32_t second = both ? (uint16_t)weights[k + 1] : 0;
-        shorts weight = JOIN_SHORTS(set1_epi32)((int32_t)((uint16_t)weights[k] | second << 16));
-        low = JOIN_SHORTS(add_epi32)(low, JOIN_SHORTS(madd_epi16)(JOIN_SHORTS(unpacklo_epi16)(a, b), weight));
-        high = JOIN_SHORTS(add_epi32)(high, JOIN_SHORTS(madd_epi16)(JOIN_SHORTS(unpackhi_epi16)(a, b), weight));
+        vec_x86 weight = X86(set1_epi32)((int32_t)((uint16_t)weights[k] | second << 16));
+        low = X86(add_epi32)(low, X86(madd_epi16)(X86(unpacklo_epi16)(a, b), weight));
+        high = X86(add_epi32)(high, X86(madd_epi16)(X86(unpackhi_epi16)(a, b), weight));
     }
-    low = JOIN_SHORTS(srai_epi32)(low, CASCADE_WEIGHT_BITS);
-    high = JOIN_SHORTS(srai_epi32)(high, CASCADE_WEIGHT_BITS);
-    store_shorts(out, JOIN_SHORTS(packs_epi32)(low, high));
+    low = X86(srai_epi32)(low, CASCADE_WEIGHT_BITS);
+    high = X86(srai_epi32)(high, CASCADE_WEIGHT_BITS);
+    store_shorts(out, X86(packs_epi32)(low, high));
 }
 #endif
 

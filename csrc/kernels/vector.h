@@ -8,6 +8,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
 #endif
 
 #if CASCADE_LANES > 1
@@ -18,6 +20,15 @@ typedef uint32_t vec_u32 __attribute__((vector_size(CASCADE_LANES * sizeof(uint3
 typedef float vec_f32;
 typedef int32_t vec_i32;
 typedef uint32_t vec_u32;
+#endif
+
+/* A vector as the intrinsics of x86 take it, and their names without the width. */
+#if defined(__AVX2__) && CASCADE_LANES == 16
+typedef __m512i vec_x86;
+#define X86(name) _mm512_##name
+#elif defined(__AVX2__)
+typedef __m256i vec_x86;
+#define X86(name) _mm256_##name
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)

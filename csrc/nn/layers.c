@@ -21,8 +21,8 @@ void cascade_convolve(const cascade_kernels *kernels, const cascade_layer *layer
                       cascade_element *out, const cascade_span *span) {
     if (layer->dtype == CASCADE_INT8) {
         const cascade_int8_weights *int8 = &layer->int8;
-        kernels->conv_int8(&in->int8x4, out, span, layer->channels, int8->weights, int8->bias, int8->factor,
-                           int8->dequantize);
+        kernels->conv_int8(&in->int8x4, out, span, layer->channels, int8->weights,
+                           cascade_int8_bias(kernels, int8), int8->factor, int8->dequantize);
     } else {
         const cascade_f32_weights *f32 = &layer->f32;
         kernels->conv_f32(&in->f32, &out->f32, span, layer->channels, f32->weights, f32->bias, f32->slope);
@@ -33,12 +33,47 @@ void cascade_convolve_small_batch(const cascade_kernels *kernels, const cascade_
                                   cascade_element *out, const cascade_span *span) {
     if (layer->dtype == CASCADE_INT8) {
         const cascade_int8_weights *int8 = &layer->int8;
-        kernels->conv_int8_small_batch(&in->int8x4, out, span, layer->channels, int8->small_batch_weights, int8->bias,
-                                       int8->factor, int8->dequantize);
+        kernels->conv_int8_small_batch(&in->int8x4, out, span, layer->channels, int8->small_batch_weights,
+                                       cascade_int8_bias(kernels, int8), int8->factor, int8->dequantize);
     } else {
         const cascade_f32_weights *f32 = &layer->f32;
         kernels->conv_f32_small_batch(&in->f32, &out->f32, span, layer->channels, f32->small_batch_weights, f32->bias,
                                       f32->slope);
+    }
+}
+
+int cascade_int8_groups_fit(const int8_t *weights, size_t out_channels, size_t in_elements, size_t kernel) {
+    size_t area = kernel * kernel, taps = area * in_elements;
+    for (size_t out = 0; out < out_channels; out++, weights += taps * CASCADE_PACKED) {
+        int positive[2] = {0}, negative[2] = {0};
+        for (size_t tap = 0; tap < taps; tap++) {
+            /* in the order of packed weights */
+            const int8_t *four = weights + (tap % in_elements * area + tap / in_elements) * CASCADE_PACKED;
+            if (tap % CASCADE_INT8_GROUP == 0) {
+                memset(positive, 0, sizeof positive);
+                memset(negative, 0, sizeof negative);
+            }
+            for (size_t channel = 0; channel < CASCADE_PACKED; channel++) {
+                *(four[channel] > 0 ? positive + channel / 2 : negative + channel / 2) += four[channel];
+            }
+            for (size_t pair = 0; pair < 2; pair++) {
+                if (positive[pair] > CASCADE_INT8_GROUP_SUM || negative[pair] < -CASCADE_INT8_GROUP_SUM) {
+                    return 0;
+                }
+            }
+        }
+    }
+    return 1;
+}
+
+void cascade_signed_bias(const int8_t *weights, size_t out_channels, size_t count, const int32_t *bias,
+                         int32_t *signed_bias) {
+    for (size_t out = 0; out < out_channels; out++, weights += count) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < count; i++) {
+            sum += weights[i];
+        }
+        signed_bias[out] = bias[out] + 128 * sum;
     }
 }
 

@@ -19,10 +19,11 @@ const cascade_kernels *const *cascade_simd_levels(void) { return levels; }
 int cascade_cpu_is_any(void) { return 1; }
 
 #if defined(CASCADE_X86)
-/* Bits of CPUID: leaf 1, register ECX; leaf 7, registers EBX and ECX. */
+/* Bits of CPUID: leaf 1, register ECX; leaf 7, registers EBX and ECX, and EAX of its subleaf 1. */
 enum { FMA = 1 << 12, OSXSAVE = 1 << 27 };
 enum { AVX2 = 1 << 5, AVX512F = 1 << 16, AVX512DQ = 1 << 17, AVX512BW = 1 << 30 };
 enum { AVX512VNNI = 1 << 11 };
+enum { AVXVNNI = 1 << 4 };
 #define AVX512VL (1u << 31)
 #define AVX512_FEATURES (AVX2 | AVX512F | AVX512BW | AVX512DQ | AVX512VL)
 
@@ -42,7 +43,20 @@ static int supports(uint32_t wanted_b, uint32_t wanted_c, uint64_t state) {
 
 int cascade_cpu_has_avx2(void) { return supports(AVX2, 0, YMM_STATE); }
 
+int cascade_cpu_has_avxvnni(void) {
+    uint32_t found[4];
+    /* EAX of subleaf 0 is the largest subleaf */
+    return cascade_cpu_has_avx2() && cascade_cpuid(7, 0, found) && found[0] >= 1 && cascade_cpuid(7, 1, found) &&
+           (found[0] & AVXVNNI) != 0;
+}
+
 int cascade_cpu_has_avx512(void) { return supports(AVX512_FEATURES, 0, ZMM_STATE); }
 
 int cascade_cpu_has_avx512vnni(void) { return supports(AVX512_FEATURES, AVX512VNNI, ZMM_STATE); }
+#endif
+
+#if defined(CASCADE_ARM64)
+int cascade_cpu_has_dotprod(void) { return cascade_arm_has(CASCADE_ARM_DOTPROD); }
+
+int cascade_cpu_has_i8mm(void) { return cascade_arm_has(CASCADE_ARM_DOTPROD) && cascade_arm_has(CASCADE_ARM_I8MM); }
 #endif

@@ -14,6 +14,11 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(CASCADE_ARM64) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(CASCADE_ARM64) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 #if defined(CASCADE_X86) && defined(_MSC_VER)
 #include <intrin.h>
 #elif defined(CASCADE_X86)
@@ -98,4 +103,31 @@ uint64_t cascade_saved_state(void) {
     return ((uint64_t)high << 32) | low;
 #endif
 }
+#endif
+
+#if defined(CASCADE_ARM64)
+#if defined(__linux__)
+int cascade_arm_has(int feature) {
+    enum { ASIMDDP = 1 << 20, I8MM = 1 << 13 }; /* bits of AT_HWCAP and AT_HWCAP2, which old headers lack */
+    return feature == CASCADE_ARM_DOTPROD ? (getauxval(AT_HWCAP) & ASIMDDP) != 0 : (getauxval(AT_HWCAP2) & I8MM) != 0;
+}
+#elif defined(__APPLE__)
+int cascade_arm_has(int feature) {
+    int found = 0;
+    size_t size = sizeof found;
+    const char *name =
+        feature == CASCADE_ARM_DOTPROD ? "hw.optional.arm.FEAT_DotProd" : "hw.optional.arm.FEAT_I8MM";
+    return sysctlbyname(name, &found, &size, NULL, 0) == 0 && found;
+}
+#elif defined(_WIN32)
+int cascade_arm_has(int feature) {
+    enum { DOTPROD = 43, I8MM = 66 }; /* PF_ARM_V82_DP_… and PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE */
+    return IsProcessorFeaturePresent(feature == CASCADE_ARM_DOTPROD ? DOTPROD : I8MM) != 0;
+}
+#else
+int cascade_arm_has(int feature) {
+    (void)feature;
+    return 0;
+}
+#endif
 #endif

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import shutil
 import statistics
 import sys
 import time
@@ -13,11 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import commands, fps, fps_report
-from benchmarks.fps import Measured, Settings, load, measure
+from benchmarks import commands, fps, fps_report, instructions
+from benchmarks.fps import Measured, Settings, Variant, load, measure
 from benchmarks.peak import Peak
 from benchmarks.scenes import scene
 from benchmarks.timing import Timing, ratio, shared_faces
+from cascade import _native
 from cascade.detect import Detector
 from cascade.models.detector import load_detector
 from eval.baselines.client import BaselineError
@@ -276,6 +278,57 @@ def test_precision_is_told_in_the_first_line_and_written(capsys, given, tmp_path
     assert json.loads((tmp_path / "out" / "fps.json").read_text())["precision"] == told
 
 
+def test_simd_levels_are_timed_beside_each_other(capsys, tmp_path):
+    first, last = _native.simd_levels()[0], _native.simd_levels()[-1]
+    out = tmp_path / "out"
+    levels = ("--simd", f"{first}:float32", first, f"{last}:float32")
+    status, lines, errors = run(capsys, *SMALL, *levels, "--out", out)
+    assert (status, errors) == (0, []) and f"native engine ({first}), float32" in lines[0]
+    ours, *others = json.loads((out / "fps.json").read_text())["photos"][0]["detectors"]
+    names = [f"cascade {first} float32", f"cascade {first}", f"cascade {last} float32"]
+    assert [ours["detector"], *(other["detector"] for other in others)] == names
+    assert ours["gflop"] > 0 and ours["ratio"] is None
+    for other in others:
+        pairs = [b / a for a, b in zip(ours["times_ms"], other["times_ms"], strict=True)]
+        assert other["ratio"] == pytest.approx(statistics.median(pairs)) and other["shared_faces"] == 1
+
+
+def test_levels_run_what_they_say():
+    for level in _native.simd_levels():
+        for precision in ("int8", "float32", None):
+            engine = Settings().of(Variant(level, precision)).detector(load_detector()).engine
+            usual = "int8" if _native.int8_is_fast(level) else "float32"
+            assert (engine.level, engine.precision) == (level, precision or usual)
+
+
+def test_instructions_are_counted_of_levels_that_valgrind_knows(monkeypatch):
+    totals = iter([1_000, 4_000, 500, 2_000])
+    monkeypatch.setattr(instructions, "_instructions", lambda valgrind, arguments: next(totals))
+    monkeypatch.setattr(instructions.shutil, "which", lambda name: name)
+    others = (Variant("avx512vnni"), Variant("scalar", "float32"))
+    counted = instructions.counted(
+        Measured("photo", 4, 4, 1.0, []), np.zeros((4, 4, 3), np.uint8), Settings(level="neon", others=others), None
+    )
+    assert counted.instructions == {"cascade neon": 1_000, "cascade scalar float32": 500}
+    assert counted.failures == []
+
+
+def test_a_missing_valgrind_is_told(monkeypatch):
+    monkeypatch.setattr(instructions.shutil, "which", lambda name: None)
+    measured = Measured("photo", 4, 4, 1.0, [])
+    counted = instructions.counted(measured, np.zeros((4, 4, 3), np.uint8), Settings(level="scalar"), None)
+    assert counted.failures == ["cascade: instructions are counted by valgrind, which is missing"]
+
+
+@pytest.mark.slow
+def test_instructions_of_a_detection_are_those_that_valgrind_counts():
+    if shutil.which("valgrind") is None:
+        pytest.skip("valgrind is missing")
+    image = scene("one", 96, 80).image
+    count = instructions.count(image, Settings(level="scalar"), None)
+    assert 1e6 < count < 1e9
+
+
 def test_torch_engine_finds_the_same(capsys):
     torch = importlib.import_module("torch")
     status, lines, _ = run(capsys, *SMALL, "--engine", "torch")
@@ -302,6 +355,9 @@ def test_torch_engine_finds_the_same(capsys):
         (["--device", "tpu"], "--device"),
         (["--device", "cuda", "--engine", "native"], "--engine"),
         (["--precision", "int4"], "--precision"),
+        (["--simd", "mmx"], "--simd"),
+        (["--simd", "scalar:int4"], "--simd"),
+        (["--simd", "scalar", "--engine", "torch"], "--simd"),
         (["--precision", "int8", "--engine", "torch"], "precision"),
         (["--weights", "nowhere"], "nowhere"),
         (["--colour"], "--colour"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cascade import _native
 from cascade.cli import console, main
 from cascade.models.detector import shipped_detectors
 from cascade.nn.architectures import ARCHITECTURES
@@ -34,6 +35,20 @@ def test_models_that_are_shipped(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in shipped_detectors())
     assert "not stated" not in out
+
+
+def test_hardware_says_the_levels_of_this_machine(capsys, monkeypatch):
+    monkeypatch.setenv("CASCADE_SIMD", "scalar")
+    assert main(["models", "--hardware"]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == _native.simd_levels()
+    assert [line.split()[3].rstrip(",") == "int8" for line in lines] == [
+        _native.int8_is_fast(level) for level in _native.simd_levels()
+    ]
+    assert [line.endswith(", used") for line in lines] == [level == "scalar" for level in _native.simd_levels()]
+    monkeypatch.setenv("CASCADE_SIMD", "mmx")
+    assert main(["models", "--hardware"]) == console.BAD_USAGE
+    assert "CASCADE_SIMD" in capsys.readouterr().err
 
 
 def test_models_lists_recognizers(capsys, tmp_path, monkeypatch):

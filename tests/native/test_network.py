@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 from cascade.nn.torch_network import CascadeNetwork, export_tensors  # noqa: E402
 
 LEVELS = _native.simd_levels()
+ALL_LEVELS = ("avx512vnni", "avx512", "avxvnni", "avx2", "i8mm", "dotprod", "neon", "scalar")
 FAMILIES = list(ARCHITECTURES)
 TOLERANCE = 1e-4
 
@@ -255,7 +256,8 @@ def test_a_network_knows_its_level(level: str) -> None:
 
 def test_levels_end_with_the_one_that_every_machine_has() -> None:
     assert LEVELS[-1] == "scalar"
-    assert set(LEVELS) <= {"avx512vnni", "avx512", "avx2", "neon", "scalar"}
+    assert set(LEVELS) <= set(ALL_LEVELS)
+    assert sorted(LEVELS, key=ALL_LEVELS.index) == LEVELS
 
 
 def test_the_environment_chooses_the_level(monkeypatch: pytest.MonkeyPatch) -> None:

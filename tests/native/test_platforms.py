@@ -14,7 +14,7 @@ from tests.sanitize.build_driver import Core, ToolMissingError, build_core, run
 MINGW_FLAGS = ["-static", "-D__USE_MINGW_ANSI_STDIO=1", "-Wa,-muse-unaligned-vector-move"]
 MINGW = ("x86_64-w64-mingw32-gcc", MINGW_FLAGS, "wine")
 MUSL = ("musl-gcc", ["-static"], "")
-LEVELS = [level for level in _native.simd_levels() if not level.startswith("avx512")]
+LEVELS = _native.simd_levels()
 
 
 @pytest.fixture(scope="module", params=[MINGW, MUSL], ids=["windows", "musl"])

@@ -1,8 +1,11 @@
 /*
- * Every kernel of the NEON level against the scalar level, over many sizes, then all that is built on them: resampling, networks
+ * Every kernel of a NEON level against the scalar level, over many sizes, then all that is built on them: resampling, networks
  * over crops and over an image, suppression. Every buffer ends at a protected page, so that an access too far ends the run.
- * Built and run by run.sh. With the argument "pixels" it prints only a checksum of resampled and warped pixels, which must be
- * the same on every machine.
+ * Built and run by run.sh.
+ *
+ *   driver LEVEL   compares that level
+ *   driver levels  prints the levels that this processor can run
+ *   driver pixels  prints a checksum of pixels that the best level resampled and warped, the same on every machine
  */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #include <math.h>
@@ -565,30 +568,45 @@ static void try_nms(size_t n, int mode) {
     done();
 }
 
-static void find_levels(void) {
+/* `name`: of the level to compare; NULL for the best one. */
+static void find_levels(const char *name) {
     const cascade_kernels *const *level = cascade_simd_levels();
-    fast = *level;
-    while (level[1] != NULL) {
-        level++;
+    for (; *level != NULL; level++) {
+        if (fast == NULL && (*level)->usable() && (name == NULL || !strcmp((*level)->name, name))) {
+            fast = *level;
+        }
+        scalar = *level;
     }
-    scalar = *level;
-    CHECK(fast->usable(), "%s cannot run here", fast->name);
+    CHECK(fast != NULL, "%s cannot run here", name == NULL ? "no level" : name);
     CHECK(!strcmp(scalar->name, "scalar") && scalar->lanes == 1, "the last level is %s", scalar->name);
 }
 
+static void print_levels(void) {
+    for (const cascade_kernels *const *level = cascade_simd_levels(); *level != NULL; level++) {
+        if ((*level)->usable()) {
+            printf("%s\n", (*level)->name);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
-    int only_pixels = argc > 1 && !strcmp(argv[1], "pixels");
+    const char *what = argc > 1 ? argv[1] : "";
     uint64_t sum = 14695981039346656037u;
     signal(SIGSEGV, on_fault);
     signal(SIGBUS, on_fault);
-    find_levels();
-    if (only_pixels) {
+    if (!strcmp(what, "levels")) {
+        print_levels();
+        return 0;
+    }
+    find_levels(strcmp(what, "pixels") ? what : NULL);
+    if (!strcmp(what, "pixels")) {
         try_resampling(&sum);
         try_warping(&sum);
         printf("%016llx\n", (unsigned long long)sum);
         return 0;
     }
-    CHECK(!strcmp(fast->name, "neon") && fast->lanes == 4, "the best level is %s", fast->name);
+    CHECK(fast->lanes == 4, "%s has %zu lanes", fast->name, fast->lanes);
+    printf("level %s\n", fast->name);
     try_spans();
     try_bytes();
     try_suppression();

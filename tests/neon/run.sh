@@ -47,7 +47,29 @@ build() {
 levels=$(config levels aarch64)
 
 build "$compiler" tests/neon/driver.c neon $levels
-$emulator "$work/neon"
+
+# compare CPU "LEVEL …": on that processor of qemu's these levels are usable, and agree with the scalar one.
+compare() {
+    local found level
+    found=$($emulator -cpu "$1" "$work/neon" levels | tr '\n' ' ')
+    if [ "$found" != "$2 scalar " ]; then
+        echo "levels on $1: $found, expected $2 scalar" >&2
+        exit 1
+    fi
+    for level in ${2%% *}; do
+        $emulator -cpu "$1" "$work/neon" "$level"
+    done
+}
+
+if [ -n "$emulator" ]; then
+    compare cortex-a72 "neon"
+    compare cortex-a76 "dotprod neon"
+    compare max "i8mm dotprod neon"
+else
+    for level in $("$work/neon" levels); do
+        [ "$level" = scalar ] || "$work/neon" "$level"
+    done
+fi
 
 build "$compiler" tests/sanitize/threads.c threads $levels
 $emulator "$work/threads" 1 10

@@ -1,4 +1,4 @@
-"""The NEON level against the scalar level, through driver.c: under qemu, or directly on 64-bit ARM."""
+"""The NEON levels against the scalar level, through driver.c: under qemu, or directly on 64-bit ARM."""
 
 from __future__ import annotations
 
@@ -21,5 +21,8 @@ def test_neon_agrees_with_scalar() -> None:
     if done.returncode == TOOL_MISSING:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-6000:]}"
-    # the last part ran: the driver did not end early
-    assert any(line.startswith("nms") for line in done.stdout.splitlines()), done.stdout
+    # the last part of every level ran: the driver did not end early
+    lines = done.stdout.splitlines()
+    levels = [line.split()[1] for line in lines if line.startswith("level")]
+    assert "neon" in levels
+    assert sum(line.startswith("nms") for line in lines) == len(levels), done.stdout

@@ -20,7 +20,7 @@ from cascade.engines.native import NativeEngine
 from cascade.models.detector import DetectorWeights, StageWeights, load_detector
 from cascade.models.files import WeightsError
 from cascade.nn.architectures import ARCHITECTURES, Architecture, Layer
-from cascade.nn.quantization import PACKED, range_name
+from cascade.nn.quantization import GROUP_TAPS, LARGEST_GROUP, PACKED, range_name
 from tests.photos import portrait
 from tests.random_networks import receptive
 
@@ -227,11 +227,94 @@ def test_each_colour_has_its_weight(level: str) -> None:
 
 @pytest.mark.parametrize("outputs", range(1, 17))
 def test_a_last_layer_has_any_number_of_outputs(outputs: int) -> None:
-    last = noise(outputs, 8).view(np.int8)
-    layers = one_layer(noise(8, PACKED).view(np.int8), np.zeros(8), np.full(8, 0.01), last)
+    last = noise(outputs, 8).view(np.int8) // 4  # within the limit of a group
+    layers = one_layer(noise(8, PACKED).view(np.int8) // 4, np.zeros(8), np.full(8, 0.01), last)
     crops = noise(19, 1, 1, 3)
     for level in LEVELS:
         np.testing.assert_array_equal(_native.Network(layers, 1, level).forward(crops), classified(layers, crops))
+
+
+# Groups of taps, whose products levels without dot products sum in 16 bits
+
+
+def group_sums(weight: np.ndarray) -> np.ndarray:
+    """The positive, then the negative weights (2, out, groups, pairs) of weights (out, elements, k, k, 4), summed."""
+    taps = weight.astype(int).transpose(0, 2, 3, 1, 4).reshape(len(weight), -1, 2, 2)
+    taps = np.pad(taps, ((0, 0), (0, -taps.shape[1] % GROUP_TAPS), (0, 0), (0, 0)))
+    groups = taps.reshape(len(weight), -1, GROUP_TAPS, 2, 2)
+    return np.stack([clip(groups, 0).sum(axis=(2, 4)) for clip in (np.maximum, np.minimum)])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_shipped_weights_use_the_limit_of_a_group_and_stay_within(stage: Any) -> None:
+    for layer in shipped_layers(stage):
+        sums = np.abs(group_sums(layer["weight"])).max(axis=(0, 2, 3))
+        assert sums.max() <= LARGEST_GROUP
+        full = (sums > 0.95 * LARGEST_GROUP) | (np.abs(layer["weight"]).max(axis=(1, 2, 3, 4)) > 120)
+        assert full.mean() > 0.9
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_rounding_errors_of_neighbours_cancel(stage: Any) -> None:
+    """So those of all weights of a filter sum to half a step at most."""
+    tensors, layer = shipped_set()[stage].tensors, shipped_layers(stage)[0]
+    filters = np.asarray(tensors["0.weight"], np.float64) / 128
+    scale = layer["factor"] * np.maximum(tensors[range_name(0)], 1e-6) / 255
+    errors = layer["weight"].sum(axis=(1, 2, 3, 4)) - filters.sum(axis=(1, 2, 3)) / scale
+    assert np.abs(errors).max() < 0.501
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_groups_at_their_limit_do_not_overflow(level: str) -> None:
+    """All activations are 255, and the weights of a sign sum to 128 in a pair of channels of one tap or of several."""
+    first = one_layer(np.ones((16, PACKED)), np.zeros(16), np.ones(16))[0]
+    first = {**first, "bias": np.full(16, 255, np.int32)}
+    rows = np.zeros((16, 4, PACKED), np.int8)
+    rows[0, 0, :2], rows[1, :3, 0], rows[2, :3, 2], rows[3] = (127, 1), (43, 43, 42), (-43, -43, -42), 21
+    rows[4, 3, 2:], rows[5, 2], rows[6, :, ::2], rows[7] = (-1, -127), (1, 127, -128, 0), -42, -21
+    rows[8, :, 0], rows[8, :, 1], rows[9, 1, 1], rows[10, 2, 2] = 42, -42, 127, -128
+    ones = {"bias": np.zeros(16, np.int32), "factor": np.ones(16, np.float32)}
+    last = {"kind": "conv", "dtype": "int8", "stride": 1, "weight": rows.reshape(16, 4, 1, 1, PACKED), **ones}
+    for crops in (np.full((19, 1, 1, 3), 255, np.uint8), np.zeros((1, 1, 1, 3), np.uint8)):
+        found = _native.Network([first, last], 1, level).forward(crops)
+        np.testing.assert_array_equal(found, np.broadcast_to(255 * rows.sum(axis=(1, 2), dtype=int), found.shape))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("places", "size", "fits"),
+    [
+        ([(0, 0), (0, 1)], 64, True),
+        ([(0, 0), (0, 1)], 65, False),
+        ([(0, 1), (0, 2)], 65, True),
+        ([(0, 2), (2, 3)], 65, False),
+        ([(2, 0), (3, 0)], 65, True),
+        ([(3, 0), (4, 1), (5, 0)], 43, False),
+        ([(3, 0), (4, 1), (5, 0)], 42, True),
+        ([(5, 0), (6, 0)], 65, True),
+        ([(6, 1), (7, 0)], 65, False),
+    ],
+)
+def test_weights_that_could_leave_16_bits_are_refused(
+    places: list[tuple[int, int]], size: int, fits: bool, sign: int
+) -> None:
+    """Places are taps and channels; taps run over rows, columns and int8x4, here two rows of two int8x4 each."""
+    taps = np.zeros((8, PACKED), np.int8)
+    for place in places:
+        taps[place] = sign * size
+    weight = np.zeros((4, 2, 2, 2, PACKED), np.int8)
+    weight[2] = taps.reshape(2, 2, 2, PACKED).transpose(2, 0, 1, 3)
+    common = {"kind": "conv", "dtype": "int8", "stride": 1}
+    first = {"weight": np.ones((8, 1, 1, 1, PACKED), np.int8), "bias": np.zeros(8, np.int32)}
+    layers = [
+        {**common, **first, "factor": np.ones(8, np.float32)},
+        {**common, "weight": weight, "bias": np.zeros(4, np.int32), "factor": np.ones(4, np.float32)},
+    ]
+    if fits:
+        _native.Network(layers, 2)
+    else:
+        with pytest.raises(ValueError, match=r"^layers: weights of layer 1 can leave 16 bits"):
+            _native.Network(layers, 2)
 
 
 # Wrong layers

@@ -7,10 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from cascade.nn.architectures import ARCHITECTURES, Architecture
 
@@ -65,15 +66,25 @@ def build(folder: Path, extra: Sequence[str], names: Sequence[str] | None = None
 
 
 def build_core(
-    folder: Path, extra: Sequence[str], names: Sequence[str] | None = None, compiler: str = "gcc", emulator: str = ""
+    folder: Path,
+    extra: Sequence[str],
+    names: Sequence[str] | None = None,
+    compiler: str = "gcc",
+    emulator: str = "",
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Core:
     """The core with all SIMD levels of this machine, or those named. Raises ToolMissingError.
 
-    What the ``compiler`` builds runs here, or in an ``emulator``.
+    What the ``compiler`` builds runs here, or in an ``emulator``. ``changes`` are other fields of levels, by name.
     """
     config = build_config()
     gcc = _compiler(folder, extra, compiler, emulator)
-    levels = [level for level in config.levels_of() if names is None or level.name in names]
+    changes = changes or {}
+    levels = [
+        replace(level, **changes.get(level.name, {}))
+        for level in config.levels_of()
+        if names is None or level.name in names
+    ]
     (folder / "networks.h").write_text(_networks())
     macros = config.defines([config.levels_macro(levels)])
     include = [f"-I{config.INCLUDE_FOLDER}", f"-I{folder}"]

@@ -136,7 +136,8 @@ static void demolish(cascade_layer *layers, size_t count) {
         const cascade_f32_weights *f32 = &layers[i].f32;
         const cascade_int8_weights *int8 = &layers[i].int8;
         const void *arrays[] = {f32->weights, f32->small_batch_weights, f32->bias, f32->slope,
-                                int8->weights, int8->small_batch_weights, int8->bias, int8->factor};
+                                int8->weights, int8->small_batch_weights, int8->bias, int8->signed_bias,
+                                int8->factor};
         for (size_t k = 0; k < LENGTH(arrays); k++) {
             free((void *)arrays[k]);
         }
