@@ -149,7 +149,7 @@ class GalleryOfPage:
 
     def _change_file(self, change: Callable[[Gallery], None]) -> None:
         assert self.path is not None
-        secret = {"passphrase": self._settings.passphrase, "key": self._settings.key}
-        with Gallery.changing(self.path, self._model, create=True, **secret) as gallery:
+        passphrase, key = self._settings.passphrase, self._settings.key
+        with Gallery.changing(self.path, self._model, create=True, passphrase=passphrase, key=key) as gallery:
             change(gallery)
         self._gallery, self._state = gallery, gallery_file.file_state(self.path)
