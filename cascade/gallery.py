@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cascade import gallery_file, gallery_search
+from cascade import encryption, gallery_file, gallery_search
 from cascade.checks import FixedSettings, integer, number
 from cascade.encryption import FileKey
 from cascade.gallery_errors import GalleryAuthenticationError, GalleryDamagedError, GalleryError, GalleryKeyError
@@ -360,17 +360,17 @@ class Gallery(FixedSettings):
             gallery._write(path)
 
     def to_bytes(self) -> bytes:
-        """What `save` writes to a file, not encrypted, for a program that hands it on and stores nothing itself."""
-        stream = io.BytesIO()
-        gallery_file.write_contents(stream, self._contents())
-        return stream.getvalue()
+        """What `save` writes to a file, encrypted if the gallery is: for a program that stores nothing itself."""
+        return gallery_file.contents_to_bytes(self._contents(), self._key)
 
     @classmethod
     def from_bytes(cls, data: bytes, model: HasEmbeddings | EmbeddingModel | None = None) -> Gallery:
         """The gallery in the bytes of a file that is not encrypted, checked as by `load`.
 
-        Raises `GalleryError` with the reason.
+        Raises `GalleryError` with the reason, `GalleryKeyError` for a file that is encrypted.
         """
+        if encryption.is_encrypted(data):
+            raise GalleryKeyError("the gallery is encrypted, expected one that is not")
         gallery = cls._from_contents(gallery_file.read_contents(io.BytesIO(data)))
         if model is not None:
             gallery.check_model(model)

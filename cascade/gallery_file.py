@@ -198,7 +198,7 @@ def write_gallery(path: Path, contents: Contents, key: FileKey | None = None) ->
     if not is_replaceable(path, "counts") and not is_encrypted(path):
         raise GalleryError(f"{path}: the gallery cannot be written: there is another file, which is no gallery")
     try:
-        encrypted = None if key is None else _encrypted(contents, key)
+        encrypted = None if key is None else contents_to_bytes(contents, key)
         with private_files.replacing(path) as stream:
             if encrypted is None:
                 write_contents(stream, contents)
@@ -266,9 +266,12 @@ def _state(found: os.stat_result) -> FileState:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _encrypted(contents: Contents, key: FileKey) -> bytes:
+def contents_to_bytes(contents: Contents, key: FileKey | None = None) -> bytes:
+    """The bytes of a file, encrypted if there is a key. Raises `GalleryError`."""
     plain = io.BytesIO()
     write_contents(plain, contents)
+    if key is None:
+        return plain.getvalue()
     with encryption_errors():
         return encryption.encrypt(plain.getvalue(), key)
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.gallery import EmbeddingModel, Gallery, GalleryError, Match
+from cascade.gallery import EmbeddingModel, Gallery, GalleryError, GalleryKeyError, Match
 from tests.galleries import MODEL, OTHER, PEOPLE, filled, same, small, unit
 
 
@@ -47,6 +47,16 @@ def test_bytes_are_those_of_the_file(tmp_path):
     for damaged in (b"", data[:-9], b"text"):
         with pytest.raises(GalleryError, match="not a gallery"):
             Gallery.from_bytes(damaged)
+
+
+def test_bytes_of_an_encrypted_gallery_are_encrypted(tmp_path):
+    gallery, key = small(), bytes(32)
+    gallery.encrypt(key=key)
+    data = gallery.to_bytes()
+    (tmp_path / "other.gallery").write_bytes(data)
+    assert same(Gallery.load(tmp_path / "other.gallery", key=key), gallery)
+    with pytest.raises(GalleryKeyError, match="the gallery is encrypted"):
+        Gallery.from_bytes(data)
 
 
 def test_a_loaded_gallery_can_be_changed(tmp_path):

@@ -59,7 +59,8 @@ def area_of(box: npt.ArrayLike, width: int, height: int, hiding: Hiding) -> Area
     """
     x1, y1, x2, y2 = (float(side) for side in np.asarray(box, np.float64))
     centre = (x1 + x2) / 2, (y1 + y2) / 2
-    half = tuple(max((0.5 + hiding.margin) * side + hiding.padding, 0.5) for side in (x2 - x1, y2 - y1))
+    shape, margin = hiding.outline
+    half = tuple(max((0.5 + margin) * side + hiding.padding, 0.5) for side in (x2 - x1, y2 - y1))
     edge = max(hiding.feather * min(x2 - x1, y2 - y1), 1e-6)
     left, right = _span(centre[0], half[0] + edge, width)
     top, bottom = _span(centre[1], half[1] + edge, height)
@@ -67,7 +68,7 @@ def area_of(box: npt.ArrayLike, width: int, height: int, hiding: Hiding) -> Area
         return None
     across = _distances(np.arange(left, right) + 0.5 - centre[0], x1 <= AT_BORDER, x2 >= width - AT_BORDER)
     down = _distances(np.arange(top, bottom) + 0.5 - centre[1], y1 <= AT_BORDER, y2 >= height - AT_BORDER)[:, None]
-    if hiding.shape == "box":
+    if shape == "box":
         outside = np.maximum(np.abs(across) - half[0], np.abs(down) - half[1])
     else:
         outside = (np.hypot(across / half[0], down / half[1]) - 1) * min(half)

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from cascade import gallery_file
 from cascade.app.problems import Problem
-from cascade.gallery import EmbeddingModel, Gallery, GalleryError
+from cascade.app.settings import Settings
+from cascade.gallery import EmbeddingModel, Gallery, GalleryError, GalleryKeyError
 from cascade.gallery import Match as GalleryMatch
+from cascade.gallery_file import FileState
 
-__all__ = ["GalleryOfPage", "embeddings_of"]
+__all__ = ["GalleryOfPage", "embeddings_of", "load_gallery"]
 
 TOP = 3
 """The most people who are named for a face."""
@@ -25,20 +27,31 @@ def embeddings_of(part: bytes, dimension: int) -> npt.NDArray[np.float32]:
     return np.frombuffer(part, np.float32).reshape(-1, dimension)
 
 
+def load_gallery(settings: Settings, model: EmbeddingModel | None = None) -> Gallery:
+    """The gallery in the file of the settings. Raises as `Gallery.load` does."""
+    assert settings.gallery is not None
+    return Gallery.load(settings.gallery, model, passphrase=settings.passphrase, key=settings.key)
+
+
 class GalleryOfPage:
-    """People, who may be stored in a file that others change too.
+    """People, who may be stored in a file, encrypted or not, that others change too.
 
     Raises `GalleryError` for a file that cannot be used.
     """
 
-    def __init__(self, model: EmbeddingModel, path: Path | None, most_people: int) -> None:
+    def __init__(self, model: EmbeddingModel, settings: Settings) -> None:
         self._model = model
-        self.path = path
-        self._most_people = most_people
+        self._settings = settings
         self._lock = asyncio.Lock()  # one change at a time
-        exists = path is not None and path.exists()
-        self._gallery = Gallery.load(path, model) if path is not None and exists else Gallery(model)
-        self._state = gallery_file.file_state(path) if path is not None else None
+        self._gallery = Gallery(model)
+        self._state: FileState | None = None
+        if self.path is not None:
+            self._load()
+
+    @property
+    def path(self) -> Path | None:
+        """The file that people are stored in."""
+        return self._settings.gallery
 
     async def counts(self) -> dict[str, int]:
         """How many embeddings each person has."""
@@ -51,7 +64,7 @@ class GalleryOfPage:
             if name in gallery and not extend:
                 words = f"There is somebody called {name} already. Add the photo to that person, or use another name."
                 raise Problem("exists", words)
-            if name not in gallery and len(gallery) >= self._most_people:
+            if name not in gallery and len(gallery) >= self._settings.limits.people:
                 raise Problem("too large", f"The gallery is full: it has {len(gallery):,} people.")
             gallery.add(name, embeddings, extend=extend)
 
@@ -80,12 +93,14 @@ class GalleryOfPage:
         """Puts the people of a gallery file in the place of those here. Raises `Problem`."""
         try:
             opened = await asyncio.to_thread(Gallery.from_bytes, data, self._model)
+        except GalleryKeyError as error:  # deriving its key may take 1 GiB, which a request must not ask for
+            words = "The gallery is encrypted. Start the server with it: cascade app --gallery FILE."
+            raise Problem("gallery", words) from error
         except GalleryError as error:
             raise Problem("gallery", f"The gallery cannot be used: {error}.") from error
-        if len(opened) > self._most_people:
-            raise Problem(
-                "too large", f"The gallery has {len(opened):,} people; at most {self._most_people:,} are taken."
-            )
+        most = self._settings.limits.people
+        if len(opened) > most:
+            raise Problem("too large", f"The gallery has {len(opened):,} people; at most {most:,} are taken.")
 
         def change(gallery: Gallery) -> None:
             for name in gallery.names:
@@ -97,7 +112,7 @@ class GalleryOfPage:
         await self._change(change)
 
     async def to_bytes(self) -> bytes:
-        """The gallery as the bytes of a file."""
+        """The gallery as the bytes of a file, encrypted if its own file is."""
         return await asyncio.to_thread((await self._current()).to_bytes)
 
     async def identify(self, embeddings: npt.NDArray[np.float32], threshold: float) -> list[list[GalleryMatch]]:
@@ -117,7 +132,7 @@ class GalleryOfPage:
     def _load(self) -> None:
         assert self.path is not None
         state = gallery_file.file_state(self.path)
-        self._gallery = Gallery(self._model) if state is None else Gallery.load(self.path, self._model)
+        self._gallery = Gallery(self._model) if state is None else load_gallery(self._settings, self._model)
         self._state = state
 
     async def _change(self, change: Callable[[Gallery], None]) -> None:
@@ -134,6 +149,7 @@ class GalleryOfPage:
 
     def _change_file(self, change: Callable[[Gallery], None]) -> None:
         assert self.path is not None
-        with Gallery.changing(self.path, self._model, create=True) as gallery:
+        passphrase, key = self._settings.passphrase, self._settings.key
+        with Gallery.changing(self.path, self._model, create=True, passphrase=passphrase, key=key) as gallery:
             change(gallery)
         self._gallery, self._state = gallery, gallery_file.file_state(self.path)

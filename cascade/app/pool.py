@@ -100,11 +100,19 @@ SENT = ("photo_pixels", "worker_bytes")
 """The limits that a worker knows."""
 
 
+SECRET = ("CASCADE_APP_", "CASCADE_GALLERY_")
+"""How variables begin that are not for workers: the token, and passphrases and keys of galleries."""
+
+
 def _environment() -> dict[str, str]:
-    """The environment with this package first on Python's path, wherever the working directory is."""
+    """The environment without secrets, and with this package first on Python's path, wherever the working directory is.
+
+    Workers decode files of strangers.
+    """
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    passed = {name: value for name, value in os.environ.items() if not name.startswith(SECRET)}
+    return {**passed, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 class Pool:

@@ -17,13 +17,13 @@ from starlette.exceptions import HTTPException
 
 from cascade.app.answers import About
 from cascade.app.guard import Guard
-from cascade.app.people import GalleryOfPage
+from cascade.app.people import GalleryOfPage, load_gallery
 from cascade.app.pool import Pool
 from cascade.app.problems import STATUS, Kind, Problem
 from cascade.app.routes import comparing, faces, hiding, people, tables
 from cascade.app.settings import Settings
 from cascade.app.state import Shared, State, problems
-from cascade.gallery import EmbeddingModel, Gallery, GalleryError
+from cascade.gallery import EmbeddingModel, GalleryError
 from cascade.version import __version__
 
 __all__ = ["create_app", "serve"]
@@ -67,8 +67,8 @@ async def about(state: Shared) -> About:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The page and its server as an ASGI application, whose workers run from its startup to its shutdown.
 
-    Raises `cascade.GalleryError` at startup for a gallery file that cannot be used, and RuntimeError where workers
-    cannot be started.
+    Raises `cascade.GalleryError` at startup for a gallery file that cannot be used, ImportError for an encrypted one
+    without the package `cryptography`, and RuntimeError where workers cannot be started.
     """
     chosen = Settings() if settings is None else settings
 
@@ -102,14 +102,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """The workers and the gallery of the application, for the time of the block."""
     if settings.gallery is not None and settings.gallery.exists():
-        Gallery.load(settings.gallery)  # before the workers, so that what is wrong with it is told at once
+        load_gallery(settings)  # before the workers, so that what is wrong with it is told at once
     pool = Pool(settings)
     try:
         await pool.start()
         model = pool.about["model"]
-        gallery = GalleryOfPage(
-            EmbeddingModel(**{**model, "earlier": tuple(model["earlier"])}), settings.gallery, settings.limits.people
-        )
+        gallery = GalleryOfPage(EmbeddingModel(**{**model, "earlier": tuple(model["earlier"])}), settings)
         app.state.shared = State(settings, pool, gallery)
         yield
     finally:
@@ -206,7 +204,7 @@ class _Server(uvicorn.Server):
         """Starts the workers, then to answer, and calls `on_ready`."""
         try:
             await self._running.enter_async_context(_running(self._app, self._settings))
-        except (GalleryError, OSError, RuntimeError) as error:
+        except (GalleryError, ImportError, OSError, RuntimeError) as error:
             self.failure, self.should_exit = error, True
             return
         await super().startup(sockets)
@@ -222,7 +220,8 @@ class _Server(uvicorn.Server):
 def serve(listening: socket.socket, settings: Settings, on_ready: Callable[[], None]) -> None:
     """Serves the page until SIGINT or SIGTERM, which is raised again when all workers have ended.
 
-    ``on_ready`` is called when it answers. Raises RuntimeError, OSError or `cascade.GalleryError` if it cannot start.
+    ``on_ready`` is called when it answers. Raises RuntimeError, OSError, ImportError or `cascade.GalleryError` if it
+    cannot start.
     """
     app = create_app(settings)
     config = uvicorn.Config(

@@ -61,7 +61,7 @@ class Settings:
     """Processes that decode and search photos, each with its own networks and one thread."""
     min_face: float = 20
     """The smallest face to find, in pixels of the photo."""
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     """What a request must bring, if any."""
     hosts: tuple[str, ...] = LOOPBACK
     """Names by which the server may be addressed."""
@@ -69,6 +69,9 @@ class Settings:
     """Whether it may also be addressed by any IP address. Names alone can be made to point elsewhere."""
     gallery: Path | None = None
     """The file that people are stored in; None: in memory alone."""
+    passphrase: str | None = field(default=None, repr=False)
+    key: bytes | None = field(default=None, repr=False)
+    """One of the two if that file is encrypted, or is to be where it does not exist."""
 
     def __post_init__(self) -> None:
         integer("workers", self.workers, 1, 64)

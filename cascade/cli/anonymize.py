@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder, writing
-from cascade.cli.recognition import load_gallery
+from cascade.cli.keys import add_key_option, secret_of
+from cascade.cli.recognition import check_gallery_exists, load_gallery
 
 if TYPE_CHECKING:
     from cascade.anonymize import FaceFinder, People, Review
@@ -86,8 +87,13 @@ def _add_hiding_options(group: Any) -> None:
     group.add_argument(
         "--method", choices=("blur", "pixelate", "solid", "drawn"), help="blur (default), pixelate, solid, drawn"
     )
-    group.add_argument("--shape", choices=("ellipse", "box"), help="box (default) or ellipse")
-    group.add_argument("--margin", type=float, metavar="F", help="beyond the face's box on each side, over its size")
+    group.add_argument("--shape", choices=("ellipse", "box"), help="default: ellipse for drawn, else box")
+    group.add_argument(
+        "--margin",
+        type=float,
+        metavar="F",
+        help="beyond the face's box on each side, over its size (default: 0.1 of ellipses, 0 of boxes)",
+    )
     group.add_argument("--padding", type=float, metavar="N", help="pixels further on each side")
     group.add_argument("--feather", type=float, metavar="F", help="width of the soft edge, over the box's shorter side")
     group.add_argument(
@@ -100,6 +106,7 @@ def _add_hiding_options(group: Any) -> None:
 def _add_finding_options(group: Any) -> None:
     group.add_argument("--keep", metavar="GALLERY", help="people whose faces stay visible")
     group.add_argument("--only", metavar="GALLERY", help="hide the faces of these people alone")
+    add_key_option(group)
     group.add_argument("--threshold", type=float, metavar="S", help="similarity of one person's faces, -1 to 1")
     group.add_argument("--min-score", type=float, metavar="S", help="score from which on faces are hidden, 0.1 to 1")
     group.add_argument("--min-face", type=float, metavar="N", help="smallest face in pixels")
@@ -155,6 +162,8 @@ def _check_combination(args: argparse.Namespace) -> None:
         problem = "--keep and --only cannot be combined"
     elif args.threshold is not None and not (args.keep or args.only):
         problem = "--threshold is for --keep and --only"
+    elif args.key_file is not None and not (args.keep or args.only):
+        problem = "--key-file is for --keep and --only"
     elif args.review_only and (args.out or not args.review):
         problem = "--review-only needs --review FILE and takes no --out"
     elif args.every < 1:
@@ -187,8 +196,11 @@ def _people(args: argparse.Namespace) -> People | None:
     from cascade.anonymize.people import People
     from cascade.recognize import Recognizer
 
+    path = args.keep or args.only
+    check_gallery_exists(path)
+    secret = secret_of(path, args.key_file)
     recognizer = Recognizer(args.recognizer, args.threads)
-    gallery = load_gallery(args.keep or args.only, recognizer)
+    gallery = load_gallery(path, recognizer, secret)
     return People(gallery, "keep" if args.keep else "only", recognizer, args.threshold)
 
 

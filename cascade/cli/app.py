@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.console import CommandError, raise_interrupts, say, writing
+from cascade.cli.keys import Secret, add_creation_options, secret_to_change
 from cascade.cli.recognition import NOT_PROOF, new_parser
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ exit status:
 
 examples:
   cascade app --open
-  cascade app --gallery crew.gallery
+  cascade app --gallery crew.gallery --encrypt
   cascade app --host 0.0.0.0 --allow-host faces.example.org
 """
 
@@ -53,6 +54,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--gallery", metavar="FILE", help="store named people in this file; it is created if it does not exist"
     )
+    add_creation_options(parser)
     parser.add_argument(
         "--min-face", type=float, default=20, metavar="N", help="smallest face, in pixels of the photo (default: 20)"
     )
@@ -105,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     with listening:
         try:
             serve(listening, settings, on_ready)
-        except (GalleryError, OSError, RuntimeError) as error:
+        except (GalleryError, ImportError, OSError, RuntimeError) as error:
             raise CommandError(str(error)) from error
     return 0
 
@@ -114,6 +116,7 @@ def make_settings(args: argparse.Namespace) -> tuple[Settings, bool]:
     """The settings of these options, and whether the token was made here. Raises `CommandError`."""
     from cascade.app.settings import LOOPBACK, Settings
 
+    secret = _secret(args)
     token = args.token if args.token is not None else os.environ.get(TOKEN_VARIABLE)
     local = is_loopback(args.host)
     is_made = token is None and not local
@@ -128,12 +131,23 @@ def make_settings(args: argparse.Namespace) -> tuple[Settings, bool]:
             hosts=(*LOOPBACK, *names),
             any_address=not local,
             gallery=None if args.gallery is None else Path(args.gallery),
+            passphrase=secret.passphrase,
+            key=secret.key,
             **chosen,
         )
     except (TypeError, ValueError) as error:
         name, _, rest = str(error).partition(":")
         raise CommandError(f"--{name.replace('_', '-')}:{rest}") from error
     return settings, is_made
+
+
+def _secret(args: argparse.Namespace) -> Secret:
+    """What the gallery is encrypted with, or is to be. Raises `CommandError`."""
+    if args.gallery is not None:
+        return secret_to_change(Path(args.gallery), args.key_file, args.encrypt)
+    if args.encrypt or args.key_file is not None:
+        raise CommandError("--encrypt and --key-file are for --gallery")
+    return Secret()
 
 
 def is_loopback(host: str) -> bool:

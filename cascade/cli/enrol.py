@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import Tally, go_through, progress_of
 from cascade.cli.console import CommandError, counted, say
-from cascade.cli.keys import Secret, add_key_option, in_environment, new_secret, secret_of
+from cascade.cli.keys import Secret, add_creation_options, secret_to_change
 from cascade.cli.people import add_record_options, expiry_of
 from cascade.cli.photos import find_photos
 from cascade.cli.recognition import add_largest, add_options, load_or_create, make_recognizer, new_parser
@@ -47,8 +47,7 @@ def add_parser(actions: Any) -> None:
         "--allow-unlike", action="store_true", help="take all faces of a person, though some are unlike the others"
     )
     add_record_options(parser)
-    parser.add_argument("--encrypt", action="store_true", help="have the gallery encrypted, if it is created")
-    add_key_option(parser)
+    add_creation_options(parser)
     add_options(parser)
 
 
@@ -82,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.gallery)
     expires = expiry_of(args)
     _check_writable(path)
-    secret = _secret(path, args)
+    secret = secret_to_change(path, args.key_file, args.encrypt)
     recognizer = make_recognizer(args)
     gallery = load_or_create(path, recognizer, secret)
     people = _one_person(args, gallery) if args.folder is None else _people_below(args, gallery)
@@ -94,23 +93,6 @@ def run(args: argparse.Namespace) -> int:
     added, held = (0, len(gallery)) if tally.stopped else _add(people, target, args, tally)
     say(f"{tally.summary()}; {added:,} added or extended, {args.gallery} holds {held:,}")
     return tally.status()
-
-
-def _secret(path: Path, args: argparse.Namespace) -> Secret:
-    """What the gallery is encrypted with, or is to be. Raises `CommandError`."""
-    from cascade.gallery_file import is_encrypted
-
-    if not path.exists():
-        if args.encrypt:
-            return new_secret(path, args.key_file)
-        if args.key_file is not None:
-            raise CommandError(f"{path}: there is no such gallery; --encrypt creates one that is encrypted")
-        if in_environment():
-            say(f"{path} will not be encrypted, though there is a passphrase or key for galleries; --encrypt does that")
-        return Secret()
-    if args.encrypt and not is_encrypted(path):
-        raise CommandError(f"{path}: is not encrypted; cascade gallery encrypt encrypts it")
-    return secret_of(path, args.key_file)
 
 
 def _embed(people: People, recognizer: Recognizer, args: argparse.Namespace) -> Tally:

@@ -14,9 +14,9 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from cascade.cli.console import CommandError
+from cascade.cli.console import CommandError, say
 
-__all__ = ["Secret", "add_key_option", "in_environment", "new_secret", "secret_of"]
+__all__ = ["Secret", "add_creation_options", "add_key_option", "new_secret", "secret_of", "secret_to_change"]
 
 PASSPHRASE = "CASCADE_GALLERY_PASSPHRASE"
 NEW_PASSPHRASE = "CASCADE_GALLERY_NEW_PASSPHRASE"
@@ -35,7 +35,7 @@ class Secret(NamedTuple):
         return "Secret(…)"
 
 
-def add_key_option(parser: argparse.ArgumentParser) -> None:
+def add_key_option(parser: argparse._ActionsContainer) -> None:
     """Adds ``--key-file``."""
     parser.add_argument(
         "--key-file",
@@ -45,9 +45,10 @@ def add_key_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def in_environment() -> bool:
-    """Whether the environment has a passphrase or key for galleries."""
-    return bool(os.environ.get(PASSPHRASE) or os.environ.get(KEY_FILE))
+def add_creation_options(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--encrypt`` and ``--key-file``, for commands that create a gallery where there is none."""
+    parser.add_argument("--encrypt", action="store_true", help="have the gallery encrypted, if it is created")
+    add_key_option(parser)
 
 
 def secret_of(path: str | Path, key_file: str | None = None) -> Secret:
@@ -69,6 +70,23 @@ def secret_of(path: str | Path, key_file: str | None = None) -> Secret:
     if not os.environ.get(KEY_FILE):
         raise CommandError(f"{path}: is encrypted with a key; give --key-file FILE, or set {KEY_FILE}")
     return Secret(key=_read_key(os.environ[KEY_FILE]))
+
+
+def secret_to_change(path: Path, key_file: str | None, encrypt: bool) -> Secret:
+    """What the gallery in a file is encrypted with; if there is no file, is to be. Raises `CommandError`."""
+    from cascade.gallery_file import is_encrypted
+
+    if not path.exists():
+        if encrypt:
+            return new_secret(path, key_file)
+        if key_file is not None:
+            raise CommandError(f"{path}: there is no such gallery; --encrypt creates one that is encrypted")
+        if os.environ.get(PASSPHRASE) or os.environ.get(KEY_FILE):
+            say(f"{path} will not be encrypted, though there is a passphrase or key for galleries; --encrypt does that")
+        return Secret()
+    if encrypt and not is_encrypted(path):
+        raise CommandError(f"{path}: is not encrypted; cascade gallery encrypt encrypts it")
+    return secret_of(path, key_file)
 
 
 def new_secret(path: str | Path, key_file: str | None, variable: str = PASSPHRASE) -> Secret:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cascade.anonymize import Hiding
@@ -33,3 +35,18 @@ def test_a_setting_of_another_type_is_named():
 
 def test_a_colour_may_come_as_a_list():
     assert Hiding(fill=[1, 2, 3]).fill == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "outline"),
+    [
+        ({}, ("box", 0)),
+        ({"method": "drawn"}, ("ellipse", 0.1)),
+        ({"method": "drawn", "shape": "box"}, ("box", 0)),
+        ({"method": "solid", "shape": "ellipse"}, ("ellipse", 0.1)),
+        ({"method": "drawn", "margin": 0}, ("ellipse", 0)),
+    ],
+)
+def test_drawn_faces_are_ellipses_unless_told(settings, outline):
+    assert Hiding(**settings).outline == outline
+    assert replace(Hiding(), **settings).outline == outline

@@ -43,6 +43,11 @@ def test_a_face_cut_off_by_the_border_is_hidden_up_to_it(shape):
     assert hidden[21:79, 0].all()
 
 
+def test_the_usual_ellipse_leaves_little_of_the_box_visible():
+    hidden = hidden_pixels([BOX], 100, 100, Hiding(method="drawn", padding=0))
+    assert 0.94 < hidden[20:80, 30:70].mean() < 0.96
+
+
 def test_margin_and_padding_extend_the_shape():
     hiding = Hiding(shape="box", margin=0.1, padding=3)
     rows, columns = np.nonzero(hidden_pixels([BOX], 100, 100, hiding))

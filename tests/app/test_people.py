@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from cascade import Gallery, Recognizer
+from cascade import Gallery, Recognizer, encryption
 from tests.app.helpers import client_of, make_settings, photo, png
 from tests.photos import PORTRAIT
 
@@ -125,6 +126,43 @@ def test_a_gallery_in_a_file(tmp_path):
         assert (answer.status_code, answer.json()["kind"]) == (422, "gallery")
         path.unlink()
         assert names(client) == []
+
+
+def encrypted_gallery(path: Path, **secret) -> None:
+    """An encrypted gallery with one person, at a path."""
+    recognizer = Recognizer(threads=1)
+    gallery = Gallery(recognizer)
+    gallery.add(EILEEN, recognizer.enrol(PORTRAIT))
+    gallery.encrypt(**secret)
+    gallery.save(path)
+
+
+@pytest.mark.parametrize("secret", [{"passphrase": "correct horse"}, {"key": bytes(range(32))}])
+def test_an_encrypted_gallery_in_a_file(tmp_path, monkeypatch, secret):
+    monkeypatch.setattr(encryption, "COST", encryption.Cost(64, 1, 1))
+    path = tmp_path / "crew.gallery"
+    encrypted_gallery(path, **secret)
+    with client_of(make_settings(gallery=path, **secret)) as client:
+        assert names(client) == [EILEEN]
+        assert add(client, "Another").status_code == 201
+        assert encryption.is_encrypted(path.read_bytes())
+        assert Gallery.load(path, **secret).names == (EILEEN, "Another")
+        with Gallery.changing(path, **secret) as gallery:  # as another program would
+            gallery.remove(EILEEN)
+        assert names(client) == ["Another"]
+        saved = client.get("/api/gallery").content
+        (tmp_path / "saved.gallery").write_bytes(saved)
+        assert Gallery.load(tmp_path / "saved.gallery", **secret).names == ("Another",)
+        answer = client.put("/api/gallery", files=photo(saved, "x.gallery", "gallery"))
+        assert (answer.status_code, answer.json()["kind"]) == (422, "gallery")
+        assert "cascade app --gallery FILE" in answer.json()["error"]
+        with Gallery.changing(path, **secret) as gallery:
+            gallery.encrypt(passphrase="battery staple")
+        answer = client.get("/api/people")
+        assert (answer.status_code, answer.json()["kind"]) == (422, "gallery")
+        path.unlink()
+        add(client)
+        assert Gallery.load(path, **secret).names == (EILEEN,)  # a new file is encrypted, too
 
 
 def compare(client, first: bytes, second: bytes, **options):

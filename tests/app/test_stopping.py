@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cascade.cli import console, main
+from cascade import encryption
+from cascade.cli import console, keys, main
 from cascade.cli.app import TOKEN_VARIABLE, is_loopback
 from tests.app.helpers import photo, running_server
+from tests.galleries import small
 
 httpx2 = pytest.importorskip("httpx2")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
@@ -107,6 +109,67 @@ def test_a_gallery_that_is_none(tmp_path, capsys):
     assert main(["app", "--port", "0", "--gallery", str(tmp_path / "text.gallery")]) == console.BAD_USAGE
     assert "not a gallery" in capsys.readouterr().err
     assert (tmp_path / "text.gallery").read_text() == "no gallery"
+
+
+@pytest.fixture
+def crew(tmp_path, monkeypatch) -> str:
+    """An encrypted gallery of which the passphrase is not in the environment."""
+    monkeypatch.setattr(encryption, "COST", encryption.Cost(64, 1, 1))
+    for name in (keys.PASSPHRASE, keys.KEY_FILE):
+        monkeypatch.delenv(name, raising=False)
+    gallery = small()
+    gallery.encrypt(passphrase="correct horse")
+    gallery.save(tmp_path / "crew.gallery")
+    return str(tmp_path / "crew.gallery")
+
+
+def settings_of(*options: str):
+    from cascade.cli import _parser
+    from cascade.cli.app import make_settings
+
+    return make_settings(_parser().parse_args(["app", *options]))[0]
+
+
+def test_the_passphrase_of_a_gallery(crew, monkeypatch, capsys):
+    assert main(["app", "--gallery", crew]) == console.BAD_USAGE
+    assert f"set {keys.PASSPHRASE}" in capsys.readouterr().err
+    monkeypatch.setenv(keys.PASSPHRASE, "battery staple")
+    assert main(["app", "--port", "0", "--gallery", crew]) == console.BAD_USAGE
+    assert "the passphrase is wrong, or the file was changed" in capsys.readouterr().err
+    monkeypatch.setenv(keys.PASSPHRASE, "correct horse")
+    settings = settings_of("--gallery", crew)
+    assert settings.passphrase == "correct horse"
+    assert "correct horse" not in repr(settings)
+    monkeypatch.delenv(keys.PASSPHRASE)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", lambda question: "correct horse")
+    assert settings_of("--gallery", crew) == settings
+
+
+def test_the_key_file_of_a_gallery(crew, tmp_path, capsys):
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    options = ["--gallery", str(tmp_path / "new.gallery"), "--key-file", str(tmp_path / "key")]
+    assert settings_of(*options, "--encrypt").key == bytes(range(32))
+    for wrong, reason in (
+        (options, "there is no such gallery; --encrypt creates one"),
+        (options[2:], "--encrypt and --key-file are for --gallery"),
+        (["--gallery", crew, *options[2:], "--port", "0"], "it is encrypted with a passphrase, got a key"),
+    ):
+        assert main(["app", *wrong]) == console.BAD_USAGE
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@linux_only
+def test_workers_are_not_told_passphrases(monkeypatch):
+    monkeypatch.setenv(keys.PASSPHRASE, "correct horse")
+    monkeypatch.setenv(TOKEN_VARIABLE, "a-token-of-the-environment")
+    with running_server("--workers", "1") as running:
+        (worker,) = running.workers()
+        environment = Path(f"/proc/{worker}/environ").read_bytes()
+    assert b"PYTHONPATH" in environment
+    assert b"correct horse" not in environment
+    assert b"a-token-of" not in environment
 
 
 def test_the_extra_is_named_where_it_is_missing():

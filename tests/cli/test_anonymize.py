@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade import Detector, Gallery, Recognizer, read_image
-from cascade.cli import main
+from cascade import Detector, Gallery, Recognizer, encryption, read_image
+from cascade.cli import keys, main
 from tests.photos import FACE_BOX, PORTRAIT, portrait
 
 QUICK = ("--min-face", "40", "--rotations", "0", "--threads", "1")
@@ -154,6 +154,46 @@ def test_people_of_a_gallery_stay_visible_or_are_the_only_ones_hidden(run, tmp_p
     assert np.abs(only - (0, 255, 0)).max() < 12
 
 
+def test_an_encrypted_gallery_says_who_stays_visible(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(encryption, "COST", encryption.Cost(64, 1, 1))
+    for name in (keys.PASSPHRASE, keys.KEY_FILE):
+        monkeypatch.delenv(name, raising=False)
+    recognizer = Recognizer(threads=1)
+    gallery = Gallery(recognizer)
+    gallery.add("Eileen Collins", recognizer.enrol(PORTRAIT, largest=True))
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    gallery.encrypt(key=bytes(range(32)))
+    gallery.save("crew.gallery")
+    green = ("--method", "solid", "--fill", 0, 255, 0)
+    assert run("party", "--out", "none", "--keep", "crew.gallery", *green) == 2
+    assert "crew.gallery: is encrypted with a key; give --key-file FILE" in capsys.readouterr().err
+    assert run("party", "--out", "kept", "--keep", "crew.gallery", "--key-file", "key", *green) == 0
+    gallery.encrypt(passphrase="correct horse")
+    gallery.save("crew.gallery")
+    monkeypatch.setenv(keys.PASSPHRASE, "battery staple")
+    assert run("party", "--out", "none", "--only", "crew.gallery", *green) == 2
+    assert "the passphrase is wrong, or the file was changed" in capsys.readouterr().err
+    monkeypatch.setenv(keys.PASSPHRASE, "correct horse")
+    assert run("party", "--out", "only", "--only", "crew.gallery", *green) == 0
+    kept, only = (read_image(tmp_path / name / "sub/a.jpg")[Y, X].astype(int) for name in ("kept", "only"))
+    assert np.abs(kept - portrait()[Y, X]).max() < 40
+    assert np.abs(only - (0, 255, 0)).max() < 12
+    assert not any(path.is_file() for path in (tmp_path / "none").rglob("*"))
+
+
+@pytest.mark.parametrize(("options", "visible"), [((), True), (("--shape", "box"), False)])
+def test_drawn_faces_are_ellipses_unless_told(run, render, tmp_path, options, visible):
+    """What is outside the corner of the face's box stays visible, also where the review was of another method."""
+    assert run("party", "--review", "r.json", "--review-only", "--method", "solid") == 0
+    record = json.loads((tmp_path / "r.json").read_text())
+    record["photos"][0]["faces"] = [{"status": "hide", "box": FACE_BOX}]
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    assert render("--render", "r.json", "--out", "out", "--method", "drawn", *options) == 0
+    image, (x, y) = read_image(tmp_path / "out/sub/a.jpg").astype(int), (round(side) - 2 for side in FACE_BOX[:2])
+    assert (np.abs(image[y, x] - portrait()[y, x]).max() < 40) == visible
+    assert np.abs(image[Y, X] - portrait()[Y, X]).max() > 12
+
+
 def test_formats_stay_or_become_jpeg_under_names_of_their_own(run, tmp_path):
     Image.fromarray(portrait()).save(tmp_path / "party/sub/a.mpo", "JPEG")
     Image.fromarray(portrait()).save(tmp_path / "party/sub/a.png")
@@ -169,6 +209,7 @@ def test_formats_stay_or_become_jpeg_under_names_of_their_own(run, tmp_path):
         (["a.jpg", "--review-only"], "--review-only needs --review FILE"),
         (["a.jpg", "--out", "o", "--keep", "a", "--only", "b"], "--keep and --only cannot be combined"),
         (["a.jpg", "--out", "o", "--threshold", "0.4"], "--threshold is for --keep and --only"),
+        (["a.jpg", "--out", "o", "--key-file", "k"], "--key-file is for --keep and --only"),
         (["a.jpg", "--render", "r.json", "--out", "o"], "--render takes no PATH"),
         (["party", "--out", "o", "--every", "0"], "--every: expected at least 1, got 0"),
         (["party", "--out", "o", "--cells", "0"], "--cells: expected 1 to 32, got 0"),

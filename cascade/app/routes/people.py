@@ -55,14 +55,14 @@ async def remove_person(state: Shared, name: Name) -> People:
 
 @router.get("/gallery", responses=problems() | BINARY, response_class=Response)
 async def download(state: Shared) -> Response:
-    """The gallery as a file. It is not encrypted."""
+    """The gallery as a file. It is encrypted if the file that people are stored in is."""
     headers = {"Content-Disposition": 'attachment; filename="people.gallery"'}
     return Response(await state.gallery.to_bytes(), media_type="application/octet-stream", headers=headers)
 
 
 @router.put("/gallery", responses=problems(uploading=True), openapi_extra=GALLERY.openapi())
 async def open_gallery(request: Request, state: Shared) -> People:
-    """Puts the people of a gallery file in the place of those here."""
+    """Puts the people of a gallery file, which is not encrypted, in the place of those here."""
     limits = state.settings.limits
     async with state.pool.place():
         (data,) = await GALLERY.receive(request, limits.gallery_bytes, limits.upload_seconds)
