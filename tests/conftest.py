@@ -1,9 +1,10 @@
-"""What all tests share: one thread, no deadlines of hypothesis, and folders of random weights."""
+"""What all tests share: one thread, no deadlines of hypothesis, Ctrl-C as Python takes it, folders of random weights."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -29,3 +30,11 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
         return save_random_weights(family, tmp_path_factory.mktemp(family))
 
     return folder
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Gives SIGINT Python's own handler, which `nohup` and background jobs of a shell take away."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,11 +39,3 @@ def run_recognition(recognizer_weights: str, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     options = ["--recognizer", recognizer_weights, "--min-face", "40", "--threads", "1"]
     return lambda *argv: main([*map(str, argv), *options])
-
-
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Gives SIGINT Python's own handler, which `nohup` and background jobs of a shell take away."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
