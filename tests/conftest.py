@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no deadlines of hypothesis, Ctrl-C as Python takes it, folders of random weights."""
+"""What all tests share: one thread, no deadlines of hypothesis, Python's own Ctrl-C, folders of random weights."""
 
 from __future__ import annotations
 
