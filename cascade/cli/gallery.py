@@ -158,9 +158,9 @@ def run_identify(args: argparse.Namespace) -> int:
     if args.top < 1:
         raise CommandError(f"--top: expected at least 1, got {args.top}")
     found = photos_of(args.paths, args.draw)
-    check_gallery_exists(args.gallery)
     recognizer = make_recognizer(args)
     threshold = checked_threshold(args, recognizer)
+    check_gallery_exists(args.gallery)
     gallery = load_gallery(args.gallery, recognizer, secret_of(args.gallery, args.key_file))
     say_expired(gallery)
     pictures = None
