@@ -81,7 +81,7 @@ def test_networks_take_turns_on_one_thread(monkeypatch):
 
 def test_networks_of_table_one_are_in_no_family(protocol):
     settings = protocol.settings(table_one.arm_of("older-cascade", "pnet"), 1)
-    with pytest.raises(TrainingError, match="family: expected default, small, paper, got 'older-cascade'"):
+    with pytest.raises(TrainingError, match="family: expected default, accurate, small, paper, got 'older-cascade'"):
         DetectorRun(settings, replace(protocol.samples, meta={}), protocol.out)
     trainer = DetectorRun(settings, protocol.samples, protocol.out, OLDER["pnet"])
     assert trainer.network.architecture == OLDER["pnet"]
