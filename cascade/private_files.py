@@ -40,10 +40,11 @@ PARTIAL = re.compile(r"\.cascade-(\d{1,10})-[0-9a-f]+\.partial")
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, *, always_private: bool = False) -> Iterator[BinaryIO]:
     """A new file that replaces ``path`` once it is complete and on the disk, and is deleted if that fails.
 
-    It can be read by its owner alone; where it replaces a file, it gets that file's mode. The target of a link is
+    It can be read by its owner alone; where it replaces a file, it gets that file's mode, unless it is
+    ``always_private``. The target of a link is
     replaced, not the link. Partial files of programs that were killed are deleted from the folder. Raises OSError.
     """
     target = Path(os.path.realpath(path))
@@ -53,8 +54,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         with stream:
             yield stream
             stream.flush()
-            with suppress(FileNotFoundError):
-                os.chmod(partial, target.stat().st_mode & 0o777)
+            if not always_private:
+                with suppress(FileNotFoundError):
+                    os.chmod(partial, target.stat().st_mode & 0o777)
             os.fsync(stream.fileno())
             if fcntl is not None:  # while it is locked, so that nobody takes it for a dead program's
                 partial.replace(target)

@@ -71,6 +71,15 @@ def test_the_mode_of_a_file_is_kept(tmp_path, kept):
 
 
 @posix_only
+def test_what_is_always_private_gets_no_earlier_mode(tmp_path):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a").chmod(0o644)
+    with replacing(tmp_path / "a", always_private=True) as stream:
+        stream.write(b"new")
+    assert ((tmp_path / "a").read_text(), mode(tmp_path / "a")) == ("new", 0o600)
+
+
+@posix_only
 def test_the_target_of_a_link_is_replaced(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "link").symlink_to("deep/a")

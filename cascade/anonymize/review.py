@@ -119,7 +119,7 @@ def write_review(path: str | Path, review: Review) -> None:
         "photos": [_photo_record(photo) for photo in review.photos],
         "videos": [_video_record(video) for video in review.videos],
     }
-    with private_files.replacing(path) as stream:
+    with private_files.replacing(path, always_private=True) as stream:
         stream.write((json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
 
 

@@ -93,7 +93,7 @@ def write_sheet(path: str | Path, pictures: Iterable[Picture]) -> None:
         parts.append(f"<h2>{title}: {sum(each.decision.status == status for each in ordered):,}</h2>")
         parts.append(f'<ul class="{status}">{"".join(map(_item, of_status))}</ul>')
     parts.append("</body></html>\n")
-    with private_files.replacing(path) as stream:
+    with private_files.replacing(path, always_private=True) as stream:
         stream.write("\n".join(parts).encode("utf-8", "backslashreplace"))
 
 

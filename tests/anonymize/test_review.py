@@ -45,6 +45,8 @@ def test_a_review_is_read_as_it_was_written(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 def test_a_review_is_for_its_owner_alone(tmp_path):
+    (tmp_path / "review.json").write_text("of earlier")
+    (tmp_path / "review.json").chmod(0o644)
     write_review(tmp_path / "review.json", a_review())
     assert stat.S_IMODE((tmp_path / "review.json").stat().st_mode) == 0o600
 
