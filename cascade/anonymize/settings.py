@@ -32,7 +32,7 @@ class Hiding:
 
     method   "blur" and "pixelate" replace the face by the means of a few cells with noise, shown smoothly or as
              squares; "solid" by one colour; "drawn" by a drawn face, of which only place, size and lean are the
-             photo's. With the last two nothing of the face's pixels is in the result.
+             photo's. With the last two nothing of the pixels within the shape is in the result.
     shape    "ellipse" or "box"; None: an ellipse for "drawn", else a box
     margin   how far the shape extends beyond the face's box on each side, over the box's width and height; None: 0.1
              of an ellipse, 0 of a box

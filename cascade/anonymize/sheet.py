@@ -1,4 +1,4 @@
-"""A page for looking through what is hidden: each face with its surroundings, the doubtful ones first.
+"""A page for looking through what is hidden: each face of a photo and each track of a video, the doubtful ones first.
 
 The page shows the faces that are hidden elsewhere. It is for whoever checks the result, is readable by its owner alone,
 and should be deleted afterwards.
@@ -84,7 +84,8 @@ def write_sheet(path: str | Path, pictures: Iterable[Picture]) -> None:
         "style-src 'unsafe-inline'\">",
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>',
         "<h1>Faces to check</h1>",
-        "<p>This page shows the faces that are hidden. Delete it when you have checked them.</p>",
+        "<p>This page shows faces, also those that are hidden in the copies. Of a video it has one picture of each "
+        "track: watch the copy as well. Delete the page when you have checked them.</p>",
     ]
     if len(ordered) > len(shown):
         parts.append(f"<p>{len(ordered) - len(shown):,} further faces are not shown.</p>")

@@ -7,15 +7,16 @@ memory does not grow with the length of the video, but for the boxes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cascade.anonymize.finding import DOUBTFUL_SCORE, FaceFinder
 from cascade.anonymize.methods import draw_noise, hide
-from cascade.anonymize.people import HIDE, People
+from cascade.anonymize.people import HIDE, LIKE, People
 from cascade.anonymize.review import Decision, ReviewedTrack, ReviewedVideo, hash_of
 from cascade.anonymize.settings import Hiding
 from cascade.anonymize.sheet import Picture, picture_of
@@ -37,18 +38,26 @@ GAP, EXTENSION = 1.0, 0.4
 USUAL_RATE = 25.0
 """Frames a second of videos that do not say."""
 
-COMPARED_EVERY = 10
-"""Frames of a track between two in which it is compared with the people of a gallery."""
+SHORTEST = 0.2
+"""Seconds below which a stretch of a track does not stay visible."""
 
 
 @dataclass
 class _Known:
     """What is gathered of a track while its frames are there."""
 
-    picture: Picture | None = None
     size: float = 0.0
     similarities: list[float] = field(default_factory=list)
-    last_compared: int = -COMPARED_EVERY
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    """By frame, for each that was compared."""
+    pictures: dict[bool, Picture] = field(default_factory=dict)
+    """The largest one of where the face may stay visible, and of where it is hidden."""
+    picture_sizes: dict[bool, float] = field(default_factory=dict)
+
+    def picture_for(self, decision: Decision) -> Picture | None:
+        """The picture of what this decision holds for; the other one where there is none."""
+        visible = not decision.hidden
+        return self.pictures.get(visible) or self.pictures.get(not visible)
 
 
 def find_in_video(
@@ -64,7 +73,9 @@ def find_in_video(
     """Find and follow the faces of a video: what to hide, and with ``pictures`` one picture of each track.
 
     ``name`` is the path in the review, ``finder`` finds faces in every frame, or in every n-th, from `WEAK_SCORE` on;
-    its ``min_score`` begins tracks. Raises `cascade.video.VideoError` if the video cannot be read.
+    its ``min_score`` begins tracks. With people, the faces of every searched frame are compared with them. A track that
+    stays visible in a part of its frames is two in the review, see `visible_frames`. Raises `cascade.video.VideoError`
+    if the video cannot be read.
     """
     weak = min(WEAK_SCORE, finder.min_score)
     cuts, known, scenes = CutFinder(), dict[Track, _Known](), [0]
@@ -83,15 +94,15 @@ def find_in_video(
                 _note(frame, faces, tracks, known, people, name if pictures else None)
             count = frame.index + 1
     ends = [*scenes[1:], count]
-    extension = round(EXTENSION * rate)
+    extension, shortest = round(EXTENSION * rate), max(2, round(SHORTEST * rate))
     reviewed, shown = [], []
     for track in tracker.tracks:
-        decision = _decision(track, known[track], people)
         frames, faces = track.filled(scenes[track.scene], ends[track.scene] - 1, extension)
-        reviewed.append(ReviewedTrack(frames, faces, decision))
-        picture = known[track].picture
-        if picture is not None:
-            shown.append(Picture(picture.jpeg, picture.where, picture.score, decision))
+        for rows, decision in _parts(track, known[track], people, frames, every, shortest):
+            reviewed.append(ReviewedTrack(tuple(frames[row] for row in rows), faces[rows], decision))
+            picture = known[track].picture_for(decision)
+            if picture is not None:
+                shown.append(replace(picture, decision=decision))
     return ReviewedVideo(name, hash_of(path), width, height, count, tuple(reviewed)), shown
 
 
@@ -158,35 +169,85 @@ def _note(
     people: People | None,
     name: str | None,
 ) -> None:
-    """Take the largest picture of each track, and now and then compare its face with the people."""
-    compared: list[tuple[int, _Known]] = []
+    """Compare the faces of a frame with the people, and take the largest pictures of each track."""
+    followed = [at for at, track in enumerate(tracks) if track is not None]
+    similarities = people.similarities(frame.image, faces[followed]) if people is not None and followed else ()
+    by_face = dict(zip(followed, similarities, strict=False))
+    sizes = face_sizes(faces.boxes)
     for at, track in enumerate(tracks):
         if track is None:
             continue
-        about = known.setdefault(track, _Known())
-        size = float(face_sizes(faces.boxes[at : at + 1])[0])
-        if size > about.size:
-            about.size = size
-            if name is not None:
-                where = f"{name}, {frame.time:.1f} s"
-                about.picture = picture_of(frame.image, faces.boxes[at], where, float(faces.scores[at]), HIDE)
-        if people is not None and frame.index - about.last_compared >= COMPARED_EVERY:
-            about.last_compared = frame.index
-            compared.append((at, about))
-    if people is not None and compared:
-        similarities = people.similarities(frame.image, faces[[at for at, _ in compared]])
-        for (_, about), similarity in zip(compared, similarities, strict=True):
-            about.similarities.append(float(similarity))
+        about, size = known.setdefault(track, _Known()), float(sizes[at])
+        decision = HIDE
+        if people is not None:
+            about.similarities.append(by_face[at])
+            decision = people.decision(by_face[at], _is_small(people, size))
+            about.decisions[frame.index] = decision
+        about.size = max(about.size, size)
+        visible = not decision.hidden
+        if name is not None and size > about.picture_sizes.get(visible, 0.0):
+            about.picture_sizes[visible] = size
+            where = f"{name}, {frame.time:.1f} s"
+            about.pictures[visible] = picture_of(frame.image, faces.boxes[at], where, float(faces.scores[at]), decision)
+
+
+def _is_small(people: People, size: float) -> bool:
+    point = people.recognizer.operating_point
+    return point is not None and point.is_small(size)
+
+
+def _parts(
+    track: Track, about: _Known, people: People | None, frames: Sequence[int], every: int, shortest: int
+) -> list[tuple[npt.NDArray[np.intp], Decision]]:
+    """The rows of ``frames`` that a decision holds for: one part, or a visible and a hidden one."""
+    rows = np.arange(len(frames))
+    if people is None or people.rule == "only":
+        return [(rows, _decision(track, about, people))]
+    shown = np.isin(frames, visible_frames(about.decisions, every, shortest))
+    if not shown.any():
+        return [(rows, _nowhere_visible(track, about))]
+    # besides the track's ends and gaps, faces were found that may be somebody else's
+    uncertain = not about.decisions.keys() <= {frames[row] for row in rows[shown]}
+    parts = [(rows[shown], Decision("keep")), (rows[~shown], Decision("doubtful", LIKE) if uncertain else HIDE)]
+    return [part for part in parts if len(part[0])]
+
+
+def visible_frames(decisions: Mapping[int, Decision], every: int, shortest: int) -> list[int]:
+    """The frames in which a track stays visible, by what became of its face in the frames that were compared.
+
+    A stretch goes from one comparison to another. All between them say "keep", and none of the searched frames, which
+    are at most ``every`` apart, lacks the face. Stretches below ``shortest`` frames are left out: one comparison in
+    many can be wrong.
+    """
+    stretches: list[list[int]] = []
+    previous: int | None = None
+    for frame, decision in sorted(decisions.items()):
+        if decision.hidden:
+            previous = None
+            continue
+        if previous is None or frame - previous > every:
+            stretches.append([frame, frame])
+        stretches[-1][1] = previous = frame
+    return [frame for first, last in stretches if last - first + 1 >= shortest for frame in range(first, last + 1)]
+
+
+def _nowhere_visible(track: Track, about: _Known) -> Decision:
+    """What becomes of a track that is nowhere visible, with "keep"."""
+    found = {decision.status: decision for decision in about.decisions.values()}
+    if "hide" in found:
+        return _by_score(track)
+    return found.get("doubtful", Decision("doubtful", LIKE))
 
 
 def _decision(track: Track, about: _Known, people: People | None) -> Decision:
-    """What becomes of a track. With "keep", the least similar of its faces counts, with "only" the most similar."""
+    """What becomes of a whole track. With "only", the most similar of its faces counts."""
     if people is not None:
-        point = people.recognizer.operating_point
-        small = point is not None and point.is_small(about.size)
         compared = [each for each in about.similarities if not math.isnan(each)] or [math.nan]
-        similarity = min(compared) if people.rule == "keep" else max(compared)
-        decision = people.decision(similarity, small)
+        decision = people.decision(max(compared), _is_small(people, about.size))
         if decision.status != "hide":
             return decision
+    return _by_score(track)
+
+
+def _by_score(track: Track) -> Decision:
     return Decision("doubtful", "low score") if max(track.scores) < DOUBTFUL_SCORE else HIDE

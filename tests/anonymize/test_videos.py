@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cascade import Gallery, Recognizer
-from cascade.anonymize import FaceFinder, Hiding, People
+from cascade.anonymize import FaceFinder, Hiding, People, hide
 from cascade.anonymize.review import Decision, ReviewedVideo
-from cascade.anonymize.videos import find_in_video, render_video
+from cascade.anonymize.videos import find_in_video, render_video, visible_frames
 from cascade.boxes import iou
 from tests.photos import portrait
 
@@ -131,15 +131,64 @@ def test_frames_between_those_that_are_searched_are_hidden_too(clip, finder):
     assert main_track(video).frames == tuple(range(FRAMES - 6))
 
 
-def test_a_person_who_stays_visible_does_so_in_the_whole_track(clip, finder):
+@pytest.fixture(scope="module")
+def people() -> People:
+    """The portrait's face stays visible."""
     recognizer = Recognizer(threads=1)
     gallery = Gallery(recognizer)
     gallery.add("Eileen Collins", recognizer.enrol(portrait(), largest=True))
-    people = People(gallery, "keep", recognizer, threshold=0.3)
+    return People(gallery, "keep", recognizer)
+
+
+def visible_in(video: ReviewedVideo) -> set[int]:
+    return {frame for track in video.tracks if not track.decision.hidden for frame in track.frames}
+
+
+def test_a_person_is_visible_only_where_they_are_recognized(clip, finder, people):
     video, pictures = find_in_video(clip, "clip.mp4", finder, people, pictures=True)
-    track = main_track(video)
-    assert track.decision.status == "keep"
+    visible = visible_in(video)
+    assert visible == set(range(10))  # the four frames after it was covered are too few
+    hidden = {frame for track in video.tracks if track.decision.hidden for frame in track.frames}
+    assert hidden >= set(range(18)) - visible
     assert len(pictures) == len(video.tracks)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_whoever_takes_the_place_of_a_visible_person_is_hidden(tmp_path, finder, people, every):
+    person = portrait()[30 : 30 + SIDE, 120 : 120 + SIDE].copy()
+    stranger = hide(person, finder.find(person), Hiding(method="drawn"))
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, quality=12) as writer:
+        for index in range(30):
+            writer.write(person if index < 21 else stranger, index / RATE)
+    video = find_in_video(path, "clip.mp4", finder, people, every=every)[0]
+    visible = visible_in(video)
+    assert visible == set(range(21 if every == 1 else 19))
+    (kept,) = (track for track in video.tracks if not track.decision.hidden)
+    for frame in set(range(30)) - visible:
+        hidden = [
+            track.faces.boxes[track.frames.index(frame)]
+            for track in video.tracks
+            if track.decision.hidden and frame in track.frames
+        ]
+        assert iou(kept.faces.boxes[-1:], np.stack(hidden)).max() > 0.6
+
+
+KEEP, HIDE = Decision("keep"), Decision("hide")
+
+
+@pytest.mark.parametrize(
+    ("decisions", "every", "visible"),
+    [
+        (dict.fromkeys(range(3, 9), KEEP), 1, range(3, 9)),
+        ({0: KEEP, 4: KEEP, 8: KEEP}, 4, range(9)),
+        ({0: KEEP, 4: KEEP, 12: KEEP, 16: KEEP, 20: KEEP}, 4, [*range(5), *range(12, 21)]),
+        ({frame: Decision("doubtful") if frame == 6 else KEEP for frame in range(14)}, 1, [*range(6), *range(7, 14)]),
+        ({frame: KEEP if frame in (5, 6, 7, 8) else HIDE for frame in range(14)}, 1, []),
+    ],
+)
+def test_a_track_is_visible_between_comparisons_that_say_so(decisions, every, visible):
+    assert visible_frames(decisions, every, 5) == list(visible)
 
 
 def test_the_hidden_face_is_not_found_again(clip, found, finder, tmp_path):
