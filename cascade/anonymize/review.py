@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
@@ -24,12 +25,14 @@ __all__ = [
     "ReviewedVideo",
     "Status",
     "hash_of",
+    "is_review",
     "read_review",
     "write_review",
 ]
 
 FORMAT, VERSION = "cascade anonymize review", 1
 LARGEST = 1 << 30  # bytes of a review that is read
+BEGINNING = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + FORMAT.encode() + rb'"')
 
 Status = Literal["hide", "keep", "doubtful"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -107,6 +110,15 @@ def hash_of(path: str | Path) -> str:
     """The SHA-256 of a file in hexadecimal digits. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_review(path: str | Path) -> bool:
+    """Whether a file begins as reviews do, also edited ones. False for what cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return BEGINNING.match(file.read(200)) is not None
+    except OSError:
+        return False
 
 
 def write_review(path: str | Path, review: Review) -> None:

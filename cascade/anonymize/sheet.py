@@ -21,7 +21,7 @@ from cascade.anonymize.review import Decision
 from cascade.imaging.pixels import RGBImage
 from cascade.imaging.writing import encode_jpeg
 
-__all__ = ["MOST_PICTURES", "Picture", "picture_of", "write_sheet"]
+__all__ = ["MOST_PICTURES", "Picture", "is_sheet", "picture_of", "write_sheet"]
 
 MOST_PICTURES = 3000
 """Faces that a page shows; a larger one is slow to open. Those that are left out are counted."""
@@ -30,6 +30,8 @@ SIDE = 128  # pixels of a picture
 AROUND = 0.6  # of the face's longer side, shown on each side of it
 ORDER = {"doubtful": 0, "keep": 1, "hide": 2}
 TITLES = {"doubtful": "Doubtful, hidden", "keep": "Visible", "hide": "Hidden"}
+
+BEGINNING = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Faces to check</title>'
 
 STYLE = """\
 :root{color-scheme:light dark}body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem}
@@ -74,12 +76,21 @@ def _cut(image: RGBImage, corners: tuple[int, ...]) -> RGBImage:
     return np.asarray(square)
 
 
+def is_sheet(path: str | Path) -> bool:
+    """Whether a file begins as the pages do. False for what cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(BEGINNING)) == BEGINNING.encode()
+    except OSError:
+        return False
+
+
 def write_sheet(path: str | Path, pictures: Iterable[Picture]) -> None:
     """Write the page as one HTML file without outside requests, for its owner alone. Raises OSError."""
     ordered = sorted(pictures, key=lambda each: (ORDER[each.decision.status], each.where))
     shown = ordered[:MOST_PICTURES]
     parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Faces to check</title>',
+        BEGINNING,
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">",
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from cascade.cli.batch import go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder, writing
 from cascade.cli.keys import add_key_option, secret_of
-from cascade.cli.recognition import check_gallery_exists, load_gallery
+from cascade.cli.recognition import check_gallery_exists, load_gallery, say_expired
 
 if TYPE_CHECKING:
     from cascade.anonymize import FaceFinder, People, Review
-    from cascade.cli.anonymizing import Finding
+    from cascade.cli.anonymizing import Finding, Target
 
 HIDING = ("method", "shape", "margin", "padding", "feather", "cells", "noise", "fill")
 FINDING = ("min_score", "min_face", "scales", "rotations", "exposure", "weights", "threads")
@@ -123,21 +124,20 @@ def _add_finding_options(group: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command and returns its exit status. Raises `CommandError`."""
     _check_combination(args)
-    from cascade.cli.anonymizing import Finding, Rendering, Target, is_wanted
+    from cascade.cli.anonymizing import Finding, Rendering, files_of, is_wanted
 
     changes = {name: getattr(args, name) for name in HIDING if getattr(args, name) is not None}
-    out = None if args.out is None else writable_folder(args.out)
-    target = None if out is None else Target(out, sound=not args.no_audio, overwrite=args.overwrite)
     if args.render:
-        assert target is not None
         review = _read_review(args.render)
         with _said_as_options(args):
-            rendering = Rendering(review, target, changes)
+            rendering = Rendering(review, _target(args, files_of(review)), changes)
         raise_interrupts()
         files = rendering.files
         tally = go_through(files, rendering.render, progress_of(len(files), True, not args.no_progress))
     else:
         found = photos_of(args.paths, args.out, wanted=is_wanted)
+        _check_reports(args, found.photos)
+        target = _target(args, found.photos) if args.out else None
         with _said_as_options(args):
             finding = Finding(found.base, target, changes, _finder(args), _people(args), sheet=args.sheet is not None)
         raise_interrupts()
@@ -183,6 +183,12 @@ def _read_review(path: str) -> Review:
         raise CommandError(f"--render: {error}") from error
 
 
+def _target(args: argparse.Namespace, originals: list[str]) -> Target:
+    from cascade.cli.anonymizing import Target
+
+    return Target(writable_folder(args.out), originals, sound=not args.no_audio, overwrite=args.overwrite)
+
+
 def _finder(args: argparse.Namespace) -> FaceFinder:
     from cascade.anonymize.finding import FaceFinder
 
@@ -201,7 +207,33 @@ def _people(args: argparse.Namespace) -> People | None:
     secret = secret_of(path, args.key_file)
     recognizer = Recognizer(args.recognizer, args.threads)
     gallery = load_gallery(path, recognizer, secret)
+    say_expired(gallery)
+    if len(gallery) == len(gallery.expired()):
+        if args.only:
+            raise CommandError(f"--only: {path}: nobody in it can be matched, so that no face would be hidden")
+        say(f"{path}: nobody in it can be matched: all faces are hidden")
     return People(gallery, "keep" if args.keep else "only", recognizer, args.threshold)
+
+
+def _check_reports(args: argparse.Namespace, originals: list[str]) -> None:
+    """Refuses, before the search, to replace other files than reviews and sheets by those of this run."""
+    from cascade.anonymize.review import is_review
+    from cascade.anonymize.sheet import is_sheet
+    from cascade.cli.anonymizing import file_number
+
+    if args.review and args.sheet and os.path.realpath(args.review) == os.path.realpath(args.sheet):
+        raise CommandError("--sheet: expected another file than that of --review")
+    read = {file_number(path) for path in (*originals, args.keep, args.only, args.key_file) if path}
+    for option, path, what, is_ours in (
+        ("--review", args.review, "review", is_review),
+        ("--sheet", args.sheet, "sheet", is_sheet),
+    ):
+        if not path or not os.path.lexists(path):
+            continue
+        if file_number(path) in read - {None}:
+            raise CommandError(f"{option}: {path} is read by this run; it is not replaced")
+        if not is_ours(path):
+            raise CommandError(f"{option}: {path} exists and is no {what} of this command; it is not replaced")
 
 
 def _write_reports(args: argparse.Namespace, finding: Finding) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,18 +51,31 @@ def is_wanted(name: str) -> bool:
     return is_photo(name) or is_video(name)
 
 
-class Target:
-    """The folder of the copies. No file is replaced that was there before, unless ``overwrite``; no original ever."""
+def file_number(path: str | Path) -> tuple[int, int] | None:
+    """What is the same for all names of a file, None where there is no file."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
-    def __init__(self, out: Path, *, sound: bool = True, overwrite: bool = False) -> None:
+
+class Target:
+    """The folder of the copies. No file is replaced that was there before, unless ``overwrite``; no original ever.
+
+    ``originals`` are all photos and videos of the run, by any of their names.
+    """
+
+    def __init__(self, out: Path, originals: Iterable[str], *, sound: bool = True, overwrite: bool = False) -> None:
         self._out = out
+        self._originals = {file for file in map(file_number, originals) if file is not None}
         self._sound = sound
         self._overwrite = overwrite
         self._taken: set[Path] = set()
 
     def write_photo(self, source: str, name: str, image: RGBImage) -> None:
         """Write the copy of a photo, whose name in the review is ``name``. Raises OSError."""
-        path = self._place(source, written_name(name))
+        path = self._place(written_name(name))
         data = encoded(image, path.name, colour_profile(source))
         with replacing(path, "wb") as stream:
             stream.write(data)
@@ -74,18 +87,18 @@ class Target:
 
         name = Path(video.path)
         name = name if name.suffix.lower() in SUFFIXES else name.with_suffix(".mp4")
-        path = self._place(source, str(name))
+        path = self._place(str(name))
         render_video(source, path, video, hiding, sound=self._sound, overwrite=self._overwrite, progress=progress)
 
-    def _place(self, source: str, name: str) -> Path:
+    def _place(self, name: str) -> Path:
         """The path of a copy, with a number where another copy of this run has the name."""
         wanted = self._out / name
         wanted.parent.mkdir(parents=True, exist_ok=True)
         stems = (wanted.with_name(stem + wanted.suffix) for stem in numbered(wanted.stem))
         path = next(each for each in stems if each not in self._taken)
         self._taken.add(path)
-        if path.is_symlink() or (path.exists() and os.path.samefile(path, source)):
-            raise FileProblem(f"{path} is the original or a link; originals are never replaced")
+        if path.is_symlink() or file_number(path) in self._originals:
+            raise FileProblem(f"{path} is an original or a link; originals are never replaced")
         if path.exists() and not self._overwrite:
             raise FileProblem(f"{path} exists already; --overwrite replaces it")
         return path
@@ -164,6 +177,12 @@ class Finding:
         tally.add(sum(track.decision.hidden for track in video.tracks))
 
 
+def files_of(review: Review) -> list[str]:
+    """The photos of a review, and then its videos."""
+    paths = [photo.path for photo in review.photos] + [video.path for video in review.videos]
+    return [os.path.join(review.base, path) for path in paths]
+
+
 class Rendering:
     """Writes the copies of the photos and videos of a review, with some settings changed."""
 
@@ -171,8 +190,8 @@ class Rendering:
         self._target = target
         self._hiding = replace(review.hiding, **changes)
         reviewed: tuple[ReviewedPhoto | ReviewedVideo, ...] = (*review.photos, *review.videos)
-        self._reviewed = {os.path.join(review.base, each.path): each for each in reviewed}
-        self.files = list(self._reviewed)
+        self.files = files_of(review)
+        self._reviewed = dict(zip(self.files, reviewed, strict=True))
 
     def render(self, source: str, tally: Tally) -> None:
         """Write the copy of one file. Raises `ReviewError` where the file is another one than was reviewed."""

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,65 @@ def test_the_original_is_never_replaced(run, tmp_path, capsys):
     assert run("party/sub/a.jpg", "--out", "party/sub", "--overwrite") == 1
     assert "originals are never replaced" in capsys.readouterr().err
     assert (tmp_path / "party/sub/a.jpg").read_bytes() == before
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_another_original_is_not_replaced_either(run, render, tmp_path, capsys, again):
+    """The copy of 0/a.jpg would have the name of another original."""
+    (tmp_path / "party/sub/out").mkdir()
+    (tmp_path / "party/0").mkdir()
+    for name in ("0/a.jpg", "sub/out/0/a.jpg"):
+        (tmp_path / "party" / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(portrait()).save(tmp_path / "party" / name)
+    before = (tmp_path / "party/sub/out/0/a.jpg").read_bytes()
+    paths = ("party/0/a.jpg", "party/sub/a.jpg", "party/sub/out/0/a.jpg")
+    if again:
+        assert run(*paths, "--review", "r.json", "--review-only") == 0
+        assert render("--render", "r.json", "--out", "party/sub/out", "--overwrite") == 1
+    else:
+        assert run(*paths, "--out", "party/sub/out", "--overwrite") == 1
+    assert "is an original or a link; originals are never replaced" in capsys.readouterr().err
+    assert (tmp_path / "party/sub/out/0/a.jpg").read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--review", "--sheet"])
+def test_reviews_and_sheets_replace_only_their_like(run, tmp_path, capsys, option):
+    wanted = ("party", "--out", "out", "--overwrite")
+    photo, gallery = tmp_path / "party/sub/a.jpg", tmp_path / "crew.gallery"
+    recognizer = Recognizer(threads=1)
+    Gallery(recognizer).save(gallery)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in (photo, gallery, tmp_path / "notes.txt")}
+    for path, reason in ((photo, "is read by this run"), (gallery, "is read by this run"), ("notes.txt", "exists and")):
+        assert run(*wanted, "--keep", "crew.gallery", option, path) == 2
+        assert reason in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+    assert {path: path.read_bytes() for path in before} == before
+    assert run(*wanted, option, "new") == 0
+    (tmp_path / "new").chmod(0o644)
+    assert run(*wanted, option, "new") == 0
+    if os.name == "posix":
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+    other = "--sheet" if option == "--review" else "--review"
+    assert run(*wanted, other, "new") == 2
+    assert run(*wanted, "--review", "both", "--sheet", "both") == 2
+
+
+def test_a_gallery_in_which_nobody_is_matched_hides_all_or_is_refused(run, tmp_path, capsys):
+    recognizer = Recognizer(threads=1)
+    gallery = Gallery(recognizer)
+    for expired in (False, True):
+        if expired:
+            embedding = recognizer.enrol(PORTRAIT, largest=True)
+            gallery.add("Eileen Collins", embedding, expires=date.today() - timedelta(days=1))
+        gallery.save(tmp_path / "crew.gallery")
+        assert run("party", "--out", "only", "--only", "crew.gallery") == 2
+        errors = capsys.readouterr().err
+        assert "crew.gallery: nobody in it can be matched, so that no face would be hidden" in errors
+        assert ("1 expired and not matched: Eileen Collins" in errors) == expired
+        assert run("party", "--out", "kept", "--keep", "crew.gallery", "--overwrite") == 0
+        assert "nobody in it can be matched: all faces are hidden" in capsys.readouterr().err
+    assert not any(path.is_file() for path in (tmp_path / "only").rglob("*"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such links by default")
