@@ -52,7 +52,7 @@ def anonymize(
 
     Parameters
     ----------
-    image : whatever `cascade.read_image` takes.
+    image : whatever `cascade.read_image` takes. What is transparent becomes white.
     faces : `Faces`, or their boxes (N, 4) x1, y1, x2, y2, in pixels of the upright image. None: the ``finder`` finds
         them.
     settings : how they are hidden; None: the defaults of `Hiding`.
@@ -64,7 +64,7 @@ def anonymize(
     cannot be used, and ValueError or TypeError naming a wrong setting or boxes that are none.
     """
     hiding = replace(settings or Hiding(), **changes)
-    pixels = read_image(image, color=color)
+    pixels = read_image(image, color=color, alpha="white")
     if faces is None:
         faces = (finder or _usual_finder()).find(pixels)
     return hide(pixels, faces if isinstance(faces, Faces) else faces_of(faces), hiding)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -113,9 +113,9 @@ def _image_warnings() -> Iterator[list[str]]:
     found += [str(each.message).removeprefix("bytes: ") for each in caught if each.category is ImageWarning]
 
 
-def _read(networks: Networks, photo: bytes, name: str) -> RGBImage:
+def _read(networks: Networks, photo: bytes, name: str, alpha: Literal["drop", "white"] = "drop") -> RGBImage:
     try:
-        return read_image(photo, max_pixels=networks.photo_pixels)
+        return read_image(photo, max_pixels=networks.photo_pixels, alpha=alpha)
     except ImageError as error:
         words = str(error).removeprefix("image: ")
         kind: Any = "too large" if f"{networks.photo_pixels:,} pixels in all" in words else "photo"
@@ -187,7 +187,7 @@ def enrol(networks: Networks, options: dict[str, Any], photos: Sequence[bytes]) 
 
 def hide(networks: Networks, options: dict[str, Any], photos: Sequence[bytes]) -> Answer:
     """A copy of a photo with its faces hidden, of the "format" asked for, without metadata."""
-    image = _read(networks, photos[0], "The photo")
+    image = _read(networks, photos[0], "The photo", alpha="white")
     faces = networks.finder.find(image)
     changes = {name: options[name] for name in ("method", "shape", "margin")}
     hidden = anonymize(image, faces, **changes)

@@ -143,7 +143,7 @@ class Finding:
             self._find_in_photo(source, name, tally)
 
     def _find_in_photo(self, source: str, name: str, tally: Tally) -> None:
-        image = read_image(source)
+        image = read_image(source, alpha="white")
         faces = self._finder.find(image)
         decisions = self._decisions(image, faces)
         reviewed = ReviewedPhoto(name, hash_of(source), image.shape[1], image.shape[0], faces, decisions)
@@ -206,7 +206,7 @@ class Rendering:
             self._target.write_video(source, reviewed, self._hiding, _progress("writing", False))
             tally.add(sum(track.decision.hidden for track in reviewed.tracks))
             return
-        image = read_image(source)
+        image = read_image(source, alpha="white")
         if image.shape[:2] != (reviewed.height, reviewed.width):
             raise ReviewError(f"expected {reviewed.width} × {reviewed.height} pixels, as the review says")
         with interrupts_wait():

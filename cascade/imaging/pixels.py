@@ -32,8 +32,13 @@ def check_size(width: int, height: int, max_pixels: int | None = None) -> None:
         raise ImageError(f"image: expected {limits}, got {width:,}×{height:,}")
 
 
-def from_pillow(image: Image.Image) -> RGBImage:
-    """The pixels of a loaded Pillow image of any mode. Raises `ImageError` for values that no rule holds for."""
+def from_pillow(image: Image.Image, *, on_white: bool = False) -> RGBImage:
+    """The pixels of a loaded Pillow image of any mode, without its alpha or laid ``on_white``.
+
+    Raises `ImageError` for values that no rule holds for.
+    """
+    if on_white and image.has_transparency_data:
+        return _pillow_on_white(image)
     mode = image.mode
     if mode in ("RGB", "RGBA", "RGBX"):
         return _packed(image)
@@ -48,6 +53,19 @@ def from_pillow(image: Image.Image) -> RGBImage:
         return from_array(np.asarray(image if mode == "L" else image.getchannel("L")))
     # A palette not to RGB, which warns about transparent ones.
     return _packed(image.convert("RGBA" if mode in ("P", "PA", "La", "RGBa") else "RGB"))
+
+
+def _pillow_on_white(image: Image.Image) -> RGBImage:
+    """The pixels of a Pillow image with an alpha channel, or with a value that stands for transparent pixels."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        pixels = from_pillow(image)
+        pixels[np.asarray(image) == image.info["transparency"]] = 255
+        return pixels
+    image = image.convert("LA") if image.mode == "La" else image
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, (255, 255, 255))
+    white.paste(image, mask=image.getchannel("A"))
+    return _packed(white)
 
 
 def _packed(image: Image.Image) -> RGBImage:
@@ -67,26 +85,42 @@ def _packed(image: Image.Image) -> RGBImage:
     return pixels.reshape(height, width, 3)
 
 
-def from_array(array: npt.NDArray[Any], *, bgr: bool = False) -> RGBImage:
+def from_array(array: npt.NDArray[Any], *, bgr: bool = False, on_white: bool = False) -> RGBImage:
     """The pixels of an array of any accepted shape and type; it is returned itself if it is RGB already.
+
+    Alpha is dropped, or the picture is laid ``on_white``.
 
     Raises `ImageError` for other arrays.
     """
     _check_array(array)
     if array.ndim == 3 and array.shape[2] != 3:  # drop alpha
+        if on_white and array.shape[2] in (2, 4):
+            array = _laid_on_white(_of_8_bits(array))
         array = array[:, :, 0] if array.shape[2] < 3 else array[:, :, :3]
-    if array.dtype == np.uint8:
-        values = array
-    elif array.dtype.kind == "u":
-        values = _from_integers(array)
-    else:
-        values = _from_floats(array)
+    values = _of_8_bits(array)
     if values.ndim == 3 and not bgr:
         return np.ascontiguousarray(values)
     pixels = np.empty((*values.shape[:2], 3), np.uint8)
     for channel in range(3):
         pixels[:, :, channel] = values if values.ndim == 2 else values[:, :, 2 - channel]
     return pixels
+
+
+def _of_8_bits(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    return _from_integers(array) if array.dtype.kind == "u" else _from_floats(array)
+
+
+def _laid_on_white(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The colours (H, W, 1 or 3) of values whose last channel is alpha, over white, rounded to the nearest."""
+    laid = np.empty((*values.shape[:2], values.shape[2] - 1), np.uint8)
+    rows = max(1, _BLOCK // max(1, values[0].size))
+    for top in range(0, len(values), rows):
+        block = values[top : top + rows].astype(np.int32)
+        colour, alpha = block[:, :, :-1], block[:, :, -1:]
+        laid[top : top + rows] = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+    return laid
 
 
 def _from_integers(array: npt.NDArray[Any]) -> RGBImage:

@@ -13,6 +13,9 @@ from cascade.imaging.errors import ImageError
 
 PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # may hold the orientation
+TRANSPARENCY = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
+"""Bytes of a tRNS chunk, which says what is transparent, by the type of colour."""
+
 SIGNATURE = 8  # bytes
 STEP = 1 << 16  # bytes that are inflated at once
 
@@ -42,7 +45,8 @@ def read_chunks(data: bytes, *, allow_damage: bool) -> Png:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         chunk = view[at:end]
-        if kind in PIXELS or kind in METADATA:
+        is_transparency = kind == b"tRNS" and length in TRANSPARENCY.get(data[SIGNATURE + 17], ())
+        if kind in PIXELS or kind in METADATA or is_transparency:
             # Of a chunk that is cut short the beginning is passed on.
             intact = end > len(data) or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
             if kind in PIXELS:
@@ -52,6 +56,8 @@ def read_chunks(data: bytes, *, allow_damage: bool) -> Png:
                 everything.append(chunk)
             elif intact:
                 everything.append(chunk)
+                if is_transparency:
+                    pixels.append(chunk)
             else:
                 problems.append(f"{kind.decode()} was ignored, since its checksum is wrong")
         at = end

@@ -36,6 +36,7 @@ class _Rules(NamedTuple):
 
     allow_damage: bool
     max_pixels: int | None
+    on_white: bool
 
 
 class _Readable(Protocol):
@@ -61,6 +62,7 @@ def read_image(
     color: Literal["rgb", "bgr"] = "rgb",
     truncated: Literal["error", "allow"] = "error",
     max_pixels: int | None = None,
+    alpha: Literal["drop", "white"] = "drop",
 ) -> RGBImage:
     """Return any kind of image as H×W×3 uint8 RGB, C-contiguous and upright.
 
@@ -83,12 +85,14 @@ def read_image(
         decode, with the rest grey or black, and an `ImageWarning`.
     max_pixels
         The most pixels of a file; None stands for `MAX_PIXELS`. Files with more are refused before they are decoded.
+    alpha
+        What happens to transparency: "drop", the stored colours stay, or "white", the picture is laid on white, as
+        viewers show it. What lies under transparent pixels is then not in the result.
 
     Returns
     -------
-    (H, W, 3) uint8 array. The EXIF orientation of files and Pillow images is applied. Alpha is dropped, not
-    blended: the stored colours stay. Of several frames or pages the first is taken. A C-contiguous (H, W, 3) uint8
-    array in RGB order is returned itself, not a copy.
+    (H, W, 3) uint8 array. The EXIF orientation of files and Pillow images is applied. Of several frames or pages the
+    first is taken. A C-contiguous (H, W, 3) uint8 array in RGB order is returned itself, not a copy.
 
     Notes
     -----
@@ -112,7 +116,9 @@ def read_image(
         raise ImageError(f'truncated: expected "error" or "allow", got {quoted(truncated)}')
     if max_pixels is not None and not 1 <= max_pixels <= MAX_PIXELS:
         raise ImageError(f"max_pixels: expected 1 to {MAX_PIXELS:,}, got {quoted(max_pixels)}")
-    rules = _Rules(truncated == "allow", max_pixels)
+    if alpha not in ("drop", "white"):
+        raise ImageError(f'alpha: expected "drop" or "white", got {quoted(alpha)}')
+    rules = _Rules(truncated == "allow", max_pixels, alpha == "white")
     if isinstance(image, (str, os.PathLike)):
         return _from_path(image, rules)
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -120,9 +126,9 @@ def read_image(
     if callable(getattr(image, "read", None)):
         return _from_file_object(image, rules)
     if all(hasattr(image, name) for name in ("getexif", "convert", "mode", "size")):
-        return _from_pillow(image)
+        return _from_pillow(image, rules)
     if hasattr(image, "__array__"):
-        return from_array(_as_array(image), bgr=color == "bgr")
+        return from_array(_as_array(image), bgr=color == "bgr", on_white=rules.on_white)
     raise _unexpected(image)
 
 
@@ -246,7 +252,7 @@ def _from_file(file: BinaryIO, name: str, rules: _Rules) -> RGBImage:
 
 def _decoded(source: Source, name: str, rules: _Rules) -> RGBImage:
     problems: list[str] = []
-    pixels = from_pillow(decode(source, allow_damage=rules.allow_damage, warn=problems.append))
+    pixels = from_pillow(decode(source, allow_damage=rules.allow_damage, warn=problems.append), on_white=rules.on_white)
     _warn(name, problems)
     return pixels
 
@@ -254,7 +260,7 @@ def _decoded(source: Source, name: str, rules: _Rules) -> RGBImage:
 # Pillow images and arrays
 
 
-def _from_pillow(image: Any) -> RGBImage:
+def _from_pillow(image: Any, rules: _Rules) -> RGBImage:
     problems: list[str] = []
     check_opened(image)
     try:
@@ -264,7 +270,7 @@ def _from_pillow(image: Any) -> RGBImage:
         raise
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
         raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {error}") from error
-    pixels = from_pillow(turned)
+    pixels = from_pillow(turned, on_white=rules.on_white)
     _warn(quoted(getattr(image, "filename", "") or "Pillow image"), problems)
     return pixels
 

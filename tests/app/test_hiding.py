@@ -35,6 +35,16 @@ def test_the_face_is_hidden_and_little_else(client, method):
         assert same < recognizer.operating_point.threshold
 
 
+def test_what_lies_under_transparent_pixels_does_not_show(client):
+    alpha = np.full((512, 512, 1), 255, np.uint8)
+    alpha[300:] = 0
+    file = io.BytesIO()
+    Image.fromarray(np.dstack([portrait(), alpha])).save(file, "PNG")
+    hidden = np.asarray(Image.open(io.BytesIO(hide(client, file.getvalue(), format="png").content)))
+    assert hidden.shape == (512, 512, 3)
+    assert (hidden[300:] == 255).all()
+
+
 def test_no_metadata_but_the_colour_profile(client):
     exif = Image.Exif()
     exif[0x010E] = "who this is"

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from cascade import Detector, Gallery, Recognizer, encryption, read_image
+from cascade.anonymize import anonymize
 from cascade.cli import keys, main
 from tests.photos import FACE_BOX, PORTRAIT, portrait
 
@@ -77,6 +78,20 @@ def test_the_copy_hides_the_face_and_nothing_tells_of_it(run, tmp_path):
     assert data.count(b"\xff\xd8\xff") == 1
     assert not Image.open(io.BytesIO(data)).getexif()
     assert (tmp_path / "party/sub/a.jpg").read_bytes() == before
+
+
+def test_what_lies_under_transparent_pixels_does_not_show(run, render, tmp_path):
+    alpha = np.full((512, 512, 1), 255, np.uint8)
+    alpha[300:] = 0
+    (tmp_path / "party/sub/a.jpg").unlink()
+    Image.fromarray(np.dstack([portrait(), alpha])).save(tmp_path / "party/sub/a.png")
+    assert run("party", "--out", "out", "--review", "r.json") == 0
+    assert render("--render", "r.json", "--out", "again") == 0
+    copies = [read_image(tmp_path / folder / "sub/a.png") for folder in ("out", "again")]
+    copies.append(anonymize(tmp_path / "party/sub/a.png", [FACE_BOX]))
+    for copy in copies:
+        assert (copy[300:] == 255).all()
+        assert (copy[200:300] == portrait()[200:300]).all()
 
 
 def test_files_that_are_there_are_not_replaced_unless_told(run, tmp_path, capsys):
