@@ -44,3 +44,4 @@ def test_faces_beyond_the_limit_are_counted(tmp_path, monkeypatch):
     text = (tmp_path / "sheet.html").read_text()
     assert "3 further faces are not shown" in text
     assert "Hidden: 5" in text
+    assert "Of a video it has one picture of each track: watch the copy as well." in text
