@@ -41,6 +41,7 @@ class Worker:
         """A process that has loaded its networks. Raises RuntimeError if there is none within two minutes."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # not the working directory, which may hold a queue.py
             "-m",
             "cascade.app.worker",
             stdin=asyncio.subprocess.PIPE,
@@ -107,10 +108,9 @@ SECRET = ("CASCADE_APP_", "CASCADE_GALLERY_")
 def _environment() -> dict[str, str]:
     """The environment without secrets, and with this package first on Python's path, wherever the working directory is.
 
-    Workers decode files of strangers.
+    Workers decode files of strangers. Empty parts of PYTHONPATH would stand for the working directory.
     """
-    package = str(Path(__file__).resolve().parents[2])
-    paths = [package, os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).resolve().parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     passed = {name: value for name, value in os.environ.items() if not name.startswith(SECRET)}
     return {**passed, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 

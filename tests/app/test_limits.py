@@ -198,6 +198,21 @@ def test_a_cancelled_request_takes_no_answer_of_the_next():
     assert with_pool(work) == 512
 
 
+@pytest.mark.slow
+def test_a_worker_runs_nothing_of_the_working_directory(tmp_path, monkeypatch):
+    for name in ("queue", "numpy", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", os.environ.get("PYTHONPATH", ""), "")))
+
+    async def work(pool):
+        return await pool.work("faces", OPTIONS, [PORTRAIT.read_bytes()])
+
+    told, _ = with_pool(work)
+    assert len(told["faces"]) == 1
+    assert not (tmp_path / "executed").exists()
+
+
 @linux_only
 def test_what_a_worker_may_do():
     async def work(pool):
