@@ -34,6 +34,7 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process, about: dict[str, Any]) -> None:
         self._process = process
+        self._messages = asyncio.create_task(_copy_messages(process))
         self.about = about
 
     @classmethod
@@ -46,6 +47,7 @@ class Worker:
             "cascade.app.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,  # a log file is a file, and workers may not write to any
             env=_environment(),
             start_new_session=True,  # Ctrl-C on a terminal is for the server alone
         )
@@ -95,6 +97,15 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
+        await self._messages
+
+
+async def _copy_messages(process: asyncio.subprocess.Process) -> None:
+    """Copies what a process prints as errors to those of this one, until it ends."""
+    assert process.stderr
+    while data := await process.stderr.read(1 << 16):
+        with contextlib.suppress(OSError):  # as of a full disk
+            print(data.decode(errors="replace"), end="", file=sys.stderr, flush=True)
 
 
 SENT = ("photo_pixels", "worker_bytes")
