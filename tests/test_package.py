@@ -72,6 +72,24 @@ def test_extras_promise_only_what_the_wheel_holds(project: dict[str, Any]) -> No
     assert all(name.startswith("cascade") for name in project["tool"]["setuptools"]["packages"])
 
 
+def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
+    """Also the page, weights and photo, for which setuptools has nothing to warn of."""
+    pytest.importorskip("setuptools")
+    clone, ignored = Path(__file__).parents[1], shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    shutil.copytree(clone / "cascade", tmp_path / "cascade", ignore=ignored)
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "LICENSE-WEIGHTS"):
+        shutil.copy(clone / name, tmp_path)
+    command = [sys.executable, "-c", "from setuptools import setup; setup()", "build_py", "--build-lib", "built"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "absent from the `packages` configuration" not in done.stderr
+    files = [
+        {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "cascade", tmp_path / "built" / "cascade")
+    ]
+    assert files[0] == files[1]
+
+
 @pytest.fixture(scope="module")
 def unbuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources, as of a clone in which nothing was built."""

@@ -34,6 +34,7 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process, about: dict[str, Any]) -> None:
         self._process = process
+        self._messages = asyncio.create_task(_copy_messages(process))
         self.about = about
 
     @classmethod
@@ -41,10 +42,12 @@ class Worker:
         """A process that has loaded its networks. Raises RuntimeError if there is none within two minutes."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # not the working directory, which may hold a queue.py
             "-m",
             "cascade.app.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,  # a log file is a file, and workers may not write to any
             env=_environment(),
             start_new_session=True,  # Ctrl-C on a terminal is for the server alone
         )
@@ -94,6 +97,15 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
+        await self._messages
+
+
+async def _copy_messages(process: asyncio.subprocess.Process) -> None:
+    """Copies what a process prints as errors to those of this one, until it ends."""
+    assert process.stderr
+    while data := await process.stderr.read(1 << 16):
+        with contextlib.suppress(OSError):  # as of a full disk
+            print(data.decode(errors="replace"), end="", file=sys.stderr, flush=True)
 
 
 SENT = ("photo_pixels", "worker_bytes")
@@ -107,10 +119,9 @@ SECRET = ("CASCADE_APP_", "CASCADE_GALLERY_")
 def _environment() -> dict[str, str]:
     """The environment without secrets, and with this package first on Python's path, wherever the working directory is.
 
-    Workers decode files of strangers.
+    Workers decode files of strangers. Empty parts of PYTHONPATH would stand for the working directory.
     """
-    package = str(Path(__file__).resolve().parents[2])
-    paths = [package, os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).resolve().parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     passed = {name: value for name, value in os.environ.items() if not name.startswith(SECRET)}
     return {**passed, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from cascade.app.answers import About
+from cascade.app.connections import Connection
 from cascade.app.guard import Guard
 from cascade.app.people import GalleryOfPage, load_gallery
 from cascade.app.pool import Pool
@@ -217,6 +220,11 @@ class _Server(uvicorn.Server):
         await self._running.aclose()
 
 
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a message of uvicorn is not the traceback of a request that stopping the server has cancelled."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def serve(listening: socket.socket, settings: Settings, on_ready: Callable[[], None]) -> None:
     """Serves the page until SIGINT or SIGTERM, which is raised again when all workers have ended.
 
@@ -229,11 +237,13 @@ def serve(listening: socket.socket, settings: Settings, on_ready: Callable[[], N
         log_level="warning",
         access_log=False,
         server_header=False,
+        http=Connection,
         ws="none",
         lifespan="off",
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     server = _Server(app, config, settings, on_ready)
     server.run([listening])
     if server.failure is not None:

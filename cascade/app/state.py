@@ -14,7 +14,7 @@ from cascade.app.problems import STATUS
 from cascade.app.settings import Settings
 from cascade.app.uploads import Form
 
-__all__ = ["Responses", "Shared", "State", "photos_of", "problems"]
+__all__ = ["Responses", "Shared", "State", "problems", "work_on_photos"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,15 @@ def problems(*more: int, uploading: bool = False) -> Responses:
     return {status: {"model": ProblemAnswer, "description": DESCRIPTIONS[status]} for status in statuses}
 
 
-async def photos_of(request: Request, form: Form, state: State) -> list[bytes]:
-    """The photos of a request within the limits. Raises `Problem`."""
+async def work_on_photos(
+    request: Request, form: Form, state: State, task: str, options: dict[str, Any]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """What a task of `cascade.app.tasks` gives for the photos of a request, within the limits. Raises `Problem`."""
     limits = state.settings.limits
-    return await form.receive(request, limits.photo_bytes, limits.upload_seconds)
+
+    async def still_wanted() -> bool:
+        return not await request.is_disconnected()
+
+    async with state.pool.place():
+        photos = await form.receive(request, limits.photo_bytes, limits.upload_seconds)
+        return await state.pool.work(task, options, photos, still_wanted)

@@ -10,7 +10,7 @@ import io
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Literal
@@ -99,7 +99,8 @@ def answer(networks: Networks, request: Message) -> Answer:
     except MemoryError:
         return {"kind": "too large", "problem": "This photo needs more memory than one photo may take."}, []
     except Exception:  # an error of ours must not end the worker
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
         return {"kind": "crashed", "problem": "The photo could not be processed; the server's log says why."}, []
 
 

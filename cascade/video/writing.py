@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cascade import private_files
 from cascade.checks import number
 from cascade.imaging.pixels import RGBImage
 from cascade.video.errors import VideoWriteError, import_av, named, reason_of
@@ -52,14 +54,16 @@ class VideoWriter:
     sound_of : a video whose sound goes into the file, in step with the times of its frames as `read_video` gives them.
     sound : "copy" where the format takes it and "encode" (AAC) otherwise is "auto".
     quality : constant rate factor of H.264, 0 (lossless) to 51, smaller is better.
-    overwrite : whether a file of this name may be replaced.
+    overwrite : whether a file of this name may be replaced. That happens once the new one is complete: after an
+        exception or a crash the old one is still there.
 
     Frames are RGB (H, W, 3) uint8 of one size; an odd width or height is made even by repeating the last column or
-    row. Times are stored to 1/90,000 s (Matroska: 1/1000 s), so variable frame rates stay. The file is written in
+    row. Times are stored to 1/90,000 s (Matroska: 1/1000 s), so variable frame rates stay. A new file is written in
     fragments: also after a crash or SIGKILL it plays, but for about the last second. `close`, which the ``with``
     statement calls, ends it; after an exception in there the sound ends with the last frame.
 
-    Raises `VideoWriteError` where the file cannot be written, and, from `write`, for a full disk, frames that the
+    Raises `VideoWriteError` where the file cannot be written or is that of ``sound_of``, ValueError or TypeError naming
+    a wrong setting, and `VideoWriteError` from `write` for a full disk, frames that the
     encoder refuses, frames of different sizes, and times that do not increase.
     """
 
@@ -74,6 +78,8 @@ class VideoWriter:
         overwrite: bool = False,
     ) -> None:
         self._av = import_av()
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path: expected a path, got {type(path).__name__}")
         self.path = Path(path)
         self.start = number("start", start, -1e9, 1e9)
         self.quality = number("quality", quality, 0, 51)
@@ -85,9 +91,12 @@ class VideoWriter:
         self._step = TICKS // 25  # between the last two frames
         self._stream: Any = None
         self._shape: tuple[int, ...] = ()
+        if sound_of is not None:
+            _check_other_file(self.path, sound_of)
         self._sound = Sound(sound_of, self.start, sound) if sound_of is not None else None
+        self._place = contextlib.ExitStack()  # its end has the file replace an earlier one
         try:
-            self._file = _created(self.path, overwrite)
+            self._file = self._place.enter_context(_destination(self.path, overwrite))
         except VideoWriteError:
             if self._sound:
                 self._sound.close()
@@ -98,6 +107,7 @@ class VideoWriter:
     def write(self, image: RGBImage, time: float) -> None:
         """Adds a frame (H, W, 3) uint8 RGB at a time in seconds."""
         pixels = self._checked(image)
+        time = number("time", time, -1e9, 1e9)
         ticks = round((time - self.start) * TICKS)
         if ticks < 0:
             raise VideoWriteError(f"time: expected {self.start:g} s or more, got {time:.4f} s, before the start")
@@ -118,7 +128,7 @@ class VideoWriter:
 
     def close(self, *, sound_to: float | None = None) -> None:
         """Writes what the encoder holds and the sound, up to a time in seconds or its end, and closes the file."""
-        end = None if sound_to is None else Fraction(sound_to - self.start)
+        end = None if sound_to is None else Fraction(number("sound_to", sound_to, -1e9, 1e9) - self.start)
         self._end(end, whole=sound_to is None)
 
     def __enter__(self) -> VideoWriter:
@@ -129,7 +139,7 @@ class VideoWriter:
             self.close()
             return
         with contextlib.suppress(VideoWriteError):  # what ended the block says more
-            self._end(Fraction(self._last + self._step, TICKS), whole=False)
+            self._end(Fraction(self._last + self._step, TICKS), whole=False, error=error)
 
     # The parts
 
@@ -153,7 +163,7 @@ class VideoWriter:
                 stream.codec_context.bit_rate = width * height * 6
             stream.codec_context.open()
         except (self._av.error.FFmpegError, ValueError, OverflowError) as error:
-            self._abandon()
+            self._abandon(error)
             raise VideoWriteError(
                 f"image: the encoder {name} refuses frames of {width} × {height} pixels: {error}"
             ) from error
@@ -186,38 +196,38 @@ class VideoWriter:
             for packet in packets():
                 self._container.mux(packet)
         except (self._av.error.FFmpegError, OSError) as error:
-            self._abandon()
+            self._abandon(error)
             raise VideoWriteError(f"path: {named(self.path)} cannot be written: {reason_of(error)}") from error
 
-    def _end(self, until: Fraction | None, whole: bool) -> None:
+    def _end(self, until: Fraction | None, whole: bool, error: BaseException | None = None) -> None:
         if self._file.closed:
             return
         if self._container is None:
-            self._abandon()
-            self.path.unlink(missing_ok=True)  # no frame was written
-            raise VideoWriteError(f"path: no frame was written to {named(self.path)}")
+            nothing = VideoWriteError(f"path: no frame was written to {named(self.path)}")
+            self._abandon(nothing)
+            raise nothing
         self._mux(lambda: self._stream.encode(None))
         if self._sound:
             self._mux(lambda: self._sound.until(None if whole else until))
             self._mux(self._sound.end)
         try:
             self._container.close()
-            self._file.close()
-        except (self._av.error.FFmpegError, OSError) as error:
-            self._abandon()
-            raise VideoWriteError(f"path: {named(self.path)} cannot be written: {reason_of(error)}") from error
+            self._place.__exit__(type(error) if error else None, error, None)
+        except (self._av.error.FFmpegError, OSError) as failure:
+            self._abandon(failure)
+            raise VideoWriteError(f"path: {named(self.path)} cannot be written: {reason_of(failure)}") from failure
         finally:
             if self._sound:
                 self._sound.close()
 
-    def _abandon(self) -> None:
-        """Closes the file as it is."""
+    def _abandon(self, error: BaseException) -> None:
+        """Closes the file as it is; it replaces no other."""
         self._failed = True
         with contextlib.suppress(self._av.error.FFmpegError, OSError, ValueError):
             if self._container is not None:
                 self._container.close()
         with contextlib.suppress(OSError):
-            self._file.close()
+            self._place.__exit__(type(error), error, error.__traceback__)
         if self._sound:
             self._sound.close()
 
@@ -229,10 +239,43 @@ def _format_of(path: Path) -> str:
     return kind
 
 
-def _created(path: Path, overwrite: bool) -> Any:
+def _check_other_file(path: Path, sound_of: object) -> None:
     try:
-        return open(path, "wb" if overwrite else "xb", buffering=0)
-    except FileExistsError:
-        raise VideoWriteError(f"path: {named(path)} exists already") from None
-    except (OSError, ValueError) as error:
-        raise VideoWriteError(f"path: {named(path)} cannot be written: {reason_of(error)}") from error
+        same = os.path.samefile(path, sound_of)  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError):  # the file is new, or the sound is not that of a file
+        same = False
+    if same:
+        raise VideoWriteError(f"sound_of: expected another file than path, got {named(sound_of)}")
+
+
+@contextlib.contextmanager
+def _destination(path: Path, overwrite: bool) -> Iterator[Any]:
+    """The file to write: of that name from the beginning if it is new, else one that replaces the file at the end.
+
+    If the block raises, nothing is replaced.
+    """
+    target = Path(os.path.realpath(path)) if overwrite else path
+    with contextlib.ExitStack() as stack:
+        try:
+            replaces = overwrite and target.is_file()
+            file = stack.enter_context(private_files.replacing(target) if replaces else _created(target, overwrite))
+        except FileExistsError:
+            raise VideoWriteError(f"path: {named(path)} exists already") from None
+        except (OSError, ValueError) as error:
+            raise VideoWriteError(f"path: {named(path)} cannot be written: {reason_of(error)}") from error
+        yield file
+
+
+@contextlib.contextmanager
+def _created(path: Path, overwrite: bool) -> Iterator[Any]:
+    """A new file, or a device that is there. A new file is deleted if the block raises before something is in it."""
+    mode = "wb" if overwrite and path.exists() else "xb"
+    file = open(path, mode, buffering=0)  # noqa: SIM115
+    try:
+        with file:
+            yield file
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if mode == "xb" and not path.stat().st_size:
+                path.unlink()
+        raise

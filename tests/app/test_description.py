@@ -52,9 +52,10 @@ def test_the_server_does_what_the_description_says(token, tmp_path):
     command = shutil.which("schemathesis", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if command is None:
         pytest.skip("needs schemathesis")
-    options = ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-examples", "25", "--no-color"]
+    options = ["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--max-examples", "5", "--no-color"]
     if token is not None:
-        options += ["--header", f"Authorization: Bearer {token}"]
+        # the check of the token is the same for wrong requests of all kinds
+        options += ["--phases", "fuzzing", "--header", f"Authorization: Bearer {token}"]
     with running_server(*(["--token", token] if token else [])) as running:
         target = f"{running.address}openapi.json"
         done = subprocess.run(

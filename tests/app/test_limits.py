@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import struct
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -16,10 +17,10 @@ import pytest
 from PIL import Image
 
 from cascade.app.frames import FrameError, packed, read_message
-from cascade.app.pool import Pool
+from cascade.app.pool import Pool, Worker
 from cascade.app.problems import Problem
 from cascade.app.settings import Limits
-from tests.app.helpers import client_of, make_settings, photo, png
+from tests.app.helpers import ROOT, client_of, make_settings, photo, png
 from tests.photos import PORTRAIT
 
 OPTIONS = {"attributes": False, "ethnicity": False, "landmarks": False, "embed": False}
@@ -145,6 +146,36 @@ def test_more_requests_than_places(strict):
     assert strict.get("/api/about").json()["waiting"] == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [("faces", ["photo"]), ("hide", ["photo"]), ("compare", ["first", "second"]), ("people", ["photo"])],
+)
+def test_a_request_that_is_given_up_takes_no_worker(client, monkeypatch, path, fields):
+    tasks = []
+
+    async def work(self, head, parts, seconds):
+        tasks.append(head["task"])
+        raise Problem("crashed", "not reached")
+
+    monkeypatch.setattr(Worker, "work", work)
+    head = 'Content-Disposition: form-data; name="{}"; filename="x"'
+    body = "".join(f"--a\r\n{head.format(field)}\r\n\r\nx\r\n" for field in fields) + "--a--\r\n"
+    messages = [{"type": "http.request", "body": body.encode()}]  # and then the client has gone
+
+    async def receive():
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=a")]
+    query = b"name=Ann" if path == "people" else b""
+    scope = {"type": "http", "method": "POST", "path": f"/api/{path}", "query_string": query, "headers": headers}
+    client.portal.call(client.app, scope, receive, send)
+    assert not messages
+    assert tasks == []
+
+
 # --------------------------------------------------------------------------------------------------
 # Workers
 
@@ -196,6 +227,43 @@ def test_a_cancelled_request_takes_no_answer_of_the_next():
         return told["width"]
 
     assert with_pool(work) == 512
+
+
+@pytest.mark.slow
+def test_a_worker_runs_nothing_of_the_working_directory(tmp_path, monkeypatch):
+    for name in ("queue", "numpy", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", os.environ.get("PYTHONPATH", ""), "")))
+
+    async def work(pool):
+        return await pool.work("faces", OPTIONS, [PORTRAIT.read_bytes()])
+
+    told, _ = with_pool(work)
+    assert len(told["faces"]) == 1
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.slow
+@linux_only
+def test_errors_of_workers_are_in_a_log_file(tmp_path):
+    """An error of ours, here options that are missing, ends no worker, and its traceback is in the server's log."""
+    code = (
+        "from tests.app import test_limits as limits\n"
+        "async def work(pool):\n"
+        "    for _ in range(2):\n"
+        "        try:\n"
+        "            await pool.work('faces', {}, [limits.png(0)])\n"
+        "        except limits.Problem as problem:\n"
+        "            print(problem.kind, next(iter(pool._all))._process.pid)\n"
+        "limits.with_pool(work)\n"
+    )
+    with (tmp_path / "log").open("w") as log:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, check=True)
+    first, second = done.stdout.decode().splitlines()
+    assert first == second
+    assert first.startswith("crashed ")
+    assert (tmp_path / "log").read_text().count("KeyError: 'attributes'") == 2
 
 
 @linux_only

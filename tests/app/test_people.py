@@ -94,6 +94,18 @@ def test_a_gallery_is_saved_and_opened(client, tmp_path):
     assert answer.json()["people"] == [{"name": EILEEN, "embeddings": 1}]
 
 
+def test_people_who_are_replaced_are_forgotten(client):
+    add(client, "Another")
+    other = client.get("/api/gallery").content
+    client.delete("/api/gallery")
+    add(client)
+    opened = client.put("/api/gallery", files=photo(other, "crew.gallery", "gallery"))
+    assert opened.json()["people"] == [{"name": "Another", "embeddings": 1}]
+    saved = Gallery.from_bytes(client.get("/api/gallery").content, Recognizer(threads=1))
+    assert "Another" in {line.person for line in saved.audit}
+    assert EILEEN not in {line.person for line in saved.audit}
+
+
 def test_galleries_that_cannot_be_opened(client, tmp_path):
     add(client)
     cut = client.get("/api/gallery").content[:-100]

@@ -55,6 +55,7 @@ def test_nothing_is_left(number, status, tmp_path):
             unfinished.sendall(f"{head}Content-Type: multipart/form-data; boundary=a\r\n\r\n".encode() + body)
             assert running.stop(number) == status
         assert all(gone(worker) for worker in workers)
+        assert "Traceback" not in running.process.stderr.read()
     assert list(temporary.iterdir()) == list(folder.iterdir()) == []
     assert shared_memory() <= before
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from cascade.app.answers import Comparison
-from cascade.app.state import Shared, photos_of, problems
+from cascade.app.state import Shared, problems, work_on_photos
 from cascade.app.uploads import Form
 
 router = APIRouter(tags=["comparing"])
@@ -25,9 +25,7 @@ async def compare(
     largest: Annotated[bool, Query(description="where a photo has several faces, take the largest")] = False,
 ) -> Comparison:
     """Compares the faces of two photos at the operating point of the network."""
-    async with state.pool.place():
-        photos = await photos_of(request, TWO_PHOTOS, state)
-        told, _ = await state.pool.work("compare", {"largest": largest}, photos)
+    told, _ = await work_on_photos(request, TWO_PHOTOS, state, "compare", {"largest": largest})
     same, warning = told.pop("same"), told.pop("warning")
     told["warnings"] += [warning] if warning else []
     return Comparison.model_validate(told | {"decision": DECISIONS[same]})

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cascade.app.answers import PhotoFaces
 from cascade.app.people import embeddings_of
-from cascade.app.state import Shared, State, photos_of, problems
+from cascade.app.state import Shared, State, problems, work_on_photos
 from cascade.app.uploads import Form
 
 router = APIRouter(tags=["faces"])
@@ -36,17 +36,11 @@ class Options(BaseModel):
 @router.post("/faces", responses=problems(uploading=True), openapi_extra=PHOTO.openapi())
 async def faces(request: Request, options: Annotated[Options, Query()], state: Shared) -> PhotoFaces:
     """Finds the faces of a photo, and says what was asked for of each."""
-    async with state.pool.place():
-        photos = await photos_of(request, PHOTO, state)
-        wanted = options.model_dump(exclude={"find"}) | {"embed": options.find}
-        told, parts = await state.pool.work("faces", wanted, photos, lambda: _wanted(request))
+    wanted = options.model_dump(exclude={"find"}) | {"embed": options.find}
+    told, parts = await work_on_photos(request, PHOTO, state, "faces", wanted)
     if options.find:
         await _name(told, parts[0], state)
     return PhotoFaces.model_validate(told)
-
-
-async def _wanted(request: Request) -> bool:
-    return not await request.is_disconnected()
 
 
 async def _name(told: dict[str, Any], embeddings: bytes, state: State) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cascade.anonymize.settings import Method, Shape
 from cascade.app.routes.faces import PHOTO
-from cascade.app.state import Responses, Shared, photos_of, problems
+from cascade.app.state import Responses, Shared, problems, work_on_photos
 
 router = APIRouter(tags=["hiding"])
 
@@ -38,8 +38,6 @@ class Options(BaseModel):
 )
 async def hide(request: Request, options: Annotated[Options, Query()], state: Shared) -> Response:
     """A copy of a photo with its faces hidden, and without EXIF data. Faces can be missed: look at it."""
-    async with state.pool.place():
-        photos = await photos_of(request, PHOTO, state)
-        told, parts = await state.pool.work("hide", options.model_dump(), photos)
+    told, parts = await work_on_photos(request, PHOTO, state, "hide", options.model_dump())
     headers = {"Faces-Hidden": str(told["hidden"])}
     return Response(parts[0], media_type=MEDIA_TYPES[options.format], headers=headers)

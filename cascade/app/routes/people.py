@@ -10,7 +10,7 @@ from cascade.app.answers import People, Person
 from cascade.app.people import embeddings_of
 from cascade.app.problems import Problem
 from cascade.app.routes.faces import PHOTO
-from cascade.app.state import Responses, Shared, State, photos_of, problems
+from cascade.app.state import Responses, Shared, State, problems, work_on_photos
 from cascade.app.uploads import Form
 from cascade.gallery import LONGEST_NAME, GalleryError, checked_name
 
@@ -39,9 +39,8 @@ async def add_person(
 ) -> People:
     """Adds a person by a face of a photo. Ask the person first: embeddings are biometric data."""
     known = _checked(name)
-    async with state.pool.place():
-        photos = await photos_of(request, PHOTO, state)
-        _, parts = await state.pool.work("enrol", {"face": face, "allow_small": allow_small}, photos)
+    options = {"face": face, "allow_small": allow_small}
+    _, parts = await work_on_photos(request, PHOTO, state, "enrol", options)
     await state.gallery.add(known, embeddings_of(parts[0], state.pool.about["model"]["dimension"]), extend)
     return await _people(state)
 
