@@ -209,3 +209,12 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch):
     for work in (lambda: FileKey.new(passphrase=WORDS), lambda: decrypt(data, key=KEY)):
         with pytest.raises(ImportError, match=r"cascade-faces\[encryption\]"):
             work()
+
+
+@pytest.mark.parametrize("words", [b"correct horse", list("correct horse"), 12345678, True])
+def test_a_passphrase_that_is_no_text_is_refused(words):
+    with pytest.raises(EncryptionError, match=f"^passphrase: expected str, got {type(words).__name__}$"):
+        FileKey.new(passphrase=words)
+    data = encrypt(PLAIN, FileKey.new(passphrase=WORDS))
+    with pytest.raises(EncryptionError, match=r"^passphrase: expected str"):
+        decrypt(data, passphrase=words)
