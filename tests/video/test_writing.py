@@ -51,7 +51,8 @@ def test_makes_odd_sides_even(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sound", ["auto", "encode"])
 @pytest.mark.parametrize(
-    ("codec", "source"), [("aac", "mp4"), ("libmp3lame", "mp4"), ("libopus", "mkv"), ("pcm_s16le", "mkv")]
+    ("codec", "source"),
+    [("aac", "mp4"), ("aac", "ts"), ("libmp3lame", "mp4"), ("libopus", "mkv"), ("pcm_s16le", "mkv")],
 )
 @pytest.mark.parametrize("target", ["mp4", "mkv"])
 def test_keeps_the_sound_in_step(tmp_path: Path, codec: str, source: str, target: str, sound: str) -> None:
