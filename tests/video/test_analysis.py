@@ -171,3 +171,12 @@ def test_the_memory_does_not_grow_with_the_frames() -> None:
             gc.collect()
             marks.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
     assert marks[1] - marks[0] < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("detector", 1), ("recognizer", True), ("gallery", "x"), ("attributes", "age"), ("tracker", 1)],
+)
+def test_an_argument_of_another_type_is_named(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"^{name}: expected \w+ or None, got {type(value).__name__}$"):
+        VideoAnalyzer(**{name: value})  # type: ignore[arg-type]
