@@ -47,6 +47,12 @@ def integer(name: str, value: int, low: int, high: int | None = None) -> int:
     return whole
 
 
+def instance(name: str, value: object, kind: type) -> None:
+    """Raises TypeError unless the value is None or of that class."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {kind.__name__} or None, got {type(value).__name__}")
+
+
 def thread_count(threads: int | None) -> int:
     """Threads for one call, 1 to 256; None is one per core that this process may use, at most 4."""
     if threads is None:

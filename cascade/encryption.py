@@ -113,12 +113,12 @@ class FileKey:
     def new(cls, *, passphrase: str | None = None, key: bytes | None = None) -> FileKey:
         """A key with a new salt, of a passphrase or of 32 random bytes.
 
-        Raises `KeyMismatchError` unless exactly one is given, `EncryptionError` for a passphrase of fewer than 8
-        characters or a key of another length, and ImportError without `cryptography`.
+        Raises `KeyMismatchError` unless exactly one is given, `EncryptionError` for a passphrase that is no text or of
+        fewer than 8 characters, or a key of another length, and ImportError without `cryptography`.
         """
         if (passphrase is None) == (key is None):
             raise KeyMismatchError(f"expected a passphrase or a key, got {'neither' if key is None else 'both'}")
-        if passphrase is not None and len(passphrase) < LEAST_PASSPHRASE:
+        if passphrase is not None and len(_text(passphrase)) < LEAST_PASSPHRASE:
             raise EncryptionError(f"passphrase: expected at least {LEAST_PASSPHRASE} characters, got {len(passphrase)}")
         salt = os.urandom(SALT_BYTES)
         if key is None:
@@ -139,7 +139,7 @@ class FileKey:
             raise KeyMismatchError(
                 f"it is encrypted with {_needed(derivation)}, got {'a passphrase' if key is None else 'a key'}"
             )
-        secret = _stretched(str(passphrase), cost, salt) if key is None else _expanded(key, salt)
+        secret = _stretched(_text(passphrase), cost, salt) if key is None else _expanded(key, salt)
         return cls(derivation, cost, salt, secret)
 
 
@@ -233,6 +233,13 @@ def _checked_cost(derivation: int, cost: Cost) -> Cost:
 
 def _needed(derivation: int) -> str:
     return "a passphrase" if derivation == ARGON2ID else "a key"
+
+
+def _text(passphrase: object) -> str:
+    """The passphrase. Bytes are refused: as text they would be another passphrase, which nobody would find again."""
+    if not isinstance(passphrase, str):
+        raise EncryptionError(f"passphrase: expected str, got {type(passphrase).__name__}")
+    return passphrase
 
 
 def _stretched(passphrase: str, cost: Cost, salt: bytes) -> bytes:

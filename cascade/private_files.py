@@ -21,7 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
-__all__ = ["LOCK_TIMEOUT", "locked", "new_partial", "remove_partials", "replacing"]
+__all__ = ["LOCK_TIMEOUT", "locked", "new_partial", "owner_only", "remove_partials", "replacing"]
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a lock. It is held while a file is read, changed and written, not while photos are embedded."""
@@ -171,6 +171,11 @@ def new_partial(folder: Path, mode: int = PRIVATE) -> tuple[Path, BinaryIO]:
         if _is_at(stream, partial):
             return partial, stream
         stream.close()
+
+
+def owner_only(path: str, flags: int) -> int:
+    """An ``opener`` for `open`: a file that it creates can be read by its owner alone."""
+    return os.open(path, flags, PRIVATE)
 
 
 def _runs(process: int) -> bool:

@@ -21,6 +21,7 @@ from cascade.anonymize.people import People
 from cascade.anonymize.review import Review, ReviewError, read_review, write_review
 from cascade.anonymize.settings import METHODS, SHAPES, Hiding
 from cascade.anonymize.shapes import faces_of
+from cascade.checks import instance
 from cascade.faces import Faces
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
 
@@ -63,6 +64,8 @@ def anonymize(
     No finder finds every face: look at the result before you publish it. Raises `cascade.ImageError` if the image
     cannot be used, and ValueError or TypeError naming a wrong setting or boxes that are none.
     """
+    instance("settings", settings, Hiding)
+    instance("finder", finder, FaceFinder)
     hiding = replace(settings or Hiding(), **changes)
     pixels = read_image(image, color=color, alpha="white")
     if faces is None:

@@ -8,7 +8,7 @@ found in one alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -75,6 +75,8 @@ class FaceFinder(FixedSettings):
         self.min_score = number("min_score", min_score, NOT_FOUND, 1)
         self.rotated_score = number("rotated_score", rotated_score, NOT_FOUND, 1)
         self.min_face = number("min_face", min_face, 4, 1e6)
+        if not isinstance(scales, Iterable):
+            raise TypeError(f"scales: expected numbers such as (1.0, 1.5), got {type(scales).__name__}")
         self.scales = tuple(number("scales", scale, 0.05, 8) for scale in scales)
         if not self.scales:
             raise ValueError("scales: expected at least one, got none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -66,6 +67,8 @@ class Hiding:
         number("feather", self.feather, 0, 2)
         integer("cells", self.cells, 1, 32)
         number("noise", self.noise, 0, 255)
+        if not isinstance(self.fill, Iterable):
+            raise TypeError(f"fill: expected red, green and blue, got {type(self.fill).__name__}")
         if len(tuple(self.fill)) != 3:
             raise ValueError(f"fill: expected red, green and blue, got {self.fill!r}")
         object.__setattr__(self, "fill", tuple(integer("fill", value, 0, 255) for value in self.fill))

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from cascade import private_files
 from cascade.cli.console import BAD_USAGE, CommandError, say, writing
 from cascade.cli.outputs import (
     IsOurs,
@@ -31,7 +32,6 @@ from cascade.cli.outputs import (
 from cascade.cli.photos import name_results, numbered
 from cascade.csv_text import csv_line
 from cascade.face_records import csv_header, csv_rows
-from cascade.private_files import remove_partials
 
 if TYPE_CHECKING:
     from cascade.faces import Faces
@@ -86,7 +86,7 @@ def _results_path(wanted: Path, kind: str, columns: Sequence[str]) -> Path:
         "json": is_our_json,
         "csv": is_our_csv(",".join(csv_header(columns))),
     }
-    remove_partials(wanted.parent)
+    private_files.remove_partials(wanted.parent)
     path = first_usable(wanted, ours[kind])
     if path != wanted:
         say(f"{wanted}: left as it is, since it holds no results of cascade; results go to {path.name}")
@@ -121,13 +121,16 @@ def interrupts_wait() -> Iterator[None]:
         handler(*pressed[0])
 
 
-def save_jpeg(path: Path, image: RGBImage) -> None:
-    """Writes a picture with our mark, in place of whatever has that name: see `Pictures`. Raises OSError."""
+def save_jpeg(path: Path, image: RGBImage, private: bool = False) -> None:
+    """Writes a picture with our mark, in place of whatever has that name: see `Pictures`. Raises OSError.
+
+    A new one that is ``private`` can be read by its owner alone.
+    """
     from cascade.imaging.writing import encode_jpeg
 
     encoded = encode_jpeg(image)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, "wb") as stream:
+    with private_files.replacing(path) if private else replacing(path, "wb") as stream:
         stream.write(marked(encoded))
 
 

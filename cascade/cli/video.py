@@ -14,14 +14,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cascade.cli.console import CommandError, counted, printable, say, writable_folder, writing
 from cascade.cli.detect import SETTINGS
+from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import (
     NOT_PROOF,
     add_options,
+    check_gallery_exists,
     checked_threshold,
     load_gallery,
     make_recognizer,
     new_parser,
 )
+from cascade.private_files import owner_only, replacing
 
 if TYPE_CHECKING:
     from cascade.video import SeenFrame, TrackSummary, VideoAnalyzer, VideoReader, VideoWriter
@@ -76,6 +79,7 @@ def add_parser(commands: Any) -> None:
         help="frames from one search of a whole frame to the next, or auto: as the time allows (default: 3)",
     )
     parser.add_argument("--gallery", metavar="FILE", help="people to recognise: see `cascade gallery`")
+    add_key_option(parser)
     parser.add_argument("--threshold", type=float, metavar="T", help="least similarity (default: of the network)")
     parser.add_argument("--attributes", action="store_true", help="also age, gender, expression … of each person")
     written = parser.add_argument_group("what to write")
@@ -96,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.resume and (args.out is None or args.draw):
         args.parser.error("--resume needs --out DIR, and cannot go on with --draw")
+    if args.key_file is not None and args.gallery is None:
+        args.parser.error("--key-file is for --gallery")
     folder = None if args.out is None else writable_folder(args.out)
     before = _seen_before(folder / FRAMES) if folder and args.resume else _Before(args.start, 0)
     analyzer = _analyzer(args, before.tracks + 1)
@@ -115,7 +121,7 @@ def _run(args: argparse.Namespace, folder: Path | None, analyzer: VideoAnalyzer,
         finally:
             people = analyzer.summaries()
             if folder:
-                _write_people(folder, people, analyzer)
+                _write_people(folder, people, analyzer, args.resume)
             if not args.json and not folder:
                 for person in people:
                     print(_in_words(person))
@@ -135,7 +141,10 @@ def _analyzer(args: argparse.Namespace, first_number: int) -> VideoAnalyzer:
     from cascade.video import VideoAnalyzer
 
     recognizer = make_recognizer(args)
-    gallery = load_gallery(args.gallery, recognizer) if args.gallery is not None else None
+    gallery = None
+    if args.gallery is not None:
+        check_gallery_exists(args.gallery)
+        gallery = load_gallery(args.gallery, recognizer, secret_of(args.gallery, args.key_file))
     threshold = checked_threshold(args, recognizer)
     every = "auto" if args.every == "auto" else _integer(args.every)
     try:
@@ -250,9 +259,10 @@ def _frames_file(folder: Path, resume: bool) -> Iterator[IO[str]]:
     with writing(str(path)):
         if resume and path.exists():
             _cut_last_line(path)
-        elif path.exists():
-            raise CommandError(f"{path} exists already: use --resume, or another --out")
-        with open(path, "a", encoding="utf-8", buffering=1) as stream:
+        for other in () if resume else (path, folder / PEOPLE):
+            if other.exists():
+                raise CommandError(f"{other} exists already: use --resume, or another --out")
+        with open(path, "a", encoding="utf-8", buffering=1, opener=owner_only) as stream:
             yield stream
 
 
@@ -302,21 +312,22 @@ def _people_before(path: Path) -> list[Any]:
         raise CommandError(f"{path}: expected the summaries of a run of this command") from None
 
 
-def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnalyzer) -> None:
-    """Writes the summaries and the best shots."""
+def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnalyzer, resume: bool) -> None:
+    """Writes the summaries and the best shots, for their owner alone. Those of before are joined on ``resume``."""
     from cascade.cli.outputs import first_usable, is_our_picture
     from cascade.cli.results import save_jpeg
 
-    rows = _people_before(folder / PEOPLE)
+    rows = _people_before(folder / PEOPLE) if resume else []
     for person in people:
         with writing(str(folder)):
             picture = first_usable(folder / f"person_{person.track}.jpg", is_our_picture)
-            save_jpeg(picture, person.best)
+            save_jpeg(picture, person.best, private=True)
         rows.append({**person.to_dict(), "best": picture.name})
     merged = {str(wrong): right for wrong, right in analyzer.tracker.merged.items()}
     with writing(str(folder / PEOPLE)):
         text = json.dumps({"people": rows, "merged": merged}, indent=1)
-        (folder / PEOPLE).write_text(text, encoding="utf-8")
+        with replacing(folder / PEOPLE) as stream:
+            stream.write(text.encode())
 
 
 def _in_words(person: TrackSummary) -> str:

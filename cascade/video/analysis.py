@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cascade.attributes import AttributeEstimator
 from cascade.boxes import iou
-from cascade.checks import FixedSettings, integer, number
+from cascade.checks import FixedSettings, instance, integer, number
 from cascade.detect import Detector
 from cascade.faces import Face, Faces
 from cascade.gallery import Gallery
@@ -132,6 +132,11 @@ class VideoAnalyzer(FixedSettings):
         budget: float = 1 / 30,
         tracker: Tracker | None = None,
     ) -> None:
+        instance("detector", detector, Detector)
+        instance("recognizer", None if recognizer is False else recognizer, Recognizer)
+        instance("gallery", gallery, Gallery)
+        instance("attributes", None if isinstance(attributes, bool) else attributes, AttributeEstimator)
+        instance("tracker", tracker, Tracker)
         self.detector = detector or Detector()
         self.recognizer = None if recognizer is False else recognizer or Recognizer(detector=self.detector)
         if gallery is not None and self.recognizer is None:

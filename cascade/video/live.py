@@ -255,7 +255,9 @@ def _import_cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ImportError("cameras need OpenCV: python -m pip install 'cascade-faces[opencv]'") from error
+        raise ImportError(
+            "cameras need OpenCV: python -m pip install 'cascade-faces[opencv]', or opencv-python for windows"
+        ) from error
     if "OPENCV_LOG_LEVEL" not in os.environ:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our error says that there is no camera
     module: Any = cv2

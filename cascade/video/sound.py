@@ -54,6 +54,8 @@ class Sound:
             return
         codec = self._stream.codec_context.name
         takes = kind == "matroska" or any(codec.startswith(each) for each in COPIED[kind])
+        if codec.startswith("aac"):  # that of an MPEG transport stream has its description in each packet instead
+            takes = codec == "aac" and bool(self._stream.codec_context.extradata)
         self._copied = self._how == "copy" or (self._how == "auto" and takes)
         if self._copied:
             self._output = container.add_stream_from_template(self._stream)

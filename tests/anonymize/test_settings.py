@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cascade.anonymize import Hiding
+from cascade.anonymize import FaceFinder, Hiding, anonymize
+from tests.photos import portrait
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,13 @@ def test_a_wrong_setting_is_named(name, value):
 def test_a_setting_of_another_type_is_named():
     with pytest.raises(TypeError, match=r"^cells: expected an integer"):
         Hiding(cells=2.5)
+    with pytest.raises(TypeError, match=r"^fill: expected red, green and blue, got int"):
+        Hiding(fill=5)
+    for name in ("settings", "finder"):
+        with pytest.raises(TypeError, match=rf"^{name}: expected \w+ or None, got str"):
+            anonymize(portrait(), **{name: "blur"})
+    with pytest.raises(TypeError, match=r"^scales: expected numbers"):
+        FaceFinder(scales=1.5)
 
 
 def test_a_colour_may_come_as_a_list():

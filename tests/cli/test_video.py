@@ -15,6 +15,8 @@ import pytest
 pytest.importorskip("av")
 
 from cascade.cli import main
+from cascade.gallery import Gallery
+from cascade.recognize import Recognizer
 from cascade.video import VideoWriter, read_video
 from tests.photos import portrait
 from tests.video.clips import beeps, write_beeps
@@ -51,13 +53,34 @@ def test_writes_results_best_shots_and_a_video_with_sound(clip: Path, tmp_path: 
     drawn, out = tmp_path / "drawn.mp4", tmp_path / "out"
     assert main(["video", str(clip), *QUICK, "--draw", str(drawn), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["frames.jsonl", "people.json", "person_1.jpg"]
+    if os.name == "posix":
+        assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
     (person,) = json.loads((out / "people.json").read_text())["people"]
     assert (person["track"], person["best"], person["frames"]) == (1, "person_1.jpg", 30)
     frames = list(read_video(drawn))
     assert len(frames) == 30
     assert np.abs(frames[5].image.astype(int) - next(read_video(clip, start=5 / 15)).image).max() > 60
     assert len(beeps(drawn)) == 2
-    assert main(["video", str(clip), *QUICK, "--out", str(out)]) == 2  # nothing is overwritten
+    (out / "frames.jsonl").unlink()
+    before = (out / "people.json").read_bytes()
+    assert main(["video", str(clip), *QUICK, "--out", str(out)]) == 2  # nothing is overwritten, nor joined
+    assert (out / "people.json").read_bytes() == before
+
+
+def test_reads_a_gallery_that_is_encrypted_with_a_key(clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    key, file = tmp_path / "key", tmp_path / "crew.gallery"
+    assert main(["gallery", "new-key", str(key)]) == 0
+    recognizer = Recognizer(threads=1)
+    gallery = Gallery(recognizer)
+    gallery.add("Ada", recognizer.enrol(portrait()))
+    gallery.encrypt(key=bytes.fromhex(key.read_text()))
+    gallery.save(file)
+    out = tmp_path / "out"
+    known = ["--gallery", str(file), "--key-file", str(key), "--out", str(out)]
+    assert main(["video", str(clip), *QUICK, "--stop", "0.4", *known]) == 0
+    (person,) = json.loads((out / "people.json").read_text())["people"]
+    assert person["name"] == "Ada"
 
 
 def test_goes_on_where_a_run_was_stopped(clip: Path, tmp_path: Path) -> None:
@@ -107,6 +130,7 @@ def test_names_what_is_wrong(clip: Path, tmp_path: Path, capsys: pytest.CaptureF
         ([str(clip), "--gallery", str(tmp_path / "none")], "there is no such gallery"),
         ([str(clip), "--start", "-1"], "--start: expected 0"),
         ([str(clip), "--resume"], "--resume needs --out"),
+        ([str(clip), "--key-file", "key"], "--key-file is for --gallery"),
     ):
         assert main(["video", *arguments, *QUICK]) == 2
         assert message in capsys.readouterr().err

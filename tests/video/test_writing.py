@@ -51,7 +51,8 @@ def test_makes_odd_sides_even(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sound", ["auto", "encode"])
 @pytest.mark.parametrize(
-    ("codec", "source"), [("aac", "mp4"), ("libmp3lame", "mp4"), ("libopus", "mkv"), ("pcm_s16le", "mkv")]
+    ("codec", "source"),
+    [("aac", "mp4"), ("aac", "ts"), ("libmp3lame", "mp4"), ("libopus", "mkv"), ("pcm_s16le", "mkv")],
 )
 @pytest.mark.parametrize("target", ["mp4", "mkv"])
 def test_keeps_the_sound_in_step(tmp_path: Path, codec: str, source: str, target: str, sound: str) -> None:
@@ -87,12 +88,13 @@ def test_takes_sound_of_a_video_that_has_none(tmp_path: Path) -> None:
     assert len(list(read_video(tmp_path / "b.mp4"))) == 1
 
 
-ENDLESS = """
-import itertools, sys, numpy as np
+LONG = """
+import signal, sys, numpy as np
 from cascade.video import VideoWriter
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background may have it ignored
 noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
 with VideoWriter(sys.argv[1], sound_of=sys.argv[2]) as writer:
-    for at in itertools.count():
+    for at in range(1500):
         writer.write(np.roll(noise, at, axis=0), at / 30)
         print(at, flush=True)
 """
@@ -102,7 +104,7 @@ with VideoWriter(sys.argv[1], sound_of=sys.argv[2]) as writer:
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_or_interrupted_process_leaves_a_file_that_plays(tmp_path: Path, name: str, kill: int) -> None:
     clip = write_beeps(tmp_path / "sound.mp4", "aac", seconds=20)
-    command = [sys.executable, "-c", ENDLESS, str(tmp_path / name), str(clip)]
+    command = [sys.executable, "-c", LONG, str(tmp_path / name), str(clip)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
     assert process.stdout is not None
     written = -1
@@ -110,7 +112,8 @@ def test_a_killed_or_interrupted_process_leaves_a_file_that_plays(tmp_path: Path
         written = int(line)
         if written == 150:
             os.kill(process.pid, kill)
-    process.wait(30)
+    assert process.wait(30) != 0
+    assert written < 1499
     frames = list(read_video(tmp_path / name))
     missing = written / 30 - frames[-1].time
     assert missing < (2.5 if kill == signal.SIGKILL else 0.1)
@@ -163,6 +166,55 @@ def test_refuses_names_and_places_it_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(VideoWriteError, match="cannot be written: No such file"):
         VideoWriter(tmp_path / "no" / "a.mp4")
     assert (tmp_path / "there.mp4").read_bytes() == b""
+    with pytest.raises(TypeError, match="path: expected a path, got int"):
+        VideoWriter(1)  # type: ignore[arg-type]
+
+
+def test_does_not_overwrite_the_video_that_the_sound_comes_from(tmp_path: Path) -> None:
+    clip = write_beeps(tmp_path / "a.mp4", "aac")
+    (tmp_path / "link.mp4").symlink_to(clip)
+    before = clip.read_bytes()
+    for path in (clip, tmp_path / "link.mp4"):
+        with pytest.raises(VideoWriteError, match="sound_of: expected another file than path"):
+            VideoWriter(path, sound_of=clip, overwrite=True)
+    assert clip.read_bytes() == before
+
+
+def test_replaces_a_file_only_by_a_complete_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"before")
+    path.chmod(0o640)
+    with pytest.raises(VideoWriteError, match="no frame was written"), VideoWriter(path, overwrite=True):
+        pass
+
+    def interrupted() -> None:
+        with VideoWriter(path, overwrite=True) as writer:
+            writer.write(quarters(), 0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pytest.raises(VideoWriteError, match="refuses frames"), VideoWriter(path, overwrite=True) as writer:
+        writer.write(np.zeros((64, 20_000, 3), np.uint8), 0)
+    assert path.read_bytes() == b"before"
+    with VideoWriter(path, overwrite=True) as writer:
+        for frame in range(3):
+            writer.write(quarters(), frame)
+        assert path.read_bytes() == b"before"
+    assert len(list(read_video(path))) == 3
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_video_can_be_read_while_its_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path) as writer:
+        for at in range(50):
+            writer.write(quarters(), at / 25)
+    with VideoWriter(path, overwrite=True) as writer:
+        for frame in read_video(path):
+            writer.write(frame.image, frame.time)
+    assert len(list(read_video(path))) == 50
 
 
 def test_refuses_frames_that_are_too_large_for_the_encoder(tmp_path: Path) -> None:
@@ -177,6 +229,10 @@ def test_refuses_wrong_frames_and_times(tmp_path: Path) -> None:
             writer.write(quarters().astype(np.float32), 0)  # type: ignore[arg-type]
         with pytest.raises(VideoWriteError, match="before the start"):
             writer.write(quarters(), -1)
+        with pytest.raises(ValueError, match="time: expected"):
+            writer.write(quarters(), float("nan"))
+        with pytest.raises(TypeError, match="time: expected a number"):
+            writer.write(quarters(), "1")  # type: ignore[arg-type]
         writer.write(quarters(), 1.0)
         with pytest.raises(VideoWriteError, match="time: expected more"):
             writer.write(quarters(), 1.0)
