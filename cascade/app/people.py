@@ -104,7 +104,7 @@ class GalleryOfPage:
 
         def change(gallery: Gallery) -> None:
             for name in gallery.names:
-                gallery.remove(name)
+                gallery.forget(name)  # the audit goes out with each download
             for name in opened.names:
                 record = opened.record(name)
                 gallery.add(name, opened.embeddings(name), note=record.note, expires=record.expires)
