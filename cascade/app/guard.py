@@ -8,12 +8,14 @@ by themselves.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
 import math
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +23,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cascade.app.problems import STATUS, Problem
-from cascade.app.settings import Settings
+from cascade.app.settings import Limits, Settings
 
 __all__ = ["CONTENT_SECURITY_POLICY", "Guard", "host_name"]
 
@@ -63,7 +65,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(scope, receive, self._settings.limits.table_bytes)
+        body = _Body(scope, receive, self._settings.limits)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -139,16 +141,17 @@ class _Body:
     Otherwise the connection would be closed while the client is still sending, and it would not see the answer.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, most_bytes: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
         self._receive = receive
+        self._until = time.monotonic() + limits.upload_seconds
         headers = Headers(scope=scope)
         is_form = headers.get("content-type", "").lower().startswith("multipart/")
-        self._left = math.inf if is_form else most_bytes  # forms have their own limits
+        self._left = math.inf if is_form else limits.table_bytes  # forms have their own limits
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._ended = not has_body or "expect" in headers  # a client that asks first has not begun to send
 
     async def receive(self) -> Message:
-        """The next part. Raises `Problem` where the body is too large and no form."""
+        """The next part. Raises `Problem` where the body takes too long, or is too large and no form."""
         message = await self._next()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
@@ -156,13 +159,20 @@ class _Body:
         return message
 
     async def _next(self) -> Message:
-        message = await self._receive()
+        if self._ended:  # what comes now is the end of the connection, and may take as long as the answer
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, self._until - time.monotonic()))
+        except TimeoutError:
+            self._ended = True
+            raise Problem("slow upload", "The request took too long to arrive.") from None
         if message["type"] != "http.request" or not message.get("more_body", False):
             self._ended = True
         return message
 
     async def drain(self) -> None:
         """Drops the rest, up to some seconds and bytes."""
-        until, left = time.monotonic() + DRAIN_SECONDS, DRAIN_BYTES
-        while not self._ended and left > 0 and time.monotonic() < until:
-            left -= len((await self._next()).get("body", b""))
+        self._until, left = min(self._until, time.monotonic() + DRAIN_SECONDS), DRAIN_BYTES
+        with suppress(Problem):
+            while not self._ended and left > 0:
+                left -= len((await self._next()).get("body", b""))

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from cascade.app.guard import CONTENT_SECURITY_POLICY, Guard, host_name
-from cascade.app.settings import Settings
+from cascade.app.problems import Problem
+from cascade.app.settings import Limits, Settings
 from tests.app.helpers import photo
 
 TOKEN = "a-token-of-many-letters"
@@ -127,3 +128,31 @@ def test_every_answer_has_the_headers(client):
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["cache-control"] == "no-store"
         assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(("path", "method"), [("/api/csv", "POST"), ("/api/about", "GET")])
+def test_a_body_that_never_ends_is_not_waited_for(path, method):
+    """Whether the application reads the body or answers at once, the request ends."""
+    sent: list[dict] = []
+
+    async def application(scope, receive, send):
+        try:
+            if scope["method"] == "POST":
+                await receive()
+        except Problem as problem:
+            sent.append({"kind": problem.kind})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1:8765"), (b"content-length", b"10")]
+    scope = {"type": "http", "path": path, "method": method, "headers": headers}
+    guard = Guard(application, Settings(limits=Limits(upload_seconds=0.2)))
+    asyncio.run(asyncio.wait_for(guard(scope, receive, send), 20))
+    assert sent[0] == {"kind": "slow upload"} if method == "POST" else sent[0]["status"] == 200
