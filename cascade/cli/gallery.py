@@ -14,7 +14,6 @@ from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import (
     NOT_PROOF,
     add_options,
-    changed_gallery,
     check_gallery_exists,
     checked_threshold,
     load_gallery,
@@ -70,7 +69,7 @@ def add_parser(commands: Any) -> None:
     enrol.add_parser(actions)
     for name, summary, words, work in (
         ("list", "list the people and how many embeddings each has", None, run_list),
-        ("remove", "remove people", "NAME", run_remove),
+        ("remove", "remove people", "NAME", people.run_remove),
     ):
         action = new_parser(actions, name, summary, f"{summary[0].upper()}{summary[1:]}.", "")
         action.set_defaults(run=work, parser=action)
@@ -132,19 +131,6 @@ def _until(gallery: Gallery, name: str) -> str:
     """The last column of a person's line: empty where there is no end."""
     record = gallery.record(name)
     return "" if record.expires is None else f"\t{'expired' if record.expired() else 'until'} {record.expires}"
-
-
-def run_remove(args: argparse.Namespace) -> int:
-    """Removes all people that are named, or none."""
-    if not args.paths:
-        args.parser.error("name a person")
-    check_gallery_exists(args.gallery)
-    with changed_gallery(args.gallery, secret_of(args.gallery, args.key_file)) as gallery:
-        for name in args.paths:
-            gallery.remove(name)
-        left = len(gallery)
-    say(f"removed {', '.join(args.paths)}; {left:,} left")
-    return 0
 
 
 # --------------------------------------------------------------------------------------------------

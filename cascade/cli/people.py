@@ -1,16 +1,20 @@
-"""``cascade gallery note``, ``purge``, ``forget``, ``export`` and ``audit``: what is stored about people."""
+"""``cascade gallery note``, ``purge``, ``remove``, ``forget``, ``export``, ``audit``: what is stored about people."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade.cli.console import CommandError, counted, say, writing
 from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import changed_gallery, check_gallery_exists, load_gallery, new_parser
+
+if TYPE_CHECKING:
+    from cascade.gallery import Gallery
 
 NOTING = """\
 Changes what is noted of a person: what the person consented to, and the last day on which the person is matched.
@@ -114,14 +118,23 @@ def run_purge(args: argparse.Namespace) -> int:
 
 def run_forget(args: argparse.Namespace) -> int:
     """Forgets all people that are named, or none."""
+    return _for_each_named(args, lambda gallery, name: gallery.forget(name), "forgot")
+
+
+def run_remove(args: argparse.Namespace) -> int:
+    """Removes all people that are named, or none."""
+    return _for_each_named(args, lambda gallery, name: gallery.remove(name), "removed")
+
+
+def _for_each_named(args: argparse.Namespace, change: Callable[[Gallery, str], object], done: str) -> int:
     if not args.paths:
         args.parser.error("name a person")
     check_gallery_exists(args.gallery)
     with changed_gallery(args.gallery, secret_of(args.gallery, args.key_file)) as gallery:
         for name in args.paths:
-            gallery.forget(name)
+            change(gallery, name)
         left = len(gallery)
-    say(f"forgot {', '.join(args.paths)}; {left:,} left")
+    say(f"{done} {', '.join(args.paths)}; {left:,} left")
     return 0
 
 

@@ -265,12 +265,12 @@ def _from_pillow(image: Any, rules: _Rules) -> RGBImage:
     check_opened(image)
     try:
         image.load()  # first: a PNG may have its orientation last, and Pillow applies that of TIFFs on loading
-        turned = upright(image, opened_orientation(image, problems.append))
+        shown = upright(image, opened_orientation(image, problems.append))
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
         raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {error}") from error
-    pixels = from_pillow(turned, on_white=rules.on_white)
+    pixels = from_pillow(shown, on_white=rules.on_white)
     _warn(quoted(getattr(image, "filename", "") or "Pillow image"), problems)
     return pixels
 

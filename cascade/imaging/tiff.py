@@ -95,7 +95,7 @@ def check_directory(file: BinaryIO, length: int) -> None:
 
 
 def _unique_values(file: BinaryIO, length: int) -> dict[int, int]:
-    """The whole numbers of the first directory by their tag."""
+    """The integers of the first directory by their tag."""
     values: dict[int, int] = {}
     outside = 0
     for tag, kind, count, field, order in _entries(file):

@@ -119,7 +119,7 @@ class Tracker(FixedSettings):
 
     @property
     def merged(self) -> dict[int, int]:
-        """Numbers that turned out to belong to a person who has another one, and that one."""
+        """Numbers of people who were then recognized as somebody with another number, and that number."""
         return dict(self._merged)
 
     def predictions(self, time: float) -> tuple[list[Track], FloatArray]:

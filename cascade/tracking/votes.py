@@ -1,6 +1,6 @@
 """What the faces of a track say together: who it is, and how the person looks.
 
-One face can be blurred, turned or small. So each face votes with its quality, and where the votes do not agree the
+One face can be blurred, in profile or small. So each face votes with its quality, and where the votes do not agree the
 answer is "unknown".
 """
 

@@ -314,7 +314,7 @@ class VideoAnalyzer(FixedSettings):
             person.last, person.frames = time, person.frames + 1
 
     def _merge(self) -> None:
-        """Joins people who turned out to be one."""
+        """Joins people who were then recognized as one."""
         for wrong, right in self.tracker.merged.items():
             person = self._people.pop(wrong, None)
             other = self._people.get(right)

@@ -29,7 +29,7 @@ __all__ = ["SUFFIXES", "VideoWriter"]
 SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """What the end of a file's name says of its format."""
 
-TICKS = 90_000  # a second: every usual frame rate has whole numbers of them
+TICKS = 90_000  # a second: a frame lasts an integer number of them at every usual frame rate
 KEY_FRAME_SECONDS = 1.0  # what a killed process loses at most, beside what the encoder holds
 CODECS = ("libx264", "mpeg4")  # the first that this FFmpeg has
 DEFAULT_QUALITY = 20.0

@@ -12,7 +12,7 @@ __all__ = ["draw_coverage"]
 
 
 def draw_coverage(file: Path, curve: Sequence[Coverage], chosen: float, note: str) -> None:
-    """Draw recall against the share of the pixels outside faces that are hidden; the ``chosen`` score is marked."""
+    """Draw recall against the share of the pixels outside faces that are hidden, with a dot at the ``chosen`` score."""
     chart, (panel,) = figure(1, note)
     outside, recall = [100 * each.outside for each in curve], [100 * each.recall for each in curve]
     panel.plot(outside, recall, color=COLOURS[0], marker=".")

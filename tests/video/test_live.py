@@ -28,13 +28,13 @@ def stream_server(data: bytes, connections: int, seconds: float = 0.0) -> Iterat
     def serve() -> None:
         for _ in range(connections):
             try:
-                peer, _ = server.accept()
+                connection, _ = server.accept()
             except OSError:
                 return
-            with peer:
+            with connection:
                 for at in range(0, len(data), 4096):
                     try:
-                        peer.sendall(data[at : at + 4096])
+                        connection.sendall(data[at : at + 4096])
                     except OSError:
                         break
                     time.sleep(seconds * 4096 / len(data))
