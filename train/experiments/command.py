@@ -92,6 +92,7 @@ def _add_papers(commands: Any) -> None:
     to.add_argument("--steps", type=int, default=2000, help="of every run, unless it stops before (default: 2000)")
     to.add_argument("--batch", type=int, default=128)
     to.add_argument("--limit", type=int, help="faces of each set, for a small budget; another --faces folder then")
+    to.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the products in a step")
     to.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that find faces")
     to.set_defaults(run=run_paper_command)
@@ -108,7 +109,7 @@ def run_paper_command(arguments: argparse.Namespace, command: str) -> None:
             raise ValueError(f"--{name}: expected at least 1, got {value}")
     if len(set(arguments.seeds)) < len(arguments.seeds):
         raise ValueError(f"--seeds: expected different ones, got {' '.join(map(str, arguments.seeds))}")
-    budget = Budget(arguments.steps, arguments.batch, limit=arguments.limit)
+    budget = Budget(arguments.steps, arguments.batch, limit=arguments.limit, precision=arguments.precision)
     faces = arguments.faces or arguments.out / "faces"
     paper, out = PAPERS[arguments.name], arguments.out
     run_paper(paper, budget, arguments.seeds, arguments.root, faces, out, command, arguments.workers)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class Budget:
     batch: int = 128
     learning_rate: float = 1e-3
     limit: int | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def settings(self, arm: FaceArm, seed: int) -> AttributeSettings:
         """Adam at 0.001, halved when three validations in a row were no better, as by Li (2025)."""
@@ -61,6 +62,7 @@ class Budget:
             validate_every=max(1, self.steps // 20),
             ema=0.99,
             seed=seed,
+            precision=self.precision,
         )
         return replace(common, **arm.changes)
 
