@@ -11,6 +11,7 @@ from .cacd import read_cacd_pairs
 from .calfw import read_calfw_pairs
 from .celeba import read_celeba
 from .celeba_attributes import read_celeba_attributes
+from .cfp import read_cfp
 from .class_folders import read_class_folders
 from .coco import read_coco
 from .detections import Boxed, Detections
@@ -74,6 +75,7 @@ __all__ = [
     "read_celeba",
     "read_celeba_attributes",
     "read_class_folders",
+    "read_cfp",
     "read_coco",
     "read_fairface",
     "read_fddb",

@@ -14,6 +14,7 @@ from typing import Literal
 from ._images import without_suffix
 from .agedb import read_agedb
 from .celeba_attributes import read_celeba_attributes
+from .cfp import read_cfp
 from .class_folders import read_class_folders
 from .coco import read_coco
 from .fairface import read_fairface
@@ -198,6 +199,7 @@ PEOPLE_READERS: Mapping[str, Callable[..., People]] = {
     "utkface": read_utkface,
     "agedb": read_agedb,
     "fgnet": read_fgnet,
+    "cfp": read_cfp,
 }
 """By layout: takes the folder of the photos, each of which shows one person."""
 
@@ -453,6 +455,15 @@ REGISTRY: Mapping[str, Entry] = {
         licence=_RESEARCH,
         title="FG-NET",
         note="FG-NET complete, 1,002 photos of 82 people aged 0 to 69",
+    ),
+    "cfp": Entry(
+        kind="cfp",
+        images="cfp",
+        split="test",
+        labels=("identity",),
+        licence="none stated; for evaluation only, not redistributed",
+        title="CFP",
+        note="CFP complete, 7,000 photos of 500 people, 4 of 14 in profile",
     ),
     # What a face tells.
     "fairface_train": Entry(

@@ -71,6 +71,7 @@ def data(tmp_path, save_wider_mat) -> Path:
         _save(root / part, "20_0_0_2017.png", "30_1_1_2018.png")
     (root / "utkface_excluded.txt").write_text("30_1_1_2018.png\n")
     _save(root / "fgnet/images", "001A02.png")
+    _save(root / "cfp/Data/Images/001/frontal", "01.png")
     _save_attribute_sets(root)
     for entry in REGISTRY.values():
         if entry.kind == "pseudo":

@@ -1,0 +1,149 @@
+"""``python -m eval clustering``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade.archive.people import join_threshold
+from cascade.datasets import People, PersonPhoto, Problem, people_in_folds, read_cfp, read_fgnet, read_identities
+from cascade.recognize import Recognizer
+from eval.commands import common, recognition
+from eval.recognition.clustering import Grouping, dbscan, grouped, hdbscan, score
+from eval.report import files as report
+from eval.report.recognition_figures import draw_groupings
+
+FGNET, LFW, CFP, FOLDERS = "fgnet", "lfw", "cfp", "folders"
+
+THRESHOLDS = tuple(round(0.10 + 0.01 * step, 2) for step in range(51))
+"""Average similarities at which our groups join, for the curve."""
+
+EPSILONS = tuple(round(0.30 + 0.02 * step, 2) for step in range(31))
+"""Distances of DBSCAN, 1 - cosine."""
+
+CORES = (2, 3, 5)
+"""Faces that make a core of DBSCAN, and the least group of HDBSCAN."""
+
+OURS = "cascade"
+HEADER = ("method", "setting", "precision", "recall", "f", "pair_precision", "pair_recall", "pair_f", "groups", "largest")
+
+
+def add_parsers(verbs: Any) -> None:
+    """Add the command to the parser."""
+    parser = verbs.add_parser("clustering", help="grouping faces by person, beside DBSCAN and HDBSCAN")
+    parser.add_argument(
+        "--protocol",
+        required=True,
+        choices=(FGNET, LFW, CFP, FOLDERS),
+        help=f"{FGNET}, {CFP}: all photos of the set; {LFW}: those of the people in --folds or in none of "
+        f"--without-folds; {FOLDERS}: a folder per person",
+    )
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help="the official list of pairs of LFW")
+    folds = parser.add_mutually_exclusive_group()
+    folds.add_argument("--folds", type=int, nargs="+", metavar="N", help="of LFW: the people in these folds, from 1")
+    folds.add_argument("--without-folds", type=int, nargs="+", metavar="N", help="the people in none of these folds")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="average similarity at which our groups join (default: that of cascade cluster for the recogniser)",
+    )
+    recognition.add_options(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> None:
+    """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
+    args.started = time.perf_counter()
+    people = _read(args)
+    embedded = recognition.collect(args, list(people))
+    kept = np.ones(len(people), bool)
+    if args.missed == recognition.LEAVE_OUT:
+        kept = ~embedded.missed_photos
+    names = [str(photo.person) for photo, keep in zip(people, kept.tolist(), strict=True) if keep]
+    vectors = embedded.vectors[kept]
+    threshold = join_threshold(Recognizer(args.weights).operating_point) if args.threshold is None else args.threshold
+    started = time.perf_counter()
+    ours = score(OURS, threshold, grouped(vectors, threshold), names)
+    seconds = time.perf_counter() - started
+    swept = _sweep(vectors, names)
+    name = args.name or embedded.name
+    with report.output_folder(args.out) as folder:
+        hashes = recognition.keep_embeddings(folder, [embedded])
+        report.write_csv(folder / "groupings.csv", HEADER, map(_row, [ours, *swept]))
+        draw_groupings(folder / "clustering.png", ours, swept, f"{name}, {_title(args)}, {len(names):,} photos")
+        figures = {
+            "people": len(set(names)),
+            "threshold": threshold,
+            "grouping_seconds": round(seconds, 3),
+            "ours": _figures(ours),
+            "best": {each.method: _figures(each) for each in _best(swept)},
+        }
+        summary = recognition.summary("clustering", args, [embedded], figures, people.problems)
+        report.write_summary(folder, summary | hashes)
+    print(f"{_title(args)}: {len(names):,} photos of {len(set(names)):,} people; {embedded.missed:,} missed faces")
+    print(_table(ours, _best(swept)))
+
+
+def _read(args: argparse.Namespace) -> People:
+    if args.protocol == FGNET:
+        return read_fgnet(args.images)
+    if args.protocol == CFP:
+        return read_cfp(args.images)
+    people = read_identities(args.images)
+    if args.protocol == FOLDERS:
+        return people
+    folds = args.folds or args.without_folds
+    if args.pairs is None or not folds:
+        raise ValueError(f"clustering: --protocol {LFW} needs --pairs FILE and --folds N … or --without-folds N …")
+    tested = people_in_folds(args.pairs, args.images, tuple(folds))
+    wanted = bool(args.folds)
+    photos: Sequence[PersonPhoto] = [photo for photo in people if (photo.person in tested) == wanted]
+    problems: Sequence[Problem] = people.problems
+    return People(people.name, tuple(photos), tuple(problems))
+
+
+def _title(args: argparse.Namespace) -> str:
+    folds = "".join(
+        f", {word} {' and '.join(map(str, numbers))}"
+        for word, numbers in (("folds", args.folds), ("without folds", args.without_folds))
+        if numbers
+    )
+    return f"{args.protocol}{folds}"
+
+
+def _sweep(vectors: NDArray[Any], names: Sequence[str]) -> list[Grouping]:
+    """Return our groups at each threshold, and the others' at each of their settings."""
+    found = [
+        score(f"{OURS}, best", limit, grouped(vectors, limit), names) for limit in common.progress(OURS)(THRESHOLDS)
+    ]
+    for least in CORES:
+        for epsilon in common.progress(f"DBSCAN {least}")(EPSILONS):
+            found.append(score(f"DBSCAN, cores of {least}", epsilon, dbscan(vectors, epsilon, least), names))
+    return found + [score("HDBSCAN", least, hdbscan(vectors, least), names) for least in CORES]
+
+
+def _best(swept: Sequence[Grouping]) -> list[Grouping]:
+    """Return the setting of each method with the highest B-cubed F."""
+    methods = dict.fromkeys(each.method for each in swept)
+    return [max((each for each in swept if each.method == method), key=lambda each: each.b_cubed.f) for method in methods]
+
+
+def _row(each: Grouping) -> list[Any]:
+    both = [value for one in (each.b_cubed, each.pairs) for value in (one.precision, one.recall, one.f)]
+    return [each.method, each.setting, *both, each.groups, each.largest]
+
+
+def _figures(each: Grouping) -> dict[str, Any]:
+    return dict(zip(HEADER[1:], _row(each)[1:], strict=True))
+
+
+def _table(ours: Grouping, best: Sequence[Grouping]) -> str:
+    header = ["method", "setting", "B³ P", "B³ R", "B³ F", "pair P", "pair R", "pair F", "groups", "largest"]
+    return report.table(header, [_row(each) for each in (ours, *best)])

@@ -1,0 +1,126 @@
+"""How well groups of faces agree with the people in them: B-cubed and pairwise; and other ways of grouping.
+
+B-cubed (A. Bagga, B. Baldwin, Entity-Based Cross-Document Coreferencing Using the Vector Space Model, 1998) averages
+over faces: which share of the face's group is of its person (precision), and which share of its person is in its group
+(recall). Pairwise measures count pairs of faces, so that people with many photos weigh more. A face without an
+embedding, a row of NaN, is a group of its own.
+
+DBSCAN and HDBSCAN are scikit-learn's. What they call noise is counted as groups of one face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade.archive.grouping import group_faces
+from eval.recognition.similarity import ProtocolError, unit_rows
+
+__all__ = ["Agreement", "Grouping", "b_cubed", "dbscan", "grouped", "hdbscan", "pairwise", "score"]
+
+NOISE = -1
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Precision and recall, 0 to 1."""
+
+    precision: float
+    recall: float
+
+    @property
+    def f(self) -> float:
+        """Their harmonic mean."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """One way of grouping with its setting, and how well it agrees with the truth.
+
+    largest  faces of the largest group, which chaining makes large
+    """
+
+    method: str
+    setting: float
+    b_cubed: Agreement
+    pairs: Agreement
+    groups: int
+    largest: int
+
+
+def b_cubed(groups: ArrayLike, people: Sequence[object]) -> Agreement:
+    """Return B-cubed precision and recall of N faces' groups. Raises ProtocolError for arrays that do not fit."""
+    group, person, both = _counted(groups, people)
+    return Agreement(float((both / group).mean()), float((both / person).mean()))
+
+
+def pairwise(groups: ArrayLike, people: Sequence[object]) -> Agreement:
+    """Return the shares of pairs in one group that are of one person, and of pairs of one person in one group.
+
+    Where there is no such pair, the share is 1. Raises ProtocolError for arrays that do not fit.
+    """
+    # Each face is in (its count - 1) pairs, and each pair has two faces.
+    group, person, both = ((counts - 1).sum() / 2 for counts in _counted(groups, people))
+    return Agreement(float(both / group) if group else 1.0, float(both / person) if person else 1.0)
+
+
+def _counted(groups: ArrayLike, people: Sequence[object]) -> list[NDArray[np.int64]]:
+    """For each face: faces in its group, of its person, and in both."""
+    labels = np.asarray(groups)
+    names = np.asarray(people)
+    if labels.shape != (len(names),) or not len(names):
+        raise ProtocolError(f"groups: one for each of {len(names)} faces expected, got shape {labels.shape}")
+    one, other = (np.unique(each, return_inverse=True)[1].astype(np.int64) for each in (labels, names))
+    both = np.unique(one * (other.max() + 1) + other, return_inverse=True)[1]
+    return [np.bincount(each)[each] for each in (one, other, both)]
+
+
+def grouped(embeddings: ArrayLike, threshold: float) -> Labels:
+    """Return the groups of ``cascade cluster`` for (N, D) embeddings, each of another photo."""
+    return _alone(embeddings, lambda rows: group_faces(rows, np.arange(len(rows)), threshold=threshold))
+
+
+def dbscan(embeddings: ArrayLike, epsilon: float, least: int) -> Labels:
+    """Return the groups of DBSCAN with the distance 1 - cosine, ``least`` faces making a core. Needs scikit-learn."""
+    from sklearn.cluster import DBSCAN
+
+    return _alone(embeddings, DBSCAN(eps=epsilon, min_samples=least, metric="cosine", algorithm="brute").fit_predict)
+
+
+def hdbscan(embeddings: ArrayLike, least: int) -> Labels:
+    """Return the groups of HDBSCAN over unit vectors, of at least ``least`` faces. Needs scikit-learn from 1.3."""
+    from sklearn.cluster import HDBSCAN
+
+    return _alone(embeddings, HDBSCAN(min_cluster_size=least, min_samples=1, copy=True).fit_predict)
+
+
+def _alone(embeddings: ArrayLike, fit: Any) -> Labels:
+    """Group the rows without NaN; give all others, and noise, a group each."""
+    rows = unit_rows(embeddings)
+    present = ~np.isnan(rows).any(axis=1)
+    labels = np.full(len(rows), NOISE, np.int64)
+    labels[present] = fit(rows[present].astype(np.float32))
+    noise = labels == NOISE
+    labels[noise] = labels.max(initial=-1) + 1 + np.arange(int(noise.sum()))
+    return labels
+
+
+def score(method: str, setting: float, groups: Labels, people: Sequence[object]) -> Grouping:
+    """Return how well groups agree with the truth."""
+    sizes = np.bincount(groups)
+    return Grouping(
+        method,
+        setting,
+        b_cubed(groups, people),
+        pairwise(groups, people),
+        int((sizes > 0).sum()),
+        int(sizes.max()),
+    )
