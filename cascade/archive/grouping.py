@@ -1,8 +1,12 @@
-"""Grouping faces by person: average linkage over a graph of mutual neighbours, which does not chain.
+"""Grouping faces by person: groups of a graph of mutual neighbours join by what all of their faces say.
 
-Two groups join only if the faces of one are, on average, similar to the faces of the other. So no single pair of
-look-alikes joins two people, as it does in single linkage and DBSCAN. Only neighbours are compared, and all pairs of
-groups that are each other's best join at once, so that it stays quick for many faces.
+So no single pair of look-alikes joins two people, as it does in single linkage and DBSCAN, which chain. The similarity
+of two groups is the geometric mean of two: the average similarity of a face of one and a face of the other (average
+linkage), and the cosine of the groups' mean embeddings, which is higher, the more the faces of a group differ. Of two
+faces both are their similarity.
+
+Only neighbours are compared, and all pairs of groups that are each other's best join at once, so that it stays quick
+for many faces.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ def group_faces(
     ----------
     embeddings : (N, D) float32 or float16, rows of length 1.
     photos : (N,) a number or text for each face: which photo it is in. Two faces of one photo are different people.
-    threshold : the least average similarity at which two groups join, −1 to 1.
+    threshold : the least similarity at which two groups join, −1 to 1.
     start : (N,) groups to begin with, −1 for a face without one. They may grow and join, but none is split.
     fresh : (N,) bool, the faces whose neighbours are looked for; all if None. The others have been compared before.
     followers : (N,) bool, faces that join the groups of others in the end and make none of their own, such as small
@@ -94,12 +98,18 @@ class _Groups:
     """Groups of faces with the sums of their embeddings; families of groups are one person by somebody's word."""
 
     def __init__(
-        self, embeddings: npt.NDArray[np.floating], labels: IndexArray, families: IndexArray, apart: IndexArray, limit: float
+        self,
+        embeddings: npt.NDArray[np.floating],
+        labels: IndexArray,
+        families: IndexArray,
+        apart: IndexArray,
+        limit: float,
     ) -> None:
         order = np.argsort(labels, kind="stable")
         self.sizes = np.bincount(labels)
         starts = np.cumsum(self.sizes) - self.sizes
         self.sums = np.add.reduceat(embeddings[order], starts, axis=0, dtype=np.float32)
+        self.scales = self._scales(np.arange(len(self.sizes)))
         self.of = np.arange(len(self.sizes))  # where each group is now
         self.family = families
         self.apart = apart
@@ -116,7 +126,7 @@ class _Groups:
         following = np.zeros(len(self.of), bool) if followers is None else followers.copy()
         joined = False
         while True:
-            # An average is at most the larger of those it is made of: what is below the limit now stays below it.
+            # What is below the limit seldom rises above it again, and `near` finds it if it does.
             kept = similar >= self.limit
             if followers is not None:
                 kept &= following[a] != following[b]
@@ -158,13 +168,17 @@ class _Groups:
         codes = np.unique(np.minimum(a, b)[between] * len(self.of) + np.maximum(a, b)[between])
         return codes // len(self.of), codes % len(self.of)
 
+    def _scales(self, groups: IndexArray) -> npt.NDArray[np.float64]:
+        """The geometric mean of the number of faces and the length of their sum, for each group."""
+        return np.sqrt(self.sizes[groups] * np.linalg.norm(self.sums[groups], axis=1).astype(np.float64))
+
     def _similar(self, a: IndexArray, b: IndexArray) -> npt.NDArray[np.float64]:
-        """The average similarity of a face of one group and a face of the other, for each edge."""
+        """The similarity of the two groups of each edge, see the module."""
         found = np.empty(len(a))
         for start in range(0, len(a), EDGES_AT_ONCE):
             part = slice(start, start + EDGES_AT_ONCE)
             found[part] = np.einsum("ed,ed->e", self.sums[a[part]], self.sums[b[part]])
-        return np.round(found / (self.sizes[a] * self.sizes[b]), DIGITS)
+        return np.round(found / np.maximum(self.scales[a] * self.scales[b], 1e-12), DIGITS)
 
     def _may_join(self, a: IndexArray, b: IndexArray) -> BoolArray:
         one, other = self.family[a], self.family[b]
@@ -195,6 +209,7 @@ class _Groups:
         """Join each group of ``b`` to that of ``a``; which groups changed."""
         self.sums[a] += self.sums[b]
         self.sizes[a] += self.sizes[b]
+        self.scales[a] = self._scales(a)
         to = np.arange(len(self.of))
         to[b] = a
         self.of = to[self.of]

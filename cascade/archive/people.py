@@ -1,7 +1,7 @@
 """The people of an index: faces grouped by person, under numbers that stay from run to run.
 
-What is found lies in the folder ``people`` of the index: ``people.parquet`` has a row for each face, and ``people.json``
-the names and what users said. The index itself is not changed, and photos are not read.
+What is found lies in the folder ``people`` of the index: ``people.parquet`` has a row for each face, and
+``people.json`` the names and what users said. The index itself is not changed, and photos are not read.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ LARGEST = 1 << 28  # bytes of people.json; a pair of faces has 70
 NO_PERSON = -1
 """The person of a face that is like no other."""
 
-JOIN_SHARE = 1.0
-"""The average similarity at which groups join, over the threshold of the recogniser. Chosen on people that it learned
+JOIN_SHARE = 1.28
+"""The similarity at which groups join, over the threshold of the recogniser. Chosen on people that it learned
 from, and on others held out of training: see the notes on recognition."""
 
 FloatArray = npt.NDArray[np.float32]
 
 
 def join_threshold(point: OperatingPoint | None) -> float:
-    """The average similarity at which groups of faces join, for a recogniser. Raises ValueError if it states none."""
+    """The similarity at which groups of faces join, for a recogniser. Raises ValueError if it states none."""
     if point is None:
         raise ValueError("threshold: expected a number, as the recogniser has no measured threshold")
     return round(JOIN_SHARE * point.threshold, 4)
@@ -60,7 +60,7 @@ class PeopleOfIndex:
     """(N,) the face's place among those of the person, by quality: 1 is the best shot."""
     names: Mapping[int, str] = field(default_factory=dict)
     """Names that users gave, by person."""
-    decisions: Decisions = Decisions()
+    decisions: Decisions = field(default_factory=Decisions)
     next_id: int = 1
     """The number of the next new person. No number is given twice."""
 
@@ -148,8 +148,8 @@ def group_index(
     else's are looked at anew; with ``again``, all are. A person is a group of two faces or more. A person keeps the
     number under which most of the faces were known.
 
-    ``threshold``: the average similarity at which groups join. Faces below ``smallest`` pixels join people, but make
-    none. Raises `ArchiveError`, and `GroupingError` where users' words contradict each other.
+    ``threshold``: the similarity at which groups join, see `cascade.archive.grouping`. Faces below ``smallest`` pixels
+    join people, but make none. Raises `ArchiveError`, and `GroupingError` where users' words contradict each other.
     """
     table = index.faces(["face_id", "photo_id", "size", "score", "quality"])
     ids = table["face_id"].to_pylist()
@@ -215,7 +215,7 @@ def _without(known: IndexArray, different: list[tuple[int, int]]) -> IndexArray:
     """
     start = known.copy()
     inside = [(a, b) for a, b in different if known[a] == known[b] != NO_PERSON]
-    times = np.bincount([face for pair in inside for face in pair], minlength=len(known))
+    times = np.bincount(np.array(inside, np.int64).ravel(), minlength=len(known))
     for a, b in inside:
         if start[a] == start[b] != NO_PERSON:
             start[a if (times[a], a) > (times[b], b) else b] = NO_PERSON

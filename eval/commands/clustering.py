@@ -21,8 +21,8 @@ from eval.report.recognition_figures import draw_groupings
 
 FGNET, LFW, CFP, FOLDERS = "fgnet", "lfw", "cfp", "folders"
 
-THRESHOLDS = tuple(round(0.10 + 0.01 * step, 2) for step in range(51))
-"""Average similarities at which our groups join, for the curve."""
+THRESHOLDS = tuple(round(0.20 + 0.01 * step, 2) for step in range(51))
+"""Similarities at which our groups join, for the curve."""
 
 EPSILONS = tuple(round(0.30 + 0.02 * step, 2) for step in range(31))
 """Distances of DBSCAN, 1 - cosine."""
@@ -31,7 +31,8 @@ CORES = (2, 3, 5)
 """Faces that make a core of DBSCAN, and the least group of HDBSCAN."""
 
 OURS = "cascade"
-HEADER = ("method", "setting", "precision", "recall", "f", "pair_precision", "pair_recall", "pair_f", "groups", "largest")
+MEASURES = ("precision", "recall", "f", "pair_precision", "pair_recall", "pair_f")
+HEADER = ("method", "setting", *MEASURES, "groups", "largest")
 
 
 def add_parsers(verbs: Any) -> None:
@@ -52,7 +53,7 @@ def add_parsers(verbs: Any) -> None:
         "--threshold",
         type=float,
         metavar="T",
-        help="average similarity at which our groups join (default: that of cascade cluster for the recogniser)",
+        help="similarity at which our groups join (default: that of cascade cluster for the recogniser)",
     )
     recognition.add_options(parser)
     parser.set_defaults(execute=execute)
@@ -132,7 +133,8 @@ def _sweep(vectors: NDArray[Any], names: Sequence[str]) -> list[Grouping]:
 def _best(swept: Sequence[Grouping]) -> list[Grouping]:
     """Return the setting of each method with the highest B-cubed F."""
     methods = dict.fromkeys(each.method for each in swept)
-    return [max((each for each in swept if each.method == method), key=lambda each: each.b_cubed.f) for method in methods]
+    settings = ([each for each in swept if each.method == method] for method in methods)
+    return [max(each, key=lambda one: one.b_cubed.f) for each in settings]
 
 
 def _row(each: Grouping) -> list[Any]:
