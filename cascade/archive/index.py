@@ -74,6 +74,10 @@ class Index:
         """
         return self._tables(PHOTOS, columns, photo_schema())
 
+    def photos_of(self, shard: str, columns: Sequence[str] | None = None) -> Any:
+        """The photos of one of the `shards`: see `iter_photos`."""
+        return self._table(PHOTOS, shard, _checked_columns(columns, photo_schema()))
+
     def faces(self, columns: Sequence[str] | None = None) -> Any:
         """All faces as one `pyarrow.Table`, in memory: see `iter_faces`."""
         return self._all(self.iter_faces(columns), columns, face_schema(self.manifest.dimension, self._attributes))
@@ -112,11 +116,12 @@ class Index:
     def _tables(self, kind: str, columns: Sequence[str] | None, schema: Any) -> Iterator[Any]:
         names = _checked_columns(columns, schema)
         for shard in self.shards:
-            yield self._live(shard, _read(self.folder / kind / f"{shard}{SUFFIX}", [*names, "photo_id"]), names)
+            yield self._table(kind, shard, names)
 
-    def _live(self, shard: str, table: Any, names: Sequence[str]) -> Any:
-        """The rows that hold, with these columns."""
+    def _table(self, kind: str, shard: str, names: Sequence[str]) -> Any:
+        """The rows of a shard that hold, with these columns."""
         compute = import_pyarrow().compute
+        table = _read(self.folder / kind / f"{shard}{SUFFIX}", [*names, "photo_id"])
         removed = self._removed.get(shard)
         if removed is not None:
             table = table.filter(compute.invert(compute.is_in(table["photo_id"], value_set=removed)))

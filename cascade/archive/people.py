@@ -20,6 +20,7 @@ from cascade.archive.errors import ArchiveError, import_pyarrow
 from cascade.archive.grouping import group_faces
 from cascade.archive.index import Index
 from cascade.archive.neighbours import IndexArray, Progress
+from cascade.face_model import five_point_yaw
 from cascade.operating_point import OperatingPoint
 from cascade.private_files import replacing
 
@@ -35,6 +36,9 @@ NO_PERSON = -1
 JOIN_SHARE = 1.28
 """The similarity at which groups join, over the threshold of the recogniser. Chosen on people that it learned
 from, and on others held out of training: see the notes on recognition."""
+
+MAX_YAW = 45.0
+"""Degrees from which a face counts as a profile, see `cascade.face_model.five_point_yaw`."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -148,10 +152,10 @@ def group_index(
     else's are looked at anew; with ``again``, all are. A person is a group of two faces or more. A person keeps the
     number under which most of the faces were known.
 
-    ``threshold``: the similarity at which groups join, see `cascade.archive.grouping`. Faces below ``smallest`` pixels
-    join people, but make none. Raises `ArchiveError`, and `GroupingError` where users' words contradict each other.
+    ``threshold``: the similarity at which groups join, see `cascade.archive.grouping`. Faces below ``smallest`` pixels,
+    in profile or cut off by the edge of the photo join people, but make none: they are alike whoever they are. Raises `ArchiveError`, and `GroupingError` where users' words contradict each other.
     """
-    table = index.faces(["face_id", "photo_id", "size", "score", "quality"])
+    table = index.faces(["face_id", "photo_id", "size", "score", "quality", "landmarks"])
     ids = table["face_id"].to_pylist()
     row_of = {face: row for row, face in enumerate(ids)}
     known = np.full(len(ids), NO_PERSON, np.int64)
@@ -167,7 +171,7 @@ def group_index(
         threshold=threshold,
         start=None if again else start,
         fresh=None if again else ~compared,
-        followers=table["size"].to_numpy() < smallest,
+        followers=_unclear(table, index, smallest),
         same=same,
         different=different,
         progress=progress,
@@ -220,6 +224,20 @@ def _without(known: IndexArray, different: list[tuple[int, int]]) -> IndexArray:
         if start[a] == start[b] != NO_PERSON:
             start[a if (times[a], a) > (times[b], b) else b] = NO_PERSON
     return start
+
+
+def _unclear(table: Any, index: Index, smallest: float) -> npt.NDArray[np.bool_]:
+    """Which faces (N,) say little of who they are."""
+    photos = index.photos(["photo_id", "width", "height"])
+    row_of = {photo: row for row, photo in enumerate(photos["photo_id"].to_pylist())}
+    rows = np.array([row_of[photo] for photo in table["photo_id"].to_pylist()], np.int64)
+    sizes = np.stack([photos[name].fill_null(0).to_numpy() for name in ("width", "height")], axis=1)[rows]
+    points = table["landmarks"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 5, 2)
+    cut = ((points < 0) | (points > sizes[:, None])).any(axis=(1, 2))
+    found: npt.NDArray[np.bool_] = (
+        (table["size"].to_numpy() < smallest) | (np.abs(five_point_yaw(points)) > MAX_YAW) | cut
+    )
+    return found
 
 
 def _qualities(table: Any) -> FloatArray:

@@ -21,6 +21,21 @@ from cascade.operating_point import face_sizes
 
 __all__ = ["PhotoResult", "face_schema", "face_table", "path_of", "photo_id", "photo_schema", "photo_table"]
 
+FACE_COLUMNS = (
+    "face_id",
+    "photo_id",
+    "path",
+    "raw_path",
+    "face",
+    "box",
+    "score",
+    "landmarks",
+    "size",
+    "quality",
+    "embedding",
+)
+"""What a table of faces has beside attributes."""
+
 ID_DIGITS = 24
 """Hexadecimal digits of a photo's id: 96 bits, by which two of a thousand million photos coincide once in 10^11."""
 
@@ -93,7 +108,7 @@ def photo_schema() -> Any:
 
 
 def face_schema(dimension: int, attributes: Mapping[str, str]) -> Any:
-    """The columns of the faces' tables; ``attributes`` are further columns, "float32" or "string" each."""
+    """`FACE_COLUMNS` with their types; ``attributes`` are further columns, "float32" or "string" each."""
     pa = import_pyarrow()
     kinds = {"float32": pa.float32(), "string": pa.string()}
     return pa.schema(

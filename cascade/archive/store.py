@@ -3,8 +3,8 @@
 A folder with an index holds ``manifest.json`` and three folders of Parquet files. A shard is a file of ``faces`` and
 one of ``photos`` with the same name; the faces are written first, so a shard is there as soon as its photos are. A
 file appears under its name when all of it is on the disk. ``removed`` lists rows of earlier shards that no longer hold,
-since their photos were changed or deleted. Nothing is ever changed in place, so a run can be killed at any moment, and
-readers see what is complete.
+since their photos were changed or deleted; a shard of changed photos has a file of its name there, which is written
+before. Nothing is ever changed in place, so a run can be killed at any moment, and readers see what is complete.
 
 Names begin with the number of the run, so that they sort by age. In each run a photo is in one shard.
 """
@@ -12,7 +12,7 @@ Names begin with the number of the run, so that they sort by age. In each run a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ from cascade.archive.manifest import MANIFEST, Manifest
 from cascade.archive.schema import PhotoResult, face_table, photo_table
 from cascade.private_files import locked, remove_partials, replacing
 
-__all__ = ["FACES", "PHOTOS", "REMOVED", "Store", "shard_names", "write_shard"]
+__all__ = ["FACES", "PHOTOS", "REMOVED", "Removal", "Store", "removal_files", "shard_names", "write_shard"]
 
 PHOTOS, FACES, REMOVED = "photos", "faces", "removed"
 SUFFIX = ".parquet"
 SHARD = re.compile(r"r(\d{6})-s(\d{8})")
-REMOVAL = re.compile(r"r(\d{6})")
+Removal = dict[str, str]
+"""A row that no longer holds: its "shard" and "photo_id"."""
+
+REMOVAL = re.compile(r"r(\d{6})(-s\d{8})?")
 
 
 def shard_names(folder: Path) -> list[str]:
@@ -44,8 +47,18 @@ def _files(folder: Path, name: re.Pattern[str]) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.suffix == SUFFIX and name.fullmatch(path.stem))
 
 
-def write_shard(folder: Path, name: str, photos: Sequence[PhotoResult], manifest: Manifest) -> None:
-    """Writes the rows of these photos and their faces. A shard of that name is replaced. Raises OSError."""
+def write_shard(
+    folder: Path,
+    name: str,
+    photos: Sequence[PhotoResult],
+    manifest: Manifest,
+    removed: Sequence[Removal] = (),
+) -> None:
+    """Writes the rows of these photos and their faces, which take the place of rows in earlier shards.
+
+    A shard of that name is replaced. Raises OSError.
+    """
+    _write_removals(folder, name, removed)
     write_table(folder / FACES / f"{name}{SUFFIX}", face_table(photos, manifest.dimension, manifest.attribute_columns))
     write_table(folder / PHOTOS / f"{name}{SUFFIX}", photo_table(photos))
 
@@ -55,6 +68,13 @@ def write_table(path: Path, table: Any) -> None:
     pa = import_pyarrow()
     with replacing(path, always_private=True) as stream:
         pa.parquet.write_table(table, stream, compression="zstd")
+
+
+def _write_removals(folder: Path, name: str, rows: Sequence[Removal]) -> None:
+    pa = import_pyarrow()
+    if rows:
+        schema = pa.schema([("shard", pa.string()), ("photo_id", pa.string())])
+        write_table(folder / REMOVED / f"{name}{SUFFIX}", pa.Table.from_pylist(list(rows), schema=schema))
 
 
 class Store:
@@ -105,18 +125,14 @@ class Store:
         """The name of a shard of this run."""
         return f"r{self.run:06}-s{number:08}"
 
-    def write(self, photos: Sequence[PhotoResult]) -> None:
-        """Writes the next shard. Raises OSError; what was written before stays."""
-        write_shard(self.folder, self.shard_name(self._shards), photos, self.manifest)
+    def write(self, photos: Sequence[PhotoResult], removed: Sequence[Removal] = ()) -> None:
+        """Writes the next shard: see `write_shard`. Raises OSError; what was written before stays."""
+        write_shard(self.folder, self.shard_name(self._shards), photos, self.manifest, removed)
         self._shards += 1
 
-    def remove(self, rows: Iterable[Mapping[str, str]]) -> None:
-        """Notes, once in a run, which rows of earlier shards no longer hold: "shard", "photo_id". Raises OSError."""
-        pa = import_pyarrow()
-        schema = pa.schema([("shard", pa.string()), ("photo_id", pa.string())])
-        table = pa.Table.from_pylist(list(rows), schema=schema)
-        if len(table):
-            write_table(self.folder / REMOVED / f"r{self.run:06}{SUFFIX}", table)
+    def remove(self, rows: Sequence[Removal]) -> None:
+        """Notes, once in a run, which rows of earlier shards no longer hold. Raises OSError."""
+        _write_removals(self.folder, f"r{self.run:06}", rows)
 
     def remove_orphans(self) -> None:
         """Deletes faces that a killed run wrote without their photos; no reader sees them. Raises OSError."""

@@ -18,6 +18,7 @@ from cascade.cli import (
     detect,
     embed,
     gallery,
+    index,
     index_people,
     models,
     search,
@@ -41,7 +42,7 @@ from cascade.version import __version__
 
 __all__ = ["main"]
 
-COMMANDS = (detect, analyze, anonymize, verify, embed, gallery, cluster, index_people, search, video, app, models)
+COMMANDS = (detect, analyze, anonymize, verify, embed, gallery, index, cluster, index_people, search, video, app, models)
 
 EXAMPLES = """\
 examples:
@@ -52,6 +53,7 @@ examples:
   cascade anonymize party --out published   copies of photos and videos with hidden faces
   cascade verify then.jpg now.jpg           whether two photos show the same person
   cascade gallery --help                    store embeddings of people and find these people in photos
+  cascade index photos --out faces.index    the faces of a large archive, stopped and continued at will
   cascade cluster faces.index               the faces of an archive, grouped by person
   cascade search faces.index photo.jpg      photos of an archive with the same faces
   cascade video clip.mp4                    follow the people in a video or before a camera

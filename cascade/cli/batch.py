@@ -94,13 +94,13 @@ def go_through(
             now = time.monotonic()
             if progress == "lines" and now - printed >= LINE_SECONDS and number < len(photos):
                 printed = now
-                say(_line(number, now - started, tally))
+                say(progress_line(number, now - started, tally))
     except KeyboardInterrupt:
         tally.stopped = True
     return tally
 
 
-def _line(number: int, seconds: float, tally: Tally) -> str:
+def progress_line(number: int, seconds: float, tally: Tally) -> str:
     """How far a run is after ``number`` photos and that many seconds."""
     left = (tally.photos - number) * seconds / number
     minutes = f"about {left / 60:,.0f} min left" if left >= 90 else f"about {left:.0f} s left"
