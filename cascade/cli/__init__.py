@@ -16,6 +16,7 @@ from cascade.cli import (
     app,
     cluster,
     detect,
+    duplicates,
     embed,
     gallery,
     index,
@@ -42,7 +43,21 @@ from cascade.version import __version__
 
 __all__ = ["main"]
 
-COMMANDS = (detect, analyze, anonymize, verify, embed, gallery, index, cluster, index_people, search, video, app, models)
+COMMANDS = (
+    detect,
+    analyze,
+    anonymize,
+    verify,
+    embed,
+    gallery,
+    index,
+    cluster,
+    index_people,
+    search,
+    video,
+    app,
+    models,
+)
 
 EXAMPLES = """\
 examples:
@@ -56,6 +71,7 @@ examples:
   cascade index photos --out faces.index    the faces of a large archive, stopped and continued at will
   cascade cluster faces.index               the faces of an archive, grouped by person
   cascade search faces.index photo.jpg      photos of an archive with the same faces
+  cascade duplicates photos --out same.html photos that are nearly the same; nothing is deleted
   cascade video clip.mp4                    follow the people in a video or before a camera
   cascade app --open                        a page on this machine to drop photos on
   cascade models                            the trained networks and their licences

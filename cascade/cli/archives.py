@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,3 +93,11 @@ def faces_of(word: str, index: Index, people: PeopleOfIndex) -> list[str]:
         if face["face"] == number and path_of(face["path"], face["raw_path"]) == wanted:
             return [face["face_id"]]
     raise CommandError(f"{word}: there is no such face in {index.folder}")
+
+
+def block_progress(blocks: Sequence[int]) -> Iterable[int]:
+    """A bar over the blocks of a comparison of all with all, on a terminal."""
+    from tqdm import tqdm
+
+    bar: Iterable[int] = tqdm(blocks, desc="comparing", unit="block", disable=None, file=sys.stderr, leave=False)
+    return bar

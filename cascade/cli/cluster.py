@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.archives import archive_errors, open_index, operating_point, people_to_change
+from cascade.cli.archives import archive_errors, block_progress, open_index, operating_point, people_to_change
 from cascade.cli.console import CommandError, counted, say
 from cascade.cli.recognition import NOT_PROOF, new_parser
 
@@ -59,6 +57,12 @@ def add_parser(commands: Any) -> None:
         help="faces below that many pixels join people, but make none (default: what is small for the recogniser)",
     )
     parser.add_argument(
+        "--least-quality",
+        type=float,
+        metavar="Q",
+        help="the same of faces below that quality, 0 to 1 (default: 0.2)",
+    )
+    parser.add_argument(
         "--again",
         action="store_true",
         help="group all faces anew; people keep their numbers as far as they stay together",
@@ -68,42 +72,34 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Groups the faces, writes the people and prints how many there are. Raises `CommandError`."""
     index = open_index(args.index)
-    threshold, smallest = _settings(args, index)
+    settings = _settings(args, index)
     with people_to_change(args.index) as earlier, archive_errors(args.index):
         from cascade.archive.people import group_index
 
-        people = group_index(
-            index, earlier, threshold=threshold, smallest=smallest, again=args.again, progress=_progress
-        )
+        people = group_index(index, earlier, **settings, again=args.again, progress=block_progress)
         people.save(Path(args.index))
-    say(_summary(people, earlier, threshold))
+    say(_summary(people, earlier, settings["threshold"]))
     return 0
 
 
-def _settings(args: argparse.Namespace, index: Index) -> tuple[float, float]:
-    """The threshold and the smallest face. Raises `CommandError`."""
-    from cascade.archive.people import join_threshold
+def _settings(args: argparse.Namespace, index: Index) -> dict[str, float]:
+    """The settings of `group_index`. Raises `CommandError`."""
+    from cascade.archive.people import LEAST_QUALITY, join_threshold
 
-    if args.threshold is not None and not -1 <= args.threshold <= 1:
-        raise CommandError(f"--threshold: expected -1 to 1, got {args.threshold}")
-    if args.smallest is not None and not args.smallest >= 0:
-        raise CommandError(f"--smallest: expected pixels, got {args.smallest}")
+    for option, low, high in (("threshold", -1, 1), ("smallest", 0, 100_000), ("least_quality", 0, 1)):
+        given = getattr(args, option)
+        if given is not None and not low <= given <= high:
+            raise CommandError(f"--{option.replace('_', '-')}: expected {low} to {high:,}, got {given}")
     point = operating_point(index)
     if point is None and args.threshold is None:
         name = index.manifest.recognizer.name
         raise CommandError(f"the recogniser of the index, {name}, has no measured threshold; give one with --threshold")
     smallest = 0.0 if point is None else point.smallest_good_face
-    return (
-        join_threshold(point) if args.threshold is None else args.threshold,
-        smallest if args.smallest is None else args.smallest,
-    )
-
-
-def _progress(blocks: Sequence[int]) -> Iterable[int]:
-    from tqdm import tqdm
-
-    bar: Iterable[int] = tqdm(blocks, desc="comparing", unit="block", disable=None, file=sys.stderr, leave=False)
-    return bar
+    return {
+        "threshold": join_threshold(point) if args.threshold is None else args.threshold,
+        "smallest": smallest if args.smallest is None else args.smallest,
+        "least_quality": LEAST_QUALITY if args.least_quality is None else args.least_quality,
+    }
 
 
 def _summary(people: PeopleOfIndex, earlier: PeopleOfIndex, threshold: float) -> str:

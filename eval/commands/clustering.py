@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade.archive.people import join_threshold
-from cascade.datasets import People, PersonPhoto, Problem, people_in_folds, read_cfp, read_fgnet, read_identities
+from cascade.datasets import (
+    People,
+    PersonPhoto,
+    Problem,
+    people_in_folds,
+    read_celeba_people,
+    read_cfp_people,
+    read_fgnet,
+    read_identities,
+)
 from cascade.recognize import Recognizer
 from eval.commands import common, recognition
 from eval.recognition.clustering import Grouping, dbscan, grouped, hdbscan, score
 from eval.report import files as report
 from eval.report.recognition_figures import draw_groupings
 
-FGNET, LFW, CFP, FOLDERS = "fgnet", "lfw", "cfp", "folders"
+FGNET, LFW, CFP, CELEBA, FOLDERS = "fgnet", "lfw", "cfp", "celeba", "folders"
+WHOLE: Mapping[str, Callable[[Path], People]] = {
+    FGNET: read_fgnet,
+    CFP: read_cfp_people,
+    CELEBA: read_celeba_people,
+    FOLDERS: read_identities,
+}
+"""The sets of which all people take part."""
 
 THRESHOLDS = tuple(round(0.20 + 0.01 * step, 2) for step in range(51))
 """Similarities at which our groups join, for the curve."""
@@ -41,8 +57,8 @@ def add_parsers(verbs: Any) -> None:
     parser.add_argument(
         "--protocol",
         required=True,
-        choices=(FGNET, LFW, CFP, FOLDERS),
-        help=f"{FGNET}, {CFP}: all photos of the set; {LFW}: those of the people in --folds or in none of "
+        choices=(LFW, *WHOLE),
+        help=f"{FGNET}, {CFP}, {CELEBA}: all photos of the set; {LFW}: those of the people in --folds or in none of "
         f"--without-folds; {FOLDERS}: a folder per person",
     )
     parser.add_argument("--pairs", type=Path, metavar="FILE", help="the official list of pairs of LFW")
@@ -93,13 +109,9 @@ def execute(args: argparse.Namespace) -> None:
 
 
 def _read(args: argparse.Namespace) -> People:
-    if args.protocol == FGNET:
-        return read_fgnet(args.images)
-    if args.protocol == CFP:
-        return read_cfp(args.images)
+    if args.protocol in WHOLE:
+        return WHOLE[args.protocol](args.images)
     people = read_identities(args.images)
-    if args.protocol == FOLDERS:
-        return people
     folds = args.folds or args.without_folds
     if args.pairs is None or not folds:
         raise ValueError(f"clustering: --protocol {LFW} needs --pairs FILE and --folds N … or --without-folds N …")

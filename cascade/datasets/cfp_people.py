@@ -10,13 +10,13 @@ from .folders import read_folder
 from .people import People, PersonPhoto
 from .photo import DatasetError
 
-__all__ = ["read_cfp"]
+__all__ = ["read_cfp_people"]
 
 _IMAGES = Path("Data", "Images")
 _NAME = re.compile(r"(?:.+/)?(?P<name>(?P<person>\d{3})/(?:frontal|profile)/\d{2}\.\w+)")
 
 
-def read_cfp(root: str | Path, *, strict: bool = False) -> People:
+def read_cfp_people(root: str | Path, *, strict: bool = False) -> People:
     """Read CFP as it is distributed: ``root/Data/Images/001/frontal/01.jpg``.
 
     ``root`` may also be the folder of the photos itself. Folders between it and those of the people mean nothing. Names
@@ -36,4 +36,4 @@ def read_cfp(root: str | Path, *, strict: bool = False) -> People:
     if len(photos) < len(named):
         odd = [photo.name for photo, name in named if not name]
         log.add(root, None, f"{len(odd)} photos are not named like 001/frontal/01.jpg: {listed(odd)}")
-    return People("cfp", tuple(sorted(photos, key=lambda photo: photo.name)), (*content.problems, *log.problems))
+    return People("cfp_people", tuple(sorted(photos, key=lambda photo: photo.name)), (*content.problems, *log.problems))
