@@ -156,9 +156,9 @@ def group_index(
     else's are looked at anew; with ``again``, all are. A person is a group of two faces or more. A person keeps the
     number under which most of the faces were known.
 
-    ``threshold``: the similarity at which groups join, see `cascade.archive.grouping`. Faces join people, but make none,
-    if they are alike whoever they are: below ``smallest`` pixels or the ``least_quality`` (of an index that has a
-    quality), in profile, or cut off by the edge of the photo.
+    ``threshold``: the similarity at which groups join, see `cascade.archive.grouping`. Faces that are alike whoever
+    they are join people, but make none: those below ``smallest`` pixels or the ``least_quality`` (of an index that has
+    a quality), in profile, or cut off by the edge of the photo.
 
     Raises `ArchiveError`, and `GroupingError` where users' words contradict each other.
     """

@@ -97,7 +97,7 @@ def _cropped_likeness(larger: Gray, smaller: Gray) -> float:
             for side in range(4)
             for change in (step, -step)
         ]
-        allowed = [move for move in moves if 0 <= min(move) and max(move) <= MOST_CROP]
+        allowed = [move for move in moves if min(move) >= 0 and max(move) <= MOST_CROP]
         value, move = max((tried(move), move) for move in allowed)
         if value > best + 1e-6:
             best, cuts = value, move

@@ -44,19 +44,9 @@ from cascade.version import __version__
 __all__ = ["main"]
 
 COMMANDS = (
-    detect,
-    analyze,
-    anonymize,
-    verify,
-    embed,
-    gallery,
-    index,
-    cluster,
-    index_people,
-    search,
-    video,
-    app,
-    models,
+    *(detect, analyze, anonymize, verify, embed, gallery),
+    *(index, cluster, index_people, search, duplicates),
+    *(video, app, models),
 )
 
 EXAMPLES = """\

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from cascade.archive.photo_prints import PhotoPrint
 
 DESCRIPTION = """\
-Finds photos that are the same: files with the same bytes; the same photo in another size or quality, or cropped by up to
-16 % at a side; and, in an index (`cascade index`), photos with the same picture of a face, as when a portrait was cut
-out of a group photo. It prints a line for each photo of a set. Nothing is deleted or changed.
+Finds photos that are the same: files with the same bytes; the same photo in another size or quality, or a little
+cropped; and, in an index (`cascade index`), photos with the same picture of a face, as when a portrait was cut out of a
+group photo. It prints a line for each photo of a set. Nothing is deleted or changed.
 """
 
 EPILOG = """\
@@ -45,9 +45,7 @@ def add_parser(commands: Any) -> None:
     """Adds the command to the main parser's subparsers."""
     parser = new_parser(commands, "duplicates", "report photos that are nearly the same", DESCRIPTION, EPILOG)
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="the folder of an index, or photos and folders of them"
-    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="the folder of an index, or photos and folders")
     parser.add_argument(
         "--out", metavar="FILE", help="write a report to FILE.csv, FILE.json or FILE.html, which must not exist yet"
     )
