@@ -1,7 +1,7 @@
 """Photos that are the same, nearly the same, or hold the same picture of a face. It reports; it deletes nothing.
 
 - **identical**: files with the same bytes.
-- **near-identical**: the same photo in another size, with another quality, or cropped by up to 16 % at a side.
+- **near-identical**: the same photo in another size, with another quality, or a little cropped.
 - **same face picture**: the photos differ, but one picture of a face is in both, as when a portrait was cut out of a
   group photo. Only in an index, which has the embeddings and landmarks of the faces.
 """
@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from cascade.archive.index import Index
 from cascade.archive.neighbours import nearest
-from cascade.archive.photo_prints import BITS, PhotoPrint, hash_rows, likeness
+from cascade.archive.photo_prints import PhotoPrint, likeness
 from cascade.archive.schema import path_of
-from cascade.checks import integer, number
+from cascade.checks import number
 from cascade.imaging.alignment import align
 from cascade.imaging.errors import ImageError
 from cascade.imaging.reading import read_image
@@ -37,10 +37,10 @@ __all__ = [
 
 IDENTICAL, NEAR, FACE_PICTURE = "identical", "near-identical", "same face picture"
 
-MOST_DIFFERENT_BITS = 72
-"""Bits of 256 up to which the small pictures of two photos are compared."""
+LEAST_HASH = 0.55
+"""Cosine of the hashes from which the small pictures of two photos are compared."""
 
-LEAST_LIKENESS = 0.97
+LEAST_LIKENESS = 0.92
 """Correlation of the small pictures from which two photos are near-identical."""
 
 CANDIDATES = 32
@@ -77,23 +77,20 @@ def identical(digests: Sequence[bytes | None]) -> list[Duplicate]:
 def near_identical(
     prints: Sequence[PhotoPrint],
     *,
-    most_bits: int = MOST_DIFFERENT_BITS,
     least: float = LEAST_LIKENESS,
     progress: Progress | None = None,
 ) -> list[Duplicate]:
     """The pairs of photos that are nearly the same, by rising index.
 
-    Photos whose hashes differ in at most ``most_bits`` of 256 are compared, each with the 32 that differ least; those
-    of at least the likeness ``least`` are pairs. Flat photos are in none. Raises ValueError or TypeError for wrong
-    settings.
+    Each photo is compared with the 32 of the most similar hashes; those of at least the likeness ``least`` are pairs.
+    Flat photos are in none. Raises ValueError or TypeError for another ``least``.
     """
-    floor = 1 - 2 * integer("most_bits", most_bits, 0, BITS) / BITS
     limit = number("least", least, -1.0, 1.0)
     shown = [at for at, each in enumerate(prints) if not each.flat]
     if len(shown) < 2:
         return []
-    rows = hash_rows(np.stack([prints[at].bits for at in shown]))
-    found = nearest(rows, count=CANDIDATES, floor=floor, progress=progress)
+    rows = np.stack([prints[at].hash for at in shown])
+    found = nearest(rows, count=CANDIDATES, floor=LEAST_HASH, progress=progress)
     pairs = {
         (shown[min(a, b)], shown[max(a, b)]) for a, b in zip(*(end.tolist() for end in found.pairs()), strict=True)
     }

@@ -52,9 +52,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--likeness",
         type=float,
-        default=0.97,
+        default=0.92,
         metavar="L",
-        help="correlation from which photos are nearly the same, 0 to 1 (default: 0.97)",
+        help="correlation from which photos are nearly the same, 0 to 1 (default: 0.92)",
     )
 
 
