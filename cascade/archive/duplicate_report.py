@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cascade import html_page
-from cascade.archive.duplicates import Duplicate, sets_of
+from cascade.archive.duplicates import FACE_PICTURE, IDENTICAL, NEAR, Duplicate, sets_of
 from cascade.csv_text import csv_line, text_cell
 from cascade.imaging.errors import ImageError
 from cascade.imaging.reading import read_image
@@ -22,6 +22,9 @@ from cascade.imaging.writing import encode_jpeg
 __all__ = ["COLUMNS", "TITLE", "PhotoFile", "as_csv", "as_html", "as_json", "duplicate_sets"]
 
 COLUMNS = ("set", "kind", "likeness", "width", "height", "bytes", "path")
+KINDS = (IDENTICAL, NEAR, FACE_PICTURE)
+"""From what says most of two photos to what says least."""
+
 TITLE = "Photos that are the same"
 MOST_SETS = 300
 """Sets that a page shows; a larger page is slow to open."""
@@ -50,7 +53,7 @@ class Member:
 def duplicate_sets(photos: Sequence[PhotoFile], pairs: Sequence[Duplicate]) -> list[list[Member]]:
     """The sets of photos, in each the one of most pixels and bytes first."""
     best: dict[int, Duplicate] = {}
-    for pair in sorted(pairs, key=lambda each: each.likeness):
+    for pair in sorted(pairs, key=lambda each: (-KINDS.index(each.kind), each.likeness)):
         best[pair.a] = best[pair.b] = pair
     found = []
     for photos_of_set in sets_of(pairs):

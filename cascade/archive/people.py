@@ -24,7 +24,16 @@ from cascade.face_model import five_point_yaw
 from cascade.operating_point import OperatingPoint
 from cascade.private_files import replacing
 
-__all__ = ["JOIN_SHARE", "NO_PERSON", "PeopleOfIndex", "group_index", "join_threshold", "ranks", "stable_ids"]
+__all__ = [
+    "JOIN_SHARE",
+    "NO_PERSON",
+    "PeopleOfIndex",
+    "group_index",
+    "join_threshold",
+    "ranks",
+    "stable_ids",
+    "unclear_faces",
+]
 
 FORMAT = "cascade-people-1"
 FOLDER, STATE, TABLE = "people", "people.json", "people.parquet"
@@ -162,7 +171,7 @@ def group_index(
 
     Raises `ArchiveError`, and `GroupingError` where users' words contradict each other.
     """
-    table = index.faces(["face_id", "photo_id", "size", "score", "quality", "landmarks"])
+    table = index.faces(["face_id", "photo_id", "size", "score", "quality"])
     ids = table["face_id"].to_pylist()
     row_of = {face: row for row, face in enumerate(ids)}
     known = np.full(len(ids), NO_PERSON, np.int64)
@@ -178,7 +187,7 @@ def group_index(
         threshold=threshold,
         start=None if again else start,
         fresh=None if again else ~compared,
-        followers=_unclear(table, index, smallest, least_quality),
+        followers=unclear_faces(index, smallest, least_quality),
         same=same,
         different=different,
         progress=progress,
@@ -233,8 +242,9 @@ def _without(known: IndexArray, different: list[tuple[int, int]]) -> IndexArray:
     return start
 
 
-def _unclear(table: Any, index: Index, smallest: float, least_quality: float) -> npt.NDArray[np.bool_]:
-    """Which faces (N,) say little of who they are."""
+def unclear_faces(index: Index, smallest: float = 0.0, least_quality: float = LEAST_QUALITY) -> npt.NDArray[np.bool_]:
+    """Which faces (N,) of an index are alike whoever they are, in the order of `Index.faces`: see `group_index`."""
+    table = index.faces(["photo_id", "size", "quality", "landmarks"])
     photos = index.photos(["photo_id", "width", "height"])
     row_of = {photo: row for row, photo in enumerate(photos["photo_id"].to_pylist())}
     rows = np.array([row_of[photo] for photo in table["photo_id"].to_pylist()], np.int64)

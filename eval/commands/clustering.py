@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade.archive import Index
 from cascade.archive.people import join_threshold
 from cascade.datasets import (
     People,
@@ -22,9 +23,11 @@ from cascade.datasets import (
     read_fgnet,
     read_identities,
 )
+from cascade.operating_point import OperatingPoint
 from cascade.recognize import Recognizer
 from eval.commands import common, recognition
-from eval.recognition.clustering import Grouping, dbscan, grouped, hdbscan, score
+from eval.recognition.clustering import Grouping, dbscan, from_index, grouped, hdbscan, score
+from eval.recognition.embedding import Embeddings
 from eval.report import files as report
 from eval.report.recognition_figures import draw_groupings
 
@@ -37,10 +40,10 @@ WHOLE: Mapping[str, Callable[[Path], People]] = {
 }
 """The sets of which all people take part."""
 
-THRESHOLDS = tuple(round(0.20 + 0.01 * step, 2) for step in range(51))
+THRESHOLDS = tuple(round(0.30 + 0.02 * step, 2) for step in range(14))
 """Similarities at which our groups join, for the curve."""
 
-EPSILONS = tuple(round(0.30 + 0.02 * step, 2) for step in range(31))
+EPSILONS = tuple(round(0.30 + 0.02 * step, 2) for step in range(21))
 """Distances of DBSCAN, 1 - cosine."""
 
 CORES = (2, 3, 5)
@@ -66,6 +69,13 @@ def add_parsers(verbs: Any) -> None:
     folds.add_argument("--folds", type=int, nargs="+", metavar="N", help="of LFW: the people in these folds, from 1")
     folds.add_argument("--without-folds", type=int, nargs="+", metavar="N", help="the people in none of these folds")
     parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="DIR",
+        help="take the faces from this index, which cascade index made of the same photos: then small, blurred and "
+        "profile faces join people but make none, as in cascade cluster",
+    )
+    parser.add_argument(
         "--threshold",
         type=float,
         metavar="T",
@@ -79,17 +89,18 @@ def execute(args: argparse.Namespace) -> None:
     """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     people = _read(args)
-    embedded = recognition.collect(args, list(people))
+    point = Recognizer(args.weights).operating_point
+    threshold = join_threshold(point) if args.threshold is None else args.threshold
+    embedded, followers = _embedded(args, list(people), point)
     kept = np.ones(len(people), bool)
     if args.missed == recognition.LEAVE_OUT:
         kept = ~embedded.missed_photos
     names = [str(photo.person) for photo, keep in zip(people, kept.tolist(), strict=True) if keep]
-    vectors = embedded.vectors[kept]
-    threshold = join_threshold(Recognizer(args.weights).operating_point) if args.threshold is None else args.threshold
+    vectors, followers = embedded.vectors[kept], followers[kept]
     started = time.perf_counter()
-    ours = score(OURS, threshold, grouped(vectors, threshold), names)
+    ours = score(OURS, threshold, grouped(vectors, threshold, followers), names)
     seconds = time.perf_counter() - started
-    swept = _sweep(vectors, names)
+    swept = _sweep(vectors, followers, names)
     name = args.name or embedded.name
     with report.output_folder(args.out) as folder:
         hashes = recognition.keep_embeddings(folder, [embedded])
@@ -98,6 +109,7 @@ def execute(args: argparse.Namespace) -> None:
         figures = {
             "people": len(set(names)),
             "threshold": threshold,
+            "unclear_faces": int(followers.sum()),
             "grouping_seconds": round(seconds, 3),
             "ours": _figures(ours),
             "best": {each.method: _figures(each) for each in _best(swept)},
@@ -122,6 +134,20 @@ def _read(args: argparse.Namespace) -> People:
     return People(people.name, tuple(photos), tuple(problems))
 
 
+def _embedded(
+    args: argparse.Namespace, photos: list[PersonPhoto], point: OperatingPoint | None
+) -> tuple[recognition.PhotoEmbeddings, NDArray[np.bool_]]:
+    """Return the photos' embeddings, and which faces are unclear: none where that is not known."""
+    if args.index is None:
+        return recognition.collect(args, photos), np.zeros(len(photos), bool)
+    index = Index.open(args.index)
+    smallest = 0.0 if point is None else point.smallest_good_face
+    vectors, followers = from_index(index, photos, smallest)
+    about = {"model": index.manifest.recognizer.name, "weights_sha256": index.manifest.recognizer.sha256}
+    source = Embeddings(tuple(photo.name for photo in photos), vectors, about)
+    return recognition.PhotoEmbeddings(tuple(photos), vectors, source, (), None), followers
+
+
 def _title(args: argparse.Namespace) -> str:
     folds = "".join(
         f", {word} {' and '.join(map(str, numbers))}"
@@ -131,10 +157,11 @@ def _title(args: argparse.Namespace) -> str:
     return f"{args.protocol}{folds}"
 
 
-def _sweep(vectors: NDArray[Any], names: Sequence[str]) -> list[Grouping]:
+def _sweep(vectors: NDArray[Any], followers: NDArray[np.bool_], names: Sequence[str]) -> list[Grouping]:
     """Return our groups at each threshold, and the others' at each of their settings."""
     found = [
-        score(f"{OURS}, best", limit, grouped(vectors, limit), names) for limit in common.progress(OURS)(THRESHOLDS)
+        score(f"{OURS}, best", limit, grouped(vectors, limit, followers), names)
+        for limit in common.progress(OURS)(THRESHOLDS)
     ]
     for least in CORES:
         for epsilon in common.progress(f"DBSCAN {least}")(EPSILONS):

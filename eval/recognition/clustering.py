@@ -10,6 +10,7 @@ DBSCAN and HDBSCAN are scikit-learn's. What they call noise is counted as groups
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.archive import Index
 from cascade.archive.grouping import group_faces
+from cascade.archive.people import unclear_faces
+from cascade.archive.schema import path_of
+from cascade.datasets import PersonPhoto
+from cascade.faces import Faces
+from eval.recognition.embedding import main_face
 from eval.recognition.similarity import ProtocolError, unit_rows
 
-__all__ = ["Agreement", "Grouping", "b_cubed", "dbscan", "grouped", "hdbscan", "pairwise", "score"]
+__all__ = ["Agreement", "Grouping", "b_cubed", "dbscan", "from_index", "grouped", "hdbscan", "pairwise", "score"]
 
 NOISE = -1
 
@@ -83,9 +90,47 @@ def _counted(groups: ArrayLike, people: Sequence[object]) -> list[NDArray[np.int
     return [np.bincount(each)[each] for each in (one, other, both)]
 
 
-def grouped(embeddings: ArrayLike, threshold: float) -> Labels:
-    """Return the groups of ``cascade cluster`` for (N, D) embeddings, each of another photo."""
-    return _alone(embeddings, lambda rows: group_faces(rows, np.arange(len(rows)), threshold=threshold))
+def grouped(embeddings: ArrayLike, threshold: float, followers: NDArray[np.bool_] | None = None) -> Labels:
+    """Return the groups of ``cascade cluster`` for (N, D) embeddings, each of another photo.
+
+    ``followers`` (N,): the faces that join people but make none; none where it is not known.
+    """
+    follow = np.zeros(len(np.asarray(embeddings)), bool) if followers is None else followers
+    present = ~np.isnan(np.asarray(embeddings)).any(axis=1)
+
+    def fit(rows: NDArray[np.float32]) -> Labels:
+        return group_faces(rows, np.arange(len(rows)), threshold=threshold, followers=follow[present])
+
+    return _alone(embeddings, fit)
+
+
+def from_index(
+    index: Index, photos: Sequence[PersonPhoto], smallest: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return embeddings (N, D) of the main faces of N photos from an index, NaN without one, and which are unclear (N,).
+
+    Raises ProtocolError where the index has none of the photos.
+    """
+    columns = index.faces(["path", "raw_path", "box", "score", "landmarks"]).to_pylist()
+    rows_of: dict[str, list[int]] = {}
+    for row, face in enumerate(columns):
+        rows_of.setdefault(path_of(face["path"], face["raw_path"]), []).append(row)
+    sizes = index.photos(["path", "raw_path", "width", "height"]).to_pylist()
+    size_of = {path_of(each["path"], each["raw_path"]): (each["width"], each["height"]) for each in sizes}
+    unclear, embeddings = unclear_faces(index, smallest), index.embeddings().astype(np.float32)
+    vectors = np.full((len(photos), embeddings.shape[1]), np.nan, np.float32)
+    followers = np.zeros(len(photos), bool)
+    for at, photo in enumerate(photos):
+        path = os.path.abspath(photo.path)
+        rows = rows_of.get(path, [])
+        if rows:
+            boxes, scores, points = ([columns[row][name] for row in rows] for name in ("box", "score", "landmarks"))
+            faces = Faces(boxes, scores, np.reshape(points, (-1, 5, 2)))
+            row = rows[main_face(faces, *size_of[path])]
+            vectors[at], followers[at] = embeddings[row], unclear[row]
+    if np.isnan(vectors).all():
+        raise ProtocolError(f"{index.folder}: has a face in none of the {len(photos)} photos")
+    return vectors, followers
 
 
 def dbscan(embeddings: ArrayLike, epsilon: float, least: int) -> Labels:
