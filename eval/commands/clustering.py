@@ -26,7 +26,7 @@ from cascade.datasets import (
 from cascade.operating_point import OperatingPoint
 from cascade.recognize import Recognizer
 from eval.commands import common, recognition
-from eval.recognition.clustering import Grouping, dbscan, from_index, grouped, hdbscan, score
+from eval.recognition.clustering import Grouping, dbscan, from_index, grouped, hdbscan, score, seconds_for
 from eval.recognition.embedding import Embeddings
 from eval.report import files as report
 from eval.report.recognition_figures import draw_groupings
@@ -81,6 +81,14 @@ def add_parsers(verbs: Any) -> None:
         metavar="T",
         help="similarity at which our groups join (default: that of cascade cluster for the recogniser)",
     )
+    parser.add_argument(
+        "--time",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="also time our grouping of so many faces, made by perturbing the embeddings",
+    )
     recognition.add_options(parser)
     parser.set_defaults(execute=execute)
 
@@ -100,6 +108,7 @@ def execute(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     ours = score(OURS, threshold, grouped(vectors, threshold, followers), names)
     seconds = time.perf_counter() - started
+    timed = {faces: seconds_for(vectors, faces, threshold) for faces in args.time}
     swept = _sweep(vectors, followers, names)
     name = args.name or embedded.name
     with report.output_folder(args.out) as folder:
@@ -111,6 +120,10 @@ def execute(args: argparse.Namespace) -> None:
             "threshold": threshold,
             "unclear_faces": int(followers.sum()),
             "grouping_seconds": round(seconds, 3),
+            "seconds_by_faces": {
+                str(faces): {"processor": round(processor, 2), "elapsed": round(elapsed, 2)}
+                for faces, (processor, elapsed) in timed.items()
+            },
             "ours": _figures(ours),
             "best": {each.method: _figures(each) for each in _best(swept)},
         }
@@ -118,6 +131,8 @@ def execute(args: argparse.Namespace) -> None:
         report.write_summary(folder, summary | hashes)
     print(f"{_title(args)}: {len(names):,} photos of {len(set(names)):,} people; {embedded.missed:,} missed faces")
     print(_table(ours, _best(swept)))
+    for faces, (processor, elapsed) in timed.items():
+        print(f"{faces:,} faces: {processor:.1f} s of a processor, {elapsed:.1f} s elapsed")
 
 
 def _read(args: argparse.Namespace) -> People:
