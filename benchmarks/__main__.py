@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: fps, scaling, attributes, arithmetic, pareto, video and summary; see their --help."""
+"""``python -m benchmarks``: fps, scaling, attributes, archive, arithmetic, pareto, video and summary; see their --help."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from benchmarks.arguments import parser
 from benchmarks.commands import (
+    execute_archive,
     execute_arithmetic,
     execute_attributes,
     execute_fps,
@@ -22,6 +23,7 @@ COMMANDS = {
     "fps": execute_fps,
     "scaling": execute_scaling,
     "attributes": execute_attributes,
+    "archive": execute_archive,
     "arithmetic": execute_arithmetic,
     "pareto": execute_pareto,
     "summary": execute_summary,

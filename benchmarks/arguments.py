@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
     _add_scaling(scaling)
     _add_attributes(commands.add_parser("attributes", help="milliseconds for a face, by what is said of it"))
+    _add_archive(commands.add_parser("archive", help="photos a second of an index, beside bare loops; its memory"))
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
     _add_pareto(commands.add_parser("pareto", help="AP against milliseconds of many settings, and the best of them"))
     _add_video(commands.add_parser("video", help="frames a second of video: detecting, following, recognising"))
@@ -161,6 +162,19 @@ def _add_video(video: argparse.ArgumentParser) -> None:
     video.add_argument("--threads", type=_threads, default=1, help="for ours and baselines (default: 1)")
     video.add_argument("--yunet-model", metavar="FILE", help="weights of YuNet, to go through the clips with it too")
     _add_common(video, runs=2)
+
+
+def _add_archive(archive: argparse.ArgumentParser) -> None:
+    archive.description = (
+        "Indexes photos made by varying those of a folder: crops, sizes, JPEG qualities. Beside it, as many processes "
+        "only read, detect and embed. Needs Linux, for the memory and processor time of all processes."
+    )
+    archive.add_argument("--photos", type=Path, required=True, metavar="DIR", help="real photos, with folders below")
+    archive.add_argument("--count", type=_runs, default=50_000, metavar="N", help="(default: %(default)s)")
+    archive.add_argument("--processes", type=_threads, metavar="N", help="(default: one per processor)")
+    archive.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
+    archive.add_argument("--runs", type=_runs, default=10, metavar="N", help="rounds (default: %(default)s)")
+    archive.add_argument("--work", type=Path, required=True, metavar="DIR", help="for the photos made and the index")
 
 
 def _add_summary(summary: argparse.ArgumentParser) -> None:

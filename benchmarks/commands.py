@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ from eval.detection.test_sets import TestSet, read_set
 from eval.report.files import table, write_csv
 
 __all__ = [
+    "execute_archive",
     "execute_arithmetic",
     "execute_attributes",
     "execute_fps",
@@ -311,6 +313,27 @@ def execute_summary(args: argparse.Namespace) -> int:
     summary_plot = importlib.import_module("benchmarks.summary_plot")
     summary_plot.draw(args.out, summary_plot.read(args.figures))
     print(f"{args.out} written")
+    return 0
+
+
+def execute_archive(args: argparse.Namespace) -> int:
+    """Make photos, time, print; return 0. Raises ValueError or OSError, and ImportError where pyarrow is missing."""
+    from benchmarks import archive
+    from cascade.archive.cpus import available_cpus
+    from cascade.archive.photos import PhotoIndexer
+    from cascade.imaging.formats import is_photo
+    from cascade.recognize import Recognizer
+
+    sources = sorted(path for path in args.photos.rglob("*") if is_photo(path.name))
+    archive.vary(sources, args.work / "photos", args.count)
+    photos = [os.fsencode(path) for path in sorted((args.work / "photos").rglob("*.jpg"))][: args.count]
+    indexer = PhotoIndexer(Recognizer(threads=1, detector=Detector(min_face=args.min_face, threads=1)))
+    processes = args.processes or available_cpus()
+    rounds = []
+    for each in archive.measure(photos, args.work / "index", indexer, processes, args.runs):
+        rounds.append(each)
+        print(f"{each.index:.3g} photos/s, bare loops {each.loops:.3g}; {max(each.megabytes, default=0):,.0f} MB")
+    print(archive.summary(rounds, len(photos), processes))
     return 0
 
 

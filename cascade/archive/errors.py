@@ -1,4 +1,4 @@
-"""What can be wrong with an index, and the one place that imports pyarrow."""
+"""What can be wrong with an index, and the one place that imports pyarrow and Ray."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from cascade.imaging.errors import LONGEST, shortened
 
-__all__ = ["ArchiveError", "ArchiveLockedError", "ArchiveMismatchError", "import_pyarrow"]
+__all__ = ["ArchiveError", "ArchiveLockedError", "ArchiveMismatchError", "import_pyarrow", "import_ray"]
 
 
 class ArchiveError(ValueError):
@@ -35,3 +35,13 @@ def import_pyarrow() -> Any:
             "an index needs the package pyarrow: python -m pip install 'cascade-faces[archive]'"
         ) from error
     return pyarrow
+
+
+def import_ray() -> Any:
+    """The package ``ray`` with ``data``. Raises ImportError naming the extra that installs it."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ImportError("a cluster needs the package ray: python -m pip install 'cascade-faces[ray]'") from error
+    return ray

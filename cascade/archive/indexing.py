@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from cascade.archive.cpus import available_cpus
 from cascade.archive.index import Index
@@ -17,7 +18,7 @@ from cascade.archive.schema import PhotoResult
 from cascade.archive.store import Store, shard_names
 from cascade.checks import integer
 
-__all__ = ["SHARD_PHOTOS", "SHARD_SECONDS", "index_archive", "planned", "run_plan"]
+__all__ = ["SHARD_PHOTOS", "SHARD_SECONDS", "Outcome", "ShardWriter", "index_archive", "planned", "run_plan"]
 
 SHARD_PHOTOS = 4096
 """Photos of a shard, at most."""
@@ -26,6 +27,14 @@ SHARD_SECONDS = 60.0
 """After which a shard is written in any case, so that a run that is killed has lost no more work."""
 
 MOST_PROCESSES = 1024
+
+
+class Outcome(NamedTuple):
+    """What became of a photo, for whoever reports the progress."""
+
+    path: bytes
+    faces: int
+    error: str | None
 
 
 def index_archive(
@@ -70,18 +79,18 @@ def planned(scan: Scan, store: Store, retry: bool = False) -> Plan:
 
 def run_plan(
     plan: Plan, store: Store, indexer: PhotoIndexer, processes: int | None = None
-) -> Generator[PhotoResult, None, None]:
-    """Does it, and gives each photo's rows after they were taken up. When it is closed, it writes what there is.
+) -> Generator[Outcome, None, None]:
+    """Does it, and tells what became of each photo. When it is closed, it writes what there is.
 
     Raises `ArchiveError` and OSError.
     """
     count = available_cpus() if processes is None else integer("processes", processes, 1, MOST_PROCESSES)
-    writer = _ShardWriter(store, plan)
+    writer = ShardWriter(store, plan)
     with closing(results_of(plan.todo, indexer, min(count, max(1, len(plan.todo))))) as results:
         try:
             for result in results:
                 writer.add(result)
-                yield result
+                yield Outcome(result.path, len(result.scores), result.error)
         except OSError:
             writer.rows = []  # the disk is full, and would be once more
             raise
@@ -89,7 +98,7 @@ def run_plan(
             writer.flush()
 
 
-class _ShardWriter:
+class ShardWriter:
     """Gathers rows until there are enough for a shard."""
 
     def __init__(self, store: Store, plan: Plan) -> None:
@@ -100,8 +109,6 @@ class _ShardWriter:
 
     def add(self, result: PhotoResult) -> None:
         """Takes up a photo's rows, and writes a shard if it is time."""
-        if result.mtime_ns is None and result.path in self._plan.changed:
-            return  # it can just not be read: what is known of it stays, and the next run tries it again
         self.rows.append(result)
         if len(self.rows) >= SHARD_PHOTOS or time.monotonic() - self._since >= SHARD_SECONDS:
             self.flush()
@@ -109,7 +116,6 @@ class _ShardWriter:
     def flush(self) -> None:
         """Writes a shard of what there is. Raises OSError."""
         if self.rows:
-            replaced = [self._plan.changed[row.path] for row in self.rows if row.path in self._plan.changed]
-            self._store.write(self.rows, replaced)
+            self._store.write(self.rows, self._plan.changed)
         self.rows = []
         self._since = time.monotonic()

@@ -12,9 +12,10 @@ Names begin with the number of the run, so that they sort by age. In each run a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cascade.archive.errors import ArchiveError, ArchiveLockedError, import_pyarrow
@@ -52,13 +53,17 @@ def write_shard(
     name: str,
     photos: Sequence[PhotoResult],
     manifest: Manifest,
-    removed: Sequence[Removal] = (),
+    changed: Mapping[bytes, Removal] = MappingProxyType({}),
 ) -> None:
-    """Writes the rows of these photos and their faces, which take the place of rows in earlier shards.
+    """Writes the rows of these photos and their faces. A shard of that name is replaced.
 
-    A shard of that name is replaced. Raises OSError.
+    ``changed`` has the earlier row of each photo that has one, by its path: the new row takes its place, but where the
+    file could just not be read; then what is known of it stays, and the next run tries it again. Raises OSError.
     """
-    _write_removals(folder, name, removed)
+    photos = [photo for photo in photos if photo.mtime_ns is not None or photo.path not in changed]
+    if not photos:
+        return
+    _write_removals(folder, name, [changed[photo.path] for photo in photos if photo.path in changed])
     write_table(folder / FACES / f"{name}{SUFFIX}", face_table(photos, manifest.dimension, manifest.attribute_columns))
     write_table(folder / PHOTOS / f"{name}{SUFFIX}", photo_table(photos))
 
@@ -125,9 +130,9 @@ class Store:
         """The name of a shard of this run."""
         return f"r{self.run:06}-s{number:08}"
 
-    def write(self, photos: Sequence[PhotoResult], removed: Sequence[Removal] = ()) -> None:
+    def write(self, photos: Sequence[PhotoResult], changed: Mapping[bytes, Removal] = MappingProxyType({})) -> None:
         """Writes the next shard: see `write_shard`. Raises OSError; what was written before stays."""
-        write_shard(self.folder, self.shard_name(self._shards), photos, self.manifest, removed)
+        write_shard(self.folder, self.shard_name(self._shards), photos, self.manifest, changed)
         self._shards += 1
 
     def remove(self, rows: Sequence[Removal]) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,10 @@ from cascade.cli.recognition import add_options, make_recognizer, new_parser
 from cascade.cli.results import interrupts_wait
 
 if TYPE_CHECKING:
+    from cascade.archive.indexing import Outcome
     from cascade.archive.photos import PhotoIndexer
     from cascade.archive.plan import Plan
     from cascade.archive.scan import Scan
-    from cascade.archive.schema import PhotoResult
     from cascade.archive.store import Store
     from cascade.attributes import AttributeEstimator
 
@@ -71,6 +71,12 @@ def add_parser(commands: Any) -> None:
         type=int,
         metavar="N",
         help="worker processes, of one thread each (default: one per processor that this process may use)",
+    )
+    work.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="work on a Ray cluster, whose machines have the photos and DIR under the same paths: its address, auto "
+        "for the one of this machine, or local for a new one here; --processes are then those of all machines",
     )
     work.add_argument("--retry", action="store_true", help="also try photos again that could not be read")
     work.add_argument(
@@ -125,15 +131,13 @@ def _run(args: argparse.Namespace, terminated: Any) -> int:
 
 def _work(args: argparse.Namespace, scan: Scan, plan: Plan, store: Store, indexer: PhotoIndexer) -> Tally:
     """Goes through the photos of the plan. Raises OSError and `ArchiveError`."""
-    from cascade.archive.indexing import run_plan
-
     tally = Tally(len(plan.todo), problems=len(scan.problems), left_out=scan.left_out)
     progress = progress_of(len(plan.todo), False, not args.no_progress)
-    with closing(run_plan(plan, store, indexer, args.processes)) as results:
+    with closing(_results(args, plan, store, indexer)) as results:
         try:
             for result in _shown(results, tally, progress):
                 if result.error is None:
-                    tally.add(len(result.scores))
+                    tally.add(result.faces)
                 else:
                     tally.problems += 1
                     say(f"{os.fsdecode(result.path)}: {result.error}")
@@ -144,7 +148,20 @@ def _work(args: argparse.Namespace, scan: Scan, plan: Plan, store: Store, indexe
     return tally
 
 
-def _shown(results: Iterator[PhotoResult], tally: Tally, progress: Progress) -> Iterator[PhotoResult]:
+def _results(
+    args: argparse.Namespace, plan: Plan, store: Store, indexer: PhotoIndexer
+) -> Generator[Outcome, None, None]:
+    """The photos one after another, by processes here or by a cluster."""
+    if args.ray is not None:
+        from cascade.archive.on_ray import run_plan_on_ray
+
+        return run_plan_on_ray(plan, store, indexer, args.ray, args.processes)
+    from cascade.archive.indexing import run_plan
+
+    return run_plan(plan, store, indexer, args.processes)
+
+
+def _shown(results: Iterator[Outcome], tally: Tally, progress: Progress) -> Iterator[Outcome]:
     """The results, with a bar or lines that tell the rate and the time left."""
     from tqdm import tqdm
 
