@@ -160,7 +160,7 @@ class _Groups:
 
     def _means(self, groups: IndexArray) -> FloatArray:
         rows = self.sums[groups]
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
 
     def _unique(self, a: IndexArray, b: IndexArray) -> tuple[IndexArray, IndexArray]:
         """Each edge between two groups of different families once, the lower group first."""
@@ -170,7 +170,8 @@ class _Groups:
 
     def _scales(self, groups: IndexArray) -> npt.NDArray[np.float64]:
         """The geometric mean of the number of faces and the length of their sum, for each group."""
-        return np.sqrt(self.sizes[groups] * np.linalg.norm(self.sums[groups], axis=1).astype(np.float64))
+        lengths = np.linalg.norm(self.sums[groups], axis=1)
+        return np.asarray(np.sqrt(self.sizes[groups] * lengths), np.float64)
 
     def _similar(self, a: IndexArray, b: IndexArray) -> npt.NDArray[np.float64]:
         """The similarity of the two groups of each edge, see the module."""
@@ -183,7 +184,7 @@ class _Groups:
     def _may_join(self, a: IndexArray, b: IndexArray) -> BoolArray:
         one, other = self.family[a], self.family[b]
         if not len(self.apart):
-            return one != other
+            return np.asarray(one != other)
         codes = np.minimum(one, other) * len(self.of) + np.maximum(one, other)
         at = np.minimum(np.searchsorted(self.apart, codes), len(self.apart) - 1)
         found: BoolArray = (one != other) & (self.apart[at] != codes)
