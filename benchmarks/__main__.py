@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: fps, scaling, attributes, archive, arithmetic, pareto, video and summary; see their --help."""
+"""``python -m benchmarks``: fps, scaling, attributes, archive, arithmetic, pareto, video, summary; see their --help."""
 
 from __future__ import annotations
 
