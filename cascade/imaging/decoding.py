@@ -26,6 +26,7 @@ from cascade.imaging.errors import ImageError
 from cascade.imaging.formats import Format
 from cascade.imaging.orientation import stored_orientation, upright
 from cascade.imaging.pixels import MAX_PIXELS, check_size
+from cascade.imaging.reduced import Frame, reduced_frame
 from cascade.imaging.tiff import TiffFile, open_tiff
 
 UNCOMPRESSED = ("BMP", "TIFF", "PNM")
@@ -50,6 +51,8 @@ class Source(NamedTuple):
     length: int
     format: Format
     max_pixels: int | None = None
+    reduction: int = 1
+    """The most by which the sides of a JPEG are divided while it is decoded."""
 
     def open(self) -> BinaryIO:
         """A file at its beginning."""
@@ -69,8 +72,8 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
         """Leave EXIF data alone, which may be damaged."""
 
 
-def decode(source: Source, *, allow_damage: bool, warn: Warn) -> Image.Image:
-    """Return the picture of a file, loaded and upright; of several the first.
+def decode(source: Source, *, allow_damage: bool, warn: Warn) -> tuple[Image.Image, Frame]:
+    """Return the picture of a file, loaded and upright, of several the first; and where it lies in the photo.
 
     `warn` is called with what is wrong but does not matter. Raises `ImageError`.
     """
@@ -80,8 +83,12 @@ def decode(source: Source, *, allow_damage: bool, warn: Warn) -> Image.Image:
         _check_promise(image, source, exact=not allow_damage)
         if isinstance(image, JpegFile):
             image = _checked_jpeg(image, source, allow_damage, warn)
+        stored = image.size
+        reduction = _reduce(image, source.reduction)
         _load(image, allow_damage, warn)
-        return upright(image, _orientation(image, warn))
+        orientation = _orientation(image, warn)
+        shown = upright(image, orientation)
+        return shown, reduced_frame(stored, reduction, orientation) if reduction > 1 else Frame(*shown.size)
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -196,6 +203,15 @@ def _has_all_pixels(data: bytes) -> bool:
         except OSError:
             return False
     return pictures[0] == pictures[1]
+
+
+def _reduce(image: ImageFile.ImageFile, most: int) -> int:
+    """Have a JPEG decoded at up to 1 / ``most`` of its size; return by how much its sides are divided."""
+    width, height = image.size
+    if not isinstance(image, JpegFile) or most == 1 or min(width, height) < most:
+        return 1
+    drafted = image.draft(None, (width // most, height // most))
+    return 1 if drafted is None else round(width / drafted[1][2])
 
 
 def _load(image: Image.Image, allow_damage: bool, warn: Warn) -> None:
