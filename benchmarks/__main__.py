@@ -1,4 +1,5 @@
-"""``python -m benchmarks``: fps, scaling, attributes, arithmetic, pareto, video and summary; see their --help."""
+"""``python -m benchmarks``: fps, scaling, attributes, arithmetic, decode, pareto, video and summary;
+see their --help."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from benchmarks.arguments import parser
 from benchmarks.commands import (
     execute_arithmetic,
     execute_attributes,
+    execute_decode,
     execute_fps,
     execute_pareto,
     execute_scaling,
@@ -23,6 +25,7 @@ COMMANDS = {
     "scaling": execute_scaling,
     "attributes": execute_attributes,
     "arithmetic": execute_arithmetic,
+    "decode": execute_decode,
     "pareto": execute_pareto,
     "summary": execute_summary,
     "video": execute_video,

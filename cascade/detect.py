@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from cascade import _native
 from cascade.checks import FixedSettings, number, probabilities, thread_count
 from cascade.engines.base import BatchEngine, Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
+from cascade.engines.native import NativeEngine
 from cascade.faces import Faces
 from cascade.imaging.errors import LONGEST, shortened
 from cascade.imaging.pyramid import Pyramid, level_sizes
@@ -28,6 +29,9 @@ from cascade.imaging.reduced import Frame, ReducedPhoto, largest_reduction
 from cascade.models.detector import DetectorWeights
 from cascade.rotations import checked_rotations, merge, rotate, rotate_back
 from cascade.stages import detect_faces
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["THRESHOLDS", "Detector", "detect"]
 
@@ -164,17 +168,69 @@ class Detector(FixedSettings):
         the image's place in the message and as ``error.index``. "skip" leaves it out, so that the list is shorter.
         "return" puts the error into the list in its place.
 
-        The torch engine computes several images together, and then the results are the same but for rounding. Raises
-        TypeError where ``images`` is a single image.
+        Of a list, or whatever else has a length, each of several ``threads`` of the native engine reads and searches
+        images of its own, so that the threads seldom wait for each other; as many photos as threads are in memory at a
+        time. What has no length, as a generator, is read image by image. The torch engine computes several images
+        together, and then the results are the same but for rounding. Raises TypeError where ``images`` is a single
+        image.
         """
         if on_error not in ("raise", "skip", "return"):
             raise ValueError(f"on_error: expected 'raise', 'skip' or 'return', got {on_error!r}")
         _check_several(images)
         errors: dict[int, ImageError] = {}
-        found: list[Any] = list(self._detect(self._readable(images, color, on_error == "raise", errors)))
+        if self._shares(images):
+            found: list[Any] = list(self._detect_shared(images, color, on_error == "raise", errors))
+        else:
+            found = list(self._detect(self._readable(images, color, on_error == "raise", errors)))
         for index, error in errors.items() if on_error == "return" else ():
             found.insert(index, error)  # in order, so that each comes into its place
         return found
+
+    def _shares(self, images: Iterable[Any]) -> bool:
+        """Whether each thread takes images of its own: if there are enough for all.
+
+        A generator may yield the same array again with other pixels, so its next image waits until this one is done.
+        """
+        enough = isinstance(images, Sized) and len(images) >= self.threads
+        return self.threads > 1 and enough and isinstance(self.engine, NativeEngine)
+
+    def _detect_shared(
+        self,
+        images: Iterable[ImageInput | ReducedPhoto],
+        color: Literal["rgb", "bgr"],
+        raising: bool,
+        errors: dict[int, ImageError],
+    ) -> Iterator[Faces]:
+        """The faces of each image that can be read, in order, searched side by side. Errors as of `_readable`."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        begun: deque[tuple[int, Future[Faces]]] = deque()
+
+        def finish() -> Iterator[Faces]:
+            index, future = begun.popleft()
+            try:
+                yield future.result()
+            except ImageError as error:
+                _place(error, index, raising, errors)
+
+        with ThreadPoolExecutor(self.threads, "cascade-batch") as executor:
+            try:
+                for index, image in enumerate(images):
+                    begun.append((index, executor.submit(self._detect_alone, image, color)))
+                    if len(begun) > self.threads:
+                        yield from finish()
+                while begun:
+                    yield from finish()
+            finally:
+                for _, future in begun:
+                    future.cancel()
+
+    def _detect_alone(self, image: ImageInput | ReducedPhoto, color: Literal["rgb", "bgr"]) -> Faces:
+        """`detect` on the calling thread alone."""
+        photo = image if isinstance(image, ReducedPhoto) else self.read(image, color=color)
+        assert isinstance(self.engine, NativeEngine)
+        with self.engine.on_one_thread() as engine:
+            return next(self._detect([photo], engine))
 
     def _readable(
         self,
@@ -188,21 +244,15 @@ class Detector(FixedSettings):
             try:
                 photo = image if isinstance(image, ReducedPhoto) else self.read(image, color=color)
             except ImageError as error:
-                if not str(error).startswith("image: "):  # of the colour, for instance: no image's own fault
-                    raise
-                error.args = (shortened(f"images[{index}]: {str(error).removeprefix('image: ')}", LONGEST),)
-                error.index = index
-                if raising:
-                    raise
-                errors[index] = error
+                _place(error, index, raising, errors)
             else:
                 yield photo
 
-    def _detect(self, photos: Iterable[ReducedPhoto]) -> Iterator[Faces]:
+    def _detect(self, photos: Iterable[ReducedPhoto], engine: Engine | None = None) -> Iterator[Faces]:
         """The faces of each photo, merged over the angles."""
         frames: deque[Frame] = deque()
         parts: list[Faces] = []  # what was found in one photo at the angles so far
-        for faces, (width, height) in self._search(self._views(photos, frames)):
+        for faces, (width, height) in self._search(self._views(photos, frames), engine or self.engine):
             angle = self.rotations[len(parts)]
             photo_sides = (height, width) if angle % 180 else (width, height)
             parts.append(rotate_back(faces, angle, *photo_sides))
@@ -218,18 +268,18 @@ class Detector(FixedSettings):
             for angle in self.rotations:
                 yield rotate(pixels, angle), photo.frame.reduction
 
-    def _search(self, views: Iterable[tuple[RGBImage, int]]) -> Iterator[tuple[Faces, tuple[int, int]]]:
+    def _search(self, views: Iterable[tuple[RGBImage, int]], engine: Engine) -> Iterator[tuple[Faces, tuple[int, int]]]:
         """The faces of each view, in its own pixels, and its width and height."""
-        if not isinstance(self.engine, BatchEngine):
+        if not isinstance(engine, BatchEngine):
             for view, reduction in views:
-                pyramid = self.engine.pyramid(view, self._sizes(view, reduction))
-                (faces,) = run(self.engine, [self._stages(pyramid)])
+                pyramid = engine.pyramid(view, self._sizes(view, reduction))
+                (faces,) = run(engine, [self._stages(pyramid)])
                 yield faces, (view.shape[1], view.shape[0])
             return
         reductions: deque[int] = deque()
-        for group in self.engine.groups(_pixels(views, reductions)):
-            pyramids = self.engine.pyramids(group, [self._sizes(view, reductions.popleft()) for view in group])
-            found = run(self.engine, [self._stages(pyramid) for pyramid in pyramids])
+        for group in engine.groups(_pixels(views, reductions)):
+            pyramids = engine.pyramids(group, [self._sizes(view, reductions.popleft()) for view in group])
+            found = run(engine, [self._stages(pyramid) for pyramid in pyramids])
             yield from zip(found, [(view.shape[1], view.shape[0]) for view in group], strict=True)
 
     def _sizes(self, view: np.ndarray, reduction: int) -> list[tuple[int, int]]:
@@ -249,6 +299,17 @@ def _pixels(views: Iterable[tuple[RGBImage, int]], reductions: deque[int]) -> It
     for pixels, reduction in views:
         reductions.append(reduction)
         yield pixels
+
+
+def _place(error: ImageError, index: int, raising: bool, errors: dict[int, ImageError]) -> None:
+    """Gives the error of an image its place, and raises it or adds it to the others."""
+    if not str(error).startswith("image: "):  # of the colour, for instance: no image's own fault
+        raise error
+    error.args = (shortened(f"images[{index}]: {str(error).removeprefix('image: ')}", LONGEST),)
+    error.index = index
+    if raising:
+        raise error
+    errors[index] = error
 
 
 def _in_photo(faces: Faces, frame: Frame) -> Faces:
