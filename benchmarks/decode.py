@@ -33,7 +33,7 @@ HEADER = (
     "found_again",
     "only_reduced",
     "median_iou",
-    "landmark_shift",
+    "median_shift",
 )
 
 
@@ -70,7 +70,7 @@ class Decoded:
         self.only_reduced += len(reduced) - found
 
     def row(self) -> tuple[Any, ...]:
-        """The figures in the order of `HEADER`: medians of times and overlaps, the mean of shifts."""
+        """The figures in the order of `HEADER`: medians of times, overlaps and shifts."""
         return (
             self.min_face,
             self.reduction,
@@ -82,7 +82,7 @@ class Decoded:
             len(self.overlaps),
             self.only_reduced,
             round(statistics.median(self.overlaps), 3) if self.overlaps else "",
-            round(statistics.fmean(self.shifts), 4) if self.shifts else "",
+            round(statistics.median(self.shifts), 4) if self.shifts else "",
         )
 
 

@@ -1,25 +1,18 @@
 """Image files decoded by Pillow, within limits of size, time and memory, whoever wrote them.
 
 The size that counts is the one that Pillow found, as Pillow decodes. It is checked before there is memory for pixels.
+
+Readers of other formats than JPEG are imported when the first such file is opened.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from cascade.imaging import jpeg, png
 from cascade.imaging.errors import ImageError
@@ -27,10 +20,17 @@ from cascade.imaging.formats import Format
 from cascade.imaging.orientation import stored_orientation, upright
 from cascade.imaging.pixels import MAX_PIXELS, check_size
 from cascade.imaging.reduced import Frame, reduced_frame
-from cascade.imaging.tiff import TiffFile, open_tiff
 
 UNCOMPRESSED = ("BMP", "TIFF", "PNM")
 """Formats whose large files are not read as a whole."""
+
+READERS = {
+    "WebP": ("WebPImagePlugin", "WebPImageFile"),
+    "BMP": ("BmpImagePlugin", "BmpImageFile"),
+    "GIF": ("GifImagePlugin", "GifImageFile"),
+    "PNM": ("PpmImagePlugin", "PpmImageFile"),
+}
+"""Where Pillow has its readers: module and class."""
 
 # The most pixels that one byte of a file can stand for, by Pillow's name of the decoder.
 PIXELS_PER_BYTE = {"raw": 8, "ppm": 1, "ppm_plain": 1, "jpeg": 8192, "zip": 8256, "gif": 4096}
@@ -86,7 +86,7 @@ def decode(source: Source, *, allow_damage: bool, warn: Warn) -> tuple[Image.Ima
         stored = image.size
         reduction = _reduce(image, source.reduction)
         _load(image, allow_damage, warn)
-        orientation = _orientation(image, warn)
+        orientation = _orientation(image, source, warn)
         shown = upright(image, orientation)
         return shown, reduced_frame(stored, reduction, orientation) if reduction > 1 else Frame(*shown.size)
     except (ImageError, MemoryError):
@@ -104,6 +104,8 @@ def _open(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile
     if kind == "PNG":
         return _open_png(source, allow_damage, warn)
     if kind == "TIFF":
+        from cascade.imaging.tiff import open_tiff
+
         image, messages = open_tiff(source.open(), source.length)
         for message in messages:
             warn(message)
@@ -114,19 +116,23 @@ def _open(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile
         return _open_avif(source, warn)
     if kind == "WebP":
         _check_canvas(source.data, source.max_pixels)
-    readers: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
-        "JPEG": JpegFile,
-        "WebP": WebPImagePlugin.WebPImageFile,
-        "BMP": BmpImagePlugin.BmpImageFile,
-        "GIF": GifImagePlugin.GifImageFile,
-        "PNM": PpmImagePlugin.PpmImageFile,
-    }
     if kind == "PNM":  # byte by byte Pillow reads comments of any length
-        readers[kind](io.BytesIO(source.open().read(MAX_PNM_HEADER)))
-    return readers[kind](source.open())
+        _reader(kind)(io.BytesIO(source.open().read(MAX_PNM_HEADER)))
+    return _reader(kind)(source.open())
+
+
+def _reader(kind: str) -> Callable[[BinaryIO], ImageFile.ImageFile]:
+    """Pillow's reader of a format that needs nothing else."""
+    if kind == "JPEG":
+        return JpegFile
+    module, name = READERS[kind]
+    found: Callable[[BinaryIO], ImageFile.ImageFile] = getattr(import_module(f"PIL.{module}"), name)
+    return found
 
 
 def _open_png(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile:
+    from PIL import PngImagePlugin
+
     assert isinstance(source.data, bytes)
     chunks = png.read_chunks(source.data, allow_damage=allow_damage)
     for problem in chunks.problems:
@@ -153,6 +159,8 @@ def _open_heif(source: Source) -> ImageFile.ImageFile:
 
 
 def _open_avif(source: Source, warn: Warn) -> ImageFile.ImageFile:
+    from PIL import AvifImagePlugin
+
     if not AvifImagePlugin.SUPPORTED:
         raise ImageError("image: this build of Pillow has no AVIF decoder; install Pillow from its wheel on PyPI")
     assert isinstance(source.data, bytes)
@@ -227,9 +235,10 @@ def _load(image: Image.Image, allow_damage: bool, warn: Warn) -> None:
         warn(f"the file is damaged, and only a part of the picture was decoded: {error}")
 
 
-def _orientation(image: Image.Image, warn: Warn) -> int:
-    if isinstance(image, TiffFile):
-        return image.orientation
+def _orientation(image: Image.Image, source: Source, warn: Warn) -> int:
+    if source.format.name == "TIFF":
+        stored: int = image.orientation  # type: ignore[attr-defined]  # of cascade.imaging.tiff.TiffFile
+        return stored
     try:
         return stored_orientation(image.info)
     except ValueError as error:
