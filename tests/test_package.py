@@ -30,6 +30,16 @@ def test_detecting_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_detector_starts_without_what_it_may_never_need() -> None:
+    code = (
+        "import sys; from cascade.detect import Detector; Detector(threads=1); "
+        "unused = {'tqdm', 'torch', 'cv2', 'asyncio', 'cascade.recognize', 'cascade.video', 'PIL.PngImagePlugin', "
+        "'concurrent.futures', 'PIL.TiffImagePlugin', 'PIL.AvifImagePlugin'} & set(sys.modules); "
+        "assert not unused, unused"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_detect_is_the_module() -> None:
     assert cascade.detect.__name__ == "cascade.detect"
     assert callable(cascade.detect.detect)
