@@ -1,4 +1,5 @@
-"""``python -m benchmarks``: fps, scaling, attributes, archive, arithmetic, pareto, video and summary; see their --help."""
+"""``python -m benchmarks``: fps, scaling, attributes, archive, arithmetic, decode, pareto, video and summary;
+see their --help."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from benchmarks.commands import (
     execute_archive,
     execute_arithmetic,
     execute_attributes,
+    execute_decode,
     execute_fps,
     execute_pareto,
     execute_scaling,
@@ -25,6 +27,7 @@ COMMANDS = {
     "attributes": execute_attributes,
     "archive": execute_archive,
     "arithmetic": execute_arithmetic,
+    "decode": execute_decode,
     "pareto": execute_pareto,
     "summary": execute_summary,
     "video": execute_video,

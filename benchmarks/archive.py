@@ -1,4 +1,4 @@
-"""Indexing an archive: photos a second beside bare loops in as many processes, and the memory of all processes over time.
+"""Indexing an archive: photos a second beside bare loops in as many processes, and the memory of all over time.
 
 The photos are made by varying real ones: crops, sizes, mirror images, JPEG qualities. The bare loops read, detect and
 embed, and keep nothing. Both go over the same photos by turns, so that a machine that slows down slows both.

@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     _add_attributes(commands.add_parser("attributes", help="milliseconds for a face, by what is said of it"))
     _add_archive(commands.add_parser("archive", help="photos a second of an index, beside bare loops; its memory"))
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
+    _add_decode(commands.add_parser("decode", help="photos read at a fraction of their size, against full size"))
     _add_pareto(commands.add_parser("pareto", help="AP against milliseconds of many settings, and the best of them"))
     _add_video(commands.add_parser("video", help="frames a second of video: detecting, following, recognising"))
     _add_summary(commands.add_parser("summary", help="draw the chart of README from its figures"))
@@ -116,6 +117,16 @@ def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:
     arithmetic.add_argument("--family", choices=families, default="paper", help="networks, without --weights")
     arithmetic.add_argument("--crops", type=_crops, nargs=2, default=[700, 180], metavar="N", help="of R- and O-Net")
     _add_common(arithmetic, runs=21)
+
+
+def _add_decode(decode: argparse.ArgumentParser) -> None:
+    decode.description = 'Reads JPEG files and detects in them, with Detector(decode="full") and "reduced" in turns.'
+    decode.add_argument("--photos", type=Path, nargs="+", required=True, metavar="DIR", help="folders of photos")
+    decode.add_argument("--every", type=_runs, default=1, metavar="N", help="take every Nth photo (default: all)")
+    decode.add_argument("--min-faces", type=_min_face, nargs="+", default=[80.0, 160.0, 320.0], metavar="PX")
+    decode.add_argument("--threads", type=_threads, default=1, help="(default: 1)")
+    decode.add_argument("--weights", metavar="W", help="shipped set or folder (default: the shipped one)")
+    decode.add_argument("--out", type=Path, metavar="DIR", help="write the results there too")
 
 
 def _add_pareto(pareto: argparse.ArgumentParser) -> None:

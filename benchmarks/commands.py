@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from benchmarks import arithmetic, attributes, fps_report, instructions, machine, pareto, scaling
+from benchmarks import arithmetic, attributes, decode, fps_report, instructions, machine, pareto, scaling
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
 from benchmarks.scenes import SCENES, scene
@@ -35,6 +35,7 @@ __all__ = [
     "execute_archive",
     "execute_arithmetic",
     "execute_attributes",
+    "execute_decode",
     "execute_fps",
     "execute_pareto",
     "execute_scaling",
@@ -80,7 +81,8 @@ def _begin(args: argparse.Namespace) -> tuple[DetectorWeights, dict[str, Any]]:
     """Load the weights; return them and what every benchmark writes of itself."""
     args.started = time.perf_counter()
     weights = load_detector(args.weights)
-    about = {"command": args.command_line, "machine": machine.describe(), "runs": args.runs}
+    about = {"command": args.command_line, "machine": machine.describe()}
+    about |= {"runs": args.runs} if hasattr(args, "runs") else {}
     return weights, {**about, "weights": {"name": weights.name, "sha256": weights.sha256}}
 
 
@@ -193,6 +195,23 @@ def execute_attributes(args: argparse.Namespace) -> int:
         if folder is not None:
             write_csv(folder / "attributes.csv", attributes.HEADER, [cost.row() for cost in costs])
             write_json(folder / "attributes.json", {**about, "costs": [asdict(cost) for cost in costs]})
+    return 0
+
+
+def execute_decode(args: argparse.Namespace) -> int:
+    """Time, compare, print and write; return 0. Raises ValueError, which an unreadable photo is, or OSError."""
+    weights, about = _begin(args)
+    photos = [photo.path for folder in args.photos for photo in read_folder(folder)]
+    photos = [photo for photo in photos if photo.suffix.lower() in (".jpg", ".jpeg")][:: args.every]
+    if not photos:
+        raise ValueError("--photos: expected folders with JPEG files, found none")
+    with maybe_folder(args.out) as folder:
+        with tqdm(total=len(photos) * len(args.min_faces), unit="photo", disable=None, leave=False) as bar:
+            rows = [decode.measure(photos, weights, each, args.threads, bar.update).row() for each in args.min_faces]
+        print(table(decode.HEADER, rows))
+        if folder is not None:
+            write_csv(folder / "decode.csv", decode.HEADER, rows)
+            write_json(folder / "decode.json", {**about, "threads": args.threads, "photos": len(photos)})
     return 0
 
 

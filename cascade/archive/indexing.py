@@ -24,7 +24,7 @@ SHARD_PHOTOS = 4096
 """Photos of a shard, at most."""
 
 SHARD_SECONDS = 60.0
-"""After which a shard is written in any case, so that a run that is killed has lost no more work."""
+"""After which rows are written in any case, so that a run that is killed has lost no more work."""
 
 MOST_PROCESSES = 1024
 
@@ -109,6 +109,8 @@ class ShardWriter:
 
     def add(self, result: PhotoResult) -> None:
         """Takes up a photo's rows, and writes a shard if it is time."""
+        if not self.rows:
+            self._since = time.monotonic()
         self.rows.append(result)
         if len(self.rows) >= SHARD_PHOTOS or time.monotonic() - self._since >= SHARD_SECONDS:
             self.flush()
@@ -118,4 +120,3 @@ class ShardWriter:
         if self.rows:
             self._store.write(self.rows, self._plan.changed)
         self.rows = []
-        self._since = time.monotonic()

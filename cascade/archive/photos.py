@@ -19,7 +19,8 @@ from cascade.detect import Detector
 from cascade.face_model import CHUNK
 from cascade.faces import Faces
 from cascade.imaging.errors import ImageError, ImageWarning, quoted
-from cascade.imaging.reading import MAX_PIXELS, RGBImage, read_image
+from cascade.imaging.reading import MAX_PIXELS, RGBImage, read_reduced
+from cascade.imaging.reduced import ReducedPhoto, largest_reduction
 from cascade.operating_point import face_sizes
 from cascade.recognize import Recognizer
 from cascade.tracking import quality
@@ -30,7 +31,7 @@ LARGEST_PHOTO = 100_000_000
 """Pixels of a photo beyond which it is not read: decoded, it takes a process some 700 MB."""
 
 WHOLE = 1 << 26  # bytes; larger files are not read as a whole, but by what decodes them
-DETECTOR_SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "rotations", "exposure")
+DETECTOR_SETTINGS = ("min_face", "max_face", "scale_factor", "thresholds", "rotations", "exposure", "decode")
 UNKNOWN = "unknown"
 COLUMN_OF = {UNKNOWN: "attributes_unknown"}
 """What columns are called whose name says too little in a table of faces."""
@@ -94,8 +95,8 @@ class PhotoIndexer(FixedSettings):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ImageWarning)
-                pixels = read_image(source, max_pixels=self.max_pixels)
-            found = self._faces(pixels)
+                photo = read_reduced(source, self._reduction, max_pixels=self.max_pixels)
+            found = self._faces(photo)
         except OSError:
             raise
         except ImageError as error:
@@ -104,14 +105,22 @@ class PhotoIndexer(FixedSettings):
             return PhotoResult(name, **known, error="not enough memory")
         except Exception as error:  # one photo must not end a run over a million
             return PhotoResult(name, **known, error=f"{type(error).__name__}: {quoted(error)}")
-        size = {"width": pixels.shape[1], "height": pixels.shape[0], "scale": 1.0}
+        frame = photo.frame
+        size = {"width": frame.width, "height": frame.height, "scale": 1 / frame.reduction}
         return PhotoResult(name, **known, taken=time_taken(source), **size, **found)
 
-    def _faces(self, pixels: RGBImage) -> dict[str, Any]:
-        faces = self.recognizer.detector.detect(pixels)
+    @property
+    def _reduction(self) -> int:
+        """The most by which a photo is reduced while it is decoded."""
+        detector = self.recognizer.detector
+        return largest_reduction(detector.min_face) if detector.decode == "reduced" else 1
+
+    def _faces(self, photo: ReducedPhoto) -> dict[str, Any]:
+        faces, pixels = self.recognizer.detector.detect(photo), photo.pixels
         found: dict[str, Any] = {"boxes": faces.boxes, "scores": faces.scores, "landmarks": faces.landmarks}
         if not len(faces):
             return found
+        faces = _as_read(faces, photo)
         parts = [self._embedded(pixels, faces[first : first + CHUNK]) for first in range(0, len(faces), CHUNK)]
         found["embeddings"], found["quality"] = (np.concatenate(each) for each in zip(*parts, strict=True))
         if self.attributes is not None:
@@ -142,6 +151,16 @@ class PhotoIndexer(FixedSettings):
             columns,
             weights.earlier_sha256,
         )
+
+
+def _as_read(faces: Faces, photo: ReducedPhoto) -> Faces:
+    """The faces of a photo in pixels of what was read of it."""
+    frame = photo.frame
+    if frame.reduction == 1:
+        return faces
+    origin = np.array([frame.left, frame.top], np.float32)
+    corners = (faces.boxes.reshape(-1, 2, 2) - origin) / frame.reduction
+    return Faces(corners.reshape(-1, 4), faces.scores, (faces.landmarks - origin) / frame.reduction)
 
 
 def _columns(attributes: AttributeEstimator, pixels: RGBImage, faces: Faces) -> dict[str, Any]:

@@ -69,8 +69,7 @@ class Scan:
             elif is_video(path):
                 raise ArchiveError(f"{path}: expected a folder, a photo or a list of paths, got a video")
             else:
-                with open(path, "rb") as stream:
-                    yield from self._listed(path, stream)
+                yield from self._in_list(path)
 
     def _below_root(self, root: bytes) -> Iterator[Found]:
         self.folders[root] = 0
@@ -130,6 +129,14 @@ class Scan:
             self.problems.append(f"{os.fsdecode(path)}: {error.strerror or error}")
             return Found(absolute, None, None)
         return Found(absolute, state.st_size, state.st_mtime_ns)
+
+    def _in_list(self, path: str) -> Iterator[Found]:
+        try:
+            stream = open(path, "rb")  # noqa: SIM115 the with statement comes after what may fail
+        except OSError as error:
+            raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
+        with stream:
+            yield from self._listed(path, stream)
 
     def _listed(self, name: str, stream: io.BufferedReader) -> Iterator[Found]:
         for line in _lines(name, stream):

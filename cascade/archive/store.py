@@ -82,6 +82,19 @@ def _write_removals(folder: Path, name: str, rows: Sequence[Removal]) -> None:
         write_table(folder / REMOVED / f"{name}{SUFFIX}", pa.Table.from_pylist(list(rows), schema=schema))
 
 
+def _check_place(folder: Path) -> None:
+    """Raises `ArchiveError` for a file, and for a folder with anything but an index: it may be the photos' own."""
+    if folder.exists() and not folder.is_dir():
+        raise ArchiveError(f"{folder}: this is a file, not a folder")
+    if not folder.exists() or (folder / MANIFEST).exists():
+        return
+    others = [
+        path.name for path in folder.iterdir() if path.name not in (PHOTOS, FACES, REMOVED) and path.name[0] != "."
+    ]
+    if others:
+        raise ArchiveError(f"{folder}: there are other files, such as {others[0]}, and no index; give another folder")
+
+
 class Store:
     """An index that one run is writing, see `Store.open`."""
 
@@ -97,9 +110,10 @@ class Store:
         """The index in a folder, for a ``with`` block, which is created if there is none.
 
         Raises `ArchiveLockedError` if another run is writing it, `ArchiveMismatchError` if it is of other networks or
-        settings than ``manifest``, and OSError.
+        settings than ``manifest``, `ArchiveError` for a folder of other files, and OSError.
         """
         import_pyarrow()
+        _check_place(folder)
         for name in (PHOTOS, FACES, REMOVED):
             (folder / name).mkdir(parents=True, exist_ok=True)
         lock = locked(folder / MANIFEST, timeout=0)

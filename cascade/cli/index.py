@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cascade.archive.store import Store
     from cascade.attributes import AttributeEstimator
 
+MOST_PROCESSES = 1024
+
 DESCRIPTION = """\
 Finds the faces of a photo archive and writes their boxes, scores, landmarks and embeddings to Parquet files. A PATH
 is a folder, in which photos are found, also in subfolders; a photo; a text file with the path of a photo in each line;
@@ -86,6 +88,12 @@ def add_parser(commands: Any) -> None:
         help="report photos with more pixels instead of reading them (default: 100,000,000); decoding takes a process "
         "some 7 bytes a pixel",
     )
+    work.add_argument(
+        "--decode",
+        choices=("full", "reduced"),
+        help="reduced: read JPEG files at 1/2, 1/4 or 1/8 of their size where --min-face is 80, 160 or 320 or more, "
+        "which is faster and changes embeddings a little (default: full)",
+    )
     work.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
     add_options(parser)
     what = parser.add_argument_group("what to say of faces")
@@ -104,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--out DIR is needed: the folder of the index")
     if args.threads is not None:
         args.parser.error("--threads: each process has one; see --processes")
+    if args.processes is not None and not 1 <= args.processes <= MOST_PROCESSES:
+        args.parser.error(f"--processes: expected 1 to {MOST_PROCESSES:,}, got {args.processes}")
     with _archive_errors(args.out), termination_stops() as terminated:
         try:
             return _run(args, terminated)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade import AttributeEstimator, read_image
+from cascade import AttributeEstimator, Detector, Recognizer, read_image
 from cascade.archive.photos import PhotoIndexer
 from cascade.archive.taken import time_taken
 from tests.cli.helpers import photo, truncated
@@ -59,6 +59,21 @@ def test_a_photo_of_too_many_pixels_is_reported(indexer: PhotoIndexer, tmp_path:
     assert found.error is not None
     assert "2,000,000 pixels in all, got 2,000×1,001" in found.error
     assert found.mtime_ns is not None
+
+
+def test_reduced_photos_have_coordinates_of_the_photo(indexer: PhotoIndexer, tmp_path: Path) -> None:
+    Image.open(PORTRAIT).resize((1023, 1021)).save(tmp_path / "a.jpg", quality=95)
+    weights = indexer.recognizer.weights
+    full, reduced = (
+        PhotoIndexer(Recognizer(weights, 1, detector=Detector(min_face=80, threads=1, decode=decode)))
+        for decode in ("full", "reduced")
+    )
+    assert (full.manifest.settings["decode"], reduced.manifest.settings["decode"]) == ("full", "reduced")
+    whole, half = full.index(tmp_path / "a.jpg"), reduced.index(tmp_path / "a.jpg")
+    assert (half.scale, half.width, half.height) == (0.5, 1023, 1021)
+    assert np.abs(half.landmarks - whole.landmarks).max() < 4
+    assert whole.embeddings is not None and half.embeddings is not None
+    assert float(whole.embeddings[0].astype(float) @ half.embeddings[0].astype(float)) > 0.8
 
 
 @pytest.mark.parametrize("content", [b"", b"no photo", PORTRAIT.read_bytes()[:5000]])

@@ -155,6 +155,15 @@ def test_no_index_is_named(tmp_path: Path) -> None:
         Index.open(tmp_path / "nothing")
 
 
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(ArchiveError, match=r"other files, such as photo\.jpg"), Store.open(tmp_path, manifest()):
+        pass
+    with pytest.raises(ArchiveError, match="this is a file"), Store.open(tmp_path / "photo.jpg", manifest()):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
 def test_a_lost_manifest_is_not_written_anew(folder: Path) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(ArchiveError, match="is gone"), Store.open(folder, manifest()):
