@@ -96,7 +96,7 @@ class Index:
                 yield table["face_id"].to_pylist(), embedding_rows(table, self.manifest.dimension)
 
     def embeddings(self) -> npt.NDArray[np.float16]:
-        """The embeddings (n, D) float16 of all faces, in the order of `faces`; 1 kB a face. Raises `ArchiveError`."""
+        """The embeddings (n, D) float16 of all faces, in the order of `faces`. Raises `ArchiveError`."""
         none = np.empty((0, self.manifest.dimension), np.float16)
         return np.concatenate([none, *(rows for _, rows in self.iter_embeddings())])
 

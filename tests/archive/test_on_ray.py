@@ -24,6 +24,14 @@ from tests.cli.helpers import portrait_photo
 
 SHARD = 4
 
+PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_gcs_server_request_timeout_seconds": "300",
+}
+"""By default Ray gives up on its own processes after 30 seconds, which a busy machine may take to start them."""
+
 
 def check_complete(out: Path, photos: int) -> None:
     """Every photo is there once, with its one face."""
@@ -51,6 +59,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     pytest.importorskip("ray.data")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    for name, value in PATIENCE.items():
+        monkeypatch.setenv(name, value)
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
