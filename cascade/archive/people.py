@@ -144,7 +144,9 @@ class PeopleOfIndex:
                 table[name].fill_null(NO_PERSON).to_numpy().astype(np.int64) for name in ("person", "rank")
             )
             ids = tuple(table["face_id"].to_pylist())
-            return cls(ids, persons, ranks, names, Decisions.from_dict(told), int(told["next_id"]))
+            # A run that was killed may have written the table, but not the names beside it.
+            next_id = max(int(told["next_id"]), int(persons.max(initial=0)) + 1)
+            return cls(ids, persons, ranks, names, Decisions.from_dict(told), next_id)
         except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError, pa.ArrowException) as error:
             raise ArchiveError(f"{place}: damaged or unreadable: {error}") from error
 
