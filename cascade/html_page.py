@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from pathlib import Path
 
-__all__ = ["STYLE", "beginning", "head", "picture"]
+__all__ = ["STYLE", "beginning", "head", "is_page", "picture"]
 
 STYLE = """\
 :root{color-scheme:light dark}body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem}
@@ -17,6 +18,16 @@ img{width:128px;height:128px;display:block;border:3px solid #888}
 def beginning(title: str) -> str:
     """How a page with this title begins, by which a program knows it for its own."""
     return f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+
+
+def is_page(path: str | Path, title: str) -> bool:
+    """Whether a file begins as pages with this title do. False for what cannot be read."""
+    first = beginning(title).encode()
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(first)) == first
+    except OSError:
+        return False
 
 
 def head(title: str, style: str = "") -> list[str]:

@@ -48,12 +48,7 @@ def picture_of(image: RGBImage, box: npt.ArrayLike, where: str, score: float, de
 
 def is_sheet(path: str | Path) -> bool:
     """Whether a file begins as the pages do. False for what cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            first = html_page.beginning(TITLE).encode()
-            return file.read(len(first)) == first
-    except OSError:
-        return False
+    return html_page.is_page(path, TITLE)
 
 
 def write_sheet(path: str | Path, pictures: Iterable[Picture]) -> None:

@@ -49,12 +49,7 @@ class _Shown:
 
 def is_contact_sheet(path: str | Path) -> bool:
     """Whether a file begins as the pages do. False for what cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            first = html_page.beginning(TITLE).encode()
-            return file.read(len(first)) == first
-    except OSError:
-        return False
+    return html_page.is_page(path, TITLE)
 
 
 def write_contact_sheet(
