@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -39,6 +40,7 @@ def results_of(paths: Iterable[bytes], indexer: PhotoIndexer, processes: int) ->
 
     Raises `ArchiveError` if processes cannot be started. When the iterator is closed, they are ended.
     """
+    packed = pickle.dumps(indexer)
     workers: list[_Worker] = []
     waiting = iter(paths)
     again: deque[bytes] = deque()  # photos that a worker which ended had not begun
@@ -49,7 +51,10 @@ def results_of(paths: Iterable[bytes], indexer: PhotoIndexer, processes: int) ->
             for worker in workers:
                 more = worker.feed(again, waiting) and more
             if more and len(workers) < processes:
-                workers.append(_Worker(indexer))
+                started = [_Worker() for _ in range(processes - len(workers))]
+                workers += started  # before any of them gets its networks: they start side by side
+                for worker in started:
+                    worker.begin(packed)
                 continue
             if not any(worker.photos for worker in workers):
                 return
@@ -59,6 +64,7 @@ def results_of(paths: Iterable[bytes], indexer: PhotoIndexer, processes: int) ->
                     yield answer
                 elif answer is None:
                     workers.remove(worker)
+                    worker.end()
                     failed = 0 if worker.ready else failed + 1
                     if failed == MOST_FAILED_STARTS:
                         raise ArchiveError(f"a worker process ended while it started ({worker.how_it_ended()})")
@@ -74,15 +80,20 @@ def results_of(paths: Iterable[bytes], indexer: PhotoIndexer, processes: int) ->
 class _Worker:
     """A process, and the photos that it has."""
 
-    def __init__(self, indexer: PhotoIndexer) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of threads in whatever state
         self.connection, other = context.Pipe()
         self.photos: deque[bytes] = deque()
         self.ready = False
-        self._process = context.Process(target=_work, args=(other, indexer), name="cascade index", daemon=True)
+        self._process = context.Process(target=_work, args=(other,), name="cascade index", daemon=True)
         with _quiet_start():
             self._process.start()
         other.close()
+
+    def begin(self, packed: bytes) -> None:
+        """Gives the process a pickled `PhotoIndexer`."""
+        with suppress(OSError):  # it has ended, which `answer` finds
+            self.connection.send_bytes(packed)
 
     def feed(self, again: deque[bytes], waiting: Iterator[bytes]) -> bool:
         """Gives the process photos until it has enough. Returns whether there may be more."""
@@ -114,7 +125,6 @@ class _Worker:
 
     def how_it_ended(self) -> str:
         """Its exit status or signal in words."""
-        self._process.join()
         status = self._process.exitcode or 0
         if status >= 0:
             return f"exit status {status}"
@@ -123,7 +133,7 @@ class _Worker:
         return f"signal {-status}"
 
     def end(self) -> None:
-        """Ends the process, which has nothing to save."""
+        """Ends the process, which has nothing to save, if it has not ended by itself."""
         self._process.kill()
         self._process.join()
         self.connection.close()
@@ -163,11 +173,12 @@ def _quiet_start() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(connection: Connection, indexer: PhotoIndexer) -> None:
+def _work(connection: Connection) -> None:
     """What a worker does until nobody is at the other end any more."""
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, OSError):
+        indexer: PhotoIndexer = pickle.loads(connection.recv_bytes())
         connection.send(READY)
         while True:
             connection.send(indexer.index(connection.recv_bytes()))
