@@ -49,8 +49,9 @@ who are in no test set: `python -m eval clustering` on LFW's training part and o
 LEAST_QUALITY = 0.2
 """Quality below which faces are alike whoever they are."""
 
-MAX_YAW = 45.0
-"""Degrees from which a face counts as a profile, see `cascade.face_model.five_point_yaw`."""
+MAX_YAW = 30.0
+"""Degrees from which a face counts as a profile by `cascade.face_model.five_point_yaw`, which has about 45 for a full
+one. Of 100 photos of LFW's training people 95 are below."""
 
 FloatArray = npt.NDArray[np.float32]
 
