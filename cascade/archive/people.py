@@ -43,8 +43,8 @@ NO_PERSON = -1
 """The person of a face that is like no other."""
 
 JOIN_SHARE = 1.28
-"""The similarity at which groups join, over the threshold of the recogniser. Chosen for the best B-cubed F on people
-who are in no test set: `python -m eval clustering` on LFW's training part and on CelebA."""
+"""The similarity at which groups join, over the threshold of the recogniser. Chosen on photos that are in no
+test set: `python -m eval clustering` on LFW's training part and on CelebA."""
 
 LEAST_QUALITY = 0.2
 """Quality below which faces are alike whoever they are."""
