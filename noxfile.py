@@ -69,7 +69,7 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Times of the kernels by SIMD level, and of a detection."""
     install(session)
-    session.run("pytest", "benchmarks/bench_kernels.py", *session.posargs)
+    session.run("pytest", "benchmarks", *session.posargs)
     session.run("python", "-m", "benchmarks", "fps")
 
 

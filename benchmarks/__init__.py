@@ -1,4 +1,4 @@
-"""Speed: ``python -m benchmarks --help`` from a clone, and ``pytest benchmarks/bench_kernels.py``.
+"""Speed: ``python -m benchmarks --help`` from a clone, and ``pytest benchmarks``.
 
     fps        milliseconds, arithmetic and memory of a detection, beside baselines in the same run
     scaling    time against pixels, smallest face, number of faces and threads

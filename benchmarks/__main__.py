@@ -1,4 +1,5 @@
-"""``python -m benchmarks``: fps, scaling, attributes, arithmetic, pareto, video and summary; see their --help."""
+"""``python -m benchmarks``: fps, scaling, attributes, archive, arithmetic, decode, pareto, video and summary;
+see their --help."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ from collections.abc import Sequence
 
 from benchmarks.arguments import parser
 from benchmarks.commands import (
+    execute_archive,
     execute_arithmetic,
     execute_attributes,
+    execute_decode,
     execute_fps,
     execute_pareto,
     execute_scaling,
@@ -22,7 +25,9 @@ COMMANDS = {
     "fps": execute_fps,
     "scaling": execute_scaling,
     "attributes": execute_attributes,
+    "archive": execute_archive,
     "arithmetic": execute_arithmetic,
+    "decode": execute_decode,
     "pareto": execute_pareto,
     "summary": execute_summary,
     "video": execute_video,

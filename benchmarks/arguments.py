@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
     scaling = commands.add_parser("scaling", help="time against pixels, smallest face, number of faces and threads")
     _add_scaling(scaling)
     _add_attributes(commands.add_parser("attributes", help="milliseconds for a face, by what is said of it"))
+    _add_archive(commands.add_parser("archive", help="photos a second of an index, beside bare loops; its memory"))
     _add_arithmetic(commands.add_parser("arithmetic", help="share of one core's peak, the numbers of crops held"))
+    _add_decode(commands.add_parser("decode", help="photos read at a fraction of their size, against full size"))
     _add_pareto(commands.add_parser("pareto", help="AP against milliseconds of many settings, and the best of them"))
     _add_video(commands.add_parser("video", help="frames a second of video: detecting, following, recognising"))
     _add_summary(commands.add_parser("summary", help="draw the chart of README from its figures"))
@@ -117,6 +119,16 @@ def _add_arithmetic(arithmetic: argparse.ArgumentParser) -> None:
     _add_common(arithmetic, runs=21)
 
 
+def _add_decode(decode: argparse.ArgumentParser) -> None:
+    decode.description = 'Reads JPEG files and detects in them, with Detector(decode="full") and "reduced" in turns.'
+    decode.add_argument("--photos", type=Path, nargs="+", required=True, metavar="DIR", help="folders of photos")
+    decode.add_argument("--every", type=_runs, default=1, metavar="N", help="take every Nth photo (default: all)")
+    decode.add_argument("--min-faces", type=_min_face, nargs="+", default=[80.0, 160.0, 320.0], metavar="PX")
+    decode.add_argument("--threads", type=_threads, default=1, help="(default: 1)")
+    decode.add_argument("--weights", metavar="W", help="shipped set or folder (default: the shipped one)")
+    decode.add_argument("--out", type=Path, metavar="DIR", help="write the results there too")
+
+
 def _add_pareto(pareto: argparse.ArgumentParser) -> None:
     pareto.description = (
         "Takes AP and time of every combination of weights, scale_factor and thresholds, on one thread. AP is that of "
@@ -161,6 +173,19 @@ def _add_video(video: argparse.ArgumentParser) -> None:
     video.add_argument("--threads", type=_threads, default=1, help="for ours and baselines (default: 1)")
     video.add_argument("--yunet-model", metavar="FILE", help="weights of YuNet, to go through the clips with it too")
     _add_common(video, runs=2)
+
+
+def _add_archive(archive: argparse.ArgumentParser) -> None:
+    archive.description = (
+        "Indexes photos made by varying those of a folder: crops, sizes, JPEG qualities. Beside it, as many processes "
+        "only read, detect and embed. Needs Linux, for the memory and processor time of all processes."
+    )
+    archive.add_argument("--photos", type=Path, required=True, metavar="DIR", help="real photos, with folders below")
+    archive.add_argument("--count", type=_runs, default=50_000, metavar="N", help="(default: %(default)s)")
+    archive.add_argument("--processes", type=_threads, metavar="N", help="(default: one per processor)")
+    archive.add_argument("--min-face", type=_min_face, default=20.0, metavar="PX", help="(default: 20)")
+    archive.add_argument("--runs", type=_runs, default=10, metavar="N", help="rounds (default: %(default)s)")
+    archive.add_argument("--work", type=Path, required=True, metavar="DIR", help="for the photos made and the index")
 
 
 def _add_summary(summary: argparse.ArgumentParser) -> None:

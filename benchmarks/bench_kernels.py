@@ -1,4 +1,4 @@
-"""Times of every kernel of `cascade._native`, by SIMD level: `pytest benchmarks/bench_kernels.py`.
+"""Times of every kernel of `cascade._native`, by SIMD level: `pytest benchmarks`.
 
 Kernels that are the same code at every level are timed once. Add `--benchmark-group-by=group` to see levels side by
 side, `-k avx2` for one level. The inputs are random, since times do not depend on them.

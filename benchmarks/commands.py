@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from benchmarks import arithmetic, attributes, fps_report, instructions, machine, pareto, scaling
+from benchmarks import arithmetic, attributes, decode, fps_report, instructions, machine, pareto, scaling
 from benchmarks.fps import Settings, load, measure, missing_device
 from benchmarks.peak import Peak, one_core
 from benchmarks.scenes import SCENES, scene
@@ -31,8 +32,10 @@ from eval.detection.test_sets import TestSet, read_set
 from eval.report.files import table, write_csv
 
 __all__ = [
+    "execute_archive",
     "execute_arithmetic",
     "execute_attributes",
+    "execute_decode",
     "execute_fps",
     "execute_pareto",
     "execute_scaling",
@@ -78,7 +81,8 @@ def _begin(args: argparse.Namespace) -> tuple[DetectorWeights, dict[str, Any]]:
     """Load the weights; return them and what every benchmark writes of itself."""
     args.started = time.perf_counter()
     weights = load_detector(args.weights)
-    about = {"command": args.command_line, "machine": machine.describe(), "runs": args.runs}
+    about = {"command": args.command_line, "machine": machine.describe()}
+    about |= {"runs": args.runs} if hasattr(args, "runs") else {}
     return weights, {**about, "weights": {"name": weights.name, "sha256": weights.sha256}}
 
 
@@ -191,6 +195,23 @@ def execute_attributes(args: argparse.Namespace) -> int:
         if folder is not None:
             write_csv(folder / "attributes.csv", attributes.HEADER, [cost.row() for cost in costs])
             write_json(folder / "attributes.json", {**about, "costs": [asdict(cost) for cost in costs]})
+    return 0
+
+
+def execute_decode(args: argparse.Namespace) -> int:
+    """Time, compare, print and write; return 0. Raises ValueError, which an unreadable photo is, or OSError."""
+    weights, about = _begin(args)
+    photos = [photo.path for folder in args.photos for photo in read_folder(folder)]
+    photos = [photo for photo in photos if photo.suffix.lower() in (".jpg", ".jpeg")][:: args.every]
+    if not photos:
+        raise ValueError("--photos: expected folders with JPEG files, found none")
+    with maybe_folder(args.out) as folder:
+        with tqdm(total=len(photos) * len(args.min_faces), unit="photo", disable=None, leave=False) as bar:
+            rows = [decode.measure(photos, weights, each, args.threads, bar.update).row() for each in args.min_faces]
+        print(table(decode.HEADER, rows))
+        if folder is not None:
+            write_csv(folder / "decode.csv", decode.HEADER, rows)
+            write_json(folder / "decode.json", {**about, "threads": args.threads, "photos": len(photos)})
     return 0
 
 
@@ -311,6 +332,27 @@ def execute_summary(args: argparse.Namespace) -> int:
     summary_plot = importlib.import_module("benchmarks.summary_plot")
     summary_plot.draw(args.out, summary_plot.read(args.figures))
     print(f"{args.out} written")
+    return 0
+
+
+def execute_archive(args: argparse.Namespace) -> int:
+    """Make photos, time, print; return 0. Raises ValueError or OSError, and ImportError where pyarrow is missing."""
+    from benchmarks import archive
+    from cascade.archive.cpus import available_cpus
+    from cascade.archive.photos import PhotoIndexer
+    from cascade.imaging.formats import is_photo
+    from cascade.recognize import Recognizer
+
+    sources = sorted(path for path in args.photos.rglob("*") if is_photo(path.name))
+    archive.vary(sources, args.work / "photos", args.count)
+    photos = [os.fsencode(path) for path in sorted((args.work / "photos").rglob("*.jpg"))][: args.count]
+    indexer = PhotoIndexer(Recognizer(threads=1, detector=Detector(min_face=args.min_face, threads=1)))
+    processes = args.processes or available_cpus()
+    rounds = []
+    for each in archive.measure(photos, args.work / "index", indexer, processes, args.runs):
+        rounds.append(each)
+        print(f"{each.index:.3g} photos/s, bare loops {each.loops:.3g}; {max(each.megabytes, default=0):,.0f} MB")
+    print(archive.summary(rounds, len(photos), processes))
     return 0
 
 

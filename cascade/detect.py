@@ -9,9 +9,10 @@ A set of weights may have an L-Net too. It computes the landmarks of the few fin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -19,13 +20,18 @@ from cascade import _native
 from cascade.checks import FixedSettings, number, probabilities, thread_count
 from cascade.engines.base import BatchEngine, Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
+from cascade.engines.native import NativeEngine
 from cascade.faces import Faces
 from cascade.imaging.errors import LONGEST, shortened
 from cascade.imaging.pyramid import Pyramid, level_sizes
-from cascade.imaging.reading import ImageError, ImageInput, RGBImage, read_image
+from cascade.imaging.reading import ImageError, ImageInput, RGBImage, read_reduced
+from cascade.imaging.reduced import Frame, ReducedPhoto, largest_reduction
 from cascade.models.detector import DetectorWeights
 from cascade.rotations import checked_rotations, merge, rotate, rotate_back
 from cascade.stages import detect_faces
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["THRESHOLDS", "Detector", "detect"]
 
@@ -62,6 +68,9 @@ class Detector(FixedSettings):
     rotations : angles of 0, 90, 180 and 270 degrees by which the photo is rotated before it is searched. The results of
         several are merged: of faces that overlap the one with the highest score stays. Each angle takes the time of a
         search. Landmarks keep the order of the upright face.
+    decode : "full" reads JPEG files as they are. "reduced" has the decoder read them at 1/2, 1/4 or 1/8 of their size
+        where ``min_face`` is 80, 160 or 320 pixels or more: the smallest face still has 40 pixels then. That is
+        faster, and changes scores and coordinates a little. Results are in pixels of the photo at its full size.
 
     Memory of the native engine: beside the photo's own pixels, a call takes at most 50 MB for cached levels of the
     pyramid. Larger pyramids, as of photos beyond 23 megapixels at min_face 20, have their largest levels computed and
@@ -89,6 +98,7 @@ class Detector(FixedSettings):
         precision: Literal["float32", "int8"] | None = None,
         exposure: Literal["auto", "none"] = "auto",
         rotations: Sequence[int] = (0,),
+        decode: Literal["full", "reduced"] = "full",
     ) -> None:
         self.min_face = number("min_face", min_face, 4, 1e6)
         self.max_face = None if max_face is None else number("max_face", max_face, self.min_face, 1e9)
@@ -99,24 +109,38 @@ class Detector(FixedSettings):
             raise ValueError(f"exposure: expected 'auto' or 'none', got {exposure!r}")
         self.exposure = exposure
         self.rotations = checked_rotations(rotations)
+        if decode not in ("full", "reduced"):
+            raise ValueError(f"decode: expected 'full' or 'reduced', got {decode!r}")
+        self.decode = decode
         self.engine = make_engine(engine, threads, weights, device, precision)
         self.weights = self.engine.weights
         self.threads = int(getattr(self.engine, "threads", thread_count(threads)))
         self._fix_settings()
 
-    def detect(self, image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
+    def read(self, image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb") -> ReducedPhoto:
+        """The photo as `detect` searches it: with ``decode="reduced"`` of reduced size where ``min_face`` allows it.
+
+        `detect` takes what is returned. So photos can be read beforehand, for instance by another thread. Raises
+        `cascade.ImageError` if the image cannot be used.
+        """
+        reduction = largest_reduction(self.min_face) if self.decode == "reduced" else 1
+        return read_reduced(image, reduction, color=color)
+
+    def detect(self, image: ImageInput | ReducedPhoto, *, color: Literal["rgb", "bgr"] = "rgb") -> Faces:
         """Faces of one image, best first.
 
-        ``image`` is whatever `cascade.read_image` takes: a path, encoded bytes, a file, a PIL image or an array. Boxes
-        and landmarks are in pixels of the image as displayed, x right, y down; boxes are clipped to it. If there is no
-        face, the `Faces` are empty. Raises `cascade.ImageError` if the image cannot be used.
+        ``image`` is whatever `cascade.read_image` takes: a path, encoded bytes, a file, a PIL image or an array; or
+        what `read` returned. Boxes and landmarks are in pixels of the image as displayed, x right, y down; boxes are
+        clipped to it. If there is no face, the `Faces` are empty. Raises `cascade.ImageError` if the image cannot be
+        used.
         """
-        return next(self._detect([read_image(image, color=color)]))
+        photo = image if isinstance(image, ReducedPhoto) else self.read(image, color=color)
+        return next(self._detect([photo]))
 
     @overload
     def detect_batch(
         self,
-        images: Iterable[ImageInput],
+        images: Iterable[ImageInput | ReducedPhoto],
         *,
         color: Literal["rgb", "bgr"] = "rgb",
         on_error: Literal["raise", "skip"] = "raise",
@@ -124,12 +148,16 @@ class Detector(FixedSettings):
 
     @overload
     def detect_batch(
-        self, images: Iterable[ImageInput], *, color: Literal["rgb", "bgr"] = "rgb", on_error: Literal["return"]
+        self,
+        images: Iterable[ImageInput | ReducedPhoto],
+        *,
+        color: Literal["rgb", "bgr"] = "rgb",
+        on_error: Literal["return"],
     ) -> list[Faces | ImageError]: ...
 
     def detect_batch(
         self,
-        images: Iterable[ImageInput],
+        images: Iterable[ImageInput | ReducedPhoto],
         *,
         color: Literal["rgb", "bgr"] = "rgb",
         on_error: Literal["raise", "skip", "return"] = "raise",
@@ -140,58 +168,156 @@ class Detector(FixedSettings):
         the image's place in the message and as ``error.index``. "skip" leaves it out, so that the list is shorter.
         "return" puts the error into the list in its place.
 
-        The torch engine computes several images together, and then the results are the same but for rounding. Raises
-        TypeError where ``images`` is a single image.
+        Of a list, or whatever else has a length, each of several ``threads`` of the native engine reads and searches
+        images of its own, so that the threads seldom wait for each other; as many photos as threads are in memory at a
+        time. What has no length, as a generator, is read image by image. The torch engine computes several images
+        together, and then the results are the same but for rounding. Raises TypeError where ``images`` is a single
+        image.
         """
         if on_error not in ("raise", "skip", "return"):
             raise ValueError(f"on_error: expected 'raise', 'skip' or 'return', got {on_error!r}")
         _check_several(images)
         errors: dict[int, ImageError] = {}
-        found: list[Any] = list(self._detect(_readable(images, color, on_error == "raise", errors)))
+        if self._shares(images):
+            found: list[Any] = list(self._detect_shared(images, color, on_error == "raise", errors))
+        else:
+            found = list(self._detect(self._readable(images, color, on_error == "raise", errors)))
         for index, error in errors.items() if on_error == "return" else ():
             found.insert(index, error)  # in order, so that each comes into its place
         return found
 
-    def _detect(self, images: Iterable[RGBImage]) -> Iterator[Faces]:
-        """The faces of each image, merged over the angles."""
+    def _shares(self, images: Iterable[Any]) -> bool:
+        """Whether each thread takes images of its own: if there are enough for all.
+
+        A generator may yield the same array again with other pixels, so its next image waits until this one is done.
+        """
+        enough = isinstance(images, Sized) and len(images) >= self.threads
+        return self.threads > 1 and enough and isinstance(self.engine, NativeEngine)
+
+    def _detect_shared(
+        self,
+        images: Iterable[ImageInput | ReducedPhoto],
+        color: Literal["rgb", "bgr"],
+        raising: bool,
+        errors: dict[int, ImageError],
+    ) -> Iterator[Faces]:
+        """The faces of each image that can be read, in order, searched side by side. Errors as of `_readable`."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        begun: deque[tuple[int, Future[Faces]]] = deque()
+
+        def finish() -> Iterator[Faces]:
+            index, future = begun.popleft()
+            try:
+                yield future.result()
+            except ImageError as error:
+                _place(error, index, raising, errors)
+
+        with ThreadPoolExecutor(self.threads, "cascade-batch") as executor:
+            try:
+                for index, image in enumerate(images):
+                    begun.append((index, executor.submit(self._detect_alone, image, color)))
+                    if len(begun) > self.threads:
+                        yield from finish()
+                while begun:
+                    yield from finish()
+            finally:
+                for _, future in begun:
+                    future.cancel()
+
+    def _detect_alone(self, image: ImageInput | ReducedPhoto, color: Literal["rgb", "bgr"]) -> Faces:
+        """`detect` on the calling thread alone."""
+        photo = image if isinstance(image, ReducedPhoto) else self.read(image, color=color)
+        assert isinstance(self.engine, NativeEngine)
+        with self.engine.on_one_thread() as engine:
+            return next(self._detect([photo], engine))
+
+    def _readable(
+        self,
+        images: Iterable[ImageInput | ReducedPhoto],
+        color: Literal["rgb", "bgr"],
+        raising: bool,
+        errors: dict[int, ImageError],
+    ) -> Iterator[ReducedPhoto]:
+        """Each image that can be read. The errors of others are raised, or gathered, with their places."""
+        for index, image in enumerate(images):
+            try:
+                photo = image if isinstance(image, ReducedPhoto) else self.read(image, color=color)
+            except ImageError as error:
+                _place(error, index, raising, errors)
+            else:
+                yield photo
+
+    def _detect(self, photos: Iterable[ReducedPhoto], engine: Engine | None = None) -> Iterator[Faces]:
+        """The faces of each photo, merged over the angles."""
+        frames: deque[Frame] = deque()
         parts: list[Faces] = []  # what was found in one photo at the angles so far
-        for faces, (width, height) in self._search(self._views(images)):
+        for faces, (width, height) in self._search(self._views(photos, frames), engine or self.engine):
             angle = self.rotations[len(parts)]
             photo_sides = (height, width) if angle % 180 else (width, height)
             parts.append(rotate_back(faces, angle, *photo_sides))
             if len(parts) == len(self.rotations):
-                yield parts[0] if len(parts) == 1 else merge(parts)
+                yield _in_photo(parts[0] if len(parts) == 1 else merge(parts), frames.popleft())
                 parts = []
 
-    def _views(self, images: Iterable[RGBImage]) -> Iterator[RGBImage]:
-        """The pixels to search: each image in each orientation."""
-        for image in images:
-            pixels = _native.auto_exposure(image) if self.exposure == "auto" else image
+    def _views(self, photos: Iterable[ReducedPhoto], frames: deque[Frame]) -> Iterator[tuple[RGBImage, int]]:
+        """The pixels to search, each photo in each orientation, and how they are reduced; notes the photos' frames."""
+        for photo in photos:
+            frames.append(photo.frame)
+            pixels = _native.auto_exposure(photo.pixels) if self.exposure == "auto" else photo.pixels
             for angle in self.rotations:
-                yield rotate(pixels, angle)
+                yield rotate(pixels, angle), photo.frame.reduction
 
-    def _search(self, views: Iterable[RGBImage]) -> Iterator[tuple[Faces, tuple[int, int]]]:
+    def _search(self, views: Iterable[tuple[RGBImage, int]], engine: Engine) -> Iterator[tuple[Faces, tuple[int, int]]]:
         """The faces of each view, in its own pixels, and its width and height."""
-        if not isinstance(self.engine, BatchEngine):
-            for view in views:
-                pyramid = self.engine.pyramid(view, self._sizes(view))
-                (faces,) = run(self.engine, [self._stages(pyramid)])
+        if not isinstance(engine, BatchEngine):
+            for view, reduction in views:
+                pyramid = engine.pyramid(view, self._sizes(view, reduction))
+                (faces,) = run(engine, [self._stages(pyramid)])
                 yield faces, (view.shape[1], view.shape[0])
             return
-        for group in self.engine.groups(views):
-            pyramids = self.engine.pyramids(group, [self._sizes(view) for view in group])
-            found = run(self.engine, [self._stages(pyramid) for pyramid in pyramids])
+        reductions: deque[int] = deque()
+        for group in engine.groups(_pixels(views, reductions)):
+            pyramids = engine.pyramids(group, [self._sizes(view, reductions.popleft()) for view in group])
+            found = run(engine, [self._stages(pyramid) for pyramid in pyramids])
             yield from zip(found, [(view.shape[1], view.shape[0]) for view in group], strict=True)
 
-    def _sizes(self, photo: np.ndarray) -> list[tuple[int, int]]:
+    def _sizes(self, view: np.ndarray, reduction: int) -> list[tuple[int, int]]:
         """Widths and heights of the pyramid's levels."""
-        height, width = photo.shape[:2]
+        height, width = view.shape[:2]
         window = self.weights["pnet"].architecture.window
-        return level_sizes(width, height, self.min_face, self.max_face, window, self.scale_factor)
+        largest = None if self.max_face is None else self.max_face / reduction
+        return level_sizes(width, height, self.min_face / reduction, largest, window, self.scale_factor)
 
     def _stages(self, pyramid: Pyramid) -> StageGenerator[Faces]:
         """The stages for one image. A subclass that measures or changes them overrides this."""
         return detect_faces(self.weights, pyramid, self.thresholds)
+
+
+def _pixels(views: Iterable[tuple[RGBImage, int]], reductions: deque[int]) -> Iterator[RGBImage]:
+    """The pixels of each view; notes how they are reduced."""
+    for pixels, reduction in views:
+        reductions.append(reduction)
+        yield pixels
+
+
+def _place(error: ImageError, index: int, raising: bool, errors: dict[int, ImageError]) -> None:
+    """Gives the error of an image its place, and raises it or adds it to the others."""
+    if not str(error).startswith("image: "):  # of the colour, for instance: no image's own fault
+        raise error
+    error.args = (shortened(f"images[{index}]: {str(error).removeprefix('image: ')}", LONGEST),)
+    error.index = index
+    if raising:
+        raise error
+    errors[index] = error
+
+
+def _in_photo(faces: Faces, frame: Frame) -> Faces:
+    """Faces of what was read of a photo in pixels of the photo, boxes clipped to it."""
+    if frame.reduction == 1 or not len(faces):
+        return faces
+    corners = np.clip(frame.to_photo(faces.boxes.reshape(-1, 2, 2)), 0, (frame.width, frame.height))
+    return Faces(corners.reshape(-1, 4), faces.scores, frame.to_photo(faces.landmarks), faces.data)
 
 
 def _check_several(images: Any) -> None:
@@ -214,25 +340,6 @@ def _check_several(images: Any) -> None:
     else:
         return
     raise TypeError(f"images: expected several images, as a list, got {got}; for one image use detect(image)")
-
-
-def _readable(
-    images: Iterable[ImageInput], color: Literal["rgb", "bgr"], raising: bool, errors: dict[int, ImageError]
-) -> Iterator[RGBImage]:
-    """The pixels of each image that can be read. The errors of others are raised, or gathered, with their places."""
-    for index, image in enumerate(images):
-        try:
-            pixels = read_image(image, color=color)
-        except ImageError as error:
-            if not str(error).startswith("image: "):  # of the colour, for instance: no image's own fault
-                raise
-            error.args = (shortened(f"images[{index}]: {str(error).removeprefix('image: ')}", LONGEST),)
-            error.index = index
-            if raising:
-                raise
-            errors[index] = error
-        else:
-            yield pixels
 
 
 def detect(image: ImageInput, *, color: Literal["rgb", "bgr"] = "rgb", **settings: Any) -> Faces:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from cascade import Detector, Faces, ImageError
 from tests.photos import PORTRAIT, portrait
 
 
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return Detector(min_face=60, threads=1)
+@pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return Detector(min_face=60, threads=request.param)
 
 
 class Tensor:
@@ -87,9 +89,9 @@ def test_an_error_has_the_place_of_its_image(detector: Detector) -> None:
     assert alone.value.index is None
 
 
-@pytest.mark.parametrize("rotations", [(0,), (0, 90)])
-def test_bad_images_do_not_take_the_others_along(rotations: Any, tmp_path: Path) -> None:
-    detector = Detector(min_face=60, threads=1, rotations=rotations)
+@pytest.mark.parametrize(("rotations", "threads"), [((0,), 1), ((0, 90), 1), ((0, 90), 3)])
+def test_bad_images_do_not_take_the_others_along(rotations: Any, threads: int, tmp_path: Path) -> None:
+    detector = Detector(min_face=60, threads=threads, rotations=rotations)
     (tmp_path / "empty.jpg").touch()
     batch = [None, PORTRAIT, tmp_path / "empty.jpg", b"no photo", portrait()[:300], np.zeros((0, 5, 3))]
     good = [detector.detect(image).to_dicts() for image in (PORTRAIT, portrait()[:300])]
@@ -118,3 +120,37 @@ def test_a_failing_source_of_images_raises_its_own_error(detector: Detector) -> 
 
     with pytest.raises(RuntimeError, match="the disk is gone"):
         detector.detect_batch(images(), on_error="skip")
+
+
+def test_threads_that_take_images_of_their_own_give_the_same_results() -> None:
+    batch = [portrait()[top:, left:] for top in (0, 20, 40) for left in (0, 30, 60)]
+    one = Detector(min_face=60, threads=1, precision="float32")
+    several = Detector(min_face=60, threads=3, precision="float32")
+    expected = [one.detect(image) for image in batch]
+    for _ in range(2):  # again with the memory of the first time
+        for found, alone in zip(several.detect_batch(batch), expected, strict=True):
+            assert np.array_equal(found.boxes, alone.boxes)
+            assert np.array_equal(found.scores, alone.scores)
+            assert np.array_equal(found.landmarks, alone.landmarks)
+    assert 1 <= len(several.engine._single) <= 3  # type: ignore[union-attr]
+
+
+def test_two_batches_at_once_and_a_pickled_detector() -> None:
+    detector = Detector(min_face=60, threads=2)
+    expected = detector.detect(portrait()).to_dicts()
+    with ThreadPoolExecutor(2) as callers:
+        batches = list(callers.map(detector.detect_batch, [[portrait()] * 5] * 2))
+    batches.append(pickle.loads(pickle.dumps(detector)).detect_batch([portrait()] * 2))
+    assert all(faces.to_dicts() == expected for batch in batches for faces in batch)
+
+
+def test_an_array_that_a_generator_uses_again_is_read_in_time() -> None:
+    detector = Detector(min_face=60, threads=2)
+    buffer = np.empty_like(portrait())
+
+    def frames() -> Any:
+        for picture in (portrait(), np.zeros_like(portrait()), portrait()):
+            buffer[:] = picture
+            yield buffer
+
+    assert [len(faces) for faces in detector.detect_batch(frames())] == [1, 0, 1]

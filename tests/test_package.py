@@ -30,6 +30,16 @@ def test_detecting_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_detector_starts_without_what_it_may_never_need() -> None:
+    code = (
+        "import sys; from cascade.detect import Detector; Detector(threads=1); "
+        "unused = {'tqdm', 'torch', 'cv2', 'asyncio', 'cascade.recognize', 'cascade.video', 'PIL.PngImagePlugin', "
+        "'concurrent.futures', 'PIL.TiffImagePlugin', 'PIL.AvifImagePlugin'} & set(sys.modules); "
+        "assert not unused, unused"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_detect_is_the_module() -> None:
     assert cascade.detect.__name__ == "cascade.detect"
     assert callable(cascade.detect.detect)
@@ -66,7 +76,7 @@ def test_both_licences_are_stated_and_carried(project: dict[str, Any]) -> None:
 
 def test_extras_promise_only_what_the_wheel_holds(project: dict[str, Any]) -> None:
     """`train` and `eval` need a clone, where they are dependency groups."""
-    extras = {"app", "encryption", "heif", "opencv", "torch", "video"}
+    extras = {"app", "archive", "encryption", "heif", "opencv", "ray", "torch", "video"}
     assert set(project["project"]["optional-dependencies"]) == extras
     assert {"train", "eval", "dev"} <= set(project["dependency-groups"])
     assert all(name.startswith("cascade") for name in project["tool"]["setuptools"]["packages"])

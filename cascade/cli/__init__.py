@@ -10,7 +10,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cascade.cli import analyze, anonymize, app, detect, embed, gallery, models, verify, video
+from cascade.cli import (
+    analyze,
+    anonymize,
+    app,
+    cluster,
+    detect,
+    duplicates,
+    embed,
+    gallery,
+    index,
+    index_people,
+    models,
+    search,
+    verify,
+    video,
+)
 from cascade.cli.console import (
     BAD_USAGE,
     BROKEN_PIPE,
@@ -28,6 +43,12 @@ from cascade.version import __version__
 
 __all__ = ["main"]
 
+COMMANDS = (
+    *(detect, analyze, anonymize, verify, embed, gallery),
+    *(index, cluster, index_people, search, duplicates),
+    *(video, app, models),
+)
+
 EXAMPLES = """\
 examples:
   cascade detect --demo                     try it on a bundled portrait
@@ -37,6 +58,10 @@ examples:
   cascade anonymize party --out published   copies of photos and videos with hidden faces
   cascade verify then.jpg now.jpg           whether two photos show the same person
   cascade gallery --help                    store embeddings of people and find these people in photos
+  cascade index photos --out faces.index    the faces of a large archive, stopped and continued at will
+  cascade cluster faces.index               the faces of an archive, grouped by person
+  cascade search faces.index photo.jpg      photos of an archive with the same faces
+  cascade duplicates photos --out same.html photos that are nearly the same; nothing is deleted
   cascade video clip.mp4                    follow the people in a video or before a camera
   cascade app --open                        a page on this machine to drop photos on
   cascade models                            the trained networks and their licences
@@ -87,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cascade {__version__}")
     parser.set_defaults(parser=parser, run=_print_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (detect, analyze, anonymize, verify, embed, gallery, video, app, models):
+    for command in COMMANDS:
         command.add_parser(commands)
     return parser
 

@@ -21,16 +21,12 @@ from cascade.cli.outputs import replacing
 from cascade.cli.photos import numbered
 from cascade.cli.results import interrupts_wait
 from cascade.faces import Faces
-from cascade.imaging.formats import is_photo
+from cascade.imaging.formats import is_photo, is_video
 from cascade.imaging.pixels import RGBImage
 from cascade.imaging.reading import read_image
 
 if TYPE_CHECKING:
     from cascade.video import VideoFrame
-
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv")
-)
 
 LOW_SCORE = Decision("doubtful", "low score")
 
@@ -39,11 +35,6 @@ Frames = Callable[[Iterator["VideoFrame"]], Iterator["VideoFrame"]]
 
 class FileProblem(OSError):
     """A copy is not written, since it would replace a file."""
-
-
-def is_video(name: str) -> bool:
-    """Whether a file's suffix is that of a video."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def is_wanted(name: str) -> bool:

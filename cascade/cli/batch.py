@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
+from threading import Thread
+from typing import Generic, Literal, TypeVar
 
 from cascade.cli.console import INTERRUPTED, SOME_FAILED, CommandError, OutputError, counted, say
 from cascade.cli.photos import Found, find_photos
 from cascade.imaging.formats import is_photo
 
 Progress = Literal["bar", "lines", "none"]
+
+Photo = TypeVar("Photo")
 
 LINE_SECONDS = 30.0
 """Time between two lines of progress."""
@@ -94,13 +100,61 @@ def go_through(
             now = time.monotonic()
             if progress == "lines" and now - printed >= LINE_SECONDS and number < len(photos):
                 printed = now
-                say(_line(number, now - started, tally))
+                say(progress_line(number, now - started, tally))
     except KeyboardInterrupt:
         tally.stopped = True
     return tally
 
 
-def _line(number: int, seconds: float, tally: Tally) -> str:
+class ReadAhead(Generic[Photo]):
+    """Reads a photo while work on the one before goes on, by a thread of its own.
+
+    Called with a photo, it returns what ``read`` returns for it, or raises what that raised. On one processor it reads
+    nothing ahead. A photo that waits takes memory: there is never more than one.
+    """
+
+    def __init__(self, photos: list[str], read: Callable[[str], Photo]) -> None:
+        self._read = read
+        self._following = dict(pairwise(photos)) if (os.cpu_count() or 1) > 1 else {}
+        self._begun: dict[str, _Reading[Photo]] = {}
+
+    def __call__(self, photo: str) -> Photo:
+        begun = self._begun.pop(photo, None)
+        try:
+            return self._read(photo) if begun is None else begun.result()
+        finally:
+            following = self._following.get(photo)
+            if following is not None:
+                with suppress(RuntimeError):  # where no thread can be started, it is read when its turn comes
+                    self._begun = {following: _Reading(self._read, following)}
+
+
+class _Reading(Thread, Generic[Photo]):
+    """One photo being read. A daemon, so that a file that never ends cannot keep the program from ending."""
+
+    def __init__(self, read: Callable[[str], Photo], photo: str) -> None:
+        super().__init__(daemon=True)
+        self._task = (read, photo)
+        self._found: list[Photo] = []
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        read, photo = self._task
+        try:
+            self._found.append(read(photo))
+        except BaseException as error:  # raised again where the photo's turn comes
+            self._error = error
+
+    def result(self) -> Photo:
+        """What was read; waits for it. Raises what reading raised."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._found.pop()
+
+
+def progress_line(number: int, seconds: float, tally: Tally) -> str:
     """How far a run is after ``number`` photos and that many seconds."""
     left = (tally.photos - number) * seconds / number
     minutes = f"about {left / 60:,.0f} min left" if left >= 90 else f"about {left:.0f} s left"

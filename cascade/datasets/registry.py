@@ -14,6 +14,8 @@ from typing import Literal
 from ._images import without_suffix
 from .agedb import read_agedb
 from .celeba_attributes import read_celeba_attributes
+from .celeba_people import read_celeba_people
+from .cfp_people import read_cfp_people
 from .class_folders import read_class_folders
 from .coco import read_coco
 from .fairface import read_fairface
@@ -195,9 +197,11 @@ PHOTO_READERS: Mapping[str, Callable[[Path, Path | None, Path | None, bool], Dat
 PEOPLE_READERS: Mapping[str, Callable[..., People]] = {
     "identities": read_identities,
     "lfw": read_identities,
+    "celeba_people": read_celeba_people,
     "utkface": read_utkface,
     "agedb": read_agedb,
     "fgnet": read_fgnet,
+    "cfp_people": read_cfp_people,
 }
 """By layout: takes the folder of the photos, each of which shows one person."""
 
@@ -404,6 +408,15 @@ REGISTRY: Mapping[str, Entry] = {
         title="LFW, folds 9 and 10",
         note="the 1,200 pairs of folds 9 and 10 of View 2; not LFW's ten-fold accuracy",
     ),
+    "celeba_people": Entry(
+        kind="celeba_people",
+        images="celeba/images",
+        split="train",
+        labels=("identity",),
+        licence="non-commercial research",
+        title="CelebA, people",
+        note="6,300 CelebA photos as taken of 299 people, who are numbers",
+    ),
     "utkface_train": Entry(
         kind="utkface",
         crops=True,
@@ -453,6 +466,15 @@ REGISTRY: Mapping[str, Entry] = {
         licence=_RESEARCH,
         title="FG-NET",
         note="FG-NET complete, 1,002 photos of 82 people aged 0 to 69",
+    ),
+    "cfp_people": Entry(
+        kind="cfp_people",
+        images="cfp",
+        split="test",
+        labels=("identity",),
+        licence="none stated; for evaluation only, not redistributed",
+        title="CFP, people",
+        note="CFP complete, 7,000 photos of 500 people, 4 of 14 in profile",
     ),
     # What a face tells.
     "fairface_train": Entry(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -45,6 +47,7 @@ class NativeEngine:
             for stage, network in weights.stages.items()
         }
         self._threads = Threads(threads)
+        self._single: list[NativeEngine] = []  # what `on_one_thread` gave and got back
         self._settings = (weights, threads, level, precision)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,6 +58,21 @@ class NativeEngine:
     def pool(self) -> _native.ThreadPool:
         """The thread pool that its calls share."""
         return self._threads.pool
+
+    @contextmanager
+    def on_one_thread(self) -> Iterator[NativeEngine]:
+        """This engine for calls that run on the calling thread alone, however many others run beside them.
+
+        It shares the networks and has memory of its own, which the engine keeps for the next of them.
+        """
+        try:
+            single = self._single.pop()
+        except IndexError:
+            single = object.__new__(type(self))
+            single.__dict__.update(self.__dict__, threads=1, _threads=Threads(1), _single=[])
+        yield single
+        if len(self._single) < self.threads:
+            self._single.append(single)
 
     def pyramid(self, image: np.ndarray, sizes: list[tuple[int, int]]) -> Pyramid:
         """See `cascade.engines.base.Engine.pyramid`. The levels are computed when P-Net scans them."""

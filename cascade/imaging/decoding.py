@@ -1,35 +1,36 @@
 """Image files decoded by Pillow, within limits of size, time and memory, whoever wrote them.
 
 The size that counts is the one that Pillow found, as Pillow decodes. It is checked before there is memory for pixels.
+
+Readers of other formats than JPEG are imported when the first such file is opened.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile, JpegImagePlugin
 
 from cascade.imaging import jpeg, png
 from cascade.imaging.errors import ImageError
 from cascade.imaging.formats import Format
 from cascade.imaging.orientation import stored_orientation, upright
 from cascade.imaging.pixels import MAX_PIXELS, check_size
-from cascade.imaging.tiff import TiffFile, open_tiff
+from cascade.imaging.reduced import Frame, reduced_frame
 
 UNCOMPRESSED = ("BMP", "TIFF", "PNM")
 """Formats whose large files are not read as a whole."""
+
+READERS = {
+    "WebP": ("WebPImagePlugin", "WebPImageFile"),
+    "BMP": ("BmpImagePlugin", "BmpImageFile"),
+    "GIF": ("GifImagePlugin", "GifImageFile"),
+    "PNM": ("PpmImagePlugin", "PpmImageFile"),
+}
+"""Where Pillow has its readers: module and class."""
 
 # The most pixels that one byte of a file can stand for, by Pillow's name of the decoder.
 PIXELS_PER_BYTE = {"raw": 8, "ppm": 1, "ppm_plain": 1, "jpeg": 8192, "zip": 8256, "gif": 4096}
@@ -50,6 +51,8 @@ class Source(NamedTuple):
     length: int
     format: Format
     max_pixels: int | None = None
+    reduction: int = 1
+    """The most by which the sides of a JPEG are divided while it is decoded."""
 
     def open(self) -> BinaryIO:
         """A file at its beginning."""
@@ -69,8 +72,8 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
         """Leave EXIF data alone, which may be damaged."""
 
 
-def decode(source: Source, *, allow_damage: bool, warn: Warn) -> Image.Image:
-    """Return the picture of a file, loaded and upright; of several the first.
+def decode(source: Source, *, allow_damage: bool, warn: Warn) -> tuple[Image.Image, Frame]:
+    """Return the picture of a file, loaded and upright, of several the first; and where it lies in the photo.
 
     `warn` is called with what is wrong but does not matter. Raises `ImageError`.
     """
@@ -80,8 +83,12 @@ def decode(source: Source, *, allow_damage: bool, warn: Warn) -> Image.Image:
         _check_promise(image, source, exact=not allow_damage)
         if isinstance(image, JpegFile):
             image = _checked_jpeg(image, source, allow_damage, warn)
+        stored = image.size
+        reduction = _reduce(image, source.reduction)
         _load(image, allow_damage, warn)
-        return upright(image, _orientation(image, warn))
+        orientation = _orientation(image, source, warn)
+        shown = upright(image, orientation)
+        return shown, reduced_frame(stored, reduction, orientation) if reduction > 1 else Frame(*shown.size)
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -97,6 +104,8 @@ def _open(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile
     if kind == "PNG":
         return _open_png(source, allow_damage, warn)
     if kind == "TIFF":
+        from cascade.imaging.tiff import open_tiff
+
         image, messages = open_tiff(source.open(), source.length)
         for message in messages:
             warn(message)
@@ -107,19 +116,23 @@ def _open(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile
         return _open_avif(source, warn)
     if kind == "WebP":
         _check_canvas(source.data, source.max_pixels)
-    readers: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
-        "JPEG": JpegFile,
-        "WebP": WebPImagePlugin.WebPImageFile,
-        "BMP": BmpImagePlugin.BmpImageFile,
-        "GIF": GifImagePlugin.GifImageFile,
-        "PNM": PpmImagePlugin.PpmImageFile,
-    }
     if kind == "PNM":  # byte by byte Pillow reads comments of any length
-        readers[kind](io.BytesIO(source.open().read(MAX_PNM_HEADER)))
-    return readers[kind](source.open())
+        _reader(kind)(io.BytesIO(source.open().read(MAX_PNM_HEADER)))
+    return _reader(kind)(source.open())
+
+
+def _reader(kind: str) -> Callable[[BinaryIO], ImageFile.ImageFile]:
+    """Pillow's reader of a format that needs nothing else."""
+    if kind == "JPEG":
+        return JpegFile
+    module, name = READERS[kind]
+    found: Callable[[BinaryIO], ImageFile.ImageFile] = getattr(import_module(f"PIL.{module}"), name)
+    return found
 
 
 def _open_png(source: Source, allow_damage: bool, warn: Warn) -> ImageFile.ImageFile:
+    from PIL import PngImagePlugin
+
     assert isinstance(source.data, bytes)
     chunks = png.read_chunks(source.data, allow_damage=allow_damage)
     for problem in chunks.problems:
@@ -146,6 +159,8 @@ def _open_heif(source: Source) -> ImageFile.ImageFile:
 
 
 def _open_avif(source: Source, warn: Warn) -> ImageFile.ImageFile:
+    from PIL import AvifImagePlugin
+
     if not AvifImagePlugin.SUPPORTED:
         raise ImageError("image: this build of Pillow has no AVIF decoder; install Pillow from its wheel on PyPI")
     assert isinstance(source.data, bytes)
@@ -198,6 +213,15 @@ def _has_all_pixels(data: bytes) -> bool:
     return pictures[0] == pictures[1]
 
 
+def _reduce(image: ImageFile.ImageFile, most: int) -> int:
+    """Have a JPEG decoded at up to 1 / ``most`` of its size; return by how much its sides are divided."""
+    width, height = image.size
+    if not isinstance(image, JpegFile) or most == 1 or min(width, height) < most:
+        return 1
+    drafted = image.draft(None, (width // most, height // most))
+    return 1 if drafted is None else round(width / drafted[1][2])
+
+
 def _load(image: Image.Image, allow_damage: bool, warn: Warn) -> None:
     try:
         image.load()
@@ -211,9 +235,10 @@ def _load(image: Image.Image, allow_damage: bool, warn: Warn) -> None:
         warn(f"the file is damaged, and only a part of the picture was decoded: {error}")
 
 
-def _orientation(image: Image.Image, warn: Warn) -> int:
-    if isinstance(image, TiffFile):
-        return image.orientation
+def _orientation(image: Image.Image, source: Source, warn: Warn) -> int:
+    if source.format.name == "TIFF":
+        stored: int = image.orientation  # type: ignore[attr-defined]  # of cascade.imaging.tiff.TiffFile
+        return stored
     try:
         return stored_orientation(image.info)
     except ValueError as error:

@@ -7,7 +7,17 @@ import re
 from importlib.util import find_spec
 from typing import NamedTuple
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "Format", "format_of", "is_photo", "is_unread_picture", "what_it_is"]
+__all__ = [
+    "FORMATS",
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Format",
+    "format_of",
+    "is_photo",
+    "is_unread_picture",
+    "is_video",
+    "what_it_is",
+]
 
 MEBIBYTE = 1 << 20
 
@@ -52,6 +62,10 @@ IMAGE_SUFFIXES = (
     ".dib",
 )
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")  # read where pillow-heif is installed
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv")
+)
 
 # Pictures that are not read; a scan of a folder counts them.
 _RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mos .mrw .nef .nrw "
@@ -100,6 +114,11 @@ def is_unread_picture(name: str) -> bool:
     """Whether a file's suffix is that of a picture that cannot be read here."""
     suffix = os.path.splitext(name)[1].lower()
     return suffix in _OTHER_SUFFIXES or (suffix in HEIF_SUFFIXES and not heif_is_installed())
+
+
+def is_video(name: str) -> bool:
+    """Whether a file's suffix is that of a video."""
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def heif_is_installed() -> bool:

@@ -21,8 +21,18 @@ from cascade.imaging.errors import ImageError, ImageWarning, quoted
 from cascade.imaging.formats import FORMATS, format_of, what_it_is
 from cascade.imaging.orientation import upright
 from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage, from_array, from_pillow
+from cascade.imaging.reduced import REDUCTIONS, Frame, ReducedPhoto
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageError", "ImageInput", "ImageWarning", "RGBImage", "read_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "ImageError",
+    "ImageInput",
+    "ImageWarning",
+    "RGBImage",
+    "read_image",
+    "read_reduced",
+]
 
 START = 64  # bytes that tell the format
 MAX_FILE_BYTES = max(each.largest for each in FORMATS)
@@ -37,6 +47,7 @@ class _Rules(NamedTuple):
     allow_damage: bool
     max_pixels: int | None
     on_white: bool
+    reduction: int = 1
 
 
 class _Readable(Protocol):
@@ -110,15 +121,59 @@ def read_image(
         outside 0..1, files with more pixels than allowed or sides than `MAX_SIDE`, of more bytes than such a picture
         needs, and JPEG files of many scans. Nothing is decoded then.
     """
-    if color not in ("rgb", "bgr"):
-        raise ImageError(f'color: expected "rgb" or "bgr", got {quoted(color)}')
+    return _read(image, color, _rules(truncated, max_pixels, alpha)).pixels
+
+
+def read_reduced(
+    image: ImageInput,
+    reduction: int,
+    *,
+    color: Literal["rgb", "bgr"] = "rgb",
+    truncated: Literal["error", "allow"] = "error",
+    max_pixels: int | None = None,
+    alpha: Literal["drop", "white"] = "drop",
+) -> ReducedPhoto:
+    """Return a photo as `read_image` does, JPEG files at a fraction of their size, which takes less time and memory.
+
+    The decoder of JPEG leaves out the fine detail of each block of 8×8 pixels, so that nothing aliases.
+
+    Parameters
+    ----------
+    image, color, truncated, max_pixels, alpha
+        As of `read_image`.
+    reduction
+        1, 2, 4 or 8: the sides of a JPEG are divided by it and rounded up. All other images, and photos with a side of
+        fewer pixels, are read as they are.
+
+    Returns
+    -------
+    The pixels, and the `Frame` that says by how much they are reduced and takes points in them to the photo.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    ValueError
+        For another reduction.
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction: expected 1, 2, 4 or 8, got {quoted(reduction)}")
+    return _read(image, color, _rules(truncated, max_pixels, alpha)._replace(reduction=int(reduction)))
+
+
+def _rules(truncated: str, max_pixels: int | None, alpha: str) -> _Rules:
     if truncated not in ("error", "allow"):
         raise ImageError(f'truncated: expected "error" or "allow", got {quoted(truncated)}')
     if max_pixels is not None and not 1 <= max_pixels <= MAX_PIXELS:
         raise ImageError(f"max_pixels: expected 1 to {MAX_PIXELS:,}, got {quoted(max_pixels)}")
     if alpha not in ("drop", "white"):
         raise ImageError(f'alpha: expected "drop" or "white", got {quoted(alpha)}')
-    rules = _Rules(truncated == "allow", max_pixels, alpha == "white")
+    return _Rules(truncated == "allow", max_pixels, alpha == "white")
+
+
+def _read(image: ImageInput, color: str, rules: _Rules) -> ReducedPhoto:
+    if color not in ("rgb", "bgr"):
+        raise ImageError(f'color: expected "rgb" or "bgr", got {quoted(color)}')
     if isinstance(image, (str, os.PathLike)):
         return _from_path(image, rules)
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -126,10 +181,14 @@ def read_image(
     if callable(getattr(image, "read", None)):
         return _from_file_object(image, rules)
     if all(hasattr(image, name) for name in ("getexif", "convert", "mode", "size")):
-        return _from_pillow(image, rules)
+        return _as_it_is(_from_pillow(image, rules))
     if hasattr(image, "__array__"):
-        return from_array(_as_array(image), bgr=color == "bgr", on_white=rules.on_white)
+        return _as_it_is(from_array(_as_array(image), bgr=color == "bgr", on_white=rules.on_white))
     raise _unexpected(image)
+
+
+def _as_it_is(pixels: RGBImage) -> ReducedPhoto:
+    return ReducedPhoto(pixels, Frame(pixels.shape[1], pixels.shape[0]))
 
 
 def _unexpected(image: object) -> ImageError:
@@ -146,7 +205,7 @@ def _unexpected(image: object) -> ImageError:
 # Files and bytes
 
 
-def _from_path(path: str | os.PathLike[Any], rules: _Rules) -> RGBImage:
+def _from_path(path: str | os.PathLike[Any], rules: _Rules) -> ReducedPhoto:
     name = os.fspath(path)
     if not name:
         raise ImageError("image: expected a path, got an empty one")
@@ -182,16 +241,16 @@ def _hint(name: str | bytes) -> str:
     return ""
 
 
-def _from_file_object(file: Any, rules: _Rules) -> RGBImage:
+def _from_file_object(file: Any, rules: _Rules) -> ReducedPhoto:
     try:
         start = file.read(0)
         if isinstance(start, str):
             raise ImageError('image: expected a binary file object, got one in text mode; open it with "rb"')
         length = _rest(file)
         if isinstance(file, SEEKABLE) and length and not file.tell():
-            pixels = _from_file(file, _name(file), rules)
+            photo = _from_file(file, _name(file), rules)
             file.seek(0, os.SEEK_END)
-            return pixels
+            return photo
         if length is not None and length > MAX_FILE_BYTES:
             raise ImageError(f"image: expected at most {MAX_FILE_BYTES:,} bytes, got {length:,}")
         data = file.read() if length is not None else file.read(MAX_PIPE_BYTES + 1)
@@ -227,7 +286,7 @@ def _rest(file: Any) -> int | None:
     return end - here if isinstance(end, int) and isinstance(here, int) else None
 
 
-def _from_file(file: BinaryIO, name: str, rules: _Rules) -> RGBImage:
+def _from_file(file: BinaryIO, name: str, rules: _Rules) -> ReducedPhoto:
     """The picture of an open file that stands at its beginning; ``name`` is for warnings."""
     length = _rest(file)
     start = file.read(START)
@@ -243,18 +302,19 @@ def _from_file(file: BinaryIO, name: str, rules: _Rules) -> RGBImage:
         data = start + file.read(MAX_PIPE_BYTES)
         if len(data) > MAX_PIPE_BYTES:
             raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a pipe, got more")
-        return _decoded(Source(data, len(data), known, rules.max_pixels), name, rules)
+        return _decoded(Source(data, len(data), known, rules.max_pixels, rules.reduction), name, rules)
     if known.name in UNCOMPRESSED:
-        return _decoded(Source(file, length, known, rules.max_pixels), name, rules)
+        return _decoded(Source(file, length, known, rules.max_pixels, rules.reduction), name, rules)
     file.seek(0)
-    return _decoded(Source(file.read(), length, known, rules.max_pixels), name, rules)
+    return _decoded(Source(file.read(), length, known, rules.max_pixels, rules.reduction), name, rules)
 
 
-def _decoded(source: Source, name: str, rules: _Rules) -> RGBImage:
+def _decoded(source: Source, name: str, rules: _Rules) -> ReducedPhoto:
     problems: list[str] = []
-    pixels = from_pillow(decode(source, allow_damage=rules.allow_damage, warn=problems.append), on_white=rules.on_white)
+    image, frame = decode(source, allow_damage=rules.allow_damage, warn=problems.append)
+    pixels = from_pillow(image, on_white=rules.on_white)
     _warn(name, problems)
-    return pixels
+    return ReducedPhoto(pixels, frame)
 
 
 # Pillow images and arrays

@@ -12,6 +12,13 @@
 #include <arm_neon.h>
 #endif
 
+/* The checked memcpy of _FORTIFY_SOURCE becomes a plain load too late for GCC: accumulators of the int8 convolution then lie on
+ * the stack, and the level avxvnni was as slow as avx2. Sizes are constants here, so there is nothing to check. */
+#if defined(__GNUC__)
+#undef memcpy
+#define memcpy(to, from, size) __builtin_memcpy(to, from, size)
+#endif
+
 #if CASCADE_LANES > 1
 typedef float vec_f32 __attribute__((vector_size(CASCADE_LANES * sizeof(float))));
 typedef int32_t vec_i32 __attribute__((vector_size(CASCADE_LANES * sizeof(int32_t))));

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from eval.recognition.clustering import Grouping
 from eval.recognition.false_accepts import FalseAccepts
 from eval.recognition.similarity import FloatArray
 from eval.recognition.verification import FARS, Roc
 from eval.report import detection_figures as figures
 
-__all__ = ["draw_cmc", "draw_false_accepts", "draw_roc", "roc_label"]
+__all__ = ["draw_cmc", "draw_false_accepts", "draw_groupings", "draw_roc", "roc_label"]
 
 LOWEST_FAR = 1e-5
 HIGHEST_CMC, TAIL = 0.9, 0.05
 LEGEND_ROW = 0.07
 BAR_INCHES, LEAST_INCHES = 0.24, 4.4
+FEW_POINTS = 5  # of a method with no curve
 
 
 def draw_roc(file: Path, panels: Mapping[str, Mapping[str, Roc]], title: str) -> None:
@@ -131,3 +133,22 @@ def _rates(place: Any, kinds: Mapping[str, Mapping[str, FalseAccepts]], overall:
     place.set_yticks(range(at), labels, fontsize=7.5)
     place.set_ylim(at + 1.2, -0.6)  # room for the legend below the bars
     place.set_xlim(0, 1.18 * place.get_xlim()[1])
+
+
+def draw_groupings(file: Path, ours: Grouping, swept: Sequence[Grouping], title: str) -> None:
+    """Draw B-cubed and pairwise precision over recall of ways of grouping at all their settings, and ours as a star."""
+    chart, places = figures.figure(2, title)
+    methods = dict.fromkeys(each.method for each in swept)
+    for place, (heading, measure) in zip(places, (("B-cubed", "b_cubed"), ("pairs of faces", "pairs")), strict=True):
+        for k, method in enumerate(methods):
+            points = [getattr(each, measure) for each in swept if each.method == method]
+            best = max(each.f for each in points)
+            line = figures.style(k) | ({"linestyle": "none", "marker": "s"} if len(points) < FEW_POINTS else {})
+            recall, precision = [each.recall for each in points], [each.precision for each in points]
+            place.plot(recall, precision, label=f"{method}: F {best:.3f}", **line)
+        one = getattr(ours, measure)
+        label = f"{ours.method} at {ours.setting:.3f}: F {one.f:.3f}"
+        place.plot(one.recall, one.precision, "*", color="black", markersize=12, label=label)
+        figures.finish(place, heading, "recall", "precision", legend="lower left")
+        figures.unit_square(place)
+    figures.save(chart, file)

@@ -354,3 +354,20 @@ def test_progress_bar(options, bar, run, tmp_path, monkeypatch):
     assert run("in", *options) == console.SOME_FAILED
     assert ("photo/s" in err.getvalue()) == bar
     assert "in/b.jpg: expected complete JPEG data" in err.getvalue()
+
+
+def test_photos_read_at_a_fraction_of_their_size_have_their_own_pixels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    portrait = Image.open(PORTRAIT).resize((1501, 1501))
+    portrait.save(tmp_path / "a.jpg")
+    boxes, sizes = [], []
+    for decode in ("full", "reduced"):
+        options = ["--min-face", "160", "--decode", decode, "--out", decode, "--draw", "--crop"]
+        assert main(["detect", "a.jpg", *options]) == 0
+        (found,) = records((tmp_path / decode / "faces.jsonl").read_text())
+        assert (found["width"], found["height"]) == (1501, 1501)
+        boxes.append(found["faces"][0]["box"])
+        sizes.append([Image.open(path).size for path in sorted((tmp_path / decode).glob("*.jpg"))])
+    assert np.abs(np.subtract(*boxes)).max() < 16
+    assert boxes[0] != boxes[1]
+    assert sizes[0][1] == sizes[1][1] == (1501, 1501)  # a_face1.jpg, a_faces.jpg

@@ -52,8 +52,8 @@ def test_a_terminal_gets_no_lines(run, tmp_path, monkeypatch):
 
 def test_the_time_left_is_in_words():
     tally = batch.Tally(photos=1000, faces=5)
-    assert batch._line(10, 100.0, tally) == "10 of 1,000 photos, 5 faces; 0.1 photos/s, about 165 min left"
-    assert batch._line(999, 100.0, tally).endswith("about 0 s left")
+    assert batch.progress_line(10, 100.0, tally) == "10 of 1,000 photos, 5 faces; 0.1 photos/s, about 165 min left"
+    assert batch.progress_line(999, 100.0, tally).endswith("about 0 s left")
 
 
 def test_the_closing_line_names_what_was_left_out() -> None:

@@ -1,0 +1,168 @@
+"""Finding photos in folders and lists, one after another, without holding all of them.
+
+Links to folders are not followed, so loops of links do no harm; links to files are. Names that begin with a dot are
+left out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+from cascade.archive.errors import ArchiveError
+from cascade.imaging.formats import is_photo, is_unread_picture, is_video
+
+__all__ = ["STANDARD_INPUT", "Found", "Scan"]
+
+STANDARD_INPUT = "-"
+LONGEST_LINE = 1 << 16  # bytes of a line of a list; a path has at most 4096
+SEPARATOR = os.fsencode(os.sep)
+
+
+class Found(NamedTuple):
+    """A photo by its absolute path, with the state of its file; None where it is named and not there."""
+
+    path: bytes
+    size: int | None
+    mtime_ns: int | None
+
+
+@dataclass
+class Scan:
+    """Goes through folders, lists of paths and single photos, and notes what it leaves out."""
+
+    paths: list[str]
+    """Folders, photos, text files with a path a line (or, as `find -print0` writes, a zero byte after each)."""
+    out: str | None = None
+    """A folder that is not searched, since the index is there."""
+    videos: int = 0
+    linked_folders: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    """How many pictures are of kinds that are not read, by suffix."""
+    problems: list[str] = field(default_factory=list)
+    folders: dict[bytes, int] = field(default_factory=dict)
+    """How many photos are below each of the ``paths`` that is a folder."""
+    unreadable: list[bytes] = field(default_factory=list)
+    """Folders that could not be read, of whose photos nothing is known."""
+
+    def photos(self) -> Iterator[Found]:
+        """The photos, those of a folder by name. One that is named twice comes twice.
+
+        Raises `ArchiveError` for paths that do not exist and for files that are neither photos nor lists.
+        """
+        for path in self.paths:
+            if path != STANDARD_INPUT and not os.path.exists(path):
+                raise ArchiveError(f"{path or repr(path)}: there is no such file or folder")
+        for path in self.paths:
+            if path == STANDARD_INPUT:
+                yield from self._listed(path, cast(io.BufferedReader, sys.stdin.buffer))
+            elif os.path.isdir(path):
+                yield from self._below_root(os.fsencode(os.path.abspath(path)))
+            elif is_photo(path):
+                yield self._named(os.fsencode(path))
+            elif is_video(path):
+                raise ArchiveError(f"{path}: expected a folder, a photo or a list of paths, got a video")
+            else:
+                yield from self._in_list(path)
+
+    def _below_root(self, root: bytes) -> Iterator[Found]:
+        self.folders[root] = 0
+        for found in self._below(root, None if self.out is None else os.path.realpath(os.fsencode(self.out))):
+            self.folders[root] += 1
+            yield found
+
+    def _below(self, root: bytes, results: bytes | None) -> Iterator[Found]:
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            if results is not None and os.path.realpath(folder) == results:
+                continue
+            try:
+                with os.scandir(folder) as entries:
+                    listed = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self.unreadable.append(folder)
+                self.problems.append(f"{os.fsdecode(folder)}: {error.strerror or error}")
+                continue
+            folders = []
+            for entry in listed:
+                if entry.name.startswith(b"."):
+                    continue
+                if _is_folder(entry):
+                    self.linked_folders += entry.is_symlink()
+                    folders += [] if entry.is_symlink() else [entry.path]
+                elif self._is_wanted(os.fsdecode(entry.name)):
+                    yield from self._file(entry)
+            waiting += reversed(folders)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether it is a photo by its name; counts what else may be missed."""
+        if is_photo(name):
+            return True
+        if is_video(name):
+            self.videos += 1
+        elif is_unread_picture(name):
+            self.left_out[os.path.splitext(name)[1].lower()] += 1
+        return False
+
+    def _file(self, entry: os.DirEntry[bytes]) -> Iterator[Found]:
+        try:
+            state = entry.stat()
+        except OSError as error:  # a broken link, a loop of links, a file that has just gone
+            self.problems.append(f"{os.fsdecode(entry.path)}: {error.strerror or error}")
+            return
+        if stat.S_ISREG(state.st_mode):  # a pipe would be waited for
+            yield Found(entry.path, state.st_size, state.st_mtime_ns)
+
+    def _named(self, path: bytes) -> Found:
+        """A photo that is named itself."""
+        absolute = os.path.abspath(path)
+        try:
+            state = os.stat(absolute)
+        except OSError as error:
+            self.problems.append(f"{os.fsdecode(path)}: {error.strerror or error}")
+            return Found(absolute, None, None)
+        return Found(absolute, state.st_size, state.st_mtime_ns)
+
+    def _in_list(self, path: str) -> Iterator[Found]:
+        try:
+            stream = open(path, "rb")  # noqa: SIM115 the with statement comes after what may fail
+        except OSError as error:
+            raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
+        with stream:
+            yield from self._listed(path, stream)
+
+    def _listed(self, name: str, stream: io.BufferedReader) -> Iterator[Found]:
+        for line in _lines(name, stream):
+            if os.path.isdir(line):
+                self.problems.append(f"{os.fsdecode(line)}: expected photos in the list {name}, got a folder")
+            elif self._is_wanted(os.fsdecode(line)):
+                yield self._named(line)
+            elif not is_video(os.fsdecode(line)) and not is_unread_picture(os.fsdecode(line)):
+                self.problems.append(f"{os.fsdecode(line)}: no photo by its name")
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _lines(name: str, stream: io.BufferedReader) -> Iterator[bytes]:
+    """The paths of a list, which are separated by line ends, or by zero bytes if there is one in the first line."""
+    rest, separator = b"", b""
+    while chunk := stream.read1(LONGEST_LINE):
+        separator = separator or (b"\0" if b"\0" in chunk else b"\n")
+        *lines, rest = (rest + chunk).split(separator)
+        if len(rest) > LONGEST_LINE or any(len(line) > LONGEST_LINE for line in lines):
+            raise ArchiveError(f"{name}: expected a folder, a photo or a list of paths, got a file with longer lines")
+        yield from (line.removesuffix(b"\r") for line in lines if line.strip())
+    if rest.strip():
+        yield rest

@@ -1,0 +1,142 @@
+"""Indexing on a Ray cluster of several node processes on this machine, also with one that is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade import Detector, Recognizer
+from cascade.archive import ArchiveError, Index
+from cascade.archive.indexing import planned
+from cascade.archive.on_ray import index_paths, run_plan_on_ray
+from cascade.archive.photos import PhotoIndexer
+from cascade.archive.scan import Scan
+from cascade.archive.store import Store
+from tests.cli.helpers import portrait_photo
+
+SHARD = 4
+
+PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_gcs_server_request_timeout_seconds": "300",
+}
+"""By default Ray gives up on its own processes after 30 seconds, which a busy machine may take to start them."""
+
+
+def check_complete(out: Path, photos: int) -> None:
+    """Every photo is there once, with its one face."""
+    index = Index.open(out)
+    paths = index.photos(["path"])["path"].to_pylist()
+    faces = index.faces(["face_id", "path"]).to_pylist()
+    assert len(paths) == len(set(paths)) == photos
+    assert sorted(face["path"] for face in faces) == sorted(paths)
+    assert len({face["face_id"] for face in faces}) == photos
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder with copies of a photo."""
+    first = portrait_photo(str(tmp_path / "photos" / "000.jpg"))
+    for number in range(1, 40):
+        shutil.copy(first, first.with_name(f"{number:03}.jpg"))
+    return first.parent
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of two node processes beside the head, which computes nothing."""
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.data")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    for name, value in PATIENCE.items():
+        monkeypatch.setenv(name, value)
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes.workers = [nodes.add_node(num_cpus=1) for _ in range(2)]
+    nodes.wait_for_nodes()
+    ray.init(address=nodes.address, log_to_driver=False)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+class Slow(PhotoIndexer):
+    """Takes so long for a photo that a node can be killed in between."""
+
+    def index(self, path: str | bytes | os.PathLike[str]) -> Any:
+        time.sleep(0.2)
+        return super().index(path)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Slow, (self.recognizer,)
+
+
+@pytest.fixture
+def slow(indexer: PhotoIndexer) -> PhotoIndexer:
+    return Slow(indexer.recognizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_cluster_loses_nothing_and_doubles_nothing(
+    cluster: Any, many: Path, tmp_path: Path, slow: PhotoIndexer, kill: bool
+) -> None:
+    out = tmp_path / "faces.index"
+    with Store.open(out, slow.manifest) as store:
+        plan = planned(Scan([str(many)], str(out)), store)
+        outcomes = run_plan_on_ray(plan, store, slow, shard_photos=SHARD)
+        told = [next(outcomes)]
+        if kill:
+            cluster.remove_node(cluster.workers[0], allow_graceful=False)
+        told += list(outcomes)
+    assert {outcome.path for outcome in told} == set(plan.todo)
+    assert all(outcome.faces == 1 and outcome.error is None for outcome in told)
+    check_complete(out, 40)
+    with Store.open(out, slow.manifest) as store:
+        assert planned(Scan([str(many)], str(out)), store).unchanged == 40
+
+
+def test_a_shard_that_is_made_again_is_there_once(many: Path, tmp_path: Path, indexer: PhotoIndexer) -> None:
+    """What a cluster does after it lost a node whose work was done already, also two nodes at the same time."""
+    out = tmp_path / "faces.index"
+    with Store.open(out, indexer.manifest) as store:
+        plan = planned(Scan([str(many)], str(out)), store)
+        parts = [plan.todo[first : first + SHARD] for first in range(0, 40, SHARD)]
+        for number, part in enumerate(parts):
+            index_paths(part, indexer, out, store.shard_name(number))
+        again = [
+            threading.Thread(target=index_paths, args=(parts[3], indexer, out, store.shard_name(3))) for _ in range(2)
+        ]
+        for thread in again:
+            thread.start()
+        for thread in again:
+            thread.join()
+    check_complete(out, 40)
+
+
+def test_no_cluster_is_named(tmp_path: Path, indexer: PhotoIndexer, many: Path) -> None:
+    pytest.importorskip("ray.data")
+    with Store.open(tmp_path / "faces.index", indexer.manifest) as store:
+        plan = planned(Scan([str(many)]), store)
+        with pytest.raises(ArchiveError, match="no cluster could be reached"):
+            next(run_plan_on_ray(plan, store, indexer, "not an address"))
+
+
+def test_settings_are_those_of_the_actors() -> None:
+    """What crosses over to other machines has to say the same as what the driver wrote to the manifest."""
+    import pickle
+
+    indexer = PhotoIndexer(Recognizer(threads=1, detector=Detector(min_face=33, threads=1)))
+    assert pickle.loads(pickle.dumps(indexer)).manifest.settings["min_face"] == 33
