@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -31,6 +33,14 @@ PATIENCE = {
     "RAY_gcs_server_request_timeout_seconds": "300",
 }
 """By default Ray gives up on its own processes after 30 seconds, which a busy machine may take to start them."""
+
+
+def free_ports() -> dict[str, int]:
+    """Ports for a node. For those that are not given, it waits no more than 30 seconds until its agents chose them."""
+    names = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
 
 
 def check_complete(out: Path, photos: int) -> None:
@@ -63,8 +73,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, value)
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes.workers = [nodes.add_node(num_cpus=1) for _ in range(2)]
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **free_ports()})
+    nodes.workers = [nodes.add_node(num_cpus=1, **free_ports()) for _ in range(2)]
     nodes.wait_for_nodes()
     ray.init(address=nodes.address, log_to_driver=False)
     yield nodes
