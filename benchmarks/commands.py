@@ -351,7 +351,8 @@ def execute_archive(args: argparse.Namespace) -> int:
     rounds = []
     for each in archive.measure(photos, args.work / "index", indexer, processes, args.runs):
         rounds.append(each)
-        print(f"{each.index:.3g} photos/s, bare loops {each.loops:.3g}; {max(each.megabytes, default=0):,.0f} MB")
+        words = f"{each.index:.3g} photos/s, bare loops {each.loops:.3g}; {max(each.megabytes, default=0):,.0f} MB"
+        print(words, flush=True)
     print(archive.summary(rounds, len(photos), processes))
     return 0
 

@@ -47,17 +47,16 @@ def run_plan_on_ray(
     Raises ImportError without the package `ray`, and `ArchiveError` where there is no cluster or a shard cannot be
     written; what was written before stays.
     """
-    pa, ray = import_pyarrow(), import_ray()
+    ray = import_ray()
     integer("shard_photos", shard_photos, 1)
     most = None if processes is None else integer("processes", processes, 1)
     _connect(ray, address)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    shards = list(_shards(plan, store, shard_photos))
-    if not shards:
+    shards = shard_table(plan, store, shard_photos)
+    if not len(shards):
         return
-    table = pa.Table.from_pylist(shards, schema=_schema(pa))
-    work = ray.data.from_arrow([table.slice(at, 1) for at in range(len(table))]).map_batches(
+    work = ray.data.from_arrow([shards.slice(at, 1) for at in range(len(shards))]).map_batches(
         ShardMaker,
         fn_constructor_args=(indexer, str(store.folder.absolute())),
         batch_size=1,
@@ -118,18 +117,19 @@ def _connect(ray: Any, address: str | None) -> None:
         raise ArchiveError(f"--ray {address}: no cluster could be reached: {error}") from error
 
 
+def shard_table(plan: Plan, store: Store, size: int) -> Any:
+    """A `pyarrow.Table` with a row per shard: its name, its photos, and the earlier rows that it replaces."""
+    pa = import_pyarrow()
+    row = pa.struct([("path", pa.binary()), ("shard", pa.string()), ("photo_id", pa.string())])
+    schema = pa.schema([("name", pa.string()), ("paths", pa.list_(pa.binary())), ("changed", pa.list_(row))])
+    return pa.Table.from_pylist(list(_shards(plan, store, size)), schema=schema)
+
+
 def _shards(plan: Plan, store: Store, size: int) -> Iterator[dict[str, Any]]:
-    """The photos of each shard, and the earlier rows that it replaces."""
     for number, first in enumerate(range(0, len(plan.todo), size)):
         paths = plan.todo[first : first + size]
         changed = [{"path": path, **plan.changed[path]} for path in paths if path in plan.changed]
         yield {"name": store.shard_name(number), "paths": paths, "changed": changed}
-
-
-def _schema(pa: Any) -> Any:
-    """The columns of what `_shards` gives; without it, the type of an empty list would be a guess."""
-    row = pa.struct([("path", pa.binary()), ("shard", pa.string()), ("photo_id", pa.string())])
-    return pa.schema([("name", pa.string()), ("paths", pa.list_(pa.binary())), ("changed", pa.list_(row))])
 
 
 def _cause(error: BaseException) -> str:

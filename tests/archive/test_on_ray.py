@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -16,7 +19,7 @@ import pytest
 from cascade import Detector, Recognizer
 from cascade.archive import ArchiveError, Index
 from cascade.archive.indexing import planned
-from cascade.archive.on_ray import index_paths, run_plan_on_ray
+from cascade.archive.on_ray import ShardMaker, index_paths, run_plan_on_ray, shard_table
 from cascade.archive.photos import PhotoIndexer
 from cascade.archive.scan import Scan
 from cascade.archive.store import Store
@@ -31,6 +34,14 @@ PATIENCE = {
     "RAY_gcs_server_request_timeout_seconds": "300",
 }
 """By default Ray gives up on its own processes after 30 seconds, which a busy machine may take to start them."""
+
+
+def free_ports() -> dict[str, int]:
+    """Ports for a node. For those that are not given, it waits no more than 30 seconds until its agents chose them."""
+    names = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
 
 
 def check_complete(out: Path, photos: int) -> None:
@@ -63,8 +74,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, value)
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes.workers = [nodes.add_node(num_cpus=1) for _ in range(2)]
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **free_ports()})
+    nodes.workers = [nodes.add_node(num_cpus=1, **free_ports()) for _ in range(2)]
     nodes.wait_for_nodes()
     ray.init(address=nodes.address, log_to_driver=False)
     yield nodes
@@ -126,6 +137,23 @@ def test_a_shard_that_is_made_again_is_there_once(many: Path, tmp_path: Path, in
     check_complete(out, 40)
 
 
+def test_an_actor_makes_the_shards_of_new_and_changed_photos(many: Path, tmp_path: Path, indexer: PhotoIndexer) -> None:
+    """What an actor does, here without a cluster around it."""
+    out = tmp_path / "faces.index"
+    for _ in range(2):
+        with Store.open(out, indexer.manifest) as store:
+            plan = planned(Scan([str(many)], str(out)), store)
+            shards = shard_table(plan, store, SHARD)
+            maker = pickle.loads(pickle.dumps(ShardMaker))(indexer, str(out))
+            told = [row for at in range(len(shards)) for row in maker(shards.slice(at, 1)).to_pylist()]
+        assert sorted(row["path"] for row in told) == sorted(plan.todo)
+        assert all(row["faces"] == 1 and row["error"] is None for row in told)
+        check_complete(out, 40)
+        for number in range(5):
+            os.utime(many / f"{number:03}.jpg", ns=(1, 1))
+    assert (len(plan.todo), len(plan.changed)) == (5, 5)
+
+
 def test_no_cluster_is_named(tmp_path: Path, indexer: PhotoIndexer, many: Path) -> None:
     pytest.importorskip("ray.data")
     with Store.open(tmp_path / "faces.index", indexer.manifest) as store:
@@ -136,7 +164,5 @@ def test_no_cluster_is_named(tmp_path: Path, indexer: PhotoIndexer, many: Path) 
 
 def test_settings_are_those_of_the_actors() -> None:
     """What crosses over to other machines has to say the same as what the driver wrote to the manifest."""
-    import pickle
-
     indexer = PhotoIndexer(Recognizer(threads=1, detector=Detector(min_face=33, threads=1)))
     assert pickle.loads(pickle.dumps(indexer)).manifest.settings["min_face"] == 33
