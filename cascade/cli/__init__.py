@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cascade.cli import analyze, anonymize, app, detect, embed, gallery, models, verify, video
+from cascade.cli import analyze, anonymize, app, detect, embed, export, gallery, models, verify, video
 from cascade.cli.console import (
     BAD_USAGE,
     BROKEN_PIPE,
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cascade {__version__}")
     parser.set_defaults(parser=parser, run=_print_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (detect, analyze, anonymize, verify, embed, gallery, video, app, models):
+    for command in (detect, analyze, anonymize, verify, embed, gallery, video, export, app, models):
         command.add_parser(commands)
     return parser
 
