@@ -61,7 +61,13 @@ class Listed(NamedTuple):
 
 
 def photos_of(
-    source: Path, root: Path, entries: Iterable[Listed], log: ProblemLog, *, require_images: bool = True
+    source: Path,
+    root: Path,
+    entries: Iterable[Listed],
+    log: ProblemLog,
+    *,
+    require_images: bool = True,
+    fully_labelled: bool = True,
 ) -> Iterator[Photo]:
     """Yield a Photo for each entry that has an image below ``root``; the others are noted, as one problem at the end.
 
@@ -82,7 +88,7 @@ def photos_of(
                 continue
             path = root / entry.name
         try:
-            yield as_photo(entry, path)
+            yield as_photo(entry, path, fully_labelled)
         except ValueError as error:
             log.add(source, entry.line, str(error))
     if require_images:
@@ -97,7 +103,7 @@ def as_dataset(
     return Dataset(source.stem, photos, tuple(log.problems))
 
 
-def as_photo(entry: Listed, path: Path) -> Photo:
+def as_photo(entry: Listed, path: Path, fully_labelled: bool = True) -> Photo:
     """Make a Photo. Faces without width or height become ``ignored``. Raises ValueError for unfit numbers."""
     boxes = np.array([face.box for face in entry.faces], np.float64).reshape(-1, 4)
     if not (np.abs(boxes) <= REACH).all():
@@ -111,7 +117,7 @@ def as_photo(entry: Listed, path: Path) -> Photo:
         boxes=boxes.astype(np.float32),
         ignored=flat | np.array([face.ignored for face in entry.faces], bool),
         landmarks=np.array(points, np.float32).reshape(-1, 5, 2),
-        fully_labelled=True,
+        fully_labelled=fully_labelled,
         attributes=_attributes([face.labels for face in entry.faces]),
         size=entry.size,
     )

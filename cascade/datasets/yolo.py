@@ -23,7 +23,7 @@ from .photo import Dataset, DatasetError, Photo
 
 __all__ = ["open_yolo", "read_yolo"]
 
-Images = Literal["link", "copy", "none"]
+Bring = Literal["link", "copy", "none"]
 
 WIDTHS = (5, 6, 15, 16, 20, 21)
 """Numbers of a line: class and box; five points of two or three numbers; each with or without a score at the end."""
@@ -47,19 +47,23 @@ def read_yolo(labels: str | Path, images: str | Path | None = None, *, strict: b
 
     Raises DatasetError when there is no text file, or, if ``strict``, for the first problem.
     """
-    folder, log = Path(labels), ProblemLog(strict)
-    if (folder / "labels").is_dir():
-        folder = folder / "labels"
-    root = _images_of(folder) if images is None else Path(images)
+    log = ProblemLog(strict)
+    folder, root = yolo_folders(Path(labels), None if images is None else Path(images))
     return as_dataset(folder, root, yolo_entries(folder, root, log), log)
 
 
-def _images_of(labels: Path) -> Path:
-    """The folder of the photos: "images" in place of the last "labels" of a path, as training programs have it."""
-    parts = list(labels.absolute().parts)
+def yolo_folders(labels: Path, images: Path | None) -> tuple[Path, Path]:
+    """The folders of the text files and of the photos.
+
+    By default it is "images" in place of the last "labels" of the path, as training programs have it.
+    """
+    folder = labels / "labels" if (labels / "labels").is_dir() else labels
+    if images is not None:
+        return folder, images
+    parts = list(folder.absolute().parts)
     if "labels" in parts:
         parts[len(parts) - 1 - parts[::-1].index("labels")] = "images"
-    return Path(*parts)
+    return folder, Path(*parts)
 
 
 def yolo_entries(folder: Path, images: Path, log: ProblemLog) -> Iterator[Listed]:
@@ -109,11 +113,11 @@ def _face(row: list[float], size: tuple[int, int]) -> LabelledFace:
 
 
 @contextmanager
-def open_yolo(folder: str | Path, *, pose: bool = False, images: Images = "link", part: str = "train") -> Iterator[Add]:
+def open_yolo(folder: str | Path, *, pose: bool = False, bring: Bring = "link", part: str = "train") -> Iterator[Add]:
     """Write a data set for training with YOLO: yields the function that adds a photo.
 
     pose    five keypoints beside each box, as x, y and 2 (visible) or 0 (unknown, or outside of the photo)
-    images  "link" puts symbolic links to the photos beside the labels, or copies where links cannot be made; "copy"
+    bring   "link" puts symbolic links to the photos beside the labels, or copies where links cannot be made; "copy"
             copies them; "none" leaves them where they are
     part    the part of the data set: "train", "val" …
 
@@ -131,8 +135,8 @@ def open_yolo(folder: str | Path, *, pose: bool = False, images: Images = "link"
         name = relative_name(photo)
         stem = without_suffix(name)
         text = "".join(_line(face, size_of(photo), pose) for face in faces_of(photo) if not face.ignored)
-        if images != "none":
-            _bring(photo.path, root / "images" / part / name, link=images == "link")
+        if bring != "none":
+            _bring(photo.path, root / "images" / part / name, link=bring == "link")
         file = root / "labels" / part / f"{stem}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
