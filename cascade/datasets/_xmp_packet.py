@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 from xml.dom import Node, minidom
 
@@ -28,26 +28,26 @@ SAME = 0.5
 
 EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
-    f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"/></x:xmpmeta>\n<?xpacket end="w"?>'
+    f'<x:xmpmeta xmlns:x="adobe:ns:meta/">\n<rdf:RDF xmlns:rdf="{RDF}">\n</rdf:RDF>\n</x:xmpmeta>\n'
+    '<?xpacket end="w"?>'
 )
+_SPACES_MWG = f'xmlns:rdf="{RDF}" xmlns:mwg-rs="{MWG}" xmlns:stArea="{AREA}" xmlns:stDim="{DIMENSIONS}"'
+_SPACES_MP = f'xmlns:rdf="{RDF}" xmlns:MP="{MP}" xmlns:MPRI="{MPRI}" xmlns:MPReg="{MPREG}"'
 NEW_MWG = (
-    f'<rdf:Description xmlns:rdf="{RDF}" xmlns:mwg-rs="{MWG}" xmlns:stDim="{DIMENSIONS}">'
-    '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
-    "<stDim:w>{width}</stDim:w><stDim:h>{height}</stDim:h><stDim:unit>pixel</stDim:unit>"
-    "</mwg-rs:AppliedToDimensions><mwg-rs:RegionList><rdf:Bag/></mwg-rs:RegionList></mwg-rs:Regions></rdf:Description>"
+    f'<rdf:Description {_SPACES_MWG}>\n<mwg-rs:Regions rdf:parseType="Resource">\n'
+    '<mwg-rs:AppliedToDimensions stDim:w="{width}" stDim:h="{height}" stDim:unit="pixel"/>\n'
+    "<mwg-rs:RegionList><rdf:Bag>\n</rdf:Bag></mwg-rs:RegionList>\n</mwg-rs:Regions>\n</rdf:Description>"
 )
 NEW_MP = (
-    f'<rdf:Description xmlns:rdf="{RDF}" xmlns:MP="{MP}" xmlns:MPRI="{MPRI}">'
-    '<MP:RegionInfo rdf:parseType="Resource"><MPRI:Regions><rdf:Bag/></MPRI:Regions></MP:RegionInfo></rdf:Description>'
+    f'<rdf:Description {_SPACES_MP}>\n<MP:RegionInfo rdf:parseType="Resource">\n'
+    "<MPRI:Regions><rdf:Bag>\n</rdf:Bag></MPRI:Regions>\n</MP:RegionInfo>\n</rdf:Description>"
 )
-FACE_MWG = (
-    f'<rdf:li xmlns:rdf="{RDF}" xmlns:mwg-rs="{MWG}" xmlns:stArea="{AREA}" rdf:parseType="Resource">'
-    "<mwg-rs:Type>Face</mwg-rs:Type><mwg-rs:Area rdf:parseType=\"Resource\"><stArea:x>{x:.6f}</stArea:x>"
-    "<stArea:y>{y:.6f}</stArea:y><stArea:w>{w:.6f}</stArea:w><stArea:h>{h:.6f}</stArea:h>"
-    "<stArea:unit>normalized</stArea:unit></mwg-rs:Area></rdf:li>"
+FACE_MWG = (  # short, as JPEG has room for 65,502 bytes
+    f'<rdf:li {_SPACES_MWG} rdf:parseType="Resource"><mwg-rs:Type>Face</mwg-rs:Type><mwg-rs:Area '
+    'stArea:x="{x:.6f}" stArea:y="{y:.6f}" stArea:w="{w:.6f}" stArea:h="{h:.6f}" stArea:unit="normalized"/></rdf:li>'
 )
 FACE_MP = (
-    f'<rdf:li xmlns:rdf="{RDF}" xmlns:MPReg="{MPREG}" rdf:parseType="Resource">'
+    f'<rdf:li {_SPACES_MP} rdf:parseType="Resource">'
     "<MPReg:Rectangle>{left:.6f}, {top:.6f}, {w:.6f}, {h:.6f}</MPReg:Rectangle></rdf:li>"
 )
 LIST_MWG = ((MWG, "Regions"), (MWG, "RegionList"))
@@ -88,29 +88,42 @@ def merge_regions(packet: bytes | None, regions: Sequence[Region], size: tuple[i
     packet stays. ``size`` is that of the stored picture. Raises DatasetError for what is no XMP packet.
     """
     document = _parsed(packet or EMPTY.encode(), shown)
-    changed = _merge(document, regions, _mwg_entries, LIST_MWG, NEW_MWG, FACE_MWG, NAME_MWG, size)
-    changed |= _merge(document, regions, _mp_entries, LIST_MP, NEW_MP, FACE_MP, NAME_MP, size)
+    changed = _merge(document, regions, _Schema(_mwg_entries, LIST_MWG, NEW_MWG, FACE_MWG, NAME_MWG), size)
+    changed |= _merge(document, regions, _Schema(_mp_entries, LIST_MP, NEW_MP, FACE_MP, NAME_MP), size)
     if not changed:
         return None
     try:
-        return "".join(_written(child) for child in document.childNodes).encode()
+        return "".join(_written(child, {}) for child in document.childNodes).encode()
     except RecursionError:
         raise DatasetError(f"{shown}: not XMP: its elements are nested too deeply") from None
 
 
-def _merge(document, regions, entries, path, new, face, name, size) -> bool:  # type: ignore[no-untyped-def]
+class _Schema(NamedTuple):
+    """How one schema has its regions."""
+
+    entries: Callable[[minidom.Document], Iterator[Entry]]
+    path: tuple[tuple[str, str], ...]
+    new: str
+    face: str
+    name: tuple[str, str]
+
+
+def _merge(document: minidom.Document, regions: Sequence[Region], schema: _Schema, size: tuple[int, int]) -> bool:
     """Add faces to the list of one schema; tells whether that changed anything."""
-    present: list[Entry] = list(entries(document))
+    present = list(schema.entries(document))
     known = [region for region, _ in present]
     changed = False
     for region in regions:
         at = _same(region, known)
         if at is None:
-            bag = _bag(document, path) or _new_bag(document, path, new, size)
-            x, y, w, h = (region.x1 + region.x2) / 2, (region.y1 + region.y2) / 2, region.x2 - region.x1, region.y2 - region.y1
-            text = face.format(x=x, y=y, w=w, h=h, left=region.x1, top=region.y1)
-            element = _imported(document, text)
+            bag = _bag(document, schema.path)
+            if bag is None:  # an element without children is false
+                bag = _new_bag(document, schema, size)
+            x1, y1, x2, y2, _ = region
+            places = {"x": (x1 + x2) / 2, "y": (y1 + y2) / 2, "w": x2 - x1, "h": y2 - y1, "left": x1, "top": y1}
+            element = _imported(document, schema.face.format(**places))
             bag.appendChild(element)
+            bag.appendChild(document.createTextNode("\n"))
             known.append(region)
         elif region.name and not known[at].name and at < len(present):
             element = present[at][1]
@@ -119,7 +132,7 @@ def _merge(document, regions, entries, path, new, face, name, size) -> bool:  # 
             continue
         changed = True
         if region.name:
-            _put_name(document, element, name, region.name)
+            _put_name(document, element, schema.name, region.name)
     return changed
 
 
@@ -237,19 +250,18 @@ def _imported(document: minidom.Document, text: str) -> minidom.Element:
     return element
 
 
-def _new_bag(
-    document: minidom.Document, path: tuple[tuple[str, str], ...], new: str, size: tuple[int, int]
-) -> minidom.Element:
+def _new_bag(document: minidom.Document, schema: _Schema, size: tuple[int, int]) -> minidom.Element:
     """The list of a schema that the packet has not."""
     rdf = _rdf(document)
     assert rdf is not None
-    description = _imported(document, new.format(width=size[0], height=size[1]))
+    description = _imported(document, schema.new.format(width=size[0], height=size[1]))
     about = [each.getAttributeNS(RDF, "about") or each.getAttribute("about") for each in _children(rdf)]
     description.setAttributeNS(RDF, "rdf:about", next((each for each in about if each), ""))
     rdf.appendChild(description)
-    bag = _bag(document, path)
+    rdf.appendChild(document.createTextNode("\n"))
+    bag = _bag(document, schema.path)
     if bag is None or not _is_below(bag, description):  # a damaged list of that schema stands before it
-        raise DatasetError(f"its list of regions ({path[-1][1]}) is damaged; it was left as it is")
+        raise DatasetError(f"its list of regions ({schema.path[-1][1]}) is damaged; it was left as it is")
     return bag
 
 
@@ -276,15 +288,21 @@ def _put_name(document: minidom.Document, element: minidom.Element, name: tuple[
     places[-1].appendChild(added)
 
 
-def _written(node: Node) -> str:
-    """A node as text. Unlike `toxml`, line ends in attributes stay what they are."""
+def _written(node: Node, spaces: dict[str, str]) -> str:
+    """A node as text, without namespaces that are declared around it already.
+
+    Unlike with `toxml`, line ends in attributes stay what they are.
+    """
     if node.nodeType == Node.ELEMENT_NODE:
-        attributes = "".join(f' {key}="{xml_text(value)}"' for key, value in node.attributes.items())
-        inside = "".join(_written(child) for child in node.childNodes)
+        given = dict(node.attributes.items())
+        declared = {key: value for key, value in given.items() if key == "xmlns" or key.startswith("xmlns:")}
+        told = {key: value for key, value in given.items() if key not in declared or spaces.get(key) != value}
+        attributes = "".join(f' {key}="{xml_text(value)}"' for key, value in told.items())
+        inside = "".join(_written(child, spaces | declared) for child in node.childNodes)
         return f"<{node.tagName}{attributes}>{inside}</{node.tagName}>" if inside else f"<{node.tagName}{attributes}/>"
     if node.nodeType in (Node.TEXT_NODE, Node.CDATA_SECTION_NODE):
         return re.sub("[&<>\r]", lambda found: xml_text(found[0]), node.data)
     if node.nodeType == Node.PROCESSING_INSTRUCTION_NODE:
-        end = "" if node.target != "xpacket" or "end" in node.data else "\n"
-        return f"<?{node.target} {node.data}?>{end}"
+        begins = node.target == "xpacket" and "end=" not in node.data
+        return f"<?{node.target} {node.data}?>" + "\n" * begins
     return f"<!--{node.data}-->" if node.nodeType == Node.COMMENT_NODE else ""
