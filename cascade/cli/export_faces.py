@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     tally = Tally(0)
     try:
         with writing(where), kind.open(target, **options) as add:
-            for photo in (() if first is None else chain([first], photos)):
+            for photo in () if first is None else chain([first], photos):
                 _write(photo, add, tally, kind.folder)
     except ImportError as error:
         raise CommandError(str(error)) from error

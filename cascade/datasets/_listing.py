@@ -24,7 +24,7 @@ FACE = "face"
 """What a face is called where a format names classes."""
 
 NAME, SCORE = "name", "score"
-"""The attributes of a photo that formats have a place for: who somebody is (empty: unknown), and how sure a detector was."""
+"""The attributes that formats have a place for: who somebody is (empty: unknown), and how sure a detector was."""
 
 REACH = 1e9
 """Coordinates beyond it are a mistake."""

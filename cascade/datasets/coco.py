@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,7 @@ def _row(face: LabelledFace, image: int, key: int) -> dict[str, Any]:
     points = face.landmarks or [[math.nan, math.nan]] * 5
     known = [[round(x, 3), round(y, 3), 2] if math.isfinite(x) and math.isfinite(y) else [0, 0, 0] for x, y in points]
     if any(point[2] for point in known):
-        row |= {"keypoints": sum(known, []), "num_keypoints": sum(point[2] > 0 for point in known)}
+        row |= {"keypoints": list(chain.from_iterable(known)), "num_keypoints": sum(point[2] > 0 for point in known)}
     labels = short_labels(face)
     labels.pop("category_id", None)
     if SCORE in labels:

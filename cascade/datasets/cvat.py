@@ -217,9 +217,7 @@ def _meta() -> str:
             for each in label["attributes"]
         )
         name, kind = label["name"], label["type"]
-        lines.append(
-            f"    <label><name>{name}</name><type>{kind}</type><attributes>{attributes}</attributes></label>"
-        )
+        lines.append(f"    <label><name>{name}</name><type>{kind}</type><attributes>{attributes}</attributes></label>")
     return "\n".join([*lines, "  </labels></task></meta>", ""])
 
 

@@ -229,7 +229,12 @@ def open_json(file: str | Path) -> Iterator[Add]:
 
 def _record(photo: Photo) -> dict[str, Any]:
     width, height = size_of(photo)
-    return {"path": str(photo.path), "width": width, "height": height, "faces": [_row(face) for face in faces_of(photo)]}
+    return {
+        "path": str(photo.path),
+        "width": width,
+        "height": height,
+        "faces": [_row(face) for face in faces_of(photo)],
+    }
 
 
 def _row(face: LabelledFace) -> dict[str, Any]:

@@ -152,7 +152,9 @@ def _face(row: Row) -> LabelledFace:
     if any(name in row for name in POINTS):
         values = [float(row.get(name, math.nan)) for name in POINTS]
         points = [values[at : at + 2] for at in range(0, 10, 2)]
-    labels = {name: text_of(value) if name == NAME else _value(value) for name, value in row.items() if name not in COLUMNS}
+    labels = {
+        name: text_of(value) if name == NAME else _value(value) for name, value in row.items() if name not in COLUMNS
+    }
     if SCORE in row:
         labels[SCORE] = float(row[SCORE])
     ignored = str(row.get("ignored", "")).lower() in ("true", "1")
@@ -269,7 +271,7 @@ def _rows(photo: Photo, parquet: bool) -> Iterator[Row]:
     width, height = size_of(photo)
     place = {"path": _text(str(photo.path), parquet), "width": width, "height": height}
     number = 0
-    for number, face in enumerate(faces_of(photo), start=1):  # noqa: B007
+    for number, face in enumerate(faces_of(photo), start=1):
         row: Row = {**place, "face": number, "ignored": face.ignored, **dict(zip(EDGES, face.box, strict=True))}
         axes = [axis for point in face.landmarks or () for axis in point]
         row |= {name: value for name, value in zip(POINTS, axes, strict=False) if not math.isnan(value)}

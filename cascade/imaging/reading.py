@@ -23,7 +23,17 @@ from cascade.imaging.formats import FORMATS, format_of, what_it_is
 from cascade.imaging.orientation import SIDEWAYS, upright
 from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage, from_array, from_pillow
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "ImageError", "ImageInput", "ImageWarning", "RGBImage", "StoredSize", "read_image", "read_size"]
+__all__ = [
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "ImageError",
+    "ImageInput",
+    "ImageWarning",
+    "RGBImage",
+    "StoredSize",
+    "read_image",
+    "read_size",
+]
 
 START = 64  # bytes that tell the format
 MAX_FILE_BYTES = max(each.largest for each in FORMATS)
