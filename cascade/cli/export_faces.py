@@ -32,6 +32,9 @@ FORMATS = {
 }
 """What each is, and what --out names."""
 
+READABLE = tuple(name for name in FORMATS if name != "yolo-pose")
+"""What SOURCE can be; "yolo" reads points, too."""
+
 OPTIONS = ("part", "bring", "first_pixel", "image_prefix", "into_files", "sidecars")
 """Options that are passed on to the writers under these names, if given."""
 
@@ -45,13 +48,12 @@ Which one it is, is told by its name and beginning.
 
 def add_parsers(actions: Any) -> None:
     """Adds an action for each format."""
-    readable = ("coco", "yolo", "wider", "cvat", "voc", "labelstudio", "xmp", "csv", "parquet", "jsonl", "json")
     for name, (title, target) in FORMATS.items():
-        words = DESCRIPTION.format(title=title, forms=", ".join(readable))
+        words = DESCRIPTION.format(title=title, forms=", ".join(READABLE))
         parser = new_parser(actions, name, title, words, "")
         parser.set_defaults(run=run, parser=parser, kind=name)
         parser.add_argument("paths", nargs="*", metavar="SOURCE", help="the results or annotations to write")
-        parser.add_argument("--from", dest="source_kind", choices=readable, metavar="FORMAT", help="the form of SOURCE")
+        parser.add_argument("--from", dest="source_kind", choices=READABLE, metavar="FORMAT", help="the form of SOURCE")
         parser.add_argument(
             "--images", metavar="DIR", help="the folder of the photos, where the names of the photos start"
         )
@@ -113,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
 
     if len(args.paths) != 1:
         args.parser.error("name one SOURCE: a file of results, or a file or folder of annotations")
+    if args.kind == "xmp" and args.into_files and args.out is not None:
+        args.parser.error("--into-files writes into the photos where they are, without --out")
     if args.min_score is not None and not 0 <= args.min_score <= 1:
         raise CommandError(f"--min-score: expected 0 to 1, got {args.min_score}")
     kind = KINDS[args.kind]

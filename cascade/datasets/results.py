@@ -57,11 +57,14 @@ def photos_from_faces(results: Iterable[PhotoFaces], images: str | Path | None =
 
 
 def _name(path: str, images: str | Path | None) -> str:
-    if images is not None:
-        absolute, root = os.path.abspath(path), os.path.join(os.path.abspath(images), "")
-        if absolute.startswith(root):
-            path = absolute[len(root) :]
-    return Path(path).as_posix()
+    """The path below a folder; of a photo elsewhere, the path that leads to it."""
+    if images is None:
+        return Path(path).as_posix()
+    absolute, root = os.path.abspath(path), os.path.join(os.path.abspath(images), "")
+    if absolute.startswith(root):
+        return Path(absolute[len(root) :]).as_posix()
+    below = os.path.exists(os.path.join(root, path)) or not os.path.exists(absolute)
+    return Path(path if below else absolute).as_posix()
 
 
 def read_results(
@@ -80,16 +83,9 @@ def read_results(
     Raises DatasetError when the file cannot be read or holds no record, or, if ``strict``, for the first problem.
     """
     source, log = Path(file), ProblemLog(strict)
-    photos = tuple(result_photos(source, images, log, require_images=require_images))
-    return Dataset(source.stem, photos, tuple(log.problems))
-
-
-def result_photos(
-    source: Path, images: str | Path | None, log: ProblemLog, *, require_images: bool = True
-) -> Iterator[Photo]:
-    """Yield the photos of a file of results one by one, however long it is."""
     entries = result_entries(source, log)
-    yield from named_photos(source, images, entries, log, require_images=require_images)
+    photos = tuple(named_photos(source, images, entries, log, require_images=require_images))
+    return Dataset(source.stem, photos, tuple(log.problems))
 
 
 def named_photos(
@@ -122,7 +118,7 @@ def _records(file: Path, log: ProblemLog) -> Iterator[tuple[int, Any]]:
     """The number and the value of each line, or of each element of an array."""
     try:
         with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-            number = 0
+            number = good = 0
             while line := lines.readline(LONGEST_LINE):
                 number += 1
                 text = line.strip().removesuffix(",")  # in our arrays each element has a line of its own
@@ -131,13 +127,25 @@ def _records(file: Path, log: ProblemLog) -> Iterator[tuple[int, Any]]:
                 try:
                     value = json.loads(text)
                 except (ValueError, RecursionError) as error:
-                    if number == 1:
-                        raise DatasetError(f"{file}:1: not JSON Lines: {error}") from None
+                    if not good:  # perhaps an array that is laid out in another way
+                        lines.seek(0)
+                        value = _whole(lines.read(), file)
+                        yield from ((1, each) for each in value)
+                        return
                     log.add(file, number, f"not JSON: {error}")
                     continue
+                good += 1
                 yield from ((number, each) for each in (value if isinstance(value, list) else [value]))
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _whole(text: str, file: Path) -> list[Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{file}: not JSON Lines, nor JSON: {error}") from None
+    return value if isinstance(value, list) else [value]
 
 
 def _listed(record: Any, line: int) -> Listed:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.photos import PORTRAIT, portrait_faces
 
 from cascade.cli import main
 from cascade.cli.export_faces import FORMATS as ACTIONS
+from cascade.cli.export_faces import READABLE
 from cascade.cli.results import open_results
 from cascade.datasets import FORMATS, read_coco, read_xmp, read_yolo
+from tests.photos import PORTRAIT, portrait_faces
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ def out_of(kind: str) -> list[str]:
 
 
 def test_every_format_has_an_action():
-    assert set(ACTIONS) == set(FORMATS)
+    assert list(ACTIONS) == list(FORMATS)
+    assert all((FORMATS[name].photos is not None) for name in READABLE)
+    assert all(FORMATS[name].folder == (target == "DIR") for name, (_, target) in ACTIONS.items())
 
 
 @pytest.mark.parametrize("source", ["found/faces.jsonl", "found/faces.csv", "found/faces.json"])
@@ -96,7 +99,7 @@ def test_label_studio_gets_its_interface(folder):
         (["coco", "a", "b", "--out", "a.json"], "name one SOURCE"),
         (["coco", "nothing.jsonl", "--out", "a.json"], "no such file"),
         (["coco", "photos/1.jpg", "--out", "a.json"], "not to be told"),
-        (["coco", "photos/1.jpg", "--from", "jsonl", "--out", "a.json"], "not JSON Lines"),
+        (["coco", "photos/1.jpg", "--from", "jsonl", "--out", "a.json"], "not JSON"),
         (["coco", "found/faces.jsonl", "--from", "cvat", "--out", "a.json"], "not XML"),
         (["coco", "found/faces.jsonl", "--out", "photos"], "this is a folder"),
         (["yolo", "found/faces.jsonl", "--out", "photos/1.jpg"], "this is a file"),

@@ -16,7 +16,7 @@ BOXES = {
     "sub/b c.png": [[0, 0, 64, 96]],
     "empty.jpg": [],
 }
-NAMES = {"a.jpg": ["Åsa \"Q\" <O'Neil> & 47", "", "47"], "sub/b c.png": [""], "empty.jpg": []}
+NAMES = {"a.jpg": ['Åsa "Q" <O\'Neil> & 47', "", "47"], "sub/b c.png": [""], "empty.jpg": []}
 
 
 def landmarks_in(box: list[float]) -> list[list[float]]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.datasets.exchanged import make_photos
 
 from cascade.datasets import (
     FORMATS,
@@ -28,6 +27,7 @@ from cascade.datasets import (
     write_photos,
 )
 from cascade.faces import Faces
+from tests.datasets.exchanged import make_photos
 
 KEPT = {
     "coco": ("landmarks", "score", "name", "ignored", "empty"),
@@ -62,7 +62,9 @@ def test_formats_are_read_as_they_were_written(kind, tmp_path):
     target = write(kind, tmp_path, photos)
     problems: list[str] = []
     images = None if kind.startswith("yolo") else tmp_path / "photos"
-    found = {photo.name.removeprefix("train/"): photo for photo in iterate_photos(kind, target, images, problems=problems)}
+    found = {
+        photo.name.removeprefix("train/"): photo for photo in iterate_photos(kind, target, images, problems=problems)
+    }
     assert problems == []
     kept, tolerance = KEPT[kind], TOLERANCE.get(kind, 1e-3)
     wanted = [photo for photo in photos if len(photo) or "empty" in kept]
@@ -88,7 +90,10 @@ def test_label_studio_reads_what_was_accepted(tmp_path):
     tasks = json.loads((tmp_path / "tasks.json").read_text())
     assert tasks[1]["data"]["image"] == "/data/local-files/?d=sub/b%20c.png"
     for task in tasks:  # as if somebody had accepted every prediction
-        task["annotations"] = [{"result": [{"value": {}}], "was_cancelled": True}, {"result": task["predictions"][0]["result"]}]
+        task["annotations"] = [
+            {"result": [{"value": {}}], "was_cancelled": True},
+            {"result": task["predictions"][0]["result"]},
+        ]
         del task["predictions"]
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     found = read_label_studio(tmp_path / "export.json", tmp_path / "photos", strict=True)
@@ -189,6 +194,24 @@ def test_results_with_embeddings_and_names_become_photos():
     assert photo.attributes["embedding"].shape == (1, 3)
     with pytest.raises(ValueError, match="from 1 on, got 0×20"):
         list(photos_from_faces([PhotoFaces("a.jpg", 0, 20, faces)]))
+
+
+def test_results_laid_out_in_another_way(tmp_path):
+    write_photos("json", tmp_path / "a.json", make_photos(tmp_path))
+    records = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "b.json").write_text(json.dumps(records, indent=2))
+    assert [photo.name for photo in iterate_photos("json", tmp_path / "b.json", tmp_path)] == [
+        photo.name for photo in iterate_photos("json", tmp_path / "a.json", tmp_path)
+    ]
+
+
+def test_the_first_match_of_identify_is_the_name(tmp_path):
+    face = {"box": [1, 2, 3, 4], "score": 0.5, "landmarks": None}
+    matches = [[{"name": "Ann", "similarity": 0.7}, {"name": "Bob", "similarity": 0.6}], []]
+    record = {"path": "a.jpg", "width": 9, "height": 9, "faces": [{**face, "matches": each} for each in matches]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record))
+    (photo,) = iterate_photos("jsonl", tmp_path / "a.jsonl")
+    assert photo.attributes["name"].tolist() == ["Ann", ""]
 
 
 def test_parquet_keeps_embeddings(tmp_path):

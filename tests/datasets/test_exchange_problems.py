@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.datasets.exchanged import make_photos
 
 from cascade.datasets import (
     FORMATS,
@@ -23,6 +22,7 @@ from cascade.datasets import (
     read_yolo,
     write_photos,
 )
+from tests.datasets.exchanged import make_photos
 
 BOMB = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><annotations>&b;</annotations>'
 OUTSIDE = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/hostname">]><annotations>&a;</annotations>'

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.datasets.exchanged import make_photos
 
 from cascade.datasets import DatasetError, Photo, read_xmp, write_photos
 from cascade.datasets._xmp_packet import Region, merge_regions, read_regions
 from cascade.imaging.reading import read_image, read_size
 from cascade.imaging.xmp import find_xmp, with_xmp
+from tests.datasets.exchanged import make_photos
 
 STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
