@@ -1,4 +1,4 @@
-"""The labelling loop of the guide, with predictions that are accepted as somebody would: proposed, corrected, trained."""
+"""The labelling loop of the guide: proposed, corrected as somebody would, trained on."""
 
 from __future__ import annotations
 
