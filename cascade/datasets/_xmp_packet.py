@@ -70,7 +70,10 @@ Entry = tuple[Region, minidom.Element]
 
 def read_regions(packet: bytes, shown: str) -> list[Region]:
     """Return the faces of a packet, those that stand in both schemas once. Raises DatasetError."""
-    document = _parsed(packet, shown)
+    return _all_regions(_parsed(packet, shown))
+
+
+def _all_regions(document: minidom.Document) -> list[Region]:
     found = [region for region, _ in _mwg_entries(document)]
     for region, _ in _mp_entries(document):
         at = _same(region, found)
@@ -84,10 +87,16 @@ def read_regions(packet: bytes, shown: str) -> list[Region]:
 def merge_regions(packet: bytes | None, regions: Sequence[Region], size: tuple[int, int], shown: str) -> bytes | None:
     """Return the packet with these faces in both schemas, or None where it has them all.
 
-    Of a face that is there already, by `SAME`, the region stays; it gets a name if it has none. Everything else in the
-    packet stays. ``size`` is that of the stored picture. Raises DatasetError for what is no XMP packet.
+    Of a face that is there already, by `SAME`, region and name stay; it gets a name if it has none in either schema.
+    Names become one line. Everything else in the packet stays. ``size`` is that of the stored picture. Raises
+    DatasetError for what is no XMP packet.
     """
     document = _parsed(packet or EMPTY.encode(), shown)
+    present = _all_regions(document)
+    places = [_same(region, present) for region in regions]
+    names = ["" if at is None else present[at].name for at in places]
+    lines = [name or " ".join(region.name.split()) for region, name in zip(regions, names, strict=True)]
+    regions = [region._replace(name=line) for region, line in zip(regions, lines, strict=True)]
     changed = _merge(document, regions, _Schema(_mwg_entries, LIST_MWG, NEW_MWG, FACE_MWG, NAME_MWG), size)
     changed |= _merge(document, regions, _Schema(_mp_entries, LIST_MP, NEW_MP, FACE_MP, NAME_MP), size)
     if not changed:
@@ -273,7 +282,7 @@ def _is_below(node: minidom.Element, ancestor: minidom.Element) -> bool:
 
 
 def _put_name(document: minidom.Document, element: minidom.Element, name: tuple[str, str], text: str) -> None:
-    """Give a region a name: one line, in place of an empty one."""
+    """Give a region a name, in place of an empty one."""
     space, local = name
     found = _field(element, name)
     if isinstance(found, minidom.Element):
@@ -282,9 +291,8 @@ def _put_name(document: minidom.Document, element: minidom.Element, name: tuple[
     for place in places:
         if place.hasAttributeNS(*name):
             place.removeAttributeNS(*name)
-    line = re.sub(r"\s+", " ", text).strip()
     prefix = "mwg-rs" if space == MWG else "MPReg"
-    added = _imported(document, f'<{prefix}:{local} xmlns:{prefix}="{space}">{xml_text(line)}</{prefix}:{local}>')
+    added = _imported(document, f'<{prefix}:{local} xmlns:{prefix}="{space}">{xml_text(text)}</{prefix}:{local}>')
     places[-1].appendChild(added)
 
 
