@@ -18,6 +18,8 @@ __all__ = ["open_voc", "read_voc"]
 
 FirstPixel = Literal[0, 1]
 
+LABEL_MAP = f"# label:color_rgb:parts:actions\nbackground:0,0,0::\n{FACE}:255,0,0::\n"
+
 
 def read_voc(
     annotations: str | Path,
@@ -90,7 +92,9 @@ def _face(found: ElementTree.Element, first_pixel: FirstPixel) -> LabelledFace:
 
 @contextmanager
 def open_voc(folder: str | Path, *, first_pixel: FirstPixel = 1) -> Iterator[Add]:
-    """Write Annotations/NAME.xml for each photo and a list of all in ImageSets/Main: yields the function that adds one.
+    """Write Annotations/NAME.xml for each photo: yields the function that adds one.
+
+    A list of all is in ImageSets/Main, and the class in labelmap.txt, where CVAT and datumaro look for it.
 
     The first pixel has the number 1, as in VOC, unless ``first_pixel`` is 0. Numbers have two decimals where they are
     no integers. ``ignored`` faces are marked difficult, score and name are elements that VOC itself has not.
@@ -100,6 +104,7 @@ def open_voc(folder: str | Path, *, first_pixel: FirstPixel = 1) -> Iterator[Add
     root = Path(folder)
     lists = root / "ImageSets" / "Main"
     lists.mkdir(parents=True, exist_ok=True)
+    (root / "labelmap.txt").write_text(LABEL_MAP, encoding="utf-8")
     with (lists / "default.txt").open("w", encoding="utf-8") as names:
 
         def add(photo: Photo) -> None:
