@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.dom import Node, minidom
 
 from ._xml import check_xml, xml_text
@@ -255,8 +255,9 @@ def _is(element: minidom.Element, name: tuple[str, str]) -> bool:
 
 
 def _imported(document: minidom.Document, text: str) -> minidom.Element:
-    element: minidom.Element = document.importNode(minidom.parseString(text.encode()).documentElement, True)
-    return element
+    element = minidom.parseString(text.encode()).documentElement
+    assert element is not None
+    return document.importNode(element, True)
 
 
 def _new_bag(document: minidom.Document, schema: _Schema, size: tuple[int, int]) -> minidom.Element:
@@ -275,7 +276,7 @@ def _new_bag(document: minidom.Document, schema: _Schema, size: tuple[int, int])
 
 
 def _is_below(node: minidom.Element, ancestor: minidom.Element) -> bool:
-    place = node
+    place: Any = node
     while place is not None and place is not ancestor:
         place = place.parentNode
     return place is ancestor
@@ -286,17 +287,19 @@ def _put_name(document: minidom.Document, element: minidom.Element, name: tuple[
     space, local = name
     found = _field(element, name)
     if isinstance(found, minidom.Element):
-        found.parentNode.removeChild(found)
+        place = found.parentNode
+        assert place is not None
+        place.removeChild(found)
     places = [element, *(child for child in _children(element) if _is(child, (RDF, "Description")))]
-    for place in places:
-        if place.hasAttributeNS(*name):
-            place.removeAttributeNS(*name)
+    for each in places:
+        if each.hasAttributeNS(*name):
+            each.removeAttributeNS(*name)
     prefix = "mwg-rs" if space == MWG else "MPReg"
     added = _imported(document, f'<{prefix}:{local} xmlns:{prefix}="{space}">{xml_text(text)}</{prefix}:{local}>')
     places[-1].appendChild(added)
 
 
-def _written(node: Node, spaces: dict[str, str]) -> str:
+def _written(node: Any, spaces: dict[str, str]) -> str:
     """A node as text, without namespaces that are declared around it already.
 
     Unlike with `toxml`, line ends in attributes stay what they are.
