@@ -295,6 +295,10 @@ def _put_name(document: minidom.Document, element: minidom.Element, name: tuple[
         if each.hasAttributeNS(*name):
             each.removeAttributeNS(*name)
     prefix = "mwg-rs" if space == MWG else "MPReg"
+    if places[-1] is element and element.getAttributeNS(RDF, "parseType") != "Resource":  # of attributes alone
+        element.setAttribute(f"xmlns:{prefix}", space)
+        element.setAttributeNS(space, f"{prefix}:{local}", text)
+        return
     added = _imported(document, f'<{prefix}:{local} xmlns:{prefix}="{space}">{xml_text(text)}</{prefix}:{local}>')
     places[-1].appendChild(added)
 

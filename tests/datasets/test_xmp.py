@@ -120,6 +120,20 @@ def test_a_face_that_is_there_keeps_its_name_or_gets_one():
     assert merge_regions(named, [ann], (100, 100), "it") is None
 
 
+def test_a_region_of_attributes_alone_gets_a_name():
+    """As Microsoft's programs write people whom nobody named yet."""
+    region = b'<rdf:li MPReg:Rectangle="0.1, 0.1, 0.2, 0.2"/>'
+    spaces = b'xmlns:MPReg="http://ns.microsoft.com/photo/1.2/t/Region#"'
+    packet = merge_regions(None, [Region(0.6, 0.6, 0.8, 0.8, "")], (10, 10), "it")
+    assert packet is not None
+    at = packet.index(b"<rdf:li", packet.index(b"MPRI:Regions"))
+    packet = packet[:at] + region.replace(b"<rdf:li", b"<rdf:li " + spaces) + packet[at:]
+    named = merge_regions(packet, [Region(0.1, 0.1, 0.3, 0.3, "Ann")], (10, 10), "it")
+    assert named is not None
+    assert b'MPReg:PersonDisplayName="Ann"' in named
+    assert sorted(region.name for region in read_regions(named, "it")) == ["", "Ann"]
+
+
 def test_a_new_sidecar_begins_with_the_photos_own_packet(tmp_path):
     photo = oriented(tmp_path / "a.jpg", 1)
     photo.path.write_bytes(with_xmp(photo.path.read_bytes(), LIGHTROOM))
