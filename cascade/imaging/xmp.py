@@ -12,7 +12,7 @@ from cascade.imaging.jpeg import START_OF_SCAN, segments
 
 JPEG_START = b"http://ns.adobe.com/xap/1.0/\0"
 PNG_START = b"XML:com.adobe.xmp\0"
-MAX_JPEG_PACKET = 0xFFFF - 2 - len(JPEG_START)
+MAX_JPEG_PACKET = 65502  # bytes, as Adobe's specification has it
 MAX_PACKET = 1 << 26  # bytes of a compressed packet in a PNG file, inflated
 
 APP1, APP2 = b"\xff\xe1", b"\xff\xe2"

@@ -243,7 +243,7 @@ def test_files_without_room_for_a_packet(data):
 
 
 def test_what_is_too_long_for_jpeg():
-    with pytest.raises(ValueError, match=r"at most 65,504 bytes|at most 65,50\d bytes"):
+    with pytest.raises(ValueError, match="at most 65,502 bytes"):
         with_xmp(picture("JPEG"), b" " * 70000)
 
 
