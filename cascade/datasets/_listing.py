@@ -224,3 +224,18 @@ def writing_text(file: str | Path, errors: str = "strict") -> Iterator[IO[str]]:
             stream.flush()
         finally:
             stream.detach()
+
+
+@contextmanager
+def writing_array(file: str | Path) -> Iterator[Callable[[str], None]]:
+    """The same for a JSON array: yields the function that adds an element, which gets a line. Raises OSError."""
+    with writing_text(file) as stream:
+        before = "[\n"
+
+        def add(element: str) -> None:
+            nonlocal before
+            stream.write(before + element)
+            before = ",\n"
+
+        yield add
+        stream.write("[]\n" if before == "[\n" else "\n]\n")

@@ -56,3 +56,9 @@ def number(values: dict[str, str], name: str) -> float:
         raise ValueError(f"{name} is missing") from None
     except ValueError:
         raise ValueError(f"{name}: expected a number, got {values[name]!r}") from None
+
+
+def size_in(width: str | None, height: str | None) -> tuple[int, int] | None:
+    """Width and height out of texts, or None where they are no whole numbers from 1 on."""
+    sides = [int(text) if text and text.strip().isdecimal() else 0 for text in (width, height)]
+    return (sides[0], sides[1]) if min(sides) else None

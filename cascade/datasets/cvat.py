@@ -25,7 +25,7 @@ from ._listing import (
     size_of,
     writing_text,
 )
-from ._xml import number, read_xml, xml_text
+from ._xml import number, read_xml, size_in, xml_text
 from .photo import Dataset, DatasetError, Photo
 
 __all__ = ["cvat_labels", "open_cvat", "read_cvat"]
@@ -67,16 +67,11 @@ def cvat_entries(file: Path, log: ProblemLog) -> Iterator[Listed]:
         try:
             if not name:
                 raise ValueError(f"image {at} has no name")
-            yield Listed(name, _faces(image, name, file, log), _size(image))
+            yield Listed(name, _faces(image, name, file, log), size_in(image.get("width"), image.get("height")))
         except ValueError as error:
             if isinstance(error, DatasetError):
                 raise
             log.add(file, None, f"{name}: {error}" if name else str(error))
-
-
-def _size(image: ElementTree.Element) -> tuple[int, int] | None:
-    width, height = image.get("width", ""), image.get("height", "")
-    return (int(width), int(height)) if width.isdigit() and height.isdigit() and int(width) and int(height) else None
 
 
 def _faces(image: ElementTree.Element, name: str, file: Path, log: ProblemLog) -> list[LabelledFace]:

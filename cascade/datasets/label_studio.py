@@ -26,7 +26,7 @@ from ._listing import (
     faces_of,
     score_of,
     size_of,
-    writing_text,
+    writing_array,
 )
 from .cvat import upright_box
 from .photo import Dataset, DatasetError, Photo
@@ -224,16 +224,8 @@ def open_label_studio(file: str | Path, *, image_prefix: str = LOCAL_FILES) -> I
     Each face is a rectangle, its landmarks are key points with it as their parent, its name is the text of the region.
     Raises OSError, and ValueError for a photo whose size is not known or whose name is not UTF-8.
     """
-    with writing_text(file) as stream:
-        before = "[\n"
-
-        def add(photo: Photo) -> None:
-            nonlocal before
-            stream.write(before + json.dumps(_task(photo, image_prefix), ensure_ascii=False))
-            before = ",\n"
-
-        yield add
-        stream.write("[]\n" if before == "[\n" else "\n]\n")
+    with writing_array(file) as element:
+        yield lambda photo: element(json.dumps(_task(photo, image_prefix), ensure_ascii=False))
 
 
 def _task(photo: Photo, image_prefix: str) -> dict[str, Any]:

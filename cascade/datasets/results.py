@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cascade.faces import LANDMARK_NAMES
 
 from ._images import ProblemLog
-from ._listing import NAME, SCORE, Add, LabelledFace, Listed, as_photo, faces_of, photos_of, size_of, writing_text
+from ._listing import (
+    NAME,
+    SCORE,
+    Add,
+    LabelledFace,
+    Listed,
+    as_photo,
+    faces_of,
+    photos_of,
+    size_of,
+    writing_array,
+    writing_text,
+)
 from .photo import Dataset, DatasetError, Photo
 
 if TYPE_CHECKING:
@@ -223,16 +235,8 @@ def open_json_lines(file: str | Path) -> Iterator[Add]:
 @contextmanager
 def open_json(file: str | Path) -> Iterator[Add]:
     """The same as one JSON array, an element a line."""
-    with writing_text(file) as stream:
-        before = "[\n"
-
-        def add(photo: Photo) -> None:
-            nonlocal before
-            stream.write(before + json.dumps(_record(photo)))
-            before = ",\n"
-
-        yield add
-        stream.write("[]\n" if before == "[\n" else "\n]\n")
+    with writing_array(file) as element:
+        yield lambda photo: element(json.dumps(_record(photo)))
 
 
 def _record(photo: Photo) -> dict[str, Any]:

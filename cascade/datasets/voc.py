@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from ._images import ProblemLog, without_suffix
 from ._listing import FACE, NAME, SCORE, Add, LabelledFace, Listed, as_dataset, faces_of, relative_name, size_of
-from ._xml import number, read_xml, xml_text
+from ._xml import number, read_xml, size_in, xml_text
 from .photo import Dataset, DatasetError, Photo
 
 __all__ = ["open_voc", "read_voc"]
@@ -65,14 +65,10 @@ def voc_entries(folder: Path, log: ProblemLog, first_pixel: FirstPixel = 1) -> I
             below = file.parent.relative_to(folder).as_posix()
             base = name.replace("\\", "/").rpartition("/")[2]
             place = base if below == "." else f"{below}/{base}"
-            yield Listed(place, [_face(each, first_pixel) for each in root.findall("object")], _size(root))
+            size = size_in(root.findtext("size/width"), root.findtext("size/height"))
+            yield Listed(place, [_face(each, first_pixel) for each in root.findall("object")], size)
         except ValueError as error:
             log.add(file, None, str(error).removeprefix(f"{file}: "))
-
-
-def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    width, height = (root.findtext(f"size/{side}", "").strip() for side in ("width", "height"))
-    return (int(width), int(height)) if width.isdigit() and height.isdigit() and int(width) and int(height) else None
 
 
 def _face(found: ElementTree.Element, first_pixel: FirstPixel) -> LabelledFace:
