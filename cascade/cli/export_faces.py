@@ -59,7 +59,9 @@ def add_parsers(actions: Any) -> None:
         )
         parser.add_argument("--out", metavar=target, help=_help_of_out(name, target), required=name != "xmp")
         parser.add_argument("--min-score", type=float, metavar="S", help="leave out faces with a lower score")
-        parser.add_argument("--overwrite", action="store_true", help="replace files of the same names; others in a folder stay")
+        parser.add_argument(
+            "--overwrite", action="store_true", help="replace files of the same names; others in a folder stay"
+        )
         _add_options(parser, name)
 
 
