@@ -156,15 +156,11 @@ def _numbers(values: list[Any], known: list[Any]) -> NDArray[np.float64]:
 def faces_of(photo: Photo) -> Iterator[LabelledFace]:
     """Yield the faces of a photo. What is unknown is not among the labels: NaN and empty text."""
     labels = {name: values.tolist() for name, values in photo.attributes.items()}
-    known = np.isfinite(photo.landmarks).all(axis=(1, 2))
+    some = np.isfinite(photo.landmarks).all(axis=2).any(axis=1).tolist()
     rows = zip(photo.boxes.tolist(), photo.landmarks.tolist(), photo.ignored.tolist(), strict=True)
     for at, (box, points, ignored) in enumerate(rows):
         told = {name: values[at] for name, values in labels.items() if _is_known(values[at])}
-        yield LabelledFace(box, points if known[at] or _some(photo, at) else None, ignored, told)
-
-
-def _some(photo: Photo, at: int) -> bool:
-    return bool(np.isfinite(photo.landmarks[at]).all(axis=1).any())
+        yield LabelledFace(box, points if some[at] else None, ignored, told)
 
 
 def _is_known(value: Any) -> bool:
