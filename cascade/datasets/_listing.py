@@ -156,7 +156,7 @@ def _numbers(values: list[Any], known: list[Any]) -> NDArray[np.float64]:
 def faces_of(photo: Photo) -> Iterator[LabelledFace]:
     """Yield the faces of a photo. What is unknown is not among the labels: NaN and empty text."""
     labels = {name: values.tolist() for name, values in photo.attributes.items()}
-    some = np.isfinite(photo.landmarks).all(axis=2).any(axis=1).tolist()
+    some = [bool(np.isfinite(five).all(axis=-1).any()) for five in photo.landmarks]
     rows = zip(photo.boxes.tolist(), photo.landmarks.tolist(), photo.ignored.tolist(), strict=True)
     for at, (box, points, ignored) in enumerate(rows):
         told = {name: values[at] for name, values in labels.items() if _is_known(values[at])}
