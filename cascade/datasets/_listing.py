@@ -125,7 +125,7 @@ def as_photo(entry: Listed, path: Path, fully_labelled: bool = True) -> Photo:
 
 def _attributes(labels: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
     """Arrays by name. What a face lacks is NaN among numbers and empty among texts."""
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name in dict.fromkeys(key for each in labels for key in each):
         values = [each.get(name) for each in labels]
         known = [value for value in values if value is not None]
