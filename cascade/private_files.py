@@ -40,16 +40,16 @@ PARTIAL = re.compile(r"\.cascade-(\d{1,10})-[0-9a-f]+\.partial")
 
 
 @contextmanager
-def replacing(path: str | Path, *, always_private: bool = False) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, *, always_private: bool = False, mode: int = PRIVATE) -> Iterator[BinaryIO]:
     """A new file that replaces ``path`` once it is complete and on the disk, and is deleted if that fails.
 
-    It can be read by its owner alone; where it replaces a file, it gets that file's mode, unless it is
-    ``always_private``. The target of a link is
-    replaced, not the link. Partial files of programs that were killed are deleted from the folder. Raises OSError.
+    It can be read by its owner alone, or has another ``mode``, less the umask; where it replaces a file, it gets that
+    file's mode, unless it is ``always_private``. The target of a link is replaced, not the link. Partial files of
+    programs that were killed are deleted from the folder. Raises OSError.
     """
     target = Path(os.path.realpath(path))
     remove_partials(target.parent)
-    partial, stream = new_partial(target.parent)
+    partial, stream = new_partial(target.parent, mode)
     try:
         with stream:
             yield stream

@@ -18,6 +18,7 @@ from cascade.cli import (
     detect,
     duplicates,
     embed,
+    export,
     gallery,
     index,
     index_people,
@@ -46,7 +47,7 @@ __all__ = ["main"]
 COMMANDS = (
     *(detect, analyze, anonymize, verify, embed, gallery),
     *(index, cluster, index_people, search, duplicates),
-    *(video, app, models),
+    *(video, export, app, models),
 )
 
 EXAMPLES = """\

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from cascade.faces import LANDMARK_NAMES
+from cascade.version import __version__
 
 from ._geometry import corners
 from ._images import ImageFinder, ProblemLog
+from ._listing import FACE, NAME, SCORE, Add, LabelledFace, faces_of, short_labels, size_of, writing_text
 from .photo import Dataset, DatasetError, Photo
 
-__all__ = ["read_coco"]
+__all__ = ["open_coco", "read_coco"]
+
+SKELETON = ((1, 3), (2, 3), (3, 4), (3, 5))
+"""Which of the five points programs join by lines, counted from 1."""
+
+IGNORED = "ignored"
 
 
 def read_coco(
@@ -35,7 +50,8 @@ def read_coco(
     A photo's name is its ``file_name``; boxes are pixels, x1, y1, x2, y2, made of ``bbox`` x, y, width,
     height. ``ignored`` are crowds and boxes without width or height. ``keypoints`` are five triples x, y,
     visibility in the order left eye, right eye, nose, left and right mouth corner as seen in the image;
-    visibility 0 gives NaN. The attribute is category_id (−1 where absent). ``size`` is width and height where
+    visibility 0 gives NaN. The attribute is category_id (−1 where absent); score, and name out of ``attributes``, where
+    a face of the photo has them (else NaN and empty). ``size`` is width and height where
     both are given. A photo with a broken annotation is left out, or its other faces would pass for
     background. Missing photos are reported together, as one problem.
 
@@ -76,6 +92,8 @@ class _Face:
     crowd: bool
     landmarks: list[list[float]]
     category: int
+    score: float | None
+    name: str
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -140,7 +158,11 @@ def _face(entry: dict[str, Any]) -> _Face:
         values = _numbers("keypoints", entry["keypoints"], 15)
         triples = [values[k : k + 3] for k in range(0, 15, 3)]
         landmarks = [[x, y] if visible > 0 else [math.nan, math.nan] for x, y, visible in triples]
-    return _Face(_numbers("bbox", entry.get("bbox"), 4), bool(entry.get("iscrowd")), landmarks, category)
+    score = None if entry.get(SCORE) is None else _numbers(SCORE, [entry[SCORE]], 1)[0]
+    further = entry.get("attributes")
+    name = str(further.get(NAME) or "") if isinstance(further, dict) else ""
+    crowd = bool(entry.get("iscrowd")) or (isinstance(further, dict) and further.get(IGNORED) is True)
+    return _Face(_numbers("bbox", entry.get("bbox"), 4), crowd, landmarks, category, score, name)
 
 
 def _numbers(label: str, values: Any, count: int) -> list[float]:
@@ -162,12 +184,75 @@ def _photo(entry: dict[str, Any], faces: list[_Face], path: Path, fully_labelled
         ignored=flat | np.array([face.crowd for face in faces], bool),
         landmarks=np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
         fully_labelled=fully_labelled,
-        attributes={"category_id": np.array([face.category for face in faces], np.int64)},
+        attributes=_attributes(faces),
         size=_size(entry.get("width"), entry.get("height")),
     )
+
+
+def _attributes(faces: list[_Face]) -> dict[str, NDArray[Any]]:
+    attributes: dict[str, NDArray[Any]] = {"category_id": np.array([face.category for face in faces], np.int64)}
+    if any(face.score is not None for face in faces):
+        attributes[SCORE] = np.array([math.nan if face.score is None else face.score for face in faces])
+    if any(face.name for face in faces):
+        attributes[NAME] = np.array([face.name for face in faces])
+    return attributes
 
 
 def _size(width: Any, height: Any) -> tuple[int, int] | None:
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
         return width, height
     return None
+
+
+# --------------------------------------------------------------------------------------------------
+# Writing
+
+
+@contextmanager
+def open_coco(file: str | Path) -> Iterator[Add]:
+    """Write a COCO JSON file: yields the function that adds a photo.
+
+    All faces are of category 1, "face", which has five keypoints; a photo's ``file_name`` is its name. Coordinates are
+    pixels, to 0.001. Points have visibility 2, those that are unknown 0. ``ignored`` faces are crowds. The score stands
+    beside the box, the name and other labels of one value in ``attributes``, as CVAT and datumaro write them. Raises
+    OSError, and ValueError for a photo whose size is not known.
+    """
+    with writing_text(file) as stream, tempfile.TemporaryFile("w+", encoding="utf-8") as annotations:
+        fully = True
+        images = faces = 0
+        stream.write('{"images": [')
+
+        def add(photo: Photo) -> None:
+            nonlocal fully, images, faces
+            width, height = size_of(photo)
+            entry = {"id": images + 1, "file_name": photo.name, "width": width, "height": height}
+            rows = [_row(face, images + 1, faces + at) for at, face in enumerate(faces_of(photo), start=1)]
+            stream.write(("," if images else "") + "\n" + json.dumps(entry))
+            for at, row in enumerate(rows):
+                annotations.write(("," if faces or at else "") + "\n" + json.dumps(row))
+            images, faces, fully = images + 1, faces + len(rows), fully and photo.fully_labelled
+
+        yield add
+        stream.write('\n], "annotations": [')
+        annotations.seek(0)
+        shutil.copyfileobj(annotations, stream)
+        category = {"id": 1, "name": FACE, "supercategory": FACE, "keypoints": LANDMARK_NAMES, "skeleton": SKELETON}
+        info = {"description": f"faces, by cascade {__version__}", "fully_labelled": fully}
+        end = json.dumps({"categories": [category], "licenses": [], "info": info})
+        stream.write(f"\n], {end[1:]}\n")
+
+
+def _row(face: LabelledFace, image: int, key: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = face.box
+    box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+    row: dict[str, Any] = {"id": key, "image_id": image, "category_id": 1, "bbox": box}
+    row |= {"area": round(box[2] * box[3], 3), "iscrowd": int(face.ignored)}
+    points = face.landmarks or [[math.nan, math.nan]] * 5
+    known = [[round(x, 3), round(y, 3), 2] if math.isfinite(x) and math.isfinite(y) else [0, 0, 0] for x, y in points]
+    if any(point[2] for point in known):
+        row |= {"keypoints": list(chain.from_iterable(known)), "num_keypoints": sum(point[2] > 0 for point in known)}
+    labels = short_labels(face)
+    labels.pop("category_id", None)
+    if SCORE in labels:
+        row[SCORE] = labels.pop(SCORE)
+    return row | {"attributes": labels}

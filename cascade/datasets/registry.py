@@ -6,40 +6,19 @@ sets whose split is "train", `eval` those of the splits "holdout" (for choosing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ._images import without_suffix
-from .agedb import read_agedb
-from .celeba_attributes import read_celeba_attributes
-from .celeba_people import read_celeba_people
-from .cfp_people import read_cfp_people
-from .class_folders import read_class_folders
-from .coco import read_coco
-from .fairface import read_fairface
-from .fgnet import read_fgnet
-from .folders import read_folder
-from .genki4k import read_genki4k
-from .identities import read_identities
 from .labelled import LabelledPhotos, labelled_people
+from .layouts import LABEL_READERS, PEOPLE_READERS, PHOTO_READERS, read_photos
 from .lfw import read_lfw_pairs
 from .people import Pairs, People
 from .photo import Dataset, DatasetError
-from .pseudo_labels import read_pseudo_labels
-from .utkface import read_utkface
-from .wider import read_photo_list, read_wider
+from .wider import read_photo_list
 
-__all__ = [
-    "LABEL_READERS",
-    "PEOPLE_READERS",
-    "PHOTO_READERS",
-    "REGISTRY",
-    "Entry",
-    "people_in_folds",
-    "read_photos",
-]
+__all__ = ["REGISTRY", "Entry", "people_in_folds"]
 
 Split = Literal["train", "holdout", "test"]
 Label = Literal[
@@ -136,26 +115,6 @@ class Entry:
         )
 
 
-def read_photos(
-    kind: str,
-    images: Path,
-    annotations: Path | None = None,
-    *,
-    include: Path | None = None,
-    exclude: Path | None = None,
-    strict: bool = False,
-) -> Dataset:
-    """Read photos for the detector in one of the layouts of `PHOTO_READERS`, those that are on disk.
-
-    ``include`` and ``exclude`` are lists with one photo a line; image suffixes in them mean nothing. Raises
-    DatasetError as the readers do.
-    """
-    dataset = PHOTO_READERS[kind](images, annotations, include, strict)
-    excluded = set() if exclude is None else {without_suffix(name.strip()) for name in read_photo_list(exclude)}
-    photos = tuple(photo for photo in dataset if without_suffix(photo.name) not in excluded)
-    return Dataset(dataset.name, photos, dataset.problems)
-
-
 def people_in_folds(pairs: Path, images: Path, folds: tuple[int, ...]) -> set[str | None]:
     """Return everybody in these folds of LFW's pairs. Raises DatasetError, also for a fold that is not there."""
     listed = read_lfw_pairs(pairs, images, require_images=False)
@@ -164,65 +123,6 @@ def people_in_folds(pairs: Path, images: Path, folds: tuple[int, ...]) -> set[st
     tested = (pair for pair in listed if pair.fold in folds)
     return {photo.person for pair in tested for photo in (pair.image_a, pair.image_b)}
 
-
-def _wider(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
-    photos = "present" if include is None else read_photo_list(include)
-    assert annotations is not None
-    return read_wider(annotations, images, photos=photos, strict=strict)
-
-
-def _coco(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
-    assert annotations is not None and include is None
-    return read_coco(annotations, images, strict=strict)
-
-
-def _no_face(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
-    assert annotations is None and include is None
-    return read_folder(images, fully_labelled=True, strict=strict)
-
-
-def _pseudo(images: Path, annotations: Path | None, include: Path | None, strict: bool) -> Dataset:
-    assert annotations is not None and include is None
-    return read_pseudo_labels(annotations, images, strict=strict)
-
-
-PHOTO_READERS: Mapping[str, Callable[[Path, Path | None, Path | None, bool], Dataset]] = {
-    "wider": _wider,
-    "coco": _coco,
-    "folder": _no_face,
-    "pseudo": _pseudo,
-}
-"""By layout: takes the folder of the photos, the annotation, the list of photos, and whether to be strict."""
-
-PEOPLE_READERS: Mapping[str, Callable[..., People]] = {
-    "identities": read_identities,
-    "lfw": read_identities,
-    "celeba_people": read_celeba_people,
-    "utkface": read_utkface,
-    "agedb": read_agedb,
-    "fgnet": read_fgnet,
-    "cfp_people": read_cfp_people,
-}
-"""By layout: takes the folder of the photos, each of which shows one person."""
-
-
-def _fairface(images: Path, annotations: Path | None, strict: bool) -> LabelledPhotos:
-    assert annotations is not None
-    return read_fairface(annotations, images, strict=strict)
-
-
-def _celeba(images: Path, annotations: Path | None, strict: bool) -> LabelledPhotos:
-    assert annotations is not None
-    return read_celeba_attributes(annotations, images, strict=strict)
-
-
-LABEL_READERS: Mapping[str, Callable[[Path, Path | None, bool], LabelledPhotos]] = {
-    "fairface": _fairface,
-    "fer2013": lambda images, _, strict: read_class_folders(images, "expression", strict=strict),
-    "genki4k": lambda images, _, strict: read_genki4k(images, strict=strict),
-    "celeba": _celeba,
-}
-"""By layout: takes the folder of the photos, the annotation, and whether to be strict; each photo shows one face."""
 
 _WIDER_MIN_SIZE = 12.0
 _NET7876_BOX_RULE = (-0.02, -0.305, 0.045, 0.13)

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 from cascade.imaging import jpeg, png
 from cascade.imaging.errors import ImageError
 from cascade.imaging.formats import Format
-from cascade.imaging.orientation import stored_orientation, upright
+from cascade.imaging.orientation import SIDEWAYS, stored_orientation, upright
 from cascade.imaging.pixels import MAX_PIXELS, check_size
 from cascade.imaging.reduced import Frame, reduced_frame
 
@@ -96,6 +96,27 @@ def decode(source: Source, *, allow_damage: bool, warn: Warn) -> tuple[Image.Ima
             f"image: expected at most {MAX_PIXELS:,} pixels of {source.format.name} data: {error}"
         ) from error
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
+        raise _failure(source, error) from error
+
+
+def read_header(source: Source, warn: Warn) -> tuple[int, int, int]:
+    """Return width, height and orientation of a file's picture as it is stored; no pixel is decoded.
+
+    HEIF files turn their pictures themselves: of these it is what the stored EXIF data says. Raises `ImageError`.
+    """
+    try:
+        image = _open(source, True, warn)
+        check_size(*image.size, source.max_pixels)
+        width, height = image.size
+        orientation = _orientation(image, warn)
+        if source.format.name == "HEIF":
+            orientation = image.info.get("original_orientation") or 1
+            if orientation in SIDEWAYS:
+                width, height = height, width
+        return width, height, orientation
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
         raise _failure(source, error) from error
 
 

@@ -28,7 +28,7 @@ def check_scans(data: bytes, width: int, height: int) -> None:
 def _count_scans(data: bytes, enough: int) -> int:
     """The number of scans before the end of the picture, as a decoder finds them."""
     scans = 0
-    for marker, _, _ in _segments(data):
+    for marker, _, _ in segments(data):
         scans += marker == START_OF_SCAN
         if marker == END or scans >= enough:
             break
@@ -41,7 +41,7 @@ def has_end(data: bytes) -> bool:
     In a scan 0xFF is always followed by 0, a restart number or the next marker, so that the first one after the start
     of the scan is the picture's own. Thumbnails lie before it.
     """
-    scan = next((body for marker, _, body in _segments(data) if marker == START_OF_SCAN), len(data))
+    scan = next((body for marker, _, body in segments(data) if marker == START_OF_SCAN), len(data))
     return data.rfind(END, scan) >= 0  # from the end, where it usually is
 
 
@@ -53,11 +53,11 @@ def followed_by(data: bytes, filler: bytes) -> bytes:
 
 def with_end(data: bytes) -> bytes:
     """The data with an end, and without a segment that is cut short, for the rest of which a decoder would wait."""
-    cut = next((at for _, at, end in _segments(data) if end > len(data)), len(data))
+    cut = next((at for _, at, end in segments(data) if end > len(data)), len(data))
     return followed_by(data[:cut], b"")
 
 
-def _segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The marker of each segment, where it starts and where its body ends; what a scan holds follows its body."""
     end = 2
     while (found := _MARKER.search(data, end)) is not None:

@@ -6,9 +6,14 @@ import re
 import struct
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 ORIENTATION_TAG = 0x0112
+
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations whose pictures are stored with width and height exchanged."""
 
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _TRANSPOSE = {
@@ -26,6 +31,26 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
     """Undo an EXIF orientation: 2 to 8 are mirrored and rotated pictures, other values have no meaning."""
     method = _TRANSPOSE.get(orientation)
     return image if method is None else image.transpose(method)
+
+
+def upright_points(points: npt.ArrayLike, orientation: int) -> npt.NDArray[np.float64]:
+    """Where (…, 2) points x, y of a stored picture are once it is upright; both in parts of width and height, 0..1."""
+    x, y = np.moveaxis(np.asarray(points, np.float64), -1, 0)
+    places = {
+        2: (1 - x, y),
+        3: (1 - x, 1 - y),
+        4: (x, 1 - y),
+        5: (y, x),
+        6: (1 - y, x),
+        7: (1 - y, 1 - x),
+        8: (y, 1 - x),
+    }
+    return np.stack(places.get(orientation, (x, y)), axis=-1)
+
+
+def stored_points(points: npt.ArrayLike, orientation: int) -> npt.NDArray[np.float64]:
+    """The reverse of `upright_points`."""
+    return upright_points(points, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def stored_orientation(info: dict[Any, Any]) -> int:

@@ -11,15 +11,16 @@ import os
 import re
 import stat
 import warnings
-from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from cascade.imaging.decoding import UNCOMPRESSED, Source, check_opened, decode, opened_orientation
+from cascade.imaging.decoding import UNCOMPRESSED, Source, check_opened, decode, opened_orientation, read_header
 from cascade.imaging.errors import ImageError, ImageWarning, quoted
 from cascade.imaging.formats import FORMATS, format_of, what_it_is
-from cascade.imaging.orientation import upright
+from cascade.imaging.orientation import SIDEWAYS, upright
 from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage, from_array, from_pillow
 from cascade.imaging.reduced import REDUCTIONS, Frame, ReducedPhoto
 
@@ -30,8 +31,10 @@ __all__ = [
     "ImageInput",
     "ImageWarning",
     "RGBImage",
+    "StoredSize",
     "read_image",
     "read_reduced",
+    "read_size",
 ]
 
 START = 64  # bytes that tell the format
@@ -62,6 +65,20 @@ class _ArrayLike(Protocol):
     def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
+class StoredSize(NamedTuple):
+    """The size of a picture as its file has it, and the EXIF orientation that turns it upright."""
+
+    width: int
+    height: int
+    orientation: int
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as displayed, which are those that `read_image` gives."""
+        return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
+
+
+Result = TypeVar("Result")
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 ImageInput: TypeAlias = str | os.PathLike[Any] | _Bytes | npt.NDArray[Any] | _Readable | _Pillow | _ArrayLike
 """What `read_image` takes."""
@@ -175,7 +192,7 @@ def _read(image: ImageInput, color: str, rules: _Rules) -> ReducedPhoto:
     if color not in ("rgb", "bgr"):
         raise ImageError(f'color: expected "rgb" or "bgr", got {quoted(color)}')
     if isinstance(image, (str, os.PathLike)):
-        return _from_path(image, rules)
+        return _from_path(image, lambda file, name: _from_file(file, name, rules))
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _from_file(io.BytesIO(image), "bytes", rules)
     if callable(getattr(image, "read", None)):
@@ -189,6 +206,30 @@ def _read(image: ImageInput, color: str, rules: _Rules) -> ReducedPhoto:
 
 def _as_it_is(pixels: RGBImage) -> ReducedPhoto:
     return ReducedPhoto(pixels, Frame(pixels.shape[1], pixels.shape[0]))
+
+
+def read_size(path: str | os.PathLike[Any]) -> StoredSize:
+    """Return the size of an image file and its orientation without decoding it.
+
+    Damaged EXIF data counts as none, as in `read_image`. Raises `ImageError` for what is no image file; whether its
+    pixels are complete is not looked at.
+    """
+    return _from_path(path, lambda file, _: _header(file))
+
+
+def _header(file: BinaryIO) -> StoredSize:
+    start = file.read(START)
+    length = _rest(file)
+    known = format_of(start)
+    if known is None or length is None:
+        raise ImageError(f"image: expected an image file, got {what_it_is(start, len(start))}")
+    length += len(start)
+    if length > known.largest:
+        raise ImageError(f"image: expected at most {known.largest:,} bytes of {known.name} data, got {length:,}")
+    file.seek(0)
+    whole = known.name not in (*UNCOMPRESSED, "JPEG")  # of these the beginning is enough
+    source = Source(file.read() if whole else file, length, known)
+    return StoredSize(*read_header(source, lambda _: None))
 
 
 def _unexpected(image: object) -> ImageError:
@@ -205,7 +246,8 @@ def _unexpected(image: object) -> ImageError:
 # Files and bytes
 
 
-def _from_path(path: str | os.PathLike[Any], rules: _Rules) -> ReducedPhoto:
+def _from_path(path: str | os.PathLike[Any], work: Callable[[BinaryIO, str], Result]) -> Result:
+    """What ``work`` makes of the open file and its name for messages. Raises `ImageError`."""
     name = os.fspath(path)
     if not name:
         raise ImageError("image: expected a path, got an empty one")
@@ -215,7 +257,7 @@ def _from_path(path: str | os.PathLike[Any], rules: _Rules) -> ReducedPhoto:
             what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
             raise ImageError(f"image: expected an image file, but {quoted(name)} is {what}")
         with open(name, "rb") as file:
-            return _from_file(file, quoted(name), rules)
+            return work(file, quoted(name))
     except ImageError as error:
         message = str(error)
         named = quoted(name) in message

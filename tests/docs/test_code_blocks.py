@@ -118,7 +118,7 @@ def program_of(words: list[str]) -> tuple[str, list[str]] | None:
 
 def subcommand(rest: list[str]) -> tuple[str, ...]:
     names = []
-    for word in rest[: 2 if rest[:1] in (["gallery"], ["people"], ["experiment"]) else 1]:
+    for word in rest[: 2 if rest[:1] in (["gallery"], ["people"], ["experiment"], ["export"]) else 1]:
         if word.startswith("-"):
             break
         names.append(word)

@@ -7,7 +7,9 @@
 
     [[source]]
     kind = "wider"                          # or photos of one's own: "wider", "coco", "folder" (without any face),
-                                            # "pseudo" (see `cascade.datasets.read_pseudo_labels`)
+                                            # "labelstudio", "cvat", "voc", "yolo", "jsonl", "csv", "parquet" (see
+                                            # docs/formats.md), "xmp" (takes no annotations), or "pseudo" (see
+                                            # `cascade.datasets.read_pseudo_labels`)
     annotations = "wider/wider_face_split/wider_face_train.mat"
     images = "wider/WIDER_train/images"
     exclude = "wider/validation_from_train.txt"     # photos kept out, one a line
@@ -39,6 +41,9 @@ import numpy as np
 
 from cascade.boxes import iou
 from cascade.datasets import PHOTO_READERS, REGISTRY, Entry, Photo, read_photos
+
+WITHOUT_ANNOTATIONS = {"folder": "a folder of photos without any face", "xmp": "a folder of photos with XMP"}
+"""Kinds whose photos are all there is."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,10 @@ def _source(entry: dict[str, Any], root: Path, pseudo_labels: Path, where: str) 
         raise SourceError(f"{where}: {error}") from None
     if source.kind not in PHOTO_READERS:
         raise SourceError(f"{where}: kind: expected {_listed(PHOTO_READERS)}, got {source.kind!r}")
-    if source.kind != "folder" and source.annotations is None:
+    if source.kind not in WITHOUT_ANNOTATIONS and source.annotations is None:
         raise SourceError(f"{where}: annotations are missing")
-    if source.kind == "folder" and source.annotations is not None:
-        raise SourceError(f"{where}: annotations: a folder of photos without any face takes none")
+    if source.kind in WITHOUT_ANNOTATIONS and source.annotations is not None:
+        raise SourceError(f"{where}: annotations: {WITHOUT_ANNOTATIONS[source.kind]} takes none")
     return source
 
 
@@ -177,7 +182,7 @@ def photos(source: Source) -> Iterator[Photo]:
     for problem in dataset.problems:
         print(problem, file=sys.stderr)
     for photo in dataset:
-        faces = labels.get(photo.path.relative_to(source.images).as_posix(), [])
+        faces = labels.get(photo.path.relative_to(source.images).as_posix(), []) if labels else []
         labelled = photo.fully_labelled and source.fully_labelled  # a file that denies it is believed
         moved = replace(_moved(photo, source.box_rule), fully_labelled=labelled)
         if not source.landmarks:
@@ -210,10 +215,12 @@ def _with_ignored(photo: Photo, pseudo_labels: np.ndarray) -> Photo:
 
 
 def fingerprint(sources: tuple[Source, ...]) -> str:
-    """SHA-256 over the annotation files and lists, for the record of a training run."""
+    """SHA-256 over the annotation files and lists, those in folders by name, for the record of a training run."""
     digest = hashlib.sha256()
     for source in sources:
         for path in (source.annotations, source.exclude, source.pseudo_labels):
             if path is not None:
-                digest.update(path.read_bytes())
+                files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+                for file in files:
+                    digest.update(file.read_bytes())
     return digest.hexdigest()

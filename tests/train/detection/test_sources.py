@@ -68,8 +68,9 @@ def test_reading(root):
         ('[[source]]\nkind = "folder"', "source 2: .*images"),
         ('[[source]]\nimages = "coco"', "source 2: .*kind"),
         (
-            '[[source]]\nkind = "voc"\nimages = "coco"',
-            "source 2: kind: expected wider, coco, folder or pseudo, got 'voc'",
+            '[[source]]\nkind = "labelme"\nimages = "coco"',
+            "source 2: kind: expected wider, coco, folder, pseudo, cvat, voc, yolo, labelstudio, jsonl, csv, parquet "
+            "or xmp, got 'labelme'",
         ),
         ('[[source]]\nkind = "coco"\nimages = "coco"', "source 2: annotations are missing"),
         ('[[source]]\nkind = "folder"\nimages = 3', "source 2: images: expected a path, got 3"),
