@@ -44,8 +44,8 @@ class Detector(FixedSettings):
         little more and takes longer.
     thresholds : face probabilities that a window must reach in P-Net, R-Net and O-Net, each 0 to 1. Lower ones find
         more faces and more false ones.
-    engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), or an engine such as
-        ``TorchEngine(load_detector(), "cuda", half=True)``, which has its own threads, weights and device.
+    engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), "onnx" (needs the extra [onnx]), or an engine
+        such as ``TorchEngine(load_detector(), "cuda", half=True)``, which has its own threads, weights and device.
     threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not
         depend on it. After a call the threads spin for half a millisecond, and then sleep. One call at a time uses
         them; calls from other threads meanwhile each run on their own thread alone.
@@ -82,7 +82,7 @@ class Detector(FixedSettings):
         max_face: float | None = None,
         scale_factor: float = 0.709,
         thresholds: tuple[float, float, float] = THRESHOLDS,
-        engine: Literal["native", "torch"] | Engine = "native",
+        engine: Literal["native", "torch", "onnx"] | Engine = "native",
         threads: int | None = None,
         weights: str | Path | DetectorWeights | None = None,
         device: str | None = None,

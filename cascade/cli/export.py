@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from cascade.cli import export_onnx
 from cascade.cli.recognition import new_parser
 
 DESCRIPTION = """\
-Writes results and annotations in the forms that other programs read.
+Writes results, annotations and trained networks in the forms that other programs read.
 """
 
 EPILOG = """\
@@ -26,7 +27,7 @@ def add_parser(commands: Any) -> None:
     parser = new_parser(commands, "export", "write results in the forms of other programs", DESCRIPTION, EPILOG)
     parser.set_defaults(run=_print_help, parser=parser)
     actions = parser.add_subparsers(title="what to write", metavar="FORMAT")
-    for action in ():  # modules with `add_parser`, each of which adds one or more actions
+    for action in (export_onnx,):  # modules with `add_parser`, each of which adds one or more actions
         action.add_parser(actions)
 
 

@@ -13,6 +13,7 @@ from eval.commands import (
     attributes,
     benchmark,
     detection,
+    engines,
     errors,
     false_accepts,
     fddb,
@@ -25,7 +26,7 @@ from eval.commands import (
     wider,
 )
 
-DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
+DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness, engines)
 RECOGNITION = (verification, identification, age, false_accepts, templates)
 COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
 
