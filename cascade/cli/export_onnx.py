@@ -44,6 +44,9 @@ def add_parser(actions: Any) -> None:
     parser.add_argument(
         "--tasks", nargs="+", metavar="NAME", help="attributes to export (default: all but those asked for by name)"
     )
+    parser.add_argument(
+        "--precision", choices=("float32", "int8"), default="float32", help="of the detector (default: %(default)s)"
+    )
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
                 attributes=args.attribute_weights,
                 landmarks=args.landmark_weights,
                 tasks=args.tasks,
+                precision=args.precision,
             )
     except ValueError as error:  # WeightsError is one
         raise CommandError(str(error)) from error

@@ -45,9 +45,7 @@ def make_engine(
 
         if device not in (None, "cpu"):
             raise ValueError(f"device: expected an OnnxEngine with providers as engine for {device!r}")
-        if precision not in (None, "float32"):
-            raise ValueError(f"precision: the onnx engine computes in float32, got {precision!r}")
-        return OnnxEngine(weights, thread_count(threads))
+        return OnnxEngine(weights, thread_count(threads), precision=precision or "float32")
     raise ValueError(f"engine: expected 'native', 'torch' or 'onnx', got {engine!r}")
 
 

@@ -20,7 +20,7 @@ except ImportError as error:
     ) from error
 
 from cascade import _native
-from cascade.exporting.networks import INPUT, stage_model
+from cascade.exporting.networks import INPUT, Precision, stage_model
 from cascade.imaging.pyramid import PADDING_VALUE, Pyramid, build_pyramid, crop_sources
 from cascade.models.detector import DetectorWeights
 from cascade.nn.architectures import Stage
@@ -37,21 +37,31 @@ class OnnxEngine:
     weights : the result of `cascade.models.detector.load_detector`.
     threads : threads that share the work of one network.
     providers : names of ONNX Runtime's execution providers, the preferred one first, such as "CUDAExecutionProvider".
+    precision : "float32", or "int8" for weights with activation ranges.
 
-    Raises ValueError for a provider that this installation of ONNX Runtime lacks.
+    Raises ValueError for a provider that this installation of ONNX Runtime lacks, and `cascade.WeightsError` for
+    weights that int8 is not for.
     """
 
     def __init__(
-        self, weights: DetectorWeights, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+        self,
+        weights: DetectorWeights,
+        threads: int = 1,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        precision: Precision = "float32",
     ) -> None:
         available = onnxruntime.get_available_providers()
         if isinstance(providers, str) or not providers or not set(providers) <= set(available):
             raise ValueError(f"providers: expected some of {', '.join(available)}, got {providers!r}")
         self.weights = weights
         self.threads = threads
-        self._settings = (weights, threads, tuple(providers))
+        if precision not in ("float32", "int8"):
+            raise ValueError(f"precision: expected 'float32' or 'int8', got {precision!r}")
+        self.precision = precision
+        self._settings = (weights, threads, tuple(providers), precision)
         self._models = {
-            stage: stage_model(stored, weights.name).SerializeToString() for stage, stored in weights.stages.items()
+            stage: stage_model(stored, weights.name, precision).SerializeToString()
+            for stage, stored in weights.stages.items()
         }
         self._sessions: dict[int, dict[Stage, Any]] = {}  # by process: the threads of a session do not survive a fork
         self._of_this_process()
@@ -69,7 +79,7 @@ class OnnxEngine:
         return found
 
     def _session(self, model: bytes) -> Any:
-        _, threads, providers = self._settings
+        _, threads, providers, _ = self._settings
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         return onnxruntime.InferenceSession(model, options, providers=list(providers))

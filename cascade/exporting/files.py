@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.attributes import BY_NAME
 from cascade.detect import THRESHOLDS, Detector
-from cascade.exporting.networks import attributes_model, landmarks_model, recognizer_model, stage_model
+from cascade.exporting.networks import Precision, attributes_model, landmarks_model, recognizer_model, stage_model
 from cascade.imaging.pyramid import SMALLEST_SHARE
 from cascade.models.attributes import load_attributes
 from cascade.models.detector import load_detector
@@ -61,20 +61,24 @@ def export_onnx(
     attributes: str | Path | None = None,
     landmarks: str | Path | None = None,
     tasks: Iterable[str] | None = None,
+    precision: Precision = "float32",
 ) -> list[Exported]:
     """Writes networks as ONNX files into the folder ``out``, and ``manifest.json`` about them; returns the files.
 
     ``networks`` are some of `NETWORKS`; the detector is several files. The others are weights as `load_detector` and
     the other loaders take them, by default those that come with the package. ``tasks`` are the attributes to export;
-    by default all but those in `cascade.attributes.BY_NAME`. Files of the same name are replaced, each at once. All
+    by default all but those in `cascade.attributes.BY_NAME`. ``precision`` is the detector's: "int8" takes weights with
+    activation ranges, as the default set has. Files of the same name are replaced, each at once. All
     weights are loaded before the first file is written.
 
     Raises ValueError for unknown networks or tasks, `cascade.WeightsError` for weights that cannot be used, and OSError
     where nothing can be written.
     """
     chosen = _chosen("networks", networks, NETWORKS)
+    if precision not in ("float32", "int8"):
+        raise ValueError(f"precision: expected 'float32' or 'int8', got {precision!r}")
     makers: dict[str, Callable[[], Iterator[tuple[str, ModelProto]]]] = {
-        "detector": lambda: _detector(detector),
+        "detector": lambda: _detector(detector, precision),
         "recognizer": lambda: _recognizer(recognizer),
         "attributes": lambda: _attributes(attributes, tasks),
         "landmarks": lambda: _landmarks(landmarks),
@@ -101,17 +105,21 @@ def pipeline() -> dict[str, Any]:
         **{name: defaults[name].default for name in ("min_face", "scale_factor")},
         "smallest_share": SMALLEST_SHARE,
         "thresholds": list(THRESHOLDS),
-        "nms": {"pnet": [[PNET_NMS, "union"]], "rnet": [[RNET_NMS, "union"]], "onet": [list(each) for each in ONET_NMS]},
+        "nms": {
+            "pnet": [[PNET_NMS, "union"]],
+            "rnet": [[RNET_NMS, "union"]],
+            "onet": [list(each) for each in ONET_NMS],
+        },
         "score_fusion_weight": SCORE_FUSION_WEIGHT,
         "unusual_framing_logit": UNUSUAL_FRAMING_LOGIT,
         "close_up_share": CLOSE_UP_SHARE,
     }
 
 
-def _detector(weights: str | Path | None) -> Iterator[tuple[str, ModelProto]]:
+def _detector(weights: str | Path | None, precision: Precision) -> Iterator[tuple[str, ModelProto]]:
     loaded = load_detector(weights)
     for stage, stored in loaded.stages.items():
-        yield stage, stage_model(stored, loaded.name)
+        yield stage, stage_model(stored, loaded.name, precision)
 
 
 def _recognizer(weights: str | Path | None) -> Iterator[tuple[str, ModelProto]]:
@@ -146,7 +154,8 @@ def _described(model: ModelProto) -> dict[str, Any]:
 
     def shapes(tensors: Any) -> dict[str, list[int | str]]:
         return {
-            each.name: [size.dim_param or size.dim_value for size in each.type.tensor_type.shape.dim] for each in tensors
+            each.name: [size.dim_param or size.dim_value for size in each.type.tensor_type.shape.dim]
+            for each in tensors
         }
 
     metadata = {entry.key: entry.value for entry in model.metadata_props}

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cascade.exporting.layers import write_graph, write_layers
+from cascade.exporting.quantized import write_int8_layers
 from cascade.exporting.writer import OPSET, GraphWriter, Size
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE
 from cascade.imaging.pyramid import PADDING_VALUE
 from cascade.landmarks import TEMPLATE
 from cascade.models.attributes import AttributeTask, AttributeWeights
 from cascade.models.detector import StageWeights
+from cascade.models.files import WeightsError
 from cascade.models.landmarks import OUTPUT, POINTS, LandmarkWeights
 from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.architectures import LANDMARK_STAGE
@@ -29,20 +31,29 @@ from cascade.version import __version__
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+Precision = Literal["float32", "int8"]
+
 INPUT, BATCH = "pixels", "batch"
 NORMALISATION = "in the model: (pixel - 127.5) / 128"
 COLOUR = "RGB, 0 to 255, float32, channels first"
 
 
-def stage_model(weights: StageWeights, name: str) -> ModelProto:
+def stage_model(weights: StageWeights, name: str, precision: Precision = "float32") -> ModelProto:
     """P-, R-, O- or L-Net: an output for each head, named after it. Logits, box deltas and landmarks as the heads are.
 
     P-Net takes images of any size from its input size on and gives a map (batch, width of the head, rows, columns);
-    the others take crops and give (batch, width of the head).
+    the others take crops and give (batch, width of the head). Input and outputs are float32 in "int8" too. Raises
+    `cascade.WeightsError` for a network that int8 is not for, or not calibrated.
     """
     architecture = weights.architecture
     writer, scans = GraphWriter(), architecture.stage == "pnet"
-    maps = write_layers(writer, architecture, weights.tensors, writer.normalised_pixels(INPUT))
+    if precision == "int8":
+        try:
+            maps = write_int8_layers(writer, architecture, weights.tensors, INPUT)
+        except ValueError as error:
+            raise WeightsError(f"weights: {weights.path}: {error}") from None
+    else:
+        maps = write_layers(writer, architecture, weights.tensors, writer.normalised_pixels(INPUT))
     if not scans:
         maps = writer.add("Flatten", maps, axis=1)
     heads = {head.name: head.width for head in architecture.heads}
@@ -58,6 +69,7 @@ def stage_model(weights: StageWeights, name: str) -> ModelProto:
         "window": architecture.window,
         "context": architecture.context,
         "heads": heads,
+        "precision": precision,
     }
     if scans:
         facts |= {"stride": architecture.stride, "padding": architecture.padding, "padding_value": PADDING_VALUE}

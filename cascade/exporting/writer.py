@@ -65,7 +65,14 @@ class GraphWriter:
         return x if kind == "none" else self.add({"relu": "Relu", "sigmoid": "Sigmoid"}[kind], x)
 
     def convolution(
-        self, x: str, name: str, weight: np.ndarray, bias: np.ndarray, stride: int = 1, padding: int = 0, groups: int = 1
+        self,
+        x: str,
+        name: str,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
     ) -> str:
         """A convolution of a weight (out, in, k, k), with zero padding."""
         kernel = weight.shape[-1]
@@ -77,6 +84,21 @@ class GraphWriter:
         """Pixels 0 to 255 as the networks take them: see `cascade.nn.quantization`. float32 holds all values exactly."""
         centred = self.add("Sub", x, self.constant("pixel_zero", PIXEL_ZERO))
         return self.add("Mul", centred, self.constant("pixel_scale", PIXEL_SCALE))
+
+    def quantize(self, x: str, step: float) -> str:
+        """Values as uint8, in steps from 0 on."""
+        return self.add("QuantizeLinear", x, *self._steps(step, 0))
+
+    def dequantize(self, x: str, step: float, zero: int = 0) -> str:
+        """uint8 as values; ``zero`` is the integer that stands for 0."""
+        return self.add("DequantizeLinear", x, *self._steps(step, zero))
+
+    def filters(self, x: str, name: str, scales: np.ndarray) -> str:
+        """Integers (out, …) as values, with a scale for each filter."""
+        return self.add("DequantizeLinear", x, self.constant(name, scales), axis=0)
+
+    def _steps(self, step: float, zero: int) -> list[str]:
+        return [self.constant(f"step_{step:.6g}", step), self.constant(f"zero_{zero}", zero, np.uint8)]
 
     def unit_rows(self, x: str) -> str:
         """Rows (n, d) scaled to length 1."""

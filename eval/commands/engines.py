@@ -32,6 +32,9 @@ def add_parsers(verbs: Any) -> None:
     parser.add_argument(
         "--reference", choices=("float32", "int8"), default="float32", help="precision of the native engine"
     )
+    parser.add_argument(
+        "--precision", choices=("float32", "int8"), default="float32", help="of the engine (default: %(default)s)"
+    )
     parser.add_argument("--weights", metavar="NAME|DIR", help="trained detector (default: the default set)")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for summary.json")
     parser.set_defaults(execute=execute)
@@ -41,7 +44,7 @@ def execute(args: argparse.Namespace) -> None:
     """Compare, print and write the report. Raises ValueError or OSError for unfit input."""
     weights = load_detector(args.weights)
     reference = Detector(weights=weights, precision=args.reference, threads=1)
-    other = Detector(weights=weights, engine=args.engine, threads=1)
+    other = Detector(weights=weights, engine=args.engine, precision=args.precision, threads=1)
     results, problems = {}, list[str]()
     for name in args.sets:
         results[name] = Agreement()

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("onnx", reason="needs the extra [onnx]")
 pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
 
+from cascade import WeightsError
 from cascade.detect import Detector
 from cascade.engines import onnx as module
 from cascade.engines.base import Engine
@@ -125,8 +126,19 @@ def test_providers_are_those_of_this_installation() -> None:
 def test_settings_that_it_has_not() -> None:
     with pytest.raises(ValueError, match="^device: expected an OnnxEngine with providers"):
         Detector(engine="onnx", device="cuda")
-    with pytest.raises(ValueError, match="^precision: the onnx engine computes in float32, got 'int8'"):
-        Detector(engine="onnx", precision="int8")
+    with pytest.raises(ValueError, match="^precision: expected 'float32' or 'int8', got 'float16'"):
+        OnnxEngine(load_detector(), precision="float16")  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match="int8 is for convolutions with ReLU"):
+        Detector(engine="onnx", weights="paper", precision="int8")
+
+
+def test_int8_finds_the_same_face() -> None:
+    found = Detector(engine="onnx", precision="int8", threads=1).detect(PORTRAIT)
+    expected = Detector(precision="float32", threads=1).detect(PORTRAIT)
+    assert len(found) == len(expected) == 1
+    np.testing.assert_allclose(found.boxes, expected.boxes, rtol=0, atol=2)  # pixels
+    np.testing.assert_allclose(found.landmarks, expected.landmarks, rtol=0, atol=2)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=0.01)
 
 
 def test_without_the_extra_the_error_names_it() -> None:

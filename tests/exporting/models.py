@@ -14,7 +14,9 @@ def outputs_of(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
     data = model if isinstance(model, bytes) else model.SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
-    return dict(zip([output.name for output in session.get_outputs()], session.run(None, {"pixels": pixels}), strict=True))
+    return dict(
+        zip([output.name for output in session.get_outputs()], session.run(None, {"pixels": pixels}), strict=True)
+    )
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

@@ -153,5 +153,3 @@ def test_opencv_reads_the_files(tmp_path: Path) -> None:
         found = dict(zip(heads := [h.name for h in stored.architecture.heads], network.forward(heads), strict=True))
         for name, expected in outputs_of(files[stage].read_bytes(), crop[None]).items():
             np.testing.assert_allclose(found[name].ravel(), expected.ravel(), rtol=0, atol=1e-4)
-
-

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("onnx", reason="needs the extra [onnx]")
 
 from benchmarks.random_graph import light_graph, random_tensors
-from cascade import _native
+from cascade import WeightsError, _native
 from cascade.attributes import AttributeEstimator
 from cascade.exporting import networks
 from cascade.exporting.layers import write_graph
@@ -28,6 +28,7 @@ from cascade.models.recognizer import load_recognizer
 from cascade.nn.graphs import Graph, GraphBuilder, native_nodes
 from cascade.recognize import Recognizer
 from tests.exporting.models import noise, outputs_of
+from tests.photos import portrait
 
 TOLERANCE = 1e-4
 
@@ -35,8 +36,15 @@ STAGES = [(name, stage) for name in shipped_detectors() for stage in load_detect
 
 
 def metadata(model: Any) -> dict[str, Any]:
-    found = {entry.key: entry.value for entry in model.metadata_props}
-    return {key: json.loads(text) if text[:1] in "[{" or text[:1].isdigit() else text for key, text in found.items()}
+    """Text as it is, JSON as its values."""
+
+    def value(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    return {entry.key: value(entry.value) for entry in model.metadata_props}
 
 
 def agrees(stored: StageWeights, seed: int = 0, count: int = 3) -> None:
@@ -111,12 +119,13 @@ def test_attributes_give_the_estimators_answers() -> None:
 
 def test_a_regression_is_clipped_to_its_range() -> None:
     """No shipped network has one."""
+    task = AttributeTask("lean", "regression", low=-90, high=90)
     builder = GraphBuilder()
-    builder.conv(1, 112)
-    graph = builder.build("any", 112, {"yaw": 0})
-    tensors = {"0.weight": np.full((1, 3, 112, 112), 1e-4, np.float32), "0.bias": np.full(1, 0.5, np.float32)}
-    task = AttributeTask("yaw_angle", "regression", low=-90, high=90)
-    graph = Graph("any", 112, graph.nodes, {task.name: 0})
+    builder.conv(1, kernel=16, stride=16)
+    builder.conv(1, kernel=7)
+    graph = builder.build("any", 112, {task.name: 1})
+    tensors = {"0.weight": np.full((1, 3, 16, 16), 2e-3, np.float32), "0.bias": np.zeros(1, np.float32)}
+    tensors |= {"1.weight": np.full((1, 1, 7, 7), 1 / 49, np.float32), "1.bias": np.full(1, 0.5, np.float32)}
     weights = AttributeWeights(Path("any"), "any", graph, (task,), tensors, {}, "0" * 64)
     crops = np.stack([np.full((112, 112, 3), value, np.uint8) for value in (0, 127, 140, 255)])
     found = outputs_of(networks.attributes_model(weights, [task.name]), crops)[task.name]
@@ -165,6 +174,39 @@ def test_pools_of_any_side_and_gates(side: int, bins: list[int], rest: bool) -> 
     in_both(builder.build("any", side, {"pooled": pooled, "gated": gated}), noise(2, side, side, 3))
 
 
+@pytest.mark.parametrize("stage", ["pnet", "rnet", "onet", "lnet"])
+def test_int8_is_as_near_to_float32_as_the_native_int8(stage: Any) -> None:
+    stored = load_detector()[stage]
+    side = stored.architecture.input_size
+    corners = np.random.default_rng(0).uniform(0, 300, (40, 2))
+    boxes = np.hstack([corners, corners + np.linspace(20, 200, 40)[:, None]])
+    crops = _native.cut([portrait()], [(1, 1)], boxes, side)
+    exact = _native.Network(stored.layers(), side).forward(crops)
+    native = _native.Network(stored.int8_layers(), side).forward(crops)
+    model = networks.stage_model(stored, "default", "int8")
+    found = np.concatenate([each.reshape(40, -1) for each in outputs_of(model, crops).values()], axis=1)
+    assert 0 < np.abs(found - exact)[:, 2:].mean() < 2 * np.abs(native - exact)[:, 2:].mean()
+    assert np.abs(found - exact)[:, :2].mean() < 0.15  # logits
+    assert len(model.SerializeToString()) < 0.4 * len(networks.stage_model(stored, "default").SerializeToString())
+
+
+def test_weights_of_int8_cannot_overflow_16_bits() -> None:
+    from onnx import numpy_helper
+
+    for stored in load_detector().stages.values():
+        arrays = networks.stage_model(stored, "default", "int8").graph.initializer
+        weights = [numpy_helper.to_array(array) for array in arrays if array.name.endswith(".weight")]
+        assert all(array.dtype == np.int8 and np.abs(array.astype(int)).max() <= 64 for array in weights)
+
+
+def test_int8_needs_activation_ranges() -> None:
+    stored = load_detector()["pnet"]
+    tensors = {name: array for name, array in stored.tensors.items() if not name.endswith(".range")}
+    for weights in (load_detector("paper")["pnet"], type(stored)(**{**vars(stored), "tensors": tensors})):
+        with pytest.raises(WeightsError, match="int8 is for convolutions|there are no activation ranges"):
+            networks.stage_model(weights, "any", "int8")
+
+
 def test_metadata_says_what_a_port_needs() -> None:
     weights = load_detector()
     model = networks.stage_model(weights["pnet"], "default")
@@ -179,8 +221,6 @@ def test_metadata_says_what_a_port_needs() -> None:
 
 
 def test_damaged_weights_are_refused_before_they_become_a_model(tmp_path: Path) -> None:
-    from cascade import WeightsError
-
     file = tmp_path / "light.safetensors"
     file.write_bytes(load_recognizer().path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match="cannot be read as safetensors"):
