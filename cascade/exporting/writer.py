@@ -81,7 +81,7 @@ class GraphWriter:
         return self.add("Conv", x, *arrays, **options)
 
     def normalised_pixels(self, x: str) -> str:
-        """Pixels 0 to 255 as the networks take them: see `cascade.nn.quantization`. float32 holds all values exactly."""
+        """Pixels 0 to 255 as the networks take them; float32 holds all values exactly."""
         centred = self.add("Sub", x, self.constant("pixel_zero", PIXEL_ZERO))
         return self.add("Mul", centred, self.constant("pixel_scale", PIXEL_SCALE))
 

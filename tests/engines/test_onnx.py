@@ -124,9 +124,9 @@ def test_providers_are_those_of_this_installation() -> None:
 
 
 def test_settings_that_it_has_not() -> None:
-    with pytest.raises(ValueError, match="^device: expected an OnnxEngine with providers"):
+    with pytest.raises(ValueError, match=r"^device: expected an OnnxEngine with providers"):
         Detector(engine="onnx", device="cuda")
-    with pytest.raises(ValueError, match="^precision: expected 'float32' or 'int8', got 'float16'"):
+    with pytest.raises(ValueError, match=r"^precision: expected 'float32' or 'int8', got 'float16'"):
         OnnxEngine(load_detector(), precision="float16")  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match="int8 is for convolutions with ReLU"):
         Detector(engine="onnx", weights="paper", precision="int8")

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="needs the extra [onnx]")
+pytest.importorskip("onnx", reason="needs the extra [onnx]")
+
+import onnx
 
 from cascade import WeightsError
 from cascade.detect import Detector
@@ -95,14 +97,14 @@ def test_wrong_arguments_write_nothing(tmp_path: Path, networks: list[str], opti
 
 
 def test_a_string_is_no_list_of_networks(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="^networks: expected a list of names, got 'detector'"):
+    with pytest.raises(TypeError, match=r"^networks: expected a list of names, got 'detector'"):
         export_onnx(tmp_path, "detector")
 
 
 def test_damaged_weights_write_nothing(tmp_path: Path) -> None:
     damaged = tmp_path / "light.safetensors"
     damaged.write_bytes(save_random_recognizer(tmp_path / "good.safetensors").read_bytes()[:-10])
-    with pytest.raises(WeightsError, match="light.safetensors cannot be read"):
+    with pytest.raises(WeightsError, match=r"light\.safetensors cannot be read"):
         export_onnx(tmp_path / "out", ["landmarks", "recognizer"], recognizer=damaged)
     assert not (tmp_path / "out").exists()
 

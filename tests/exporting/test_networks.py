@@ -203,7 +203,7 @@ def test_int8_needs_activation_ranges() -> None:
     stored = load_detector()["pnet"]
     tensors = {name: array for name, array in stored.tensors.items() if not name.endswith(".range")}
     for weights in (load_detector("paper")["pnet"], type(stored)(**{**vars(stored), "tensors": tensors})):
-        with pytest.raises(WeightsError, match="int8 is for convolutions|there are no activation ranges"):
+        with pytest.raises(WeightsError, match=r"int8 is for convolutions|there are no activation ranges"):
             networks.stage_model(weights, "any", "int8")
 
 
