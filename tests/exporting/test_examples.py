@@ -25,7 +25,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
 from cascade.detect import Detector
 from cascade.exporting.files import export_onnx
 from cascade.faces import Faces
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, blocks
 from tests.photos import PORTRAIT, portrait
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -100,6 +100,17 @@ def runtime_folder() -> Path | None:
     done = subprocess.run(["npm", "root", "--global"], capture_output=True, text=True, check=False, timeout=60)
     folder = Path(done.stdout.strip()) / "onnxruntime-web" / "dist"
     return folder if done.returncode == 0 and folder.is_dir() else None
+
+
+def test_the_blocks_of_the_page_that_need_the_extra_run(tmp_path: Path) -> None:
+    parts = [block.text for block in blocks("docs/onnx.md") if block.language == "python" and block.needs]
+    shutil.copy(PORTRAIT, tmp_path / "photo.jpg")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "".join(parts)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert parts and done.stdout.count("[[") == 2
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
