@@ -68,8 +68,8 @@ def export_onnx(
     ``networks`` are some of `NETWORKS`; the detector is several files. The others are weights as `load_detector` and
     the other loaders take them, by default those that come with the package. ``tasks`` are the attributes to export;
     by default all but those in `cascade.attributes.BY_NAME`. ``precision`` is the detector's: "int8" takes weights with
-    activation ranges, as the default set has. Files of the same name are replaced, each at once. All
-    weights are loaded before the first file is written.
+    activation ranges, as the default set has. Files of the same name are replaced, each at once. All weights are loaded
+    before the first file is written.
 
     Raises ValueError for unknown networks or tasks, `cascade.WeightsError` for weights that cannot be used, and OSError
     where nothing can be written.
