@@ -20,8 +20,8 @@ def write_layers(writer: GraphWriter, architecture: Architecture, tensors: Tenso
     """A detector's network over the map ``x``; returns its last map, which holds all heads."""
     for index, layer in enumerate(architecture.layers):
         if layer.kind == "pool":  # a last, partial window counts
-            size = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2}
-            x = writer.add("MaxPool", x, ceil_mode=1, **size)
+            kernel, stride = [layer.kernel] * 2, [layer.stride] * 2
+            x = writer.add("MaxPool", x, ceil_mode=1, kernel_shape=kernel, strides=stride)
             continue
         weight, bias = tensors[f"{index}.weight"], tensors[f"{index}.bias"]
         x = writer.convolution(x, str(index), weight, bias, layer.stride)

@@ -69,6 +69,6 @@ def _rounded(filters: np.ndarray) -> np.ndarray:
     snake[:, :, 1::2] = filters[:, :, 1::2, ::-1]
     sums = np.rint(np.cumsum(snake.reshape(len(filters), -1), axis=1))
     rounded = np.diff(sums, axis=1, prepend=0).reshape(filters.shape)
-    found = rounded.copy()
+    found: np.ndarray = rounded.copy()
     found[:, :, 1::2] = rounded[:, :, 1::2, ::-1]
     return found

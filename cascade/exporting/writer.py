@@ -77,8 +77,8 @@ class GraphWriter:
         """A convolution of a weight (out, in, k, k), with zero padding."""
         kernel = weight.shape[-1]
         arrays = self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)
-        options = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4, "group": groups}
-        return self.add("Conv", x, *arrays, **options)
+        sizes: dict[str, Any] = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        return self.add("Conv", x, *arrays, group=groups, **sizes)
 
     def normalised_pixels(self, x: str) -> str:
         """Pixels 0 to 255 as the networks take them; float32 holds all values exactly."""
@@ -113,11 +113,11 @@ class GraphWriter:
         description: str,
     ) -> onnx.ModelProto:
         """The graph as a checked model, with metadata. All inputs and outputs are float32."""
-        infos = [
+        before, after = (
             [helper.make_tensor_value_info(tensor, TensorProto.FLOAT, list(shape)) for tensor, shape in some.items()]
             for some in (inputs, outputs)
-        ]
-        graph = helper.make_graph(self._nodes, name, *infos, initializer=list(self._constants.values()))
+        )
+        graph = helper.make_graph(self._nodes, name, before, after, list(self._constants.values()))
         found = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", OPSET)],

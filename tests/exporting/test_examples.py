@@ -30,6 +30,7 @@ from tests.photos import PORTRAIT, portrait
 
 EXAMPLES = ROOT / "docs" / "examples"
 PIXELS = 0.5
+PATIENCE = 300_000  # milliseconds, for busy machines
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -148,10 +149,11 @@ def test_the_page_finds_the_portraits_face_in_chromium(address: str, tmp_path: P
         flags = ["--headless", "--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: outside.append(request.url))
-        page.goto(address)
-        page.wait_for_selector("#status:has-text(' in ')", timeout=300_000)
+        page.goto(address, wait_until="commit")
+        page.wait_for_selector("#status:has-text(' in ')")
         (face,) = page.evaluate("globalThis.faces")
         assert page.text_content("#status").startswith("1 face in")
         (tmp_path / "broken.jpg").write_bytes(b"no photo")
