@@ -13,7 +13,7 @@ from cascade.detect import Detector
 from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import load_detector
 from eval.commands import common
-from eval.commands.sets import add_data
+from eval.commands.sets import add_data, evenly_spaced
 from eval.detection.agreement import SAME_BOX, Agreement, compare
 from eval.detection.test_sets import SETS, read_set
 from eval.report import files as report
@@ -36,19 +36,22 @@ def add_parsers(verbs: Any) -> None:
         "--precision", choices=("float32", "int8"), default="float32", help="of the engine (default: %(default)s)"
     )
     parser.add_argument("--weights", metavar="NAME|DIR", help="trained detector (default: the default set)")
+    parser.add_argument("--limit", type=int, metavar="N", help="no more photos of a set than that, evenly spaced")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for summary.json")
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> None:
     """Compare, print and write the report. Raises ValueError or OSError for unfit input."""
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f"engines: --limit of at least 1 expected, got {args.limit}")
     weights = load_detector(args.weights)
     reference = Detector(weights=weights, precision=args.reference, threads=1)
     other = Detector(weights=weights, engine=args.engine, precision=args.precision, threads=1)
     results, problems = {}, list[str]()
     for name in args.sets:
         results[name] = Agreement()
-        for photo in common.progress(name)(read_set(args.data, name).photos):
+        for photo in common.progress(name)(evenly_spaced(read_set(args.data, name).photos, args.limit)):
             _compare(reference, other, photo, results[name], problems)
     for problem in problems:
         print(f"warning: broken photo: {problem}", file=sys.stderr)
