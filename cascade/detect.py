@@ -50,18 +50,19 @@ class Detector(FixedSettings):
         little more and takes longer.
     thresholds : face probabilities that a window must reach in P-Net, R-Net and O-Net, each 0 to 1. Lower ones find
         more faces and more false ones.
-    engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), or an engine such as
-        ``TorchEngine(load_detector(), "cuda", half=True)``, which has its own threads, weights and device.
+    engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), "onnx" (needs the extra [onnx]), or an
+        engine such as ``TorchEngine(load_detector(), "cuda", half=True)``, which has its own threads, weights and
+        device.
     threads : threads that share the work of one call; None takes one per available core, at most 4. Results do not
         depend on it. After a call the threads spin for half a millisecond, and then sleep. One call at a time uses
         them; calls from other threads meanwhile each run on their own thread alone.
     weights : name of a shipped set (`cascade.models.detector.shipped_detectors`), a folder with safetensors files, or
         the result of `cascade.models.detector.load_detector`. None: the default set, or those of the given engine.
     device : where the torch engine computes, such as "cpu" (None) or "cuda". The native engine takes "cpu" alone.
-    precision : "int8" or "float32", for the native engine. int8 gives exactly the same results on every processor and
-        is two to three times as fast. None: int8 where the weights have the activation ranges for it, as the default
-        set has, and the processor has AVX2, or ARM's dot products, or better (`cascade.nn.quantization`); otherwise
-        float32, which the torch engine always uses.
+    precision : "int8" or "float32", for the native and the onnx engine. The native engine's int8 gives exactly the same
+        results on every processor and is two to three times as fast. None: int8 in the native engine where the weights
+        have the activation ranges for it, as the default set has, and the processor has AVX2, or ARM's dot products,
+        or better (`cascade.nn.quantization`); otherwise float32, which the torch engine always uses.
     exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see
         `cascade._native.auto_exposure`). It looks at a few thousand pixels of every photo, 6 µs, and changes only
         photos that need it, about 1 ms per megapixel and a copy of the pixels. "none" leaves all photos as they are.
@@ -91,7 +92,7 @@ class Detector(FixedSettings):
         max_face: float | None = None,
         scale_factor: float = 0.709,
         thresholds: tuple[float, float, float] = THRESHOLDS,
-        engine: Literal["native", "torch"] | Engine = "native",
+        engine: Literal["native", "torch", "onnx"] | Engine = "native",
         threads: int | None = None,
         weights: str | Path | DetectorWeights | None = None,
         device: str | None = None,

@@ -21,7 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
-__all__ = ["LOCK_TIMEOUT", "locked", "new_partial", "owner_only", "remove_partials", "replacing"]
+__all__ = ["LOCK_TIMEOUT", "locked", "new_partial", "owner_only", "remove_partials", "replacing", "whole_file"]
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a lock. It is held while a file is read, changed and written, not while photos are embedded."""
@@ -66,6 +66,22 @@ def replacing(path: str | Path, *, always_private: bool = False, mode: int = PRI
     except BaseException:
         with suppress(OSError):
             partial.unlink()
+        raise
+
+
+@contextmanager
+def whole_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A new file that replaces ``path`` once it is complete, and is deleted if that fails; for files that are public.
+
+    ``mode`` is less the umask. A link of that name is replaced itself. Raises OSError.
+    """
+    partial, stream = new_partial(path.parent, mode)
+    try:
+        with stream:
+            yield stream
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
         raise
 
 

@@ -50,7 +50,7 @@ def weights(random_weights: Callable[[str], Path]) -> Weights:
         ({"thresholds": (0.5, 0.5, -0.1)}, ValueError, r"^thresholds\[2\]: "),
         ({"thresholds": (math.nan, 0.5, 0.5)}, ValueError, r"^thresholds\[0\]: "),
         ({"thresholds": "abc"}, TypeError, r"^thresholds\[0\]: "),
-        ({"engine": "tensorrt"}, ValueError, "^engine: expected 'native' or 'torch', got 'tensorrt'"),
+        ({"engine": "tensorrt"}, ValueError, "^engine: expected 'native', 'torch' or 'onnx', got 'tensorrt'"),
         ({"engine": None}, ValueError, "^engine: "),
         ({"device": "cuda"}, ValueError, "^device: the native engine runs on the CPU; use engine=\"torch\" for 'cuda'"),
         ({"device": "cuda:1", "precision": "int8"}, ValueError, "^device: the native engine runs on the CPU"),

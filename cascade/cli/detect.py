@@ -139,7 +139,9 @@ def _add_detector_options(group: Any) -> None:
         "which is faster and changes results a little (default: full)",
     )
     group.add_argument("--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder")
-    group.add_argument("--engine", choices=("native", "torch"), help="what runs the networks (default: native, in C)")
+    group.add_argument(
+        "--engine", choices=("native", "torch", "onnx"), help="what runs the networks (default: native, in C)"
+    )
     group.add_argument("--device", metavar="NAME", help="device of the torch engine: cpu (default), cuda …")
     group.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
     group.add_argument(

@@ -1,6 +1,6 @@
-"""``cascade export``: results and annotations in the forms that other programs read.
+"""``cascade export``: results, annotations and networks in the forms that other programs read.
 
-What can be exported is an action each. A module adds one or several: `cascade.cli.export_faces` those of faces.
+What can be exported is an action each: `cascade.cli.export_faces` adds those of faces, `export_onnx` that of networks.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cascade.cli import export_faces
+from cascade.cli import export_faces, export_onnx
 from cascade.cli.recognition import new_parser
 
 DESCRIPTION = """\
-Writes faces in the forms that other programs read. What goes in is what cascade detect wrote, or a file in another of
-these forms: so it converts, too.
+Writes faces and trained networks in the forms that other programs read. What goes in is what cascade detect wrote, or a
+file in another of these forms: so it converts, too. onnx writes the networks.
 """
 
 EPILOG = """\
@@ -34,11 +34,13 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Adds the command to the main parser's subparsers."""
-    parser = new_parser(commands, "export", "write faces in the forms of other programs", DESCRIPTION, EPILOG)
+    parser = new_parser(
+        commands, "export", "write faces or networks in the forms of other programs", DESCRIPTION, EPILOG
+    )
     parser.set_defaults(run=_print_help, parser=parser)
     actions = parser.add_subparsers(title="what to write", metavar="FORMAT")
-    for action in (export_faces,):
-        action.add_parsers(actions)
+    export_faces.add_parsers(actions)
+    export_onnx.add_parser(actions)
 
 
 def _print_help(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
-from cascade.private_files import new_partial
+from cascade.private_files import whole_file
 
 IsOurs = Callable[[IO[bytes]], bool]
 """Tells from the content of a file whether a command wrote it."""
@@ -57,14 +57,11 @@ def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
 
     ``mode`` is "w" or "wb", ``options`` are those of `io.TextIOWrapper`. A link of that name is replaced itself.
     """
-    partial, binary = new_partial(path.parent, PERMISSIONS)
-    try:
-        with io.TextIOWrapper(binary, **options) if mode == "w" else binary as stream:
-            yield stream
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with (
+        whole_file(path, PERMISSIONS) as binary,
+        io.TextIOWrapper(binary, **options) if mode == "w" else binary as stream,
+    ):
+        yield stream
 
 
 def create(path: Path, **options: Any) -> IO[str]:

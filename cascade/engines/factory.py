@@ -22,7 +22,7 @@ def make_engine(
     """The engine of that name with these settings, or the engine that is given if no setting contradicts it.
 
     See `cascade.detect.Detector`. Raises ValueError naming a setting that does not fit, `cascade.WeightsError` for
-    weights that cannot be used, and ImportError for the torch engine without torch.
+    weights that cannot be used, and ImportError for the torch or onnx engine without its packages.
     """
     if isinstance(engine, Engine):
         return _given_engine(engine, threads, weights, device, precision)
@@ -40,7 +40,13 @@ def make_engine(
         if precision not in (None, "float32"):
             raise ValueError(f"precision: the torch engine computes in float32 here, got {precision!r}")
         return TorchEngine(weights, "cpu" if device is None else device)
-    raise ValueError(f"engine: expected 'native' or 'torch', got {engine!r}")
+    if engine == "onnx":
+        from cascade.engines.onnx import OnnxEngine  # optional too
+
+        if device not in (None, "cpu"):
+            raise ValueError(f"device: expected an OnnxEngine with providers as engine for {device!r}")
+        return OnnxEngine(weights, thread_count(threads), precision=precision or "float32")
+    raise ValueError(f"engine: expected 'native', 'torch' or 'onnx', got {engine!r}")
 
 
 def default_precision(weights: DetectorWeights, level: str) -> Literal["float32", "int8"]:

@@ -10,6 +10,9 @@ import numpy as np
 from cascade import _native
 from cascade.imaging.strips import all_rows, is_streamed
 
+# The value of pixels outside an image, as in csrc.
+PADDING_VALUE = 128
+
 # The shorter side of the smallest level covers at least this share of a window: faces may reach beyond the photo.
 SMALLEST_SHARE = 0.6
 

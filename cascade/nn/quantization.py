@@ -53,14 +53,8 @@ def quantized_layers(architecture: Architecture, tensors: Mapping[str, np.ndarra
     """
     in_scales = np.full(3, PIXEL_SCALE)
     found = []
-    last = len(architecture.layers) - 1
     for index, layer in enumerate(architecture.layers):
-        expected = "none" if index == last else "relu"
-        if layer.kind != "conv" or layer.activation != expected or (index < last and layer.channels % PACKED):
-            raise ValueError(
-                f"int8 is for convolutions with ReLU of a multiple of {PACKED} channels, layer {index} is not"
-            )
-        out_scales = None if index == last else _activation_scales(tensors, index)
+        out_scales = activation_scales(architecture, tensors, index)
         filters = np.asarray(tensors[f"{index}.weight"], np.float64) * in_scales[:, None, None]
         bias = np.asarray(tensors[f"{index}.bias"], np.float64)
         arrays = _layer(filters, bias, out_scales, PIXEL_ZERO * (index == 0))
@@ -69,8 +63,17 @@ def quantized_layers(architecture: Architecture, tensors: Mapping[str, np.ndarra
     return found
 
 
-def _activation_scales(tensors: Mapping[str, np.ndarray], index: int) -> np.ndarray:
-    """The activation of each channel of a layer that the uint8 value 1 stands for."""
+def activation_scales(architecture: Architecture, tensors: Mapping[str, np.ndarray], index: int) -> np.ndarray | None:
+    """The activation of each channel of a layer that the uint8 value 1 stands for; None for the last layer.
+
+    Raises ValueError for a layer that int8 is not for, or without activation ranges.
+    """
+    layer, last = architecture.layers[index], index == len(architecture.layers) - 1
+    expected = "none" if last else "relu"
+    if layer.kind != "conv" or layer.activation != expected or (not last and layer.channels % PACKED):
+        raise ValueError(f"int8 is for convolutions with ReLU of a multiple of {PACKED} channels, layer {index} is not")
+    if last:
+        return None
     ranges = tensors.get(range_name(index))
     if ranges is None:
         raise ValueError("there are no activation ranges, which int8 needs; run `python -m train calibrate`")

@@ -14,6 +14,7 @@ from eval.commands import (
     benchmark,
     clustering,
     detection,
+    engines,
     errors,
     false_accepts,
     fddb,
@@ -26,7 +27,7 @@ from eval.commands import (
     wider,
 )
 
-DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
+DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness, engines)
 RECOGNITION = (verification, identification, age, false_accepts, templates, clustering)
 COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
 

@@ -23,7 +23,7 @@ from eval.baselines import client
 from eval.baselines.adapters import BASELINES
 from eval.baselines.client import BaselineError, BaselineProcess
 from eval.commands import common
-from eval.commands.sets import add_data
+from eval.commands.sets import add_data, evenly_spaced
 from eval.detection import robustness
 from eval.detection.robustness import CONDITIONS, Boxes, Detect, Measurement
 from eval.detection.running import OurDetector
@@ -62,7 +62,7 @@ def execute(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise ValueError(f"robustness: {name} of at least 1 expected, got {value}")
     sets = [read_set(args.data, name) for name in args.sets]
-    chosen = [replace(each, photos=_evenly_spaced(each.photos, args.limit)) for each in sets]
+    chosen = [replace(each, photos=evenly_spaced(each.photos, args.limit)) for each in sets]
     ours = _ours(args)
     with _run_baselines(args, ours[common.OURS].detector.threads) as baselines:
         measurement = Measurement({**{name: _boxes_of(each) for name, each in ours.items()}, **baselines}, args.faces)
@@ -76,12 +76,6 @@ def execute(args: argparse.Namespace) -> None:
     summary = {**_figures(measurement, sets, chosen), "detectors": about}
     summary |= {"broken_photos": len(broken), "problems": problems, "command": shlex.join(args.command_line)}
     _report(args, measurement, summary)
-
-
-def _evenly_spaced(photos: tuple[Photo, ...], limit: int | None) -> tuple[Photo, ...]:
-    if limit is None or limit >= len(photos):
-        return photos
-    return tuple(photos[k * len(photos) // limit] for k in range(limit))
 
 
 def _ours(args: argparse.Namespace) -> dict[str, OurDetector]:

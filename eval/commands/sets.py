@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cascade.datasets import Photo
 from eval.commands import common
 from eval.detection.predictions import Found, Predictions, match_names
 from eval.detection.running import OurDetector, Settings, run
 from eval.detection.test_sets import SetFigures, TestSet, evaluate_detector
 
-__all__ = ["Evaluation", "OnSet", "add_data", "evaluate_file", "run_ours"]
+__all__ = ["Evaluation", "OnSet", "add_data", "evaluate_file", "evenly_spaced", "run_ours"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +61,13 @@ class Evaluation:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the data folder to a command's options."""
     parser.add_argument("--data", required=True, type=Path, metavar="ROOT", help="the data folder")
+
+
+def evenly_spaced(photos: tuple[Photo, ...], limit: int | None) -> tuple[Photo, ...]:
+    """All photos, or as many of them as ``limit`` says, evenly spaced."""
+    if limit is None or limit >= len(photos):
+        return photos
+    return tuple(photos[k * len(photos) // limit] for k in range(limit))
 
 
 def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:

@@ -67,7 +67,7 @@ def test_python_blocks_run(page: str, folder: Path) -> None:
                 parts.append("\n" * (block.line - sum(part.count("\n") for part in parts)) + block.text)
     if not parts:
         pytest.skip(f"all blocks need something: {', '.join(sorted({str(b.needs) for b in blocks(page) if b.needs}))}")
-    script = folder / f"{Path(page).stem}.py"
+    script = folder / f"{Path(page).stem}_blocks.py"  # onnx.py would be taken for the package
     script.write_text("".join(parts), encoding="utf-8")
     run([sys.executable, str(script)], page)
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from cascade.engines.torch.networks import Runner, run
-from cascade.engines.torch.resampling import PADDING_VALUE, at_most, resample, staged
-from cascade.imaging.pyramid import Pyramid
+from cascade.engines.torch.resampling import at_most, resample, staged
+from cascade.imaging.pyramid import PADDING_VALUE, Pyramid
 from cascade.nn.architectures import Architecture
 
 # Pixels of canvases in one strip of windows, which bounds the memory.

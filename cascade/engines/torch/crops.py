@@ -12,8 +12,8 @@ import torch
 
 from cascade import _native
 from cascade.engines.torch.canvas import StoredPyramid
-from cascade.engines.torch.resampling import PADDING_VALUE, WEIGHT_BITS, at_most, upload
-from cascade.imaging.pyramid import crop_sources
+from cascade.engines.torch.resampling import WEIGHT_BITS, at_most, upload
+from cascade.imaging.pyramid import PADDING_VALUE, crop_sources
 
 # As in csrc: the limit of coordinates, bits of the fixed-point transforms of aligned crops and of blending weights.
 MAX_COORDINATE, TRANSFORM_BITS, FRACTION_BITS = 1 << 20, 32, 8

@@ -14,8 +14,8 @@ import torch
 
 from cascade import _native
 
-# As in csrc: the value of pixels outside an image, bits of the fixed-point filter weights.
-PADDING_VALUE, WEIGHT_BITS = 128, 14
+# As in csrc: bits of the fixed-point filter weights.
+WEIGHT_BITS = 14
 HALF_BITS = WEIGHT_BITS // 2
 
 # Output pixels of an axis whose filters form one matrix, which is mostly zeros: a GPU is faster with large products.

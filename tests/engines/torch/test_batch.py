@@ -234,5 +234,5 @@ def test_settings_that_contradict_an_engine_are_named(
 
 @pytest.mark.parametrize("engine", [TorchEngine, NativeEngine, object(), 3])
 def test_what_is_no_engine_is_named(weights: Weights, engine: Any) -> None:
-    with pytest.raises(ValueError, match=r"^engine: expected 'native' or 'torch', got"):
+    with pytest.raises(ValueError, match=r"^engine: expected 'native', 'torch' or 'onnx', got"):
         Detector(engine=engine, weights=weights("default"))
