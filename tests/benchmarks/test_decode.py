@@ -17,12 +17,12 @@ POINTS = np.array([[10, 10], [30, 10], [20, 20], [12, 30], [28, 30]], np.float32
 
 
 def face(x: float, shift: float = 0.0) -> Faces:
-    return Faces([[x, 0, x + 40, 40]], [0.9], [POINTS + (x + shift, 0)])
+    return Faces([[x, 0, x + 40, 40]], [0.9], [POINTS + np.float32([x + shift, 0])])
 
 
 def test_faces_are_paired_by_overlap() -> None:
     decoded = Decoded(80, 2, [1.0], [1.0])
-    full = Faces([[0, 0, 40, 40], [100, 0, 140, 40]], [0.9, 0.8], np.stack([POINTS, POINTS + (100, 0)]))
+    full = Faces([[0, 0, 40, 40], [100, 0, 140, 40]], [0.9, 0.8], np.stack([POINTS, POINTS + np.float32([100, 0])]))
     decoded.compare(full, face(104, shift=-2))
     decoded.compare(face(0), Faces.empty())
     decoded.compare(Faces.empty(), face(300))
