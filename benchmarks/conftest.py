@@ -12,5 +12,5 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.benchmark_disable or option.benchmark_skip:
         return
     if not option.benchmark_save:
-        option.benchmark_autosave = get_tag()
+        option.benchmark_autosave = get_tag()  # type: ignore[no-untyped-call]
     option.benchmark_compare = option.benchmark_compare or True

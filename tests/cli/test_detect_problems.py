@@ -57,7 +57,7 @@ def test_one_photo_does_not_end_a_run(error, words, run, capsys, monkeypatch):
     original = cascade.detect.Detector.detect
 
     def failing(self, image):
-        if image.shape[1] == SIZE[0]:
+        if image.frame.width == SIZE[0]:
             raise error
         return original(self, image)
 
