@@ -21,16 +21,19 @@ from cascade import _native
 from cascade.checks import FixedSettings, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
+from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
 from cascade.models.files import WeightsError
 from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
 from cascade.operating_point import OperatingPoint, SizeRate, face_sizes, operating_point_of
+from cascade.quality import FaceQualityError
 
 __all__ = [
     "Analysis",
     "FaceCountError",
+    "FaceQualityError",
     "FaceSizeError",
     "OperatingPoint",
     "Recognizer",
@@ -42,35 +45,6 @@ __all__ = [
 
 AGES = 101
 """Logits of the age output, one for each year from 0 to 100."""
-
-
-class FaceCountError(ValueError):
-    """A photo of one person has no face or several; ``image`` is its name, ``count`` the number of faces."""
-
-    def __init__(self, image: str, count: int) -> None:
-        super().__init__(image, count)
-        self.image = image
-        self.count = count
-
-    def __str__(self) -> str:
-        hint = "; largest=True takes the largest" if self.count else ""
-        return f"{self.image}: expected one face, found {self.count}{hint}"
-
-
-class FaceSizeError(ValueError):
-    """A face is too small to store somebody by it; ``size`` is its size and ``needed`` the least, in pixels."""
-
-    def __init__(self, image: str, size: float, needed: float) -> None:
-        super().__init__(image, size, needed)
-        self.image = image
-        self.size = size
-        self.needed = needed
-
-    def __str__(self) -> str:
-        return (
-            f"{self.image}: expected a face of at least {self.needed:.0f} pixels, got {self.size:.0f}; smaller faces "
-            "are often taken for other people's; allow_small=True takes it"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,20 +197,20 @@ class Recognizer(FixedSettings):
         largest: bool = False,
         *,
         allow_small: bool = False,
+        allow_poor: bool = False,
         color: Literal["rgb", "bgr"] = "rgb",
     ) -> FloatArray:
         """The embedding (D,) of the one face of a photo, to store a person by, as in a `cascade.Gallery`.
 
         With ``largest`` the largest face is taken. Raises `FaceCountError` for a photo without a face, or with several
         and not ``largest``; `FaceSizeError` for a face that is small by the weights' operating point and not
-        ``allow_small``; otherwise as `embed`.
+        ``allow_small``; `FaceQualityError` for one that is blurred, a profile or badly lit and not ``allow_poor``;
+        otherwise as `embed`.
         """
         pixels = read_image(image, color=color)
         name = str(image) if isinstance(image, (str, Path)) else "image"
         face = only_face(self.detector.detect(pixels), name, largest)
-        size, point = float(face_sizes(face.boxes)[0]), self.operating_point
-        if not allow_small and point is not None and point.is_small(size):
-            raise FaceSizeError(name, size, point.smallest_good_face)
+        check_enrolment(pixels, face, self.operating_point, name, allow_small=allow_small, allow_poor=allow_poor)
         embedding: FloatArray = self.embed(pixels, face)[0]
         return embedding
 
@@ -295,18 +269,6 @@ class Recognizer(FixedSettings):
         if not np.isfinite(rows).all():
             raise WeightsError(f"weights: {self.weights.name} gives an embedding that is zero or not finite")
         return rows
-
-
-def only_face(faces: Faces, image: str = "image", largest: bool = False) -> Faces:
-    """The one face of a photo, as `Faces` of one; with ``largest``, the one of largest area.
-
-    Of equal areas the first one is taken. ``image`` is the photo's name in the error. Raises `FaceCountError` if there
-    is no face, or if there are several and not ``largest``.
-    """
-    if not len(faces) or (len(faces) > 1 and not largest):
-        raise FaceCountError(image, len(faces))
-    sides = faces.boxes[:, 2:].astype(np.float64) - faces.boxes[:, :2]
-    return faces[[int(np.argmax(sides.prod(axis=1)))]]
 
 
 def expected_ages(logits: FloatArray) -> FloatArray:
