@@ -11,6 +11,8 @@ from .cacd import read_cacd_pairs
 from .calfw import read_calfw_pairs
 from .celeba import read_celeba
 from .celeba_attributes import read_celeba_attributes
+from .celeba_people import read_celeba_people
+from .cfp import read_cfp_pairs
 from .class_folders import read_class_folders
 from .coco import read_coco
 from .detections import Boxed, Detections
@@ -73,6 +75,8 @@ __all__ = [
     "read_calfw_pairs",
     "read_celeba",
     "read_celeba_attributes",
+    "read_celeba_people",
+    "read_cfp_pairs",
     "read_class_folders",
     "read_coco",
     "read_fairface",

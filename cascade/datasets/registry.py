@@ -14,6 +14,7 @@ from typing import Literal
 from ._images import without_suffix
 from .agedb import read_agedb
 from .celeba_attributes import read_celeba_attributes
+from .celeba_people import read_celeba_people
 from .class_folders import read_class_folders
 from .coco import read_coco
 from .fairface import read_fairface
@@ -195,6 +196,7 @@ PHOTO_READERS: Mapping[str, Callable[[Path, Path | None, Path | None, bool], Dat
 PEOPLE_READERS: Mapping[str, Callable[..., People]] = {
     "identities": read_identities,
     "lfw": read_identities,
+    "celeba_people": read_celeba_people,
     "utkface": read_utkface,
     "agedb": read_agedb,
     "fgnet": read_fgnet,
@@ -403,6 +405,15 @@ REGISTRY: Mapping[str, Entry] = {
         licence=_RESEARCH,
         title="LFW, folds 9 and 10",
         note="the 1,200 pairs of folds 9 and 10 of View 2; not LFW's ten-fold accuracy",
+    ),
+    "celeba_people": Entry(
+        kind="celeba_people",
+        images="celeba/images",
+        split="train",
+        labels=("identity",),
+        licence="non-commercial research",
+        title="CelebA, people",
+        note="6,300 CelebA photos as taken of 299 people, who are numbers",
     ),
     "utkface_train": Entry(
         kind="utkface",

@@ -12,6 +12,7 @@ from eval.commands import (
     anonymize,
     attributes,
     benchmark,
+    cross_age,
     detection,
     errors,
     false_accepts,
@@ -26,7 +27,7 @@ from eval.commands import (
 )
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
-RECOGNITION = (verification, identification, age, false_accepts, templates)
+RECOGNITION = (verification, identification, cross_age, age, false_accepts, templates)
 COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
 
 

@@ -68,7 +68,11 @@ def add_recognition(commands: Any) -> None:
     groups = ("NAMED", "AGED", "NEITHER", "AVERAGES")
     to.add_argument("--shares", type=int, nargs=4, metavar=groups, help="parts of a batch")
     # not --start, which torchrun takes for one of its own options
-    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
+    to.add_argument(
+        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
+    )
+    people = "text files of people to measure on, one a line (default: a share of all)"
+    to.add_argument("--held-out", nargs="+", metavar="FILE", help=people)
     to.add_argument("--no-decomposition", dest="decomposed", action="store_false", default=None, help="plain embedding")
     to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
     to.set_defaults(run=run_recognition)
@@ -168,13 +172,12 @@ def run_face_sizes(arguments: argparse.Namespace, command: str) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
     """The preset with the changes that the options ask for."""
-    names = (*NUMBERS, "shares", "start", "decomposed", "augment", "precision", "compiled")
+    names = (*NUMBERS, "shares", "start", "held_out", "decomposed", "augment", "precision", "compiled")
     changes = {name: getattr(arguments, name) for name in names}
     if not arguments.teacher and arguments.lambda_maps is None:
         changes["lambda_maps"] = 0.0
     changes = {name: value for name, value in changes.items() if value is not None}
-    if "shares" in changes:
-        changes["shares"] = tuple(changes["shares"])
+    changes |= {name: tuple(changes[name]) for name in ("shares", "held_out") if name in changes}
     if changes.get("decomposed") is False:
         changes = {"lambda_age": 0.0, "lambda_adversary": 0.0, **changes}
     return replace(PRESETS[arguments.config], **changes)
