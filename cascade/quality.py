@@ -8,6 +8,7 @@ The measures are plain ones of pixels and landmarks, without a network: a few te
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,6 +93,11 @@ class FaceQuality:
 
     def __len__(self) -> int:
         return len(self.size)
+
+    @classmethod
+    def joined(cls, parts: Sequence[FaceQuality]) -> FaceQuality:
+        """The measures of several photos' faces, one after the other; at least one part."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
     @property
     def score(self) -> FloatArray:

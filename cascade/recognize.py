@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade import _native
+from cascade.calibration import Calibration, calibration_of
 from cascade.checks import FixedSettings, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
@@ -32,6 +33,7 @@ from cascade.quality import FaceQualityError
 
 __all__ = [
     "Analysis",
+    "Calibration",
     "FaceCountError",
     "FaceQualityError",
     "FaceSizeError",
@@ -74,6 +76,9 @@ class Verification:
     """Pixels: the geometric mean of width and height of each face's box."""
     warning: str | None = None
     """What to heed if the faces are small."""
+    probability: float | None = None
+    """That both are one person's, if as many pairs of one person are compared as of two; None for small faces, and for
+    weights without a `Calibration`, which has it for other shares."""
 
 
 class Recognizer(FixedSettings):
@@ -111,6 +116,7 @@ class Recognizer(FixedSettings):
         self.threads = thread_count(threads)
         self.flip = flip
         self.operating_point = operating_point_of(self.weights.metadata, self.weights.path)
+        self.calibration = calibration_of(self.weights.metadata, self.weights.path)
         self._network = _Network(self.weights, self.threads)
         self.dimension = self._network.dimension
         self._given_detector = detector
@@ -227,8 +233,8 @@ class Recognizer(FixedSettings):
 
         They do if the similarity reaches ``threshold``, −1 to 1. Without it, the threshold in the weight file is used,
         whose false accept rate was measured, for small faces too. Small faces give a warning, and where the rate is
-        more than ten times that for large faces, ``same`` is None. With ``largest`` the largest face of each photo is
-        taken.
+        more than ten times that for large faces, ``same`` is None. ``probability`` says what the similarity means for
+        faces that look so old. With ``largest`` the largest face of each photo is taken.
 
         Raises `FaceCountError` for a photo without a face, or with several and not ``largest``; `WeightsError` if no
         threshold is given and the weights have none; otherwise as `embed`.
@@ -240,15 +246,21 @@ class Recognizer(FixedSettings):
             limit = point.threshold
         else:
             raise WeightsError(f"weights: {self.weights.name} has no measured threshold; give threshold=")
-        rows, sizes = [], []
+        rows, sizes, ages = [], [], []
         for name, image in (("image_a", image_a), ("image_b", image_b)):
             pixels = read_image(image, color=color)
             face = only_face(self.detector.detect(pixels), name, largest)
-            rows.append(self.embed(pixels, face)[0])
+            found = self.analyze(pixels, face)
+            rows.append(found.embeddings[0])
+            ages.append(float(found.ages[0]))
             sizes.append(float(face_sizes(face.boxes)[0]))
         similarity = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
         result = Verification(similarity, similarity >= limit, limit, None, None, (sizes[0], sizes[1]))
-        return result if point is None else _with_rates(result, point, threshold is None)
+        if point is not None:
+            result = _with_rates(result, point, threshold is None)
+        if self.calibration is None or result.warning is not None:
+            return result
+        return replace(result, probability=self.calibration.probability(similarity, *ages))
 
     def _crops(self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]) -> RGBImage:
         pixels = read_image(image, color=color)

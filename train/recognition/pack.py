@@ -22,7 +22,7 @@ from cascade.datasets import PersonPhoto
 from cascade.detect import Detector
 from cascade.faces import Faces
 from cascade.imaging.alignment import AlignError
-from cascade.imaging.reading import ImageError, read_image
+from cascade.imaging.reading import ImageError, RGBImage, read_image
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.sources import LABELLED, UNCENTRED, FaceSource, source_photos
 
@@ -44,11 +44,18 @@ def faces_of(job: _Job) -> NDArray[np.uint8] | str:
     try:
         image = read_image(job.photo.path)
         faces = _detector(job.min_face).detect(image)
-        if job.kind in LABELLED and not (job.kind in UNCENTRED and len(faces) == 1):
-            faces = main_face(faces, image.shape[1], image.shape[0])
+        if job.kind in LABELLED:
+            faces = one_face(faces, image, job.kind)
         return faces.align(image)
     except (ImageError, AlignError) as error:
         return f"{job.photo.name}: {error}"
+
+
+def one_face(faces: Faces, image: RGBImage, kind: str) -> Faces:
+    """The face of a photo of one person in a set of that kind, or none."""
+    if kind in UNCENTRED and len(faces) == 1:
+        return faces
+    return main_face(faces, image.shape[1], image.shape[0])
 
 
 def main_face(faces: Faces, width: int, height: int) -> Faces:
