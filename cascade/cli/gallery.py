@@ -101,7 +101,7 @@ def _add_identifying(actions: Any) -> None:
     parser.add_argument(
         "--pooled",
         action="store_true",
-        help="compare with the mean of a person's photos, not with the most similar one",
+        help="compare with the mean of a person's photos, not the most similar one",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object per photo, as cascade detect does")
     parser.add_argument("--draw", metavar="DIR", help="folder for copies of the photos with names on them")
