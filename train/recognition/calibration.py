@@ -64,15 +64,17 @@ def all_pairs(sets: Sequence[HeldOutFaces]) -> Pairs:
 
 
 def fit(pairs: Pairs, measured_on: str) -> Calibration:
-    """The curves for children and for everybody.
+    """The curves for children, if there are pairs of them, and for everybody.
 
     No set names children, so theirs has the pairs of one person of everybody: it says how much more alike two children
     are, not how much a child changes.
     """
-    everybody = fit_curve(pairs.cosines, pairs.same, pairs.weights)
+    everybody = AgeCurve(math.inf, *fit_curve(pairs.cosines, pairs.same, pairs.weights))
+    if not (pairs.children & ~pairs.same).any():
+        return Calibration((everybody,), measured_on)
     young = pairs.part(pairs.same | pairs.children)
-    children = fit_curve(young.cosines, young.same, young.weights)
-    return Calibration((AgeCurve(CHILD, *children), AgeCurve(math.inf, *everybody)), measured_on)
+    children = AgeCurve(CHILD, *fit_curve(young.cosines, young.same, young.weights))
+    return Calibration((children, everybody), measured_on)
 
 
 def reliability(pairs: Pairs) -> list[tuple[float, float, int]]:
@@ -82,7 +84,8 @@ def reliability(pairs: Pairs) -> list[tuple[float, float, int]]:
     """
     stated = np.full(len(pairs.same), np.nan)
     for half in (0, 1):
-        young, everybody = fit(pairs.part(pairs.fold == half), "").curves
+        curves = fit(pairs.part(pairs.fold == half), "").curves
+        young, everybody = curves[0], curves[-1]
         slopes = np.where(pairs.children, young.slope, everybody.slope)
         offsets = np.where(pairs.children, young.offset, everybody.offset)
         other = pairs.fold == 1 - half
@@ -116,7 +119,7 @@ def calibrate(data: Path, weights: Path, out: Path, threads: int | None = None) 
     draw_reliability(out / "calibration.png", reliability(pairs), "people held out of training, fitted to the others")
     sha256 = restate_recognizer(weights, {"calibration": found.to_dict()})
     half = [f"{-curve.offset / curve.slope:.2f}" for curve in found.curves]
-    fact = f"cosine of probability one half {half[1]}, of two children {half[0]}; fitted to {measured_on}"
+    fact = f"cosine of probability one half {half[-1]}, of two children {half[0]}; fitted to {measured_on}"
     restate_card(weights, {"Probability": fact}, sha256)
     return found
 
