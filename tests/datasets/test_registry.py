@@ -90,6 +90,7 @@ def _save_attribute_sets(root: Path) -> None:
     _save(root / "genki4k/files", *(f"file000{n}.png" for n in range(1, 5)))
     (root / "genki4k/labels.txt").write_text("1 0 0 0\n0 0 0 0\n" * 2)
     _save(root / "celeba/images", "000001.png")
+    (root / "celeba/identity_CelebA.txt").write_text("000001.png 2880\n")
     (root / "celeba/list_attr_celeba.txt").write_text("1\nMale Smiling\n000001.png 1 -1\n")
     with zipfile.ZipFile(root / "celeba/list_attr_celeba.zip", "w") as archive:
         archive.write(root / "celeba/list_attr_celeba.txt", "list_attr_celeba.txt")
