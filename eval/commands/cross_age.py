@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cascade.datasets import read_fgnet
 from eval.commands import recognition
@@ -30,7 +31,7 @@ def add_parsers(verbs: Any) -> None:
     parser.set_defaults(execute=execute)
 
 
-def kinds_of_pairs(ages: FloatArray) -> dict[str, tuple[FloatArray, FloatArray]]:
+def kinds_of_pairs(ages: FloatArray) -> dict[str, tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """The indices (P,) of both photos of all pairs of children, and of all pairs taken long after each other.
 
     ages  (N,) years, NaN where unknown: such photos are in no pair

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from eval.report.recognition_figures import draw_roc, roc_label
 
 LISTS = {"lfw": read_lfw_pairs, "calfw": read_calfw_pairs, "agedb30": read_agedb_pairs}
 NUMBERED = "cacd-vs"
-CFP = {"cfp-ff": "FF", "cfp-fp": "FP"}
+CFP: dict[str, Literal["FF", "FP"]] = {"cfp-ff": "FF", "cfp-fp": "FP"}
 
 
 def add_parsers(verbs: Any) -> None:

@@ -45,7 +45,7 @@ class Pairs:
 
     def part(self, rows: NDArray[np.bool_]) -> Pairs:
         """Those of the pairs."""
-        return Pairs(*(each[rows] for each in (self.cosines, self.same, self.children, self.weights, self.fold)))
+        return Pairs(self.cosines[rows], self.same[rows], self.children[rows], self.weights[rows], self.fold[rows])
 
 
 def all_pairs(sets: Sequence[HeldOutFaces]) -> Pairs:

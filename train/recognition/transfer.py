@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from cascade.models.files import WeightsError
@@ -66,21 +68,36 @@ def start_from_weights(model: RecognitionModel, file: Path, crops: torch.Tensor)
         raise TrainingError(f"start: {error}") from error
     if weights.graph != model.architecture.graph:
         raise TrainingError(f"start: {file} is of {weights.graph.name}, expected {model.architecture.graph.name}")
-    with torch.no_grad():
-        for index, block in enumerate(model.network.blocks):
-            for module in block if isinstance(block, nn.Sequential) else ():
-                if isinstance(module, nn.Conv2d):
-                    array = torch.from_numpy(weights.tensors[f"{index}.weight"].copy())
-                    module.weight.copy_(array.reshape(module.weight.shape))
-                elif isinstance(module, nn.PReLU):
-                    module.weight.copy_(torch.from_numpy(weights.tensors[f"{index}.slope"].copy()))
-                bias = torch.from_numpy(weights.tensors[f"{index}.bias"].copy())
-                if isinstance(module, nn.Conv2d) and module.bias is not None:
-                    module.bias.copy_(bias)
-                elif isinstance(module, nn.BatchNorm2d):
-                    module.reset_parameters()
-                    module.bias.copy_(bias)
+    for index, block in enumerate(model.network.blocks):
+        if isinstance(block, nn.Sequential):
+            _fill(block, *(weights.tensors.get(f"{index}.{name}") for name in ("weight", "bias", "slope")))
     _take_apart(model, crops)
+
+
+@torch.no_grad()
+def _fill(
+    block: nn.Sequential,
+    weight: NDArray[np.float32] | None,
+    bias: NDArray[np.float32] | None,
+    slope: NDArray[np.float32] | None,
+) -> None:
+    """Copies a node's arrays into its block; the bias goes into its batch normalisation, if it has one."""
+    assert weight is not None and bias is not None
+    last: nn.Conv2d | nn.BatchNorm2d
+    for module in block:
+        if isinstance(module, nn.Conv2d):
+            module.weight.copy_(torch.from_numpy(weight.copy()).reshape(module.weight.shape))
+            last = module
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+            if last.bias is not None:
+                last.bias.zero_()
+            last = module
+        elif isinstance(module, nn.PReLU):
+            assert slope is not None
+            module.weight.copy_(torch.from_numpy(slope.copy()))
+    assert last.bias is not None
+    last.bias.copy_(torch.from_numpy(bias.copy()))
 
 
 @torch.no_grad()
@@ -102,7 +119,7 @@ def _take_apart(model: RecognitionModel, crops: torch.Tensor) -> None:
     for norm, (mean, variance) in found.items():
         assert norm.running_mean is not None and norm.running_var is not None
         now = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # the scale that must stay
-        norm.bias += (mean - norm.running_mean) * now
+        norm.bias.add_((mean - norm.running_mean) * now)
         norm.weight.copy_(now * torch.sqrt(variance + norm.eps))
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
