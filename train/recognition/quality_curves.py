@@ -64,8 +64,8 @@ def reject_curves(faces: HeldOutFaces, false_accept_rate: float = FALSE_ACCEPT_R
 def gallery_rates(faces: HeldOutFaces, photos: int, rounds: int = ROUNDS) -> dict[str, tuple[float, float]]:
     """True accept rate at a false accept rate of 1e-3 and rank-1 rate of probes, by how people are compared.
 
-    Of each person with more photos than twice that, ``photos`` at random are in the gallery and the others are probes;
-    means over the rounds. "best": the most similar photo; "mean": the mean direction of the photos; "by quality": that
+    Of each person with enough photos (more than twice that, or than eight, and some to probe with), ``photos`` at
+    random are in the gallery and the others are probes; means over the rounds. "best": the most similar photo; "mean": the mean direction of the photos; "by quality": that
     weighted by the photos' quality.
     """
     rng = np.random.default_rng(0)
