@@ -3,7 +3,7 @@
 >>> from cascade.quality import face_quality
 >>> face_quality("crew.jpg", faces)  # doctest: +SKIP
 
-The measures are plain ones of pixels and landmarks, without a network: a few tenths of a millisecond a face.
+The measures are plain ones of pixels and landmarks, without a network, so they cost little.
 """
 
 from __future__ import annotations
