@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cascade.imaging.reading import ImageError, ImageWarning, read_image
     from cascade.landmarks import LandmarkEstimator
     from cascade.models.files import WeightsError
+    from cascade.quality import FaceQualityError
     from cascade.recognize import FaceCountError, FaceSizeError, Recognizer
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Detector",
     "Face",
     "FaceCountError",
+    "FaceQualityError",
     "FaceSizeError",
     "Faces",
     "Gallery",
@@ -61,6 +63,7 @@ _LAZY = {
     "Detector": "cascade.detect",
     "Face": "cascade.faces",
     "FaceCountError": "cascade.recognize",
+    "FaceQualityError": "cascade.quality",
     "FaceSizeError": "cascade.recognize",
     "Faces": "cascade.faces",
     "Gallery": "cascade.gallery",

@@ -233,7 +233,13 @@ class Gallery(FixedSettings):
             self._log("decrypt")
 
     def identify(
-        self, embeddings: npt.ArrayLike, top: int = 5, threshold: float | None = None, *, once: bool = False
+        self,
+        embeddings: npt.ArrayLike,
+        top: int = 5,
+        threshold: float | None = None,
+        *,
+        once: bool = False,
+        pooled: bool = False,
     ) -> list[list[Match]]:
         """Who each face may be: the ``top`` most similar people, best first, none below the ``threshold``.
 
@@ -247,6 +253,9 @@ class Gallery(FixedSettings):
         person belongs together, then the most similar of the others, and so on; a person who belongs to one face is
         listed for no other. Leave it out for collages, mirrors and pictures within the picture.
 
+        ``pooled``: a person is as similar as the mean direction of their embeddings, not as the most similar of them.
+        With several photos of each person that finds more at as few false matches.
+
         People who have `expired` are not listed.
 
         Raises `GalleryError` for embeddings of another model, ValueError or TypeError for wrong settings.
@@ -258,13 +267,17 @@ class Gallery(FixedSettings):
             return [[] for _ in probes]
         names, expired = self.names, set(self.expired())
         gone = [at for at, name in enumerate(names) if name in expired] if expired else []
+        rows, starts = self._stack()
+        if pooled:
+            rows, starts = gallery_search.pooled_people(rows, starts), np.arange(len(names))
         if once:
-            similarities = gallery_search.each_person_once(self._similarities(probes, gone), limit)
+            found_all = gallery_search.person_similarities(probes, rows, starts, gone)
+            similarities = gallery_search.each_person_once(found_all, limit)
             return [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
-        step = max(1, BLOCK_SIMILARITIES // len(self._stack()[0]))
+        step = max(1, BLOCK_SIMILARITIES // len(rows))
         found: list[list[Match]] = []
         for first in range(0, len(probes), step):
-            similarities = self._similarities(probes[first : first + step], gone)
+            similarities = gallery_search.person_similarities(probes[first : first + step], rows, starts, gone)
             found += [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
         return found
 
@@ -409,11 +422,6 @@ class Gallery(FixedSettings):
             lengths = [len(some) for some in self._people.values()]
             self._stacked = rows, np.cumsum([0, *lengths])[:-1]
         return self._stacked
-
-    def _similarities(self, probes: FloatArray, gone: list[int]) -> FloatArray:
-        """The similarity (probes, people) of each person's most similar embedding, none of the people who are gone."""
-        rows, starts = self._stack()
-        return gallery_search.person_similarities(probes, rows, starts, gone)
 
     def _log(self, what: str, person: str | None = None, embeddings: int | None = None) -> None:
         self._audit.append(new_line(what, person, embeddings))

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Match", "best_matches", "each_person_once", "person_similarities", "unlike"]
+__all__ = [
+    "Match",
+    "best_matches",
+    "each_person_once",
+    "person_similarities",
+    "pooled",
+    "pooled_people",
+    "unlike",
+]
 
 DIGITS = 6
 """Decimals of a similarity. BLAS gives equal rows different last bits in different places; rounding removes them."""
@@ -26,7 +34,7 @@ class Match(NamedTuple):
 
     name: str
     similarity: float
-    """Cosine between the face and the person's most similar embedding, −1 to 1."""
+    """Cosine between the face and the person's most similar embedding, or the mean of all of them, −1 to 1."""
 
 
 def person_similarities(
@@ -41,6 +49,32 @@ def person_similarities(
     if left_out:
         found[:, left_out] = NOBODY
     return found
+
+
+def pooled(embeddings: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> FloatArray:
+    """The mean direction (D,) of embeddings (n, D) of one person, n ≥ 1: a template of somebody by several photos.
+
+    ``weights`` (n,) are not negative, and not all 0; None: all alike. Raises ValueError for others, and for embeddings
+    that cancel out.
+    """
+    rows = np.asarray(embeddings, np.float64)
+    shares = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
+    if rows.ndim != 2 or not len(rows):
+        raise ValueError(f"embeddings: expected shape (n, D) with n ≥ 1, got {rows.shape}")
+    if shares.shape != (len(rows),) or not (shares >= 0).all() or not shares.any():
+        raise ValueError(f"weights: expected {len(rows)} numbers that are not negative, and not all 0, got {weights!r}")
+    mean = shares @ rows
+    length = float(np.linalg.norm(mean))
+    if not length > 1e-6 * shares.sum():
+        raise ValueError("embeddings: they cancel out, so they have no mean direction")
+    return np.asarray(mean / length, np.float32)
+
+
+def pooled_people(rows: FloatArray, starts: npt.NDArray[np.intp]) -> FloatArray:
+    """The mean direction (people, D) of each person's embeddings; the first one where they cancel out."""
+    sums = np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.asarray(np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-12), rows[starts]), np.float32)
 
 
 def best_matches(similarities: FloatArray, names: tuple[str, ...], count: int, limit: float) -> list[Match]:

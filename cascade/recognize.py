@@ -18,19 +18,24 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade import _native
+from cascade.calibration import Calibration, calibration_of
 from cascade.checks import FixedSettings, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
+from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
 from cascade.models.files import WeightsError
 from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
 from cascade.operating_point import OperatingPoint, SizeRate, face_sizes, operating_point_of
+from cascade.quality import FaceQualityError
 
 __all__ = [
     "Analysis",
+    "Calibration",
     "FaceCountError",
+    "FaceQualityError",
     "FaceSizeError",
     "OperatingPoint",
     "Recognizer",
@@ -42,35 +47,6 @@ __all__ = [
 
 AGES = 101
 """Logits of the age output, one for each year from 0 to 100."""
-
-
-class FaceCountError(ValueError):
-    """A photo of one person has no face or several; ``image`` is its name, ``count`` the number of faces."""
-
-    def __init__(self, image: str, count: int) -> None:
-        super().__init__(image, count)
-        self.image = image
-        self.count = count
-
-    def __str__(self) -> str:
-        hint = "; largest=True takes the largest" if self.count else ""
-        return f"{self.image}: expected one face, found {self.count}{hint}"
-
-
-class FaceSizeError(ValueError):
-    """A face is too small to store somebody by it; ``size`` is its size and ``needed`` the least, in pixels."""
-
-    def __init__(self, image: str, size: float, needed: float) -> None:
-        super().__init__(image, size, needed)
-        self.image = image
-        self.size = size
-        self.needed = needed
-
-    def __str__(self) -> str:
-        return (
-            f"{self.image}: expected a face of at least {self.needed:.0f} pixels, got {self.size:.0f}; smaller faces "
-            "are often taken for other people's; allow_small=True takes it"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +76,9 @@ class Verification:
     """Pixels: the geometric mean of width and height of each face's box."""
     warning: str | None = None
     """What to heed if the faces are small."""
+    probability: float | None = None
+    """That both are one person's, if as many pairs of one person are compared as of two; None for small faces, and for
+    weights without a `Calibration`, which has it for other shares."""
 
 
 class Recognizer(FixedSettings):
@@ -137,6 +116,7 @@ class Recognizer(FixedSettings):
         self.threads = thread_count(threads)
         self.flip = flip
         self.operating_point = operating_point_of(self.weights.metadata, self.weights.path)
+        self.calibration = calibration_of(self.weights.metadata, self.weights.path)
         self._network = _Network(self.weights, self.threads)
         self.dimension = self._network.dimension
         self._given_detector = detector
@@ -223,20 +203,20 @@ class Recognizer(FixedSettings):
         largest: bool = False,
         *,
         allow_small: bool = False,
+        allow_poor: bool = False,
         color: Literal["rgb", "bgr"] = "rgb",
     ) -> FloatArray:
         """The embedding (D,) of the one face of a photo, to store a person by, as in a `cascade.Gallery`.
 
         With ``largest`` the largest face is taken. Raises `FaceCountError` for a photo without a face, or with several
         and not ``largest``; `FaceSizeError` for a face that is small by the weights' operating point and not
-        ``allow_small``; otherwise as `embed`.
+        ``allow_small``; `FaceQualityError` for one that is blurred, a profile or badly lit and not ``allow_poor``;
+        otherwise as `embed`.
         """
         pixels = read_image(image, color=color)
         name = str(image) if isinstance(image, (str, Path)) else "image"
         face = only_face(self.detector.detect(pixels), name, largest)
-        size, point = float(face_sizes(face.boxes)[0]), self.operating_point
-        if not allow_small and point is not None and point.is_small(size):
-            raise FaceSizeError(name, size, point.smallest_good_face)
+        check_enrolment(pixels, face, self.operating_point, name, allow_small=allow_small, allow_poor=allow_poor)
         embedding: FloatArray = self.embed(pixels, face)[0]
         return embedding
 
@@ -253,8 +233,8 @@ class Recognizer(FixedSettings):
 
         They do if the similarity reaches ``threshold``, −1 to 1. Without it, the threshold in the weight file is used,
         whose false accept rate was measured, for small faces too. Small faces give a warning, and where the rate is
-        more than ten times that for large faces, ``same`` is None. With ``largest`` the largest face of each photo is
-        taken.
+        more than ten times that for large faces, ``same`` is None. ``probability`` says what the similarity means for
+        faces that look so old. With ``largest`` the largest face of each photo is taken.
 
         Raises `FaceCountError` for a photo without a face, or with several and not ``largest``; `WeightsError` if no
         threshold is given and the weights have none; otherwise as `embed`.
@@ -266,15 +246,21 @@ class Recognizer(FixedSettings):
             limit = point.threshold
         else:
             raise WeightsError(f"weights: {self.weights.name} has no measured threshold; give threshold=")
-        rows, sizes = [], []
+        rows, sizes, ages = [], [], []
         for name, image in (("image_a", image_a), ("image_b", image_b)):
             pixels = read_image(image, color=color)
             face = only_face(self.detector.detect(pixels), name, largest)
-            rows.append(self.embed(pixels, face)[0])
+            found = self.analyze(pixels, face)
+            rows.append(found.embeddings[0])
+            ages.append(float(found.ages[0]))
             sizes.append(float(face_sizes(face.boxes)[0]))
         similarity = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
         result = Verification(similarity, similarity >= limit, limit, None, None, (sizes[0], sizes[1]))
-        return result if point is None else _with_rates(result, point, threshold is None)
+        if point is not None:
+            result = _with_rates(result, point, threshold is None)
+        if self.calibration is None or result.warning is not None:
+            return result
+        return replace(result, probability=self.calibration.probability(similarity, *ages))
 
     def _crops(self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]) -> RGBImage:
         pixels = read_image(image, color=color)
@@ -295,18 +281,6 @@ class Recognizer(FixedSettings):
         if not np.isfinite(rows).all():
             raise WeightsError(f"weights: {self.weights.name} gives an embedding that is zero or not finite")
         return rows
-
-
-def only_face(faces: Faces, image: str = "image", largest: bool = False) -> Faces:
-    """The one face of a photo, as `Faces` of one; with ``largest``, the one of largest area.
-
-    Of equal areas the first one is taken. ``image`` is the photo's name in the error. Raises `FaceCountError` if there
-    is no face, or if there are several and not ``largest``.
-    """
-    if not len(faces) or (len(faces) > 1 and not largest):
-        raise FaceCountError(image, len(faces))
-    sides = faces.boxes[:, 2:].astype(np.float64) - faces.boxes[:, :2]
-    return faces[[int(np.argmax(sides.prod(axis=1)))]]
 
 
 def expected_ages(logits: FloatArray) -> FloatArray:

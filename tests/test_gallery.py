@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.gallery import LONGEST_NAME, EmbeddingModel, Gallery, GalleryError, Match
+from cascade.gallery_search import pooled
 from tests.galleries import MODEL, OTHER, PEOPLE, directions, filled, same, small, unit
 
 
@@ -167,6 +168,38 @@ def test_search_equals_comparing_one_by_one(people, probes, top, threshold):
         limit = -2 if threshold is None else threshold
         assert sum(value > limit + 1e-6 for value in expected) <= len(matches)
         assert len(matches) <= sum(value >= limit - 1e-6 for value in expected)
+
+
+def test_people_by_the_mean_of_their_photos():
+    gallery = Gallery(MODEL)
+    first, second = unit([1, 0, 0, 0]), unit([0, 1, 0, 0])
+    gallery.add("Ann", np.stack([first, second]))
+    gallery.add("Bob", unit([1, 0.2, 0, 0]))
+    between = unit([1, 1, 0, 0])
+    assert [match.name for match in gallery.identify(between, pooled=True)[0]] == ["Ann", "Bob"]
+    assert gallery.identify(between, pooled=True)[0][0].similarity == pytest.approx(1)
+    assert gallery.identify(between)[0][0].name == "Bob"
+    assert gallery.identify(between, pooled=True, once=True)[0][0].name == "Ann"
+    np.testing.assert_allclose(pooled(np.stack([first, second])), between, atol=1e-6)
+    np.testing.assert_allclose(pooled(np.stack([first, second]), [1, 0]), first, atol=1e-6)
+    gallery.add("Eve", np.stack([first, -first]))  # they cancel out
+    assert gallery.identify(first, pooled=True)[0][0] == Match("Eve", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "message"),
+    [
+        (np.empty((0, 4)), None, "embeddings: expected shape"),
+        (np.ones(4), None, "embeddings: expected shape"),
+        (np.eye(4), [1, 2], "weights: expected 4 numbers"),
+        (np.eye(2), [1, -1], "weights: expected 2 numbers"),
+        (np.eye(2), [0, 0], "weights: expected 2 numbers"),
+        (np.array([[1.0, 0], [-1, 0]]), None, "they cancel out"),
+    ],
+)
+def test_what_has_no_mean_direction(rows, weights, message):
+    with pytest.raises(ValueError, match=message):
+        pooled(rows, weights)
 
 
 def test_equally_similar_people_stand_as_they_were_added():

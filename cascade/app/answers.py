@@ -132,6 +132,9 @@ class Comparison(Answer):
         description="share of pairs of different people, with faces of these sizes, that reach the threshold"
     )
     true_accept_rate: Share | None = Field(description="the same of pairs of one person")
+    probability: Share | None = Field(
+        description="that it is one person, if half of all pairs compared are; null for small faces"
+    )
     face_sizes: Pair = Field(description="pixels")
     boxes: Annotated[tuple[Box, Box], Strict(False)]
     sides: Annotated[tuple[Size, Size], Strict(False)] = Field(description="width and height of each photo")

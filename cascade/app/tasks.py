@@ -23,6 +23,7 @@ from cascade.app.frames import Message
 from cascade.app.problems import Problem
 from cascade.attributes import BY_NAME, AttributeEstimator
 from cascade.detect import Detector
+from cascade.enrolment import FaceQualityError, FaceSizeError, check_enrolment
 from cascade.face_records import attributes_of, landmarks_of
 from cascade.faces import Faces
 from cascade.gallery import EmbeddingModel
@@ -175,14 +176,18 @@ def enrol(networks: Networks, options: dict[str, Any], photos: Sequence[bytes]) 
         raise Problem("faces", f"There is no face {number} in the photo: it has {_counted(len(faces))}.")
     else:
         face = faces[number - 1 : number]
-    size, point = float(face_sizes(face.boxes)[0]), networks.recognizer.operating_point
-    if point is not None and point.is_small(size) and not options["allow_small"]:
-        raise Problem(
-            "faces",
-            f"The face is too small to store: it has {size:.0f} pixels and should have {point.smallest_good_face:.0f}. "
-            "Smaller faces are often taken for other people's.",
-        )
+    allowed = {name: options[name] for name in ("allow_small", "allow_poor")}
     with _aligned():
+        try:
+            check_enrolment(image, face, networks.recognizer.operating_point, "The photo", **allowed)
+        except FaceSizeError as error:
+            raise Problem(
+                "faces",
+                f"The face is too small to store: it has {error.size:.0f} pixels and should have {error.needed:.0f}. "
+                "Smaller faces are often taken for other people's.",
+            ) from error
+        except FaceQualityError as error:
+            raise Problem("faces", f"The face is too bad to store: it is {' and '.join(error.problems)}.") from error
         return {"box": face.boxes[0].tolist()}, [networks.recognizer.embed(image, face).tobytes()]
 
 

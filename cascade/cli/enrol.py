@@ -29,7 +29,8 @@ Adds a person with the face in each PHOTO, which must show one face. With --fold
 of DIR has the photos of the person of that name. A gallery that does not exist is created, with --encrypt an encrypted
 one: its passphrase is asked for twice, or --key-file has a key of `cascade gallery new-key`.
 
-Faces that are too small to tell from others are refused, and so is a person whose photos show several people.
+Faces that are too small to tell from others are refused, and so are blurred ones, profiles, badly lit ones, and a
+person whose photos show several people.
 """
 
 
@@ -43,6 +44,7 @@ def add_parser(actions: Any) -> None:
     parser.add_argument("--extend", action="store_true", help="add to people who are already in the gallery")
     add_largest(parser)
     parser.add_argument("--allow-small", action="store_true", help="take small faces, which are often mistaken")
+    parser.add_argument("--allow-poor", action="store_true", help="take faces that are blurred, profiles or badly lit")
     parser.add_argument(
         "--allow-unlike", action="store_true", help="take all faces of a person, though some are unlike the others"
     )
@@ -99,7 +101,7 @@ def _embed(people: People, recognizer: Recognizer, args: argparse.Namespace) -> 
     """Embeds the face of each photo. The gallery is not touched meanwhile, since this may take long."""
 
     def embed(photo: str, tally: Tally) -> None:
-        embedding = recognizer.enrol(photo, args.largest, allow_small=args.allow_small)
+        embedding = recognizer.enrol(photo, args.largest, allow_small=args.allow_small, allow_poor=args.allow_poor)
         people.embeddings.setdefault(people.of_photo[photo], {})[photo] = embedding
         tally.add(1)
 

@@ -98,6 +98,11 @@ def _add_identifying(actions: Any) -> None:
     parser.add_argument(
         "--once", action="store_true", help="name nobody twice in a photo: the most similar face is the person's"
     )
+    parser.add_argument(
+        "--pooled",
+        action="store_true",
+        help="compare with the mean of a person's photos, not the most similar one",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object per photo, as cascade detect does")
     parser.add_argument("--draw", metavar="DIR", help="folder for copies of the photos with names on them")
     add_key_option(parser)
@@ -158,7 +163,8 @@ def run_identify(args: argparse.Namespace) -> int:
 
         image = read_image(photo)
         faces = recognizer.detector.detect(image)
-        matches = gallery.identify(recognizer.embed(image, faces), args.top, threshold, once=args.once)
+        embeddings = recognizer.embed(image, faces)
+        matches = gallery.identify(embeddings, args.top, threshold, once=args.once, pooled=args.pooled)
         with interrupts_wait(), writing("to standard output"):
             print(_record(photo, image.shape, faces, matches) if args.json else _in_words(photo, faces, matches))
         if pictures:

@@ -82,6 +82,7 @@ def as_json(result: Verification, paths: list[str]) -> str:
         {
             "paths": paths,
             "similarity": round(result.similarity, 4),
+            "probability": None if result.probability is None else round(result.probability, 6),
             "same": result.same,
             "threshold": result.threshold,
             "false_accept_rate": result.false_accept_rate,
@@ -96,6 +97,7 @@ def describe(result: Verification, recognizer: Recognizer) -> list[str]:
     """The lines that are printed about a comparison."""
     lines = [
         f"similarity  {result.similarity:.4f}",
+        *([] if result.probability is None else [_in_percent(result.probability)]),
         f"decision    {DECISIONS[result.same]}",
         f"threshold   {result.threshold:.4f}",
     ]
@@ -116,6 +118,12 @@ def describe(result: Verification, recognizer: Recognizer) -> list[str]:
         else f"{100 * (1 - result.true_accept_rate):.3g} % of pairs of one person do not; "
     )
     return [*lines, f"            {missed}measured on {point.measured_on}"]
+
+
+def _in_percent(probability: float) -> str:
+    """The line of the probability; never 0 or 100 %, which no measurement shows."""
+    percent = min(max(100 * probability, 0.1), 99.9)
+    return f"probability {percent:.1f} % that it is one person, if half of all pairs compared are"
 
 
 def _verify(args: argparse.Namespace, recognizer: Recognizer) -> Verification:

@@ -14,13 +14,12 @@ import numpy.typing as npt
 from cascade.attributes import Attributes
 from cascade.gallery import Gallery, Match
 from cascade.imaging.pixels import RGBImage
+from cascade.quality import GOOD_SHARPNESS, GOOD_SIZE, crop_sharpness
 
 __all__ = ["AttributeVotes", "IdentityVotes", "quality"]
 
 FloatArray = npt.NDArray[np.float32]
 
-GOOD_SIZE = 112.0  # pixels: larger faces do not tell more, as crops have this size
-GOOD_SHARPNESS = 400.0  # variance of the Laplacian of a crop at which it counts half
 MAJORITY = 0.5
 MOST_VOTES = 50.0
 """Weight that the past has at most, so that an answer can change."""
@@ -31,11 +30,7 @@ def quality(crops: RGBImage, sizes: npt.ArrayLike) -> FloatArray:
 
     The product of the size, up to 112 pixels, and the sharpness, which is the variance of the crop's Laplacian.
     """
-    gray = crops[:, ::2, ::2, 1].astype(np.float32)
-    laplacian = (
-        4 * gray[:, 1:-1, 1:-1] - gray[:, :-2, 1:-1] - gray[:, 2:, 1:-1] - gray[:, 1:-1, :-2] - gray[:, 1:-1, 2:]
-    )
-    sharp = laplacian.var(axis=(1, 2))
+    sharp = crop_sharpness(crops)
     share = np.clip(np.asarray(sizes, np.float32) / GOOD_SIZE, 0, 1)
     return np.asarray(share * sharp / (sharp + GOOD_SHARPNESS), np.float32)
 

@@ -13,6 +13,7 @@ from eval.commands import (
     attributes,
     benchmark,
     clustering,
+    cross_age,
     detection,
     engines,
     errors,
@@ -28,7 +29,7 @@ from eval.commands import (
 )
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness, engines)
-RECOGNITION = (verification, identification, age, false_accepts, templates, clustering)
+RECOGNITION = (verification, identification, cross_age, age, false_accepts, templates, clustering)
 COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
 
 

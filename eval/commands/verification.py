@@ -7,11 +7,18 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from cascade.datasets import Pairs, read_agedb_pairs, read_cacd_pairs, read_calfw_pairs, read_lfw_pairs
+from cascade.datasets import (
+    Pairs,
+    read_agedb_pairs,
+    read_cacd_pairs,
+    read_calfw_pairs,
+    read_cfp_pairs,
+    read_lfw_pairs,
+)
 from eval.commands import recognition
 from eval.recognition.similarity import FloatArray, pair_scores, unit_rows
 from eval.recognition.verification import FoldAccuracy, VerificationResult, evaluate
@@ -20,14 +27,18 @@ from eval.report.recognition_figures import draw_roc, roc_label
 
 LISTS = {"lfw": read_lfw_pairs, "calfw": read_calfw_pairs, "agedb30": read_agedb_pairs}
 NUMBERED = "cacd-vs"
+CFP: dict[str, Literal["FF", "FP"]] = {"cfp-ff": "FF", "cfp-fp": "FP"}
 
 
 def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
-    parser = verbs.add_parser("verification", help="same person or not: LFW, CALFW, AgeDB-30, CACD-VS")
-    parser.add_argument("--protocol", required=True, choices=(*LISTS, NUMBERED))
+    parser = verbs.add_parser("verification", help="same person or not: LFW, CALFW, AgeDB-30, CACD-VS, CFP")
+    parser.add_argument("--protocol", required=True, choices=(*LISTS, NUMBERED, *CFP))
     parser.add_argument(
-        "--pairs", type=Path, metavar="FILE", help=f"the official list of pairs; {NUMBERED} has none, but numbers"
+        "--pairs",
+        type=Path,
+        metavar="FILE",
+        help=f"the official list of pairs; {NUMBERED} has none, but numbers, and CFP has its lists in its folder",
     )
     parser.add_argument(
         "--folds",
@@ -75,6 +86,10 @@ def _read(args: argparse.Namespace) -> Pairs:
         if args.pairs is not None:
             print(f"warning: --pairs is not read: {NUMBERED} has its pairs in the file names", file=sys.stderr)
         return read_cacd_pairs(args.images, require_images=False)
+    if args.protocol in CFP:
+        if args.pairs is not None:
+            print("warning: --pairs is not read: CFP has its lists of pairs in its folder", file=sys.stderr)
+        return read_cfp_pairs(args.images, CFP[args.protocol], require_images=False, strict=True)
     if args.pairs is None:
         raise ValueError(f"verification: --protocol {args.protocol} needs --pairs FILE")
     return LISTS[args.protocol](args.pairs, args.images, require_images=False, strict=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from cascade.cli import console, main
 from cascade.gallery import Gallery
@@ -88,6 +88,16 @@ def test_small_faces_are_refused(capsys, tmp_path, monkeypatch):
     assert main(["gallery", "add", "g", "Ann", "small.png", "--allow-small"]) == 0
     portrait_photo("large.png")
     assert main(["gallery", "add", "g", "Bob", "large.png"]) == 0
+
+
+def test_blurred_faces_are_refused(run_recognition, capsys):
+    Image.fromarray(portrait()).filter(ImageFilter.GaussianBlur(5)).save("blurred.png")
+    assert run_recognition("gallery", "add", "g", "Ann", "blurred.png") == console.SOME_FAILED
+    assert "blurred.png: the face is blurred (quality 0.0" in (err := capsys.readouterr().err)
+    assert "--allow-poor takes it" in err
+    assert run_recognition("gallery", "add", "g", "Ann", "blurred.png", "--allow-poor") == 0
+    assert run_recognition("gallery", "identify", "g", "blurred.png", "--pooled") == 0
+    assert "Ann (1.00)" in capsys.readouterr().out
 
 
 def two_people(self: Recognizer, photo: str, *args: object, **options: object) -> np.ndarray:

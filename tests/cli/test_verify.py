@@ -17,7 +17,7 @@ from tests.cli.helpers import (
     truncated_portrait,
 )
 from tests.photos import PORTRAIT, portrait
-from tests.random_recognizer import FIGURES
+from tests.random_recognizer import FIGURES, save_random_recognizer
 
 
 def test_the_same_person(run_recognition, capsys):
@@ -30,6 +30,18 @@ def test_the_same_person(run_recognition, capsys):
     assert "1 % of pairs of different people" in out
     assert f"measured on {FIGURES['measured_on']}" in out
     assert err == ""
+
+
+def test_the_probability(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    portrait_photo("a.jpg")
+    stated = {"curves": [{"oldest": None, "slope": 10.0, "offset": -8.0}], "measured_on": "nobody"}
+    weights = str(save_random_recognizer(tmp_path / "w.safetensors", calibration=stated))
+    options = ["--recognizer", weights, "--min-face", "40", "--threads", "1"]
+    assert main(["verify", "a.jpg", "a.jpg", *options]) == 0
+    assert "probability 88.1 % that it is one person, if half of all pairs compared are" in capsys.readouterr().out
+    assert main(["verify", "a.jpg", "a.jpg", "--json", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["probability"] == pytest.approx(0.8808, abs=1e-3)
 
 
 def test_different_people(run_recognition, capsys):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cascade.datasets import read_photo_list
 from train.common.checkpoints import TrainingError
 from train.common.order import PoolOrder
 from train.detection.augment import normalise
@@ -59,22 +60,38 @@ class Batch:
 class Features(Protocol):
     """Where batches take features from instead of crops."""
 
-    def take(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[torch.Tensor, Answer]:
-        """Features of these faces, with a teacher's answer."""
+    def take(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[torch.Tensor, Answer | None]:
+        """Features of these faces, with a teacher's answer if it was at hand."""
 
 
-def split(faces: FaceCrops, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split(faces: FaceCrops, share: float, held_out: Sequence[str] = ()) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to learn from and rows to measure on: all faces of some persons, and a share of those without a name.
 
-    The same for every seed of a run.
+    ``held_out`` are files that name persons to measure on, one a line; without any it is a share of the persons. The
+    same for every seed of a run. Raises TrainingError for a file that cannot be read or that names nobody here.
     """
     rng = np.random.default_rng(0)
     persons = np.unique(faces.persons[faces.persons >= 0])
-    held_out = rng.permutation(persons)[: round(share * len(persons))]
-    measured = np.isin(faces.persons, held_out) & (faces.persons >= 0)
+    chosen = _listed(faces, held_out) if held_out else rng.permutation(persons)[: round(share * len(persons))]
+    measured = np.isin(faces.persons, chosen) & (faces.persons >= 0)
     nameless = np.flatnonzero(faces.persons < 0)
     measured[rng.permutation(nameless)[: round(share * len(nameless))]] = True
     return np.flatnonzero(~measured), np.flatnonzero(measured)
+
+
+def _listed(faces: FaceCrops, files: Sequence[str]) -> list[int]:
+    """The numbers of the persons whom these files name."""
+    numbers = {name: number for number, name in enumerate(faces.meta["persons"])}
+    found: list[int] = []
+    for file in files:
+        try:
+            known = [numbers[name] for name in read_photo_list(file) if name in numbers]
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"held_out: {error}") from error
+        if not known:
+            raise TrainingError(f"held_out: {file} names nobody among the faces")
+        found += known
+    return found
 
 
 class FaceBatches:
@@ -116,6 +133,14 @@ class FaceBatches:
         self._person[numbers] = np.arange(self.persons)
         self._resident = self._on_gpu()
         self.features: Features | None = None
+
+    def mean_by_person(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> torch.Tensor:
+        """The means (persons, D) of the vectors (all faces, D) of each person whom these rows show."""
+        named = rows[self.faces.persons[rows] >= 0]
+        numbers = self._person[self.faces.persons[named]]
+        sums = np.zeros((self.persons, vectors.shape[1]), np.float32)
+        np.add.at(sums, numbers, vectors[named])
+        return torch.from_numpy(sums / np.bincount(numbers, minlength=self.persons)[:, None].astype(np.float32))
 
     def _on_gpu(self) -> torch.Tensor | None:
         """All crops in the memory of the GPU, if they are to be computed with there and fit."""

@@ -4,6 +4,8 @@ Examples:
     python -m train faces --data train/recipes/recognition.toml --root DATA --out runs/faces
     python -m train embeddings --faces runs/faces --param mobilefacenet.param --bin mobilefacenet.bin
     python -m train face-sizes --images DATA/lfw/images --people train/recipes/held_out_people.txt --weights FILE
+    python -m train calibration --data DATA --weights FILE --out runs/calibration
+    python -m train face-quality --data DATA --out runs/quality
     python -m train blocks --config light --faces runs/faces --teacher PARAM BIN --out runs/blocks
     python -m train recognition --config light --faces runs/faces --out runs/recognition
     torchrun --nproc-per-node 4 -m train recognition --config paper --faces FACES --out runs/paper-recognition
@@ -54,6 +56,8 @@ def add_recognition(commands: Any) -> None:
 
     _add_blocks(commands)
     _add_face_sizes(commands)
+    _add_calibration(commands)
+    _add_quality(commands)
     to = commands.add_parser("recognition", help="train a recogniser on these faces")
     about = "light: the shipped network, a GPU; dense: two CPU cores; paper: IR-50, several GPUs"
     to.add_argument("--config", choices=PRESETS, default="light", help=about)
@@ -68,7 +72,11 @@ def add_recognition(commands: Any) -> None:
     groups = ("NAMED", "AGED", "NEITHER", "AVERAGES")
     to.add_argument("--shares", type=int, nargs=4, metavar=groups, help="parts of a batch")
     # not --start, which torchrun takes for one of its own options
-    to.add_argument("--initial", dest="start", metavar="CHECKPOINT", help="begin from the checkpoint.pt of a run")
+    to.add_argument(
+        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
+    )
+    people = "text files of people to measure on, one a line (default: a share of all)"
+    to.add_argument("--held-out", nargs="+", metavar="FILE", help=people)
     to.add_argument("--no-decomposition", dest="decomposed", action="store_false", default=None, help="plain embedding")
     to.add_argument("--no-augment", dest="augment", action="store_false", default=None)
     to.set_defaults(run=run_recognition)
@@ -98,6 +106,24 @@ def _add_face_sizes(commands: Any) -> None:
     sizes.add_argument("--weights", type=Path, required=True, help="weight file, which is changed")
     sizes.add_argument("--threads", type=int)
     sizes.set_defaults(run=run_face_sizes)
+
+
+def _add_calibration(commands: Any) -> None:
+    to = commands.add_parser("calibration", help="fit probabilities to similarities, and state them in a weight file")
+    to.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    to.add_argument("--weights", type=Path, required=True, help="weight file, which is changed")
+    to.add_argument("--out", type=Path, required=True, help="folder for the reliability diagram")
+    to.add_argument("--threads", type=int)
+    to.set_defaults(run=run_calibration)
+
+
+def _add_quality(commands: Any) -> None:
+    to = commands.add_parser("face-quality", help="measure what the quality of faces is worth")
+    to.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    to.add_argument("--weights", help="name of shipped weights or a weight file")
+    to.add_argument("--out", type=Path, required=True, help="folder for the curves")
+    to.add_argument("--threads", type=int)
+    to.set_defaults(run=run_quality)
 
 
 def add_teacher(to: argparse.ArgumentParser, required: bool = False) -> None:
@@ -166,15 +192,31 @@ def run_face_sizes(arguments: argparse.Namespace, command: str) -> None:
     print(f"{arguments.weights}: now states these rates")
 
 
+def run_calibration(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train calibration"""
+    from train.recognition.calibration import calibrate
+
+    found = calibrate(arguments.data, arguments.weights, arguments.out, arguments.threads)
+    for curve in found.curves:
+        print(f"up to {curve.oldest:g} years: logit = {curve.slope:.2f} · cosine {curve.offset:+.2f}")
+    print(f"{arguments.weights}: now states these curves, fitted to {found.measured_on}")
+
+
+def run_quality(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train face-quality"""
+    from train.recognition.quality_curves import measure_quality
+
+    print("\n".join(measure_quality(arguments.data, arguments.weights, arguments.out, arguments.threads)))
+
+
 def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
     """The preset with the changes that the options ask for."""
-    names = (*NUMBERS, "shares", "start", "decomposed", "augment", "precision", "compiled")
+    names = (*NUMBERS, "shares", "start", "held_out", "decomposed", "augment", "precision", "compiled")
     changes = {name: getattr(arguments, name) for name in names}
     if not arguments.teacher and arguments.lambda_maps is None:
         changes["lambda_maps"] = 0.0
     changes = {name: value for name, value in changes.items() if value is not None}
-    if "shares" in changes:
-        changes["shares"] = tuple(changes["shares"])
+    changes |= {name: tuple(changes[name]) for name in ("shares", "held_out") if name in changes}
     if changes.get("decomposed") is False:
         changes = {"lambda_age": 0.0, "lambda_adversary": 0.0, **changes}
     return replace(PRESETS[arguments.config], **changes)

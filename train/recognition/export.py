@@ -36,7 +36,7 @@ def export_recognizer(
     """
     graph = model.architecture.graph
     model.eval()
-    learned, measured = split(faces, settings.validation)
+    learned, measured = split(faces, settings.validation, settings.held_out)
     known = faces.persons[learned]
     means = model_age_means(model, faces, learned)
     vectors, people = _kept_out(model, faces, measured, means)

@@ -9,7 +9,6 @@ them:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from cascade.faces import Faces
 from cascade.imaging.reading import RGBImage, read_image
 from cascade.models.recognizer import restate_recognizer
 from cascade.recognize import Recognizer, face_sizes
+from train.recognition.cards import restate_card
 from train.recognition.pack import main_face
 
 SIZES = (16, 18, 20, 22, 24, 27, 30, 35, 40, 50, 60, 80)
@@ -138,21 +138,7 @@ def measure_face_sizes(images: Path, people: Path, weights: Path, threads: int |
     about = f"{len(np.unique(persons))} people held out of training, {len(persons)} photos shrunk"
     verification["by_face_size_measured_on"] = about
     sha256 = restate_recognizer(weights, {"verification": verification})
-    _restate_card(weights, found, about, sha256)
-    return found
-
-
-def _restate_card(weights: Path, found: Sequence[Rates], about: str, sha256: str) -> None:
-    """Replaces the lines of the card about face sizes and the hash, if there is a card."""
-    card = weights.with_suffix(".md")
-    if not card.exists():
-        return
     shares = ", ".join(f"{each.different_accepted / each.different_pairs:.2%} at {each.face_size:g}" for each in found)
-    lines = {
-        "Small faces": f"false accepts with both faces of that many pixels: {shares}; {about}",
-        "SHA-256": f"`{sha256}`",
-    }
-    text = card.read_text(encoding="utf-8")
-    for name, fact in lines.items():
-        text = re.sub(rf"^- \*\*{name}\*\*: .*\n", "", text, flags=re.MULTILINE) + f"- **{name}**: {fact}\n"
-    card.write_text(text, encoding="utf-8")
+    fact = f"false accepts with both faces of that many pixels: {shares}; {about}"
+    restate_card(weights, {"Small faces": fact}, sha256)
+    return found

@@ -139,14 +139,17 @@ class _Engine:
 
 
 class CachedFeatures:
-    """The features of a model's frozen stages for several augmented views of each face, and a teacher's answers."""
+    """The features of a model's frozen stages for several augmented views of each face, and a teacher's answers.
+
+    Without a teacher's network there are no answers: then its embeddings of the faces as they are must do.
+    """
 
     def __init__(
         self,
         faces: FaceCrops,
         rows: NDArray[np.int64],
         model: RecognitionModel,
-        teacher: Teacher,
+        teacher: Teacher | None,
         matched: Sequence[int],
         folder: Path,
         views: int,
@@ -156,14 +159,20 @@ class CachedFeatures:
             raise TrainingError("views: expected 0 without frozen stages, whose maps could be cached")
         self.rows, self.views = np.sort(rows), views
         own = CachedNetwork("features", model.network, (model.frozen[-1],))
-        other = CachedNetwork("teacher", teacher.network, (*matched, teacher.embedding))
-        cache_maps(faces, np.tile(self.rows, views), (own, other), folder, seed)
+        networks = [own]
+        if teacher is not None:
+            networks.append(CachedNetwork("teacher", teacher.network, (*matched, teacher.embedding)))
+        cache_maps(faces, np.tile(self.rows, views), networks, folder, seed)
         self._features = np.load(own.file(folder, own.nodes[0]), mmap_mode="r")
-        self._answers = [np.load(other.file(folder, node), mmap_mode="r") for node in other.nodes]
+        self._answers = [
+            np.load(other.file(folder, node), mmap_mode="r") for other in networks[1:] for node in other.nodes
+        ]
 
-    def take(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[torch.Tensor, Answer]:
+    def take(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[torch.Tensor, Answer | None]:
         """Features (n, channels, side, side) of one view of each row at random, and the teacher's answer to it."""
         places = np.searchsorted(self.rows, rows) + len(self.rows) * rng.integers(self.views, size=len(rows))
+        if not self._answers:
+            return to_maps(self._features[places]), None
         *maps, embeddings = (to_maps(file[places]) for file in self._answers)
         return to_maps(self._features[places]), Answer(functional.normalize(embeddings.flatten(1)), maps)
 

@@ -7,10 +7,12 @@ One command does it:
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +22,16 @@ from cascade.datasets import PersonPhoto
 from cascade.detect import Detector
 from cascade.faces import Faces
 from cascade.imaging.alignment import AlignError
-from cascade.imaging.reading import ImageError, read_image
+from cascade.imaging.reading import ImageError, RGBImage, read_image
 from train.recognition.crops import SIDE, FaceCrops
-from train.recognition.sources import LABELLED, FaceSource, source_photos
+from train.recognition.sources import LABELLED, UNCENTRED, FaceSource, source_photos
 
 
 @dataclass(frozen=True)
 class _Job:
     photo: PersonPhoto
     min_face: float
-    one: bool
+    kind: str
 
 
 @cache
@@ -42,11 +44,18 @@ def faces_of(job: _Job) -> NDArray[np.uint8] | str:
     try:
         image = read_image(job.photo.path)
         faces = _detector(job.min_face).detect(image)
-        if job.one:
-            faces = main_face(faces, image.shape[1], image.shape[0])
+        if job.kind in LABELLED:
+            faces = one_face(faces, image, job.kind)
         return faces.align(image)
     except (ImageError, AlignError) as error:
         return f"{job.photo.name}: {error}"
+
+
+def one_face(faces: Faces, image: RGBImage, kind: str) -> Faces:
+    """The face of a photo of one person in a set of that kind, or none."""
+    if kind in UNCENTRED and len(faces) == 1:
+        return faces
+    return main_face(faces, image.shape[1], image.shape[0])
 
 
 def main_face(faces: Faces, width: int, height: int) -> Faces:
@@ -59,14 +68,15 @@ def main_face(faces: Faces, width: int, height: int) -> Faces:
 
 def pack(sources: Iterable[FaceSource], workers: int, limit: int | None = None) -> FaceCrops:
     """The faces of all sources; a photo that cannot be read or has no face is counted and left out."""
-    crops: list[NDArray[np.uint8]] = []
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - several gigabytes that need not fit into memory, mapped at the end
+    length = 0
     persons: list[int] = []
     ages: list[float] = []
     numbers: list[int] = []
     names: dict[tuple[int, str], int] = {}
     kinds, about, counts, problems = [], [], [], []
     for number, source in enumerate(sources):
-        before = sum(map(len, crops))
+        before = length
         missed = 0
         for photo, faces in _cut(source, workers, limit):
             if isinstance(faces, str):
@@ -74,18 +84,27 @@ def pack(sources: Iterable[FaceSource], workers: int, limit: int | None = None) 
                 continue
             missed += not len(faces)
             label = -1 if photo.person is None else names.setdefault((number, photo.person), len(names))
-            crops.append(faces)
+            spool.write(faces.tobytes())
+            length += len(faces)
             persons += [label] * len(faces)
             ages += [photo.age] * len(faces)
             numbers += [number] * len(faces)
         kinds.append(source.kind)
         about.append(source.about or source.kind)
-        counts.append({"faces": sum(map(len, crops)) - before, "photos_without_face": missed})
+        counts.append({"faces": length - before, "photos_without_face": missed})
     people = [name for _, name in names]
     meta = {"kinds": kinds, "sources": about, "counts": counts, "persons": people, "problems": problems}
-    packed = np.concatenate(crops) if crops else np.empty((0, SIDE, SIDE, 3), np.uint8)
+    packed = _mapped(spool, length)
     labels = np.array(persons, np.int32), np.array(ages, np.float32), np.array(numbers, np.uint8)
     return FaceCrops(packed, *labels, meta)
+
+
+def _mapped(spool: IO[bytes], count: int) -> NDArray[np.uint8]:
+    """The crops (count, 112, 112, 3) in a file, which is removed once nothing reads them."""
+    if not count:
+        return np.empty((0, SIDE, SIDE, 3), np.uint8)
+    spool.flush()
+    return np.memmap(spool, np.uint8, "r", shape=(count, SIDE, SIDE, 3))
 
 
 Found = tuple[PersonPhoto, NDArray[np.uint8] | str]
@@ -93,7 +112,7 @@ Found = tuple[PersonPhoto, NDArray[np.uint8] | str]
 
 def _cut(source: FaceSource, workers: int, limit: int | None) -> Iterator[Found]:
     photos = source_photos(source)[:limit]
-    jobs = [_Job(photo, source.min_face, source.kind in LABELLED) for photo in photos]
+    jobs = [_Job(photo, source.min_face, source.kind) for photo in photos]
     progress = tqdm(total=len(jobs), desc=source.about or source.kind, unit="photo")
     with ProcessPoolExecutor(workers) as pool, progress:
         for photo, faces in zip(photos, pool.map(faces_of, jobs, chunksize=16), strict=True):

@@ -24,12 +24,15 @@ class RecognitionSettings:
     warm_up       share of the run over which the rate rises
     shares        parts of a batch with a known person, a known age, neither, and averages of two faces; what there
                   are no faces of is left out, and averages, which show nobody, need the teacher's network at hand
-    start         checkpoint of an earlier run to begin from, which may be one without decomposition
+    start         what to begin from: the checkpoint of an earlier run, which may be one without decomposition, or a
+                  weight file
     frozen        stages of the encoder, from the first, whose weights stay as they start
     views         augmented views of every face of which the features of the frozen stages and a teacher's answers are
                   cached on disk to learn from; 0 augments the faces anew at every step
     augment       whether crops are changed at random
-    validation    share of the persons and of the other faces held out, to measure on
+    held_out      files of the persons held out of training, one a line, to measure on; of sources with none of them,
+                  and of the faces without a name, it is a share
+    validation    that share
     precision     "float32", or "bfloat16" by autocast where that is faster (GPUs)
     compiled      whether the network goes through torch.compile
     """
@@ -56,6 +59,7 @@ class RecognitionSettings:
     frozen: int = 0
     views: int = 0
     augment: bool = True
+    held_out: tuple[str, ...] = ()
     validation: float = 0.05
     precision: Literal["float32", "bfloat16"] = "float32"
     compiled: bool = False

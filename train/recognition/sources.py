@@ -8,11 +8,13 @@
     images = "lfw/images"
     pairs = "lfw/pairs.txt"          # … without the people of
     without_folds = [9, 10]          # these folds
+    without_people = "tested.txt"    # and of these people, one a line, in a file beside this one
     about = "Labeled Faces in the Wild"
 
 Kinds and what they know of a face:
 
     lfw, identities   the person: a folder for each
+    celeba_people     the person, from identity_CelebA.txt beside the folder
     utkface           the age, from the file's name
     agedb, fgnet      person and age, from the file's name
     csv               a file with columns image, and person, age or both; either may be empty
@@ -44,6 +46,9 @@ from train.detection.sources import SourceError, read_entries, registered, resol
 LABELLED = (*PEOPLE_READERS, "csv")
 """Kinds whose photos show one person each."""
 
+UNCENTRED = ("celeba_people",)
+"""Those of them where the face may be anywhere if it is the only one."""
+
 KINDS = (*LABELLED, "photos")
 
 
@@ -55,6 +60,7 @@ class FaceSource:
     images: Path | None = None
     pairs: Path | None = None
     without_folds: tuple[int, ...] = ()
+    without_people: Path | None = None
     exclude: Path | None = None
     labels: Path | None = None
     min_face: float = 20.0
@@ -80,15 +86,16 @@ def read_face_sources(file: Path, root: Path) -> tuple[FaceSource, ...]:
     found = []
     for number, entry in enumerate(read_entries(file), 1):
         try:
-            found.append(_source(entry, root))
+            found.append(_source(entry, root, file.parent))
         except (SourceError, TypeError) as error:
             raise SourceError(f"{file}: source {number}: {error}") from error
     return tuple(found)
 
 
-def _source(entry: dict[str, Any], root: Path) -> FaceSource:
+def _source(entry: dict[str, Any], root: Path, beside: Path) -> FaceSource:
     values = _registered_values(entry)
     resolve_paths(values, ("images", "pairs", "exclude", "labels"), root)
+    resolve_paths(values, ("without_people",), beside)
     folds = values.get("without_folds", [])
     if not isinstance(folds, list) or not all(isinstance(fold, int) for fold in folds):
         raise SourceError(f"without_folds: expected numbers of folds, got {folds!r}")
@@ -115,11 +122,13 @@ def source_photos(source: FaceSource) -> list[PersonPhoto]:
     if source.kind == "photos":
         return _without(source, [PersonPhoto(photo.path, photo.name, None) for photo in read_folder(source.images)])
     people = _without(source, list(PEOPLE_READERS[source.kind](source.images)))
-    if not source.without_folds:
-        return people
-    assert source.pairs is not None
-    left_out = people_in_folds(source.pairs, source.images, source.without_folds)
-    return [photo for photo in people if photo.person not in left_out]
+    left_out: set[str | None] = set()
+    if source.without_people is not None:  # of whom some may have no photo here
+        left_out |= set(read_photo_list(source.without_people))
+    if source.without_folds:
+        assert source.pairs is not None
+        left_out |= people_in_folds(source.pairs, source.images, source.without_folds)
+    return [photo for photo in people if photo.person is None or photo.person not in left_out]
 
 
 def _without(source: FaceSource, photos: list[PersonPhoto]) -> list[PersonPhoto]:

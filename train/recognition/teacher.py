@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from cascade.nn.graphs import Graph, Shape
+from cascade import _native
+from cascade.nn.graphs import Graph, Shape, native_nodes
 from cascade.nn.torch_graph import from_tensors
 from train.common.checkpoints import TrainingError
 from train.detection.augment import normalise
@@ -56,6 +57,7 @@ class Teacher(nn.Module):
             raise ValueError(f"teacher: {param} and {weights} are missing or not of ncnn's format ({error})") from error
         self.name = param.stem
         self.embedding = graph.outputs["embedding"]
+        self.native = _native.Graph(native_nodes(graph, arrays), graph.input_size, [self.embedding])
         self.network = from_tensors(graph, {name: torch.from_numpy(array) for name, array in arrays.items()})
         self.dimension = graph.output_shapes()["embedding"][1]
 
@@ -78,12 +80,23 @@ class Teacher(nn.Module):
         return Answer(embeddings, [maps[node] for node in nodes])
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeddings (n, D) of length 1 of crops (n, 112, 112, 3), averaged with those of their mirror images."""
+        """Embeddings (n, D) of length 1 of crops (n, 112, 112, 3), averaged with those of their mirror images.
+
+        On a CPU the native engine computes them, which takes a third of the time.
+        """
         device = next(self.parameters()).device
+        if device.type == "cpu":
+            twice = [_unit(self.native.run(np.ascontiguousarray(part))[0]) for part in (crops, crops[:, :, ::-1])]
+            return _unit(twice[0] + twice[1])
         inputs = torch.from_numpy(np.array(crops)).to(device).permute(0, 3, 1, 2)
         inputs = normalise(inputs.float()).contiguous(memory_format=torch.channels_last)
         both = self(inputs)[0] + self(inputs.flip(3))[0]
         return np.asarray(functional.normalize(both).cpu().numpy())
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows (n, D) scaled to length 1."""
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def check_teacher(faces: FaceCrops, network: RecognitionNetwork, teacher: Teacher | None) -> None:

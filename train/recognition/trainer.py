@@ -25,6 +25,7 @@ from train.common.device import Processes
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
 from train.common.schedule import set_rate
+from train.detection.augment import normalise
 from train.recognition.architectures import ARCHITECTURES
 from train.recognition.batches import Batch, FaceBatches, split
 from train.recognition.crops import FaceCrops
@@ -34,9 +35,10 @@ from train.recognition.measures import measure
 from train.recognition.model import RecognitionModel
 from train.recognition.settings import RecognitionSettings
 from train.recognition.teacher import Teacher, check_teacher, matched_nodes
-from train.recognition.transfer import start_from
+from train.recognition.transfer import start_from, start_from_weights
 
 LOG_EVERY, SAVE_EVERY = 50, 500
+STATISTICS = 512  # faces that batch normalisation gets its statistics from where a weight file has none
 EMA_DECAY = 0.998  # decay of the averaged weights, which are the ones that are measured and exported
 GRADIENT = 5.0  # largest norm of a step's gradient
 
@@ -66,7 +68,7 @@ class RecognitionRun(Run):
         if settings.lambda_maps and teacher is None:
             raise TrainingError("lambda_maps: needs the teacher's network, not its embeddings alone")
 
-        learned, self.measured = split(faces, settings.validation)
+        learned, self.measured = split(faces, settings.validation, settings.held_out)
         blends = teacher is not None and not settings.views
         self.data = FaceBatches(faces, learned, settings, processes.rank, processes.world, self.device, blends=blends)
         persons = self.data.persons if settings.lambda_identity else 0
@@ -76,7 +78,7 @@ class RecognitionRun(Run):
 
         model = RecognitionModel(network, persons, settings.lambda_adversary > 0, settings.scale, settings.margin)
         if settings.start:
-            start_from(model, Path(settings.start))
+            self._start(model, learned)
             model.freeze(settings.frozen)
         self.matched = matched_nodes(network, teacher) if teacher and settings.lambda_maps else ()
         if settings.views:
@@ -144,10 +146,23 @@ class RecognitionRun(Run):
         """The settings of a run that says nothing else."""
         return RecognitionSettings()
 
+    def _start(self, model: RecognitionModel, rows: NDArray[np.int64]) -> None:
+        """Begins from what the settings name."""
+        start = Path(self.settings.start)
+        if start.suffix != ".safetensors":
+            start_from(model, start)
+            return
+        some = np.sort(np.random.default_rng(0).permutation(rows)[:STATISTICS])
+        crops = torch.from_numpy(self.faces.crops[some]).permute(0, 3, 1, 2).float()
+        start_from_weights(model, start, normalise(crops))
+        if model.identity is not None and self.faces.embeddings is not None:
+            with torch.no_grad():  # the network repeats the teacher, whose mean of a person is a good centre
+                model.identity.centres.copy_(self.data.mean_by_person(self.faces.embeddings, rows))
+
     def _cache_features(self, model: RecognitionModel, rows: NDArray[np.int64]) -> None:
         """Lets model and batches go on from the cached features of the frozen stages."""
-        if self.teacher is None or self.processes.world > 1:
-            raise TrainingError("views: need the teacher's network at hand, and one process")
+        if self.processes.world > 1:
+            raise TrainingError("views: need one process")
         model.after = model.frozen[-1]
         self.matched = tuple(pair for pair in self.matched if pair[0] > model.after)
         nodes = [other for _, other in self.matched]

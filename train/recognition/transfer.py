@@ -1,12 +1,17 @@
-"""Starting a model from an earlier run, which may lack its decomposition and age heads."""
+"""Starting a model from an earlier run, which may lack its decomposition and age heads, or from a weight file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
+from cascade.models.files import WeightsError
+from cascade.models.recognizer import load_recognizer
 from cascade.nn.torch_graph import GraphNetwork
 from train.common.checkpoints import TrainingError, read_checkpoint
 from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork
@@ -48,6 +53,76 @@ def start_from(model: RecognitionModel, checkpoint: Path) -> None:
     if model.identity is not None and centres is not None and centres.shape == model.identity.centres.shape:
         with torch.no_grad():
             model.identity.centres.copy_(centres)
+
+
+def start_from_weights(model: RecognitionModel, file: Path, crops: torch.Tensor) -> None:
+    """Copies the arrays of a weight file into ``model``, whose persons' centres stay as they are.
+
+    Weight files have batch normalisation merged into the convolutions. It is taken apart again: the statistics are
+    those of the maps of ``crops`` (n, 3, 112, 112) in about -1..1, and its scale and shift are such that the network
+    computes the same. Raises TrainingError for a file that cannot be read or is of another network.
+    """
+    try:
+        weights = load_recognizer(file)
+    except WeightsError as error:
+        raise TrainingError(f"start: {error}") from error
+    if weights.graph != model.architecture.graph:
+        raise TrainingError(f"start: {file} is of {weights.graph.name}, expected {model.architecture.graph.name}")
+    for index, block in enumerate(model.network.blocks):
+        if isinstance(block, nn.Sequential):
+            _fill(block, *(weights.tensors.get(f"{index}.{name}") for name in ("weight", "bias", "slope")))
+    _take_apart(model, crops)
+
+
+@torch.no_grad()
+def _fill(
+    block: nn.Sequential,
+    weight: NDArray[np.float32] | None,
+    bias: NDArray[np.float32] | None,
+    slope: NDArray[np.float32] | None,
+) -> None:
+    """Copies a node's arrays into its block; the bias goes into its batch normalisation, if it has one."""
+    assert weight is not None and bias is not None
+    last: nn.Conv2d | nn.BatchNorm2d
+    for module in block:
+        if isinstance(module, nn.Conv2d):
+            module.weight.copy_(torch.from_numpy(weight.copy()).reshape(module.weight.shape))
+            last = module
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+            if last.bias is not None:
+                last.bias.zero_()
+            last = module
+        elif isinstance(module, nn.PReLU):
+            assert slope is not None
+            module.weight.copy_(torch.from_numpy(slope.copy()))
+    assert last.bias is not None
+    last.bias.copy_(torch.from_numpy(bias.copy()))
+
+
+@torch.no_grad()
+def _take_apart(model: RecognitionModel, crops: torch.Tensor) -> None:
+    """Gives every batch normalisation the statistics of its own inputs, without changing what the network computes."""
+    norms = [module for module in model.network.modules() if isinstance(module, nn.BatchNorm2d)]
+    found: dict[nn.BatchNorm2d, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def note(module: nn.BatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
+        found[module] = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3))
+
+    hooks = [norm.register_forward_pre_hook(note) for norm in norms]
+    training = model.training
+    model.eval()
+    model.network(crops)
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    for norm, (mean, variance) in found.items():
+        assert norm.running_mean is not None and norm.running_var is not None
+        now = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # the scale that must stay
+        norm.bias.add_((mean - norm.running_mean) * now)
+        norm.weight.copy_(now * torch.sqrt(variance + norm.eps))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
 
 
 def shared_nodes(architecture: RecognitionNetwork) -> list[int]:

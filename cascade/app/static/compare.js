@@ -46,6 +46,10 @@ function show(told) {
     rates.push(`With faces of these sizes, ${(100 * told.false_accept_rate).toPrecision(2)} % of pairs of different people reach that`);
     rates.push(`and ${percent(1 - told.true_accept_rate)} of pairs of one person do not.`);
   }
+  if (told.probability !== null) {
+    const stated = (100 * Math.min(Math.max(told.probability, 0.001), 0.999)).toFixed(1);
+    rates.push(`If half of all pairs compared are of one person, this one is with a probability of ${stated} %.`);
+  }
   const sizes = told.face_sizes.map(Math.round).join(" and ");
   byId("comparison").replaceChildren(
     make("p", { className: "decision" }, told.decision),

@@ -46,7 +46,7 @@ async function add() {
   if (!photos.length) throw new Problem("Choose a photo of this person first.", "request");
   let done = 0;
   for (const photo of photos) {
-    const fields = { name, extend: done > 0, allow_small: byId("add-small").checked };
+    const fields = { name, extend: done > 0, allow_small: byId("add-small").checked, allow_poor: byId("add-poor").checked };
     try {
       await refreshPeople(await requestJson("POST", "people", { fields, files: { photo } }));
     } catch (error) {

@@ -208,6 +208,27 @@ def test_fgnet_with_our_recogniser_and_the_given_points(fgnet, recognizer, tmp_p
     assert "leave-one-out" in capsys.readouterr().out
 
 
+def test_children_and_photos_long_after_each_other(tmp_path, capsys):
+    ages = {"001A05": 0, "001A12": 10, "001A30": 30, "002A08": 60, "002A12": 75, "002A40": 120}
+    root = save_fgnet(tmp_path / "fgnet", ages)
+    file = save(tmp_path / "e.npz", {f"{name}.png": angle for name, angle in ages.items()})
+    arguments = ("cross-age", "--images", root, "--out", tmp_path / "out", "--embeddings")
+    assert run_eval(*arguments, file) == 0
+    kinds = summary(tmp_path / "out")["kinds"]
+    # children: 5, 12, 8 and 12 years; cross-age: 5-30 and 8-40, 12-40 of one person, and across
+    assert (kinds["children"]["genuine_pairs"], kinds["children"]["impostor_pairs"]) == (2, 4)
+    assert kinds["children"]["tar_at_far"]["1e-3"] == 1.0
+    assert kinds["cross-age"]["genuine_pairs"] == 3
+    assert is_picture(tmp_path / "out" / "roc.png")
+    assert "cross-age" in capsys.readouterr().out
+    save(file, {f"{name}.png": None if name == "001A05" else angle for name, angle in ages.items()})
+    assert run_eval(*arguments, file) == 0
+    children = summary(tmp_path / "out")["kinds"]["children"]
+    assert (children["missed_pairs"], children["tar_at_far"]["1e-3"]) == (3, 0.5)
+    assert run_eval(*arguments, file, "--missed", "leave-out") == 0
+    assert summary(tmp_path / "out")["kinds"]["children"]["genuine_pairs"] == 1
+
+
 def test_a_run_can_be_evaluated_again(fgnet, recognizer, tmp_path):
     (tmp_path / "fgnet" / "images" / "002A12.png").write_bytes(b"broken")
     assert run_eval(*fgnet, "--align", "points") == 0

@@ -43,6 +43,30 @@ def test_persons_are_held_out_with_all_their_faces():
     assert np.isin(made.persons, list(out)).sum() == 8
 
 
+def test_people_on_lists_are_held_out(tmp_path):
+    made = packed()
+    names = made.meta["persons"]
+    (tmp_path / "one.txt").write_text(f"{names[0]}\nsomebody else\n")
+    (tmp_path / "two.txt").write_text(f"{names[3]}\n")
+    learned, held_out = split(made, 0.2, (str(tmp_path / "one.txt"), str(tmp_path / "two.txt")))
+    assert set(made.persons[held_out]) - {-1} == {0, 3}
+    assert not {0, 3} & set(made.persons[learned])
+    assert -1 in made.persons[held_out]
+    (tmp_path / "nobody.txt").write_text("somebody else\n")
+    for name, message in (("nobody.txt", "names nobody among the faces"), ("none.txt", "none.txt")):
+        with pytest.raises(TrainingError, match=f"held_out: .*{message}"):
+            split(made, 0.2, (str(tmp_path / name),))
+
+
+def test_means_by_person():
+    made = packed(people=3)
+    data = FaceBatches(made, every(made), PLAIN)
+    vectors = np.random.default_rng(0).normal(size=(len(made), 4)).astype(np.float32)
+    means = data.mean_by_person(vectors, every(made))
+    assert means.shape == (3, 4)
+    np.testing.assert_allclose(means[1], vectors[made.persons == 1].mean(0), rtol=1e-5)
+
+
 def test_of_faces_without_a_name_a_share_is_held_out():
     made = packed(people=0, aged=60, nameless=40)
     _, held_out = split(made, 0.3)

@@ -166,9 +166,22 @@ def test_a_run_over_features_does_what_one_over_crops_does(tmp_path, teacher, st
 def test_runs_that_cannot_be_over_features(tmp_path, teacher, start):
     faces = embedded(packed(), teacher)
     settings = replace(SETTINGS, start=start, frozen=1, views=1)
-    with pytest.raises(TrainingError, match="views: need the teacher's network at hand, and one process"):
-        RecognitionRun(settings, faces, tmp_path / "run", ALONE)
+    with pytest.raises(TrainingError, match="views: need one process"):
+        RecognitionRun(settings, faces, tmp_path / "run", replace(ALONE, world=2))
     with pytest.raises(ValueError, match="views: expected 0 without frozen stages"):
         replace(SETTINGS, views=1)
     with pytest.raises(ValueError, match="views: expected 0 without frozen stages or without changes"):
         replace(settings, augment=False)
+
+
+def test_a_teachers_embeddings_do_without_its_network(tmp_path, teacher, start):
+    faces = embedded(packed(), teacher)
+    settings = replace(SETTINGS, start=start, frozen=1, views=2, steps=3)
+    run = RecognitionRun(settings, faces, tmp_path / "run", ALONE)
+    assert run.data.features is not None
+    features, answer = run.data.features.take(np.array([0, 1]) + run.data.pools[0][0], np.random.default_rng(0))
+    assert answer is None
+    assert len(features) == 2
+    run.train()
+    assert not list((tmp_path / "run/features").glob("teacher*"))
+    assert run.step == 3

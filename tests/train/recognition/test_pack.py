@@ -17,7 +17,7 @@ from tests.photos import portrait, portrait_faces
 from tests.train.drawn_faces import blank, save_photo
 from tests.train.packed_faces import packed
 from train.recognition.crops import SIDE, FaceCrops, load_crops, save_crops
-from train.recognition.pack import _Job, faces_of, main_face, pack
+from train.recognition.pack import _Job, faces_of, main_face, one_face, pack
 from train.recognition.sources import FaceSource
 
 
@@ -84,7 +84,7 @@ def test_a_limit_takes_the_first_photos(root):
 
 def test_one_photo(root):
     def found(name: str, one: bool, min_face: float = 20.0) -> np.ndarray | str:
-        return faces_of(_Job(PersonPhoto(root / name, name, None), min_face, one))
+        return faces_of(_Job(PersonPhoto(root / name, name, None), min_face, "identities" if one else "photos"))
 
     assert found("people/Ann/1.png", True).shape == (1, SIDE, SIDE, 3)
     assert found("photos/two.png", False).shape == (2, SIDE, SIDE, 3)
@@ -93,6 +93,15 @@ def test_one_photo(root):
     assert found("people/Ann/1.png", True, 400.0).shape == (0, SIDE, SIDE, 3)
     assert "Bob/4.png" in found("people/Bob/4.png", True)
     assert "none.png" in found("none.png", True)
+
+
+def test_the_only_face_may_be_anywhere_in_photos_as_taken():
+    image = np.zeros((100, 100, 3), np.uint8)
+    aside = of_boxes((0, 0, 30, 30))
+    assert len(one_face(aside, image, "identities")) == 0
+    assert len(one_face(aside, image, "celeba_people")) == 1
+    several = of_boxes((0, 0, 30, 30), (40, 40, 60, 60), (70, 70, 99, 99))
+    assert one_face(several, image, "celeba_people").boxes.tolist() == [[40, 40, 60, 60]]
 
 
 def of_boxes(*boxes: tuple[float, float, float, float]) -> Faces:

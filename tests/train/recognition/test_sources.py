@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,24 @@ def test_people_of_test_folds_are_left_out_entirely(lfw):
     assert {photo.person for photo in photos} == {"Cat", "Dan", "Gil"}
     assert [photo.name for photo in photos] == sorted(photo.name for photo in photos)
     assert len(photos) == 7
+
+
+def test_listed_people_are_left_out_too(lfw, tmp_path):
+    (tmp_path / "listed.txt").write_text("Gil\nZoë\n")
+    without = replace(lfw, without_people=tmp_path / "listed.txt")
+    assert {photo.person for photo in source_photos(without)} == {"Cat", "Dan"}
+    alone = FaceSource("lfw", lfw.images, without_people=tmp_path / "listed.txt")
+    assert {photo.person for photo in source_photos(alone)} == {"Ann", "Bob", "Cat", "Dan", "Eve"}
+    with pytest.raises(DatasetError, match=r"none\.txt"):
+        source_photos(replace(lfw, without_people=tmp_path / "none.txt"))
+
+
+def test_the_list_of_people_lies_beside_the_recipe():
+    folder = REPOSITORY / "train/recipes"
+    found = {source.kind: source for source in read_face_sources(folder / "recognition_wide.toml", Path("data"))}
+    assert found["lfw"].without_people == folder / "cfp_people_in_lfw.txt"
+    assert found["lfw"].without_folds == (9, 10)
+    assert found["celeba_people"].without_people == folder / "celeba_people_in_tests.txt"
 
 
 def test_without_folds_to_leave_out_everybody_stays(lfw):

@@ -7,12 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cascade.models.recognizer import load_recognizer
+from cascade.nn.torch_graph import from_tensors
+from tests.random_recognizer import save_random_recognizer
 from tests.train.packed_faces import ALONE, PLAIN, SETTINGS, packed, tiny, wider
 from train.common.checkpoints import TrainingError
 from train.recognition.architectures import ARCHITECTURES, RecognitionNetwork, dense
+from train.recognition.export import export_recognizer
 from train.recognition.model import RecognitionModel
 from train.recognition.trainer import RecognitionRun, train_recognition
-from train.recognition.transfer import shared_nodes, start_from
+from train.recognition.transfer import shared_nodes, start_from, start_from_weights
 
 
 def test_starting_from_a_run_of_the_same_kind(often, tmp_path):
@@ -84,3 +88,45 @@ def test_a_run_of_another_network_of_the_same_name_is_no_start(often, tmp_path, 
     with pytest.raises(TrainingError, match=r"start: .*checkpoint\.pt is of another network that was called tiny too"):
         start_from(model, tmp_path / "checkpoint.pt")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_starting_from_a_weight_file(often, tmp_path):
+    faces = packed()
+    trained = train_recognition(SETTINGS, faces, tmp_path / "one", ALONE).eval()
+    export_recognizer(trained, SETTINGS, faces, tmp_path, "a command")
+    file = tmp_path / "light.safetensors"
+    model = RecognitionModel(tiny(), persons=2, adversarial=False)
+    crops = torch.randn(32, 3, 112, 112)
+    start_from_weights(model, file, crops)
+    weights = load_recognizer(file)
+    plain = from_tensors(weights.graph, {name: torch.from_numpy(array) for name, array in weights.tensors.items()})
+    with torch.no_grad():
+        expected = plain(crops)[model.embedding].flatten(1)
+        torch.testing.assert_close(model.eval()(crops).embeddings, expected, rtol=1e-3, atol=1e-3)
+        maps = model.network.blocks[0][0](crops)
+    norm = model.network.blocks[0][1]
+    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_begins_from_a_weight_file(often, tmp_path):
+    faces = packed()
+    trained = train_recognition(SETTINGS, faces, tmp_path / "one", ALONE)
+    export_recognizer(trained, SETTINGS, faces, tmp_path, "a command")
+    settings = replace(SETTINGS, start=str(tmp_path / "light.safetensors"))
+    run = RecognitionRun(settings, faces, tmp_path / "two", ALONE)
+    torch.testing.assert_close(
+        run.model.network.blocks[0][2].weight, trained.network.blocks[0][2].weight, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_weight_files_that_are_no_start(often, tmp_path):
+    model = RecognitionModel(tiny(), persons=0, adversarial=False)
+    crops = torch.zeros(2, 3, 112, 112)
+    (tmp_path / "text.safetensors").write_text("nothing")
+    for name in ("none.safetensors", "text.safetensors"):
+        with pytest.raises(TrainingError, match=f"start: .*{name}"):
+            start_from_weights(model, tmp_path / name, crops)
+    save_random_recognizer(tmp_path / "other.safetensors")
+    with pytest.raises(TrainingError, match=r"other\.safetensors is of small, expected tiny"):
+        start_from_weights(model, tmp_path / "other.safetensors", crops)
