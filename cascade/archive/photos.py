@@ -106,7 +106,7 @@ class PhotoIndexer(FixedSettings):
         except Exception as error:  # one photo must not end a run over a million
             return PhotoResult(name, **known, error=f"{type(error).__name__}: {quoted(error)}")
         frame = photo.frame
-        size = {"width": frame.width, "height": frame.height, "scale": 1 / frame.reduction}
+        size: dict[str, Any] = {"width": frame.width, "height": frame.height, "scale": 1 / frame.reduction}
         return PhotoResult(name, **known, taken=time_taken(source), **size, **found)
 
     @property
