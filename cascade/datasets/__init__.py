@@ -22,7 +22,6 @@ from .detections import Boxed, Detections
 from .fairface import FAIRFACE_AGES, FAIRFACE_RACES, read_fairface
 from .fddb import ellipse_boxes, read_fddb, read_fddb_detections, write_fddb_detections
 from .fgnet import read_fgnet
-from .fiftyone_samples import to_fiftyone
 from .folders import read_folder
 from .formats import FORMATS, Format, format_of_file, iterate_photos, write_photos
 from .genki4k import GENKI4K_FOLDS, read_genki4k
@@ -137,7 +136,6 @@ __all__ = [
     "read_wider_subsets",
     "read_xmp",
     "read_yolo",
-    "to_fiftyone",
     "write_fddb_detections",
     "write_photos",
     "write_wider_predictions",
