@@ -108,7 +108,7 @@ def read_header(source: Source, warn: Warn) -> tuple[int, int, int]:
         image = _open(source, True, warn)
         check_size(*image.size, source.max_pixels)
         width, height = image.size
-        orientation = _orientation(image, warn)
+        orientation = _orientation(image, source, warn)
         if source.format.name == "HEIF":
             orientation = image.info.get("original_orientation") or 1
             if orientation in SIDEWAYS:
