@@ -21,9 +21,8 @@ from cascade.faces import Faces
 from cascade.imaging.errors import ImageError, ImageWarning, quoted
 from cascade.imaging.reading import MAX_PIXELS, RGBImage, read_reduced
 from cascade.imaging.reduced import ReducedPhoto, largest_reduction
-from cascade.operating_point import face_sizes
+from cascade.quality import measure_crops
 from cascade.recognize import Recognizer
-from cascade.tracking import quality
 
 __all__ = ["DETECTOR_SETTINGS", "LARGEST_PHOTO", "PhotoIndexer"]
 
@@ -130,7 +129,7 @@ class PhotoIndexer(FixedSettings):
     def _embedded(self, pixels: RGBImage, faces: Faces) -> tuple[Any, Any]:
         """Embeddings and quality of some faces."""
         crops = faces.align(pixels)
-        return self.recognizer.embed_crops(crops).astype(np.float16), quality(crops, face_sizes(faces.boxes))
+        return self.recognizer.embed_crops(crops).astype(np.float16), measure_crops(crops, faces.landmarks).score
 
     def _manifest(self) -> Manifest:
         detector, weights = self.recognizer.detector, self.recognizer.weights

@@ -71,7 +71,7 @@ class PhotoResult:
     embeddings: Array | None = None
     """(n, D), rows of length 1; None if there is no face."""
     quality: Array | None = None
-    """(n,) float32, 0 to 1, see `cascade.tracking.quality`; None if it was not computed."""
+    """(n,) float32, 0 to 1, see `cascade.quality.face_quality`; None if it was not computed."""
     attributes: Mapping[str, Array] = field(default_factory=dict)
     """(n,) each, see `cascade.attributes.Attributes.data`."""
 

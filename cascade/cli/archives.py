@@ -1,4 +1,4 @@
-"""What ``cluster``, ``people``, ``search`` and ``duplicates`` share: indexes, their people, and faces by name."""
+"""What the commands that read an index share: the index, its people, and faces by name."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ def archive_errors(folder: str) -> Iterator[None]:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"cannot write in {folder}: {error.strerror or error}", SOME_FAILED) from error
+
+
+def is_index(path: str) -> bool:
+    """Whether a path is the folder of an index."""
+    from cascade.archive.manifest import MANIFEST
+
+    return os.path.isfile(os.path.join(path, MANIFEST))
 
 
 def open_index(folder: str) -> Index:

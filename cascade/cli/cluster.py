@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
         "--least-quality",
         type=float,
         metavar="Q",
-        help="the same of faces below that quality, 0 to 1 (default: 0.2)",
+        help="the same of faces below that quality, 0 to 1 (default: 0.1)",
     )
     parser.add_argument(
         "--again",

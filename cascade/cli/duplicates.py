@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.archives import archive_errors, block_progress, open_index
+from cascade.cli.archives import archive_errors, block_progress, is_index, open_index
 from cascade.cli.batch import Tally, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, counted, say, writing
 from cascade.cli.photos import Found
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.likeness <= 1:
         raise CommandError(f"--likeness: expected 0 to 1, got {args.likeness}")
     _check_out(args.out)
-    index = args.paths[0] if _is_index(args.paths) else None
+    index = args.paths[0] if len(args.paths) == 1 and is_index(args.paths[0]) else None
     found = photos_of(args.paths) if index is None else Found(_photos_of_index(index))
     photos: list[PhotoFile] = []
     prints: list[PhotoPrint] = []
@@ -93,13 +93,6 @@ def _summary(tally: Tally, sets: Sequence[Sequence[Member]], out: str | None) ->
     words = [counted(tally.done, "photo"), counted(len(sets), "set"), f"{sum(map(len, sets)):,} photos in them"]
     words += [counted(tally.problems, "problem")] * bool(tally.problems)
     return ", ".join(words) + (f"; report in {out}" if out else "")
-
-
-def _is_index(paths: Sequence[str]) -> bool:
-    """Whether the paths are the folder of one index."""
-    from cascade.archive.manifest import MANIFEST
-
-    return len(paths) == 1 and os.path.isfile(os.path.join(paths[0], MANIFEST))
 
 
 def _photos_of_index(folder: str) -> list[str]:

@@ -13,7 +13,7 @@ from cascade.cli.recognition import new_parser
 
 DESCRIPTION = """\
 Writes faces and trained networks in the forms that other programs read. What goes in is what cascade detect wrote, or a
-file in another of these forms: so it converts, too. onnx writes the networks.
+file in another of these forms: so it converts, too; or the index of an archive. onnx writes the networks.
 """
 
 EPILOG = """\
@@ -25,6 +25,7 @@ examples:
   cascade detect photos --out found
   cascade export coco found/faces.jsonl --out faces.json
   cascade export xmp found/faces.jsonl                     regions in photos/1.jpg.xmp, for photo managers
+  cascade export xmp faces.index                           the same with the names of people
   cascade export labelstudio found/faces.jsonl --images photos --out tasks.json
   cascade export yolo annotations.xml --images photos --out dataset
 

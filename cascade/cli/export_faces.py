@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascade.cli.archives import is_index, open_index
 from cascade.cli.batch import Tally
 from cascade.cli.console import CommandError, say, writing
 from cascade.cli.recognition import new_parser
@@ -32,7 +33,10 @@ FORMATS = {
 }
 """What each is, and what --out names."""
 
-READABLE = tuple(name for name in FORMATS if name != "yolo-pose")
+INDEX = "index"
+"""The folder of an index, which is read and not written."""
+
+READABLE = (*(name for name in FORMATS if name != "yolo-pose"), INDEX)
 """What SOURCE can be; "yolo" reads points, too."""
 
 OPTIONS = ("part", "bring", "first_pixel", "image_prefix", "into_files", "sidecars")
@@ -42,7 +46,8 @@ DESCRIPTION = """\
 Writes {title}.
 
 SOURCE is a file that cascade detect wrote, or a file or folder in one of the forms: {forms}.
-Which one it is, is told by its name and beginning.
+Which one it is, is told by its name and beginning. index is what cascade index wrote: faces get the names that
+cascade people gave.
 """
 
 
@@ -157,10 +162,25 @@ def source_photos(args: argparse.Namespace, problems: list[str]) -> Iterator[Pho
 
     source = args.paths[0]
     try:
-        kind = args.source_kind or format_of_file(source)
-        for photo in iterate_photos(kind, source, args.images, problems=problems):
+        if args.source_kind == INDEX or (args.source_kind is None and is_index(source)):
+            found = _indexed_photos(source, args.images)
+        else:
+            found = iterate_photos(args.source_kind or format_of_file(source), source, args.images, problems=problems)
+        for photo in found:
             yield photo if args.min_score is None else _of_score(photo, args.min_score)
     except (DatasetError, ImportError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _indexed_photos(folder: str, images: str | None) -> Iterator[Photo]:
+    """The photos of an index. Raises `CommandError`."""
+    index = open_index(folder)
+    from cascade.archive import ArchiveError
+    from cascade.archive.export import photos_of_index
+
+    try:
+        yield from photos_of_index(index, images)
+    except ArchiveError as error:
         raise CommandError(str(error)) from error
 
 

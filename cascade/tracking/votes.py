@@ -29,6 +29,7 @@ def quality(crops: RGBImage, sizes: npt.ArrayLike) -> FloatArray:
     """How much faces tell, (n,) float32 0 to 1, from aligned crops (n, 112, 112, 3) uint8 and sizes (n,) in pixels.
 
     The product of the size, up to 112 pixels, and the sharpness, which is the variance of the crop's Laplacian.
+    `cascade.quality.face_quality`, for single photos, also has yaw and exposure; the limit of the `Tracker` is of this.
     """
     sharp = crop_sharpness(crops)
     share = np.clip(np.asarray(sizes, np.float32) / GOOD_SIZE, 0, 1)

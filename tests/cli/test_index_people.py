@@ -14,6 +14,7 @@ pytest.importorskip("pyarrow")
 from cascade.archive import Index
 from cascade.archive.people import PeopleOfIndex
 from cascade.cli import main
+from cascade.datasets import read_xmp
 from cascade.gallery import Gallery
 from tests.archive.people_helpers import ANN, BOB, CAT, face, save_index
 
@@ -181,3 +182,14 @@ def test_the_index_itself_is_not_changed(grouped: Path) -> None:
 def test_without_an_action_help_is_printed(capsys) -> None:
     assert main(["people"]) == 0
     assert "different" in capsys.readouterr().out
+
+
+def test_an_index_is_exported_with_names(grouped: Path, capsys) -> None:
+    assert main(["people", "name", "index", "1", NASTY]) == 0
+    assert main(["export", "xmp", "index", "--images", "photos"]) == 0
+    assert "5 photos, 6 faces; written beside the photos" in capsys.readouterr().err
+    names = [each.attributes["name"].tolist() for each in read_xmp(grouped / "photos")]
+    assert names == [[NASTY], [NASTY, ""], [""], [NASTY], [""]]
+    assert main(["export", "csv", "index", "--out", "faces.csv", "--from", "index", "--min-score", "1"]) == 0
+    assert main(["export", "csv", "photos", "--out", "faces.csv", "--from", "index"]) == 2
+    assert "there is no index" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""The faces of an index for other programs: photos as `cascade.datasets` writes them, with the names of people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade.archive.index import Index
+from cascade.archive.people import PeopleOfIndex
+from cascade.archive.schema import path_of
+from cascade.datasets.photo import Photo
+from cascade.datasets.results import PhotoFaces, photos_from_faces
+from cascade.faces import Faces
+
+__all__ = ["photos_of_index"]
+
+PHOTO_COLUMNS = ("photo_id", "path", "raw_path", "width", "height")
+FACE_COLUMNS = ("photo_id", "face_id", "box", "score", "landmarks")
+
+
+def photos_of_index(index: Index, images: str | Path | None = None) -> Iterator[Photo]:
+    """Yield the photos of an index for `cascade.datasets.write_photos`, one shard in memory at a time.
+
+    images  the folder that names start from; without it, and for photos elsewhere, the name is the path
+
+    A face has the attributes "score", "quality", those of the index, and where somebody was given a name, "name".
+    Photos that could not be read are left out, and so are embeddings: what is written is not for its owner alone.
+
+    Raises `ArchiveError` for a damaged index.
+    """
+    yield from photos_from_faces(_results(index, _names(index)), images)
+
+
+def _names(index: Index) -> dict[str, str]:
+    """The names of people by the ids of their faces."""
+    people = PeopleOfIndex.load(index.folder)
+    persons = zip(people.face_ids, people.persons.tolist(), strict=True)
+    return {face: people.names[person] for face, person in persons if person in people.names}
+
+
+def _results(index: Index, names: dict[str, str]) -> Iterator[PhotoFaces]:
+    kinds = {"quality": "float32", **index.manifest.attribute_columns}
+    shards = zip(index.iter_photos(PHOTO_COLUMNS), index.iter_faces([*FACE_COLUMNS, *kinds]), strict=True)
+    for photos, faces in shards:
+        of_photo: dict[str, list[dict[str, Any]]] = {}
+        for face in faces.to_pylist():
+            of_photo.setdefault(face["photo_id"], []).append(face)
+        for photo in photos.to_pylist():
+            if photo["width"] is not None:
+                found = _faces(of_photo.get(photo["photo_id"], []), kinds, names)
+                yield PhotoFaces(path_of(photo["path"], photo["raw_path"]), photo["width"], photo["height"], found)
+
+
+def _faces(rows: list[dict[str, Any]], kinds: Mapping[str, str], names: Mapping[str, str]) -> Faces:
+    if not rows:
+        return Faces.empty()
+    data = {name: _column([row[name] for row in rows], kind) for name, kind in kinds.items()}
+    data["names"] = np.array([names.get(row["face_id"], "") for row in rows], np.str_)
+    boxes, scores, points = (np.array([row[name] for row in rows]) for name in ("box", "score", "landmarks"))
+    return Faces(boxes, scores, points.reshape(-1, 5, 2), data)
+
+
+def _column(values: list[Any], kind: str) -> npt.NDArray[Any]:
+    """Texts or numbers; what is not known is empty or NaN."""
+    if kind == "string":
+        return np.array([value or "" for value in values], np.str_)
+    return np.array([np.nan if value is None else value for value in values], np.float32)

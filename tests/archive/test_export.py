@@ -1,0 +1,81 @@
+"""The photos of an index for other programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+
+from cascade.archive import ArchiveError, Index
+from cascade.archive.export import photos_of_index
+from cascade.archive.people import PeopleOfIndex, group_index
+from cascade.archive.schema import PhotoResult
+from cascade.archive.store import Store
+from cascade.datasets import read_xmp, write_photos
+from tests.archive.helpers import manifest, result
+from tests.archive.people_helpers import ANN, BOB, CAT, face, save_index
+
+
+def named(index: Index, name: str) -> PeopleOfIndex:
+    people = group_index(index, PeopleOfIndex(), threshold=0.6).named(1, name)
+    people.save(index.folder)
+    return people
+
+
+def test_faces_have_the_names_of_people(tmp_path: Path) -> None:
+    index = save_index(tmp_path / "index", [[face(ANN, 1)], [face(BOB), face(ANN, 2)], []], written=True)
+    named(index, "Ann & Bo")
+    photos = list(photos_of_index(index, tmp_path / "photos"))
+    assert [photo.name for photo in photos] == ["0.png", "1.png", "2.png"]
+    assert [photo.attributes.get("name", np.array([])).tolist() for photo in photos] == [
+        ["Ann & Bo"],
+        ["", "Ann & Bo"],
+        [],
+    ]
+    assert photos[1].attributes["score"].tolist() == index.faces(["score"])["score"].to_pylist()[1:]
+    assert "embedding" not in photos[0].attributes
+    write_photos("xmp", None, photos)
+    assert [each.attributes["name"].tolist() for each in read_xmp(tmp_path / "photos")] == [
+        ["Ann & Bo"],
+        ["", "Ann & Bo"],
+    ]
+
+
+def test_faces_of_later_runs_and_bad_photos(tmp_path: Path) -> None:
+    """New faces have no name yet; a photo that could not be read is left out; rows that were removed are, too."""
+    index = save_index(tmp_path / "index", [[face(ANN, 1)], [face(ANN, 2)], [face(CAT)]])
+    named(index, "Ann")
+    save_index(tmp_path / "index", [[face(ANN, 3)]])
+    with Store.open(tmp_path / "index", manifest(attributes=None, attribute_columns={})) as store:
+        store.write([PhotoResult(b"/p/bad.jpg", 3, 4, b"0" * 32, error="damaged")])
+        gone = Index.open(tmp_path / "index").photos(["photo_id"])["photo_id"].to_pylist()[0]
+        store.remove([{"shard": "r000001-s00000000", "photo_id": gone}])
+    photos = list(photos_of_index(Index.open(tmp_path / "index")))
+    assert [Path(photo.name).name for photo in photos] == ["1.png", "2.png", "3.png"]
+    assert [photo.attributes["name"].tolist() for photo in photos] == [["Ann"], [""], [""]]
+
+
+def test_attributes_and_names_of_files_that_are_no_utf_8(tmp_path: Path) -> None:
+    photo = replace(result(b"/p/\xff.jpg", 3), quality=np.array([0.5, 0.25, 0.75], np.float32))
+    with Store.open(tmp_path / "index", manifest()) as store:
+        store.write([photo, result(b"/p/two.jpg", 1)])
+    first, second = photos_of_index(Index.open(tmp_path / "index"))
+    assert first.name == "/p/\udcff.jpg"
+    assert first.size == (100, 80)
+    np.testing.assert_array_equal(first.boxes, photo.boxes)
+    np.testing.assert_array_equal(first.landmarks, photo.landmarks)
+    assert first.attributes["quality"].tolist() == [0.5, 0.25, 0.75]
+    np.testing.assert_array_equal(first.attributes["age"], [np.nan, 31, 32])
+    assert first.attributes["gender"].tolist() == ["", "female", "female"]
+    assert second.attributes["gender"].tolist() == [""]
+
+
+def test_a_damaged_index_is_an_error(tmp_path: Path) -> None:
+    index = save_index(tmp_path / "index", [[face(ANN)]])
+    next((tmp_path / "index" / "faces").glob("*.parquet")).write_bytes(b"damaged")
+    with pytest.raises(ArchiveError, match="damaged"):
+        list(photos_of_index(index))
