@@ -90,10 +90,7 @@ def measure(
     photos: Sequence[Path], weights: DetectorWeights, min_face: float, threads: int, step: Callable[[], Any]
 ) -> Decoded:
     """Both ways over photos, one call of ``step`` after each photo. Raises `cascade.ImageError` for a bad photo."""
-    ways = [
-        Detector(min_face=min_face, weights=weights, threads=threads, decode=way)  # type: ignore[arg-type]
-        for way in ("full", "reduced")
-    ]
+    ways = [Detector(min_face=min_face, weights=weights, threads=threads, decode=way) for way in ("full", "reduced")]
     decoded = Decoded(min_face, ways[1].read(photos[0]).frame.reduction)
     for number, photo in enumerate(photos):
         found: dict[int, Faces] = {}

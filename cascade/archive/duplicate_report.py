@@ -37,7 +37,8 @@ class PhotoFile:
     path: str
     width: int
     height: int
-    bytes: int
+    size: int
+    """Bytes of the file."""
     sha256: bytes | None = None
 
 
@@ -57,7 +58,7 @@ def duplicate_sets(photos: Sequence[PhotoFile], pairs: Sequence[Duplicate]) -> l
         best[pair.a] = best[pair.b] = pair
     found = []
     for photos_of_set in sets_of(pairs):
-        order = sorted(photos_of_set, key=lambda at: (-photos[at].width * photos[at].height, -photos[at].bytes, at))
+        order = sorted(photos_of_set, key=lambda at: (-photos[at].width * photos[at].height, -photos[at].size, at))
         found.append([Member(at, best[at].kind, best[at].likeness) for at in order])
     return found
 
@@ -68,7 +69,7 @@ def as_csv(photos: Sequence[PhotoFile], sets: Sequence[Sequence[Member]]) -> str
     for number, members in enumerate(sets, start=1):
         for each in members:
             photo = photos[each.photo]
-            size = (photo.width, photo.height, photo.bytes)
+            size = (photo.width, photo.height, photo.size)
             lines.append(csv_line([number, each.kind, f"{each.likeness:.4f}", *size, text_cell(photo.path)]))
     return "".join(lines)
 
@@ -83,7 +84,7 @@ def as_json(photos: Sequence[PhotoFile], sets: Sequence[Sequence[Member]]) -> st
                 "likeness": each.likeness,
                 "width": photos[each.photo].width,
                 "height": photos[each.photo].height,
-                "bytes": photos[each.photo].bytes,
+                "bytes": photos[each.photo].size,
             }
             for each in members
         ]
@@ -105,7 +106,7 @@ def as_html(photos: Sequence[PhotoFile], sets: Sequence[Sequence[Member]]) -> st
 
 
 def _item(photo: PhotoFile, each: Member) -> str:
-    about = f"{photo.path}, {photo.width}×{photo.height}, {photo.bytes:,} bytes"
+    about = f"{photo.path}, {photo.width}×{photo.height}, {photo.size:,} bytes"
     try:
         image = Image.fromarray(read_image(photo.path))
         image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
