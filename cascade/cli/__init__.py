@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cascade.cli import analyze, anonymize, app, detect, embed, gallery, models, verify, video
+from cascade.cli import age, analyze, anonymize, app, detect, embed, gallery, models, verify, video
 from cascade.cli.console import (
     BAD_USAGE,
     BROKEN_PIPE,
@@ -34,6 +34,7 @@ examples:
   cascade detect photo.jpg                  print the faces of one photo as JSON
   cascade detect photos --out found --draw  a whole folder; results and annotated copies go to found/
   cascade analyze photo.jpg                 how old a face looks, its expression …; read its --help first
+  cascade age photo.jpg --to 10 60 --sheet  the same face at other ages; read its --help first
   cascade anonymize party --out published   copies of photos and videos with hidden faces
   cascade verify then.jpg now.jpg           whether two photos show the same person
   cascade gallery --help                    store embeddings of people and find these people in photos
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cascade {__version__}")
     parser.set_defaults(parser=parser, run=_print_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (detect, analyze, anonymize, verify, embed, gallery, video, app, models):
+    for command in (detect, analyze, age, anonymize, verify, embed, gallery, video, app, models):
         command.add_parser(commands)
     return parser
 

@@ -66,12 +66,13 @@ class _FixedPReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x, slope)
-        return torch.where(x >= 0, x, x * slope)
+        return functional.prelu(x, slope.flatten())
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[no-untyped-def,override]
         x, slope = ctx.saved_tensors
-        return torch.where(x >= 0, gradient, gradient * slope), None
+        above = torch.ops.aten.threshold_backward(gradient, x, 0)
+        return torch.lerp(above, gradient, slope), None
 
 
 class FixedPReLU(nn.Module):

@@ -25,6 +25,7 @@ class SynthesisSettings:
     own           share of a batch that is asked for its own age, and should come back as it is
     steps, batch  length of the run
     examined      how many faces of a batch the frozen networks look at; they are what takes longest
+    turns         whether a step has the discriminator or the frozen networks, in turns, and not both: half the time
     precision     "float32", or "bfloat16" by autocast
     ema           decay of the averaged generator, which is measured and exported
     start         checkpoint of an earlier run, of any size, whose networks this one begins from
@@ -42,15 +43,16 @@ class SynthesisSettings:
     lambda_change: float = 0.3
     lambda_smooth: float = 0.5
     own: float = 0.2
-    steps: int = 6_000
-    batch: int = 12
+    steps: int = 1_500
+    batch: int = 9
     examined: int = 5
-    learning_rate: float = 4e-4
-    warm_up: int = 100
-    ema: float = 0.998
+    turns: bool = True
+    learning_rate: float = 8e-4
+    warm_up: int = 30
+    ema: float = 0.99
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     start: str = ""
-    sheet_every: int = 500
+    sheet_every: int = 200
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ from train.synthesis.networks import Generator, PatchDiscriminator
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 from train.synthesis.sheets import save_sheet
 
-LOG_EVERY, SAVE_EVERY = 50, 500
+LOG_EVERY, SAVE_EVERY = 20, 200
 GRADIENT = 5.0  # largest norm of a step's gradient
 DECAYS = (0.5, 0.99)  # Adam's
 RECOGNIZER_RATE = 0.02  # learning rate of the recogniser over that of the generator
@@ -105,9 +105,12 @@ class SynthesisRun(Run):
         self.generator.train()
         with self._half():
             aged = self.generator(batch.crops, asked)
-        found = {"discriminator": self._discriminator_step(batch, aged.detach(), asked)}
-        found |= self._generator_step(batch, aged, asked)
-        if self.settings.joint:
+        against, examines = (self.step % 2 == 0, self.step % 2 == 1) if self.settings.turns else (True, True)
+        found = {}
+        if against:
+            found["discriminator"] = self._discriminator_step(batch, aged.detach(), asked)
+        found |= self._generator_step(batch, aged, asked, against, examines)
+        if self.settings.joint and examines:
             found["recognizer"] = self._recognizer_step(batch, aged.detach())
         self.step += 1
         update_ema(self.averaged, self.generator, self.settings.ema, self.step)
@@ -128,27 +131,44 @@ class SynthesisRun(Run):
         self._update("discriminator", self.discriminator, loss)
         return loss
 
-    def _generator_step(self, batch: Batch, aged: torch.Tensor, asked: torch.Tensor) -> dict[str, torch.Tensor]:
-        settings, gap = self.settings, batch.targets - batch.ages
-        few = slice(settings.examined)
-        self.discriminator.requires_grad_(False)
-        with self._half():
-            scores = self.discriminator.scores(self.discriminator(aged), asked)
-            embeddings, ages = self.frozen(aged[few], moved=True)
-            with torch.no_grad():
-                before, _ = self.before(batch.crops[few])
-        self.discriminator.requires_grad_(True)
+    def _generator_step(
+        self, batch: Batch, aged: torch.Tensor, asked: torch.Tensor, against: bool, examines: bool
+    ) -> dict[str, torch.Tensor]:
+        """One step of the generator, ``against`` the discriminator, and with what the frozen networks see."""
+        gap = batch.targets - batch.ages
         found = {
-            "adversary": losses.real_loss(scores),
-            "age": losses.age_loss(ages, batch.targets[few], self._groups, asked[few]),
-            "identity": losses.identity_loss(embeddings, before, gap[few]),
             "own": losses.own_loss(aged, batch.crops, gap),
             "change": losses.change_loss(aged, batch.crops),
             "smooth": losses.smooth_loss(aged, batch.crops),
         }
-        total = torch.stack([getattr(settings, f"lambda_{name}") * loss for name, loss in found.items()]).sum()
+        if against:
+            found["adversary"] = self._adversary(aged, asked)
+        if examines:
+            found |= self._examined(batch, aged, asked)
+        weighted = [getattr(self.settings, f"lambda_{name}") * loss for name, loss in found.items()]
+        total = torch.stack(weighted).sum()
         self._update("generator", self.generator, total)
         return {"total": total, **found}
+
+    def _adversary(self, aged: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+        self.discriminator.requires_grad_(False)
+        with self._half():
+            scores = self.discriminator.scores(self.discriminator(aged), asked)
+        self.discriminator.requires_grad_(True)
+        return losses.real_loss(scores)
+
+    def _examined(self, batch: Batch, aged: torch.Tensor, asked: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the frozen networks say of the first faces of a batch."""
+        few = slice(self.settings.examined)
+        targets, ages = batch.targets[few], batch.ages[few]
+        with self._half():
+            embeddings, found = self.frozen(aged[few], moved=True)
+            with torch.no_grad():
+                before, _ = self.before(batch.crops[few])
+        return {
+            "age": losses.age_loss(found, targets, self._groups, asked[few]),
+            "identity": losses.identity_loss(embeddings, before, targets - ages),
+        }
 
     def _recognizer_step(self, batch: Batch, aged: torch.Tensor) -> torch.Tensor:
         """The face at another age is still the same person, and nobody else has changed."""
