@@ -19,6 +19,7 @@ from eval.commands import (
     identification,
     landmarks,
     robustness,
+    synthesis,
     templates,
     tracking,
     verification,
@@ -27,7 +28,7 @@ from eval.commands import (
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness)
 RECOGNITION = (verification, identification, age, false_accepts, templates)
-COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
+COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking, synthesis)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
