@@ -22,7 +22,7 @@ from cascade.nn.torch_graph import GraphNetwork, export_tensors, run_node
 
 WIDTHS = (16, 32, 48, 80)  # channels at each resolution, the highest first
 SLOPE = 0.2  # of the activations below 0; the same for all, since torch learns slopes several times slower
-BRANCH, FLAT = 0.3, 0.02  # of the usual deviation, of what is added to a map and to the photo: a run begins near it
+BRANCH, FLAT = 0.3, 0.04  # of the usual deviation, of what is added to a map and to the photo: a run begins near it
 
 
 def generator_graph(size: int) -> tuple[Graph, tuple[int, ...]]:
