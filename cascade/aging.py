@@ -66,8 +66,8 @@ class AgeSynthesizer(FaceModel):
     max_yaw : degrees, 0 to 90, the largest yaw to either side; beyond, a face stays as it is.
     detector : finds the faces where none are given. None: a `Detector` with its default settings, created on first use.
 
-    The generator runs in the native engine, without torch. It can be used from several threads at once and after a fork,
-    and it can be copied and pickled, with its weights. Raises ValueError or TypeError naming a wrong setting, and
+    The generator runs in the native engine, without torch. It can be used from several threads at once and after a
+    fork, and it can be copied and pickled, with its weights. Raises ValueError or TypeError naming a wrong setting, and
     `cascade.WeightsError` for weights that cannot be used.
     """
 
@@ -119,7 +119,7 @@ class AgeSynthesizer(FaceModel):
         return Aged(tuple(images), years, five, unknown)
 
     def residuals(self, crops: RGBImage, age: float) -> npt.NDArray[np.float32]:
-        """What an age adds to aligned crops (n, size, size, 3) uint8 RGB, of the same shape, float32, in steps of 8 bits.
+        """What an age adds to aligned crops (n, size, size, 3) uint8 RGB: of the same shape, float32, 8-bit steps.
 
         It fades to 0 at the border. The crops are those of `cascade.imaging.pasting.mirrored_crops`.
         """

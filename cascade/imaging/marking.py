@@ -47,7 +47,10 @@ def mark_synthetic(image: RGBImage, more: str = "") -> RGBImage:
 
 
 def contact_sheet(rows: Sequence[Sequence[tuple[RGBImage, str]]]) -> RGBImage:
-    """One picture of rows of images (side, side, 3) uint8 RGB, each with a text below it. Raises ValueError for none."""
+    """One picture of rows of images (side, side, 3) uint8 RGB, each with a text below it.
+
+    Raises ValueError for none.
+    """
     if not rows or not all(rows):
         raise ValueError("rows: expected one image or more in each")
     labels = [[Label(text, SMALLEST + 2) for _, text in row] for row in rows]

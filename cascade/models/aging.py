@@ -1,13 +1,14 @@
 """The weights of age synthesis: finding, loading, checking and saving them.
 
-One file holds one generator: its graph, its anchor ages, licence and training data in the metadata, and its arrays by the
-names of `cascade.nn.graphs.Graph.tensor_shapes`. Some nodes are conditioned: their bias, and with identity conditional
+One file holds one generator: its graph, its anchor ages, licence and training data in the metadata, and its arrays by
+the names of `cascade.nn.graphs.Graph.tensor_shapes`. Some nodes are conditioned: their bias, and with identity conditional
 blocks their weight too, has one more axis in front, an entry for each anchor age.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class AgingWeights:
     sha256: str
 
     def at_age(self, age: float) -> dict[str, np.ndarray]:
-        """The arrays of the graph for an age in years: those of conditioned nodes are mixed from the nearest anchors."""
+        """The arrays of the graph for an age in years, those of conditioned nodes mixed from the nearest anchors."""
         shares = anchor_shares(np.array([age]), self.anchors)[0]
         found = dict(self.tensors)
         for name in self.mixed():
@@ -86,7 +87,7 @@ def _check(graph: Graph, anchors: tuple[float, ...], conditioned: tuple[int, ...
     shapes = graph.output_shapes()
     if shapes != {OUTPUT: (graph.input_size, 3)}:
         raise ValueError(f"outputs {shapes}, expected {OUTPUT!r} of the crop's shape")
-    if len(anchors) < 2 or not all(a < b for a, b in zip(anchors, anchors[1:], strict=False)):
+    if len(anchors) < 2 or not all(a < b for a, b in pairwise(anchors)):
         raise ValueError(f"anchors {anchors}, expected rising ages")
     for node in conditioned:
         if not isinstance(node, int) or not 0 <= node < len(graph.nodes) or graph.nodes[node].kind != "conv":

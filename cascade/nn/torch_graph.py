@@ -93,9 +93,7 @@ def _block(node: Node, channels: int, batch_norm: bool) -> nn.Module:
     return nn.Sequential(*parts)
 
 
-def run_node(
-    node: Node, block: Callable[[torch.Tensor], torch.Tensor], maps: dict[int, torch.Tensor]
-) -> torch.Tensor:
+def run_node(node: Node, block: Callable[[torch.Tensor], torch.Tensor], maps: dict[int, torch.Tensor]) -> torch.Tensor:
     """The map of a node from the earlier ones; its ``block`` has its weights."""
     x = maps[node.input]
     if node.kind == "pyramid_pool":

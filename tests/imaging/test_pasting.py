@@ -43,7 +43,9 @@ def test_a_change_lands_where_the_crop_came_from() -> None:
 @given(st.integers(-300, 600), st.integers(-300, 600), st.floats(0.05, 8))
 def test_faces_anywhere_leave_the_rest_alone(x: int, y: int, scale: float) -> None:
     photo = np.zeros((60, 80, 3), np.float32)
-    add_residual(photo, (50 * soft_mask(32))[:, :, None].repeat(3, axis=2), (FACE[0] - FACE[0].mean(0)) * scale + (x, y))
+    add_residual(
+        photo, (50 * soft_mask(32))[:, :, None].repeat(3, axis=2), (FACE[0] - FACE[0].mean(0)) * scale + (x, y)
+    )
     assert np.isfinite(photo).all() and photo.min() >= 0 and photo.max() <= 50.001
 
 

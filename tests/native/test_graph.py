@@ -447,7 +447,10 @@ WRONG_NODES: dict[str, tuple[Any, str]] = {
     "too much pooling": ([pool(16, 16, 16), pool(16, 16, input=0)], "node 1 makes .* channels, expected at most"),
     "upsampled to nothing": ([{"kind": "upsample", "input": -1, "stride": 0}], "stride of node 0"),
     "upsampled too far": (
-        [{"kind": "upsample", "input": -1, "stride": 16}, *[{"kind": "upsample", "input": n, "stride": 16} for n in (0, 1)]],
+        [
+            {"kind": "upsample", "input": -1, "stride": 16},
+            *[{"kind": "upsample", "input": n, "stride": 16} for n in (0, 1)],
+        ],
         "node 2 has a side of 16384, expected at most 1024",
     ),
     "upsampled and added": ([{"kind": "upsample", "input": -1, "stride": 2, "add": -1}], "node 0 adds a map of"),

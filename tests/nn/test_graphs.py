@@ -44,7 +44,7 @@ def test_upsampling_multiplies_sides_and_adds_a_map_of_that_size() -> None:
     whole = graph(*nodes)
     assert whole.shapes() == [(4, 16), (8, 16), (8, 16)]
     assert whole.weights() == graph(STEM).weights() and Graph.from_dict(whole.to_dict()) == whole
-    with pytest.raises(ValueError, match="node 1 .upsample. adds a map of 4 × 4 × 16 to one of 8 × 8 × 16"):
+    with pytest.raises(ValueError, match=r"node 1 \(upsample\) adds a map of 4 × 4 × 16 to one of 8 × 8 × 16"):
         graph(STEM, Node("upsample", 0, stride=2, add=0))
     with pytest.raises(ValueError, match="has a side of 2048, expected at most 1024"):
         graph(STEM, Node("upsample", 0, stride=16), Node("upsample", 1, stride=16), size=16)

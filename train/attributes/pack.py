@@ -40,9 +40,7 @@ def cut_face(path: Path, crops: bool, cut: Cut = align) -> SingleFace | str | No
     return face
 
 
-def pack_source(
-    source: AttributeSource, root: Path, folder: Path, workers: int, cut: Cut = align
-) -> LabelledCrops:
+def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int, cut: Cut = align) -> LabelledCrops:
     """Packs a set into ``folder``, unless it is there already; ``cut`` makes the crops.
 
     Raises DatasetError when the set cannot be read or has no usable photo, ValueError for a folder of another set, or

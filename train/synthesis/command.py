@@ -58,7 +58,9 @@ def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     settings = with_changes(SynthesisSettings(), {name: getattr(arguments, name) for name in CHANGES})
     sources = read_attribute_sources(list(read_entries(arguments.data)), arguments.root)
     folder = arguments.faces or arguments.out / "faces"
-    sets = [pack_source(each, arguments.root, folder / each.name, arguments.workers, mirrored_crops) for each in sources]
+    sets = [
+        pack_source(each, arguments.root, folder / each.name, arguments.workers, mirrored_crops) for each in sources
+    ]
     processes = Processes.joined()
     faces = AgedFaces(sets, settings, processes.rank, processes.world)
     run = SynthesisRun(settings, faces, arguments.out, processes)

@@ -46,7 +46,9 @@ class AgedFaces:
     Raises TrainingError if a group has no faces.
     """
 
-    def __init__(self, sets: Sequence[LabelledCrops], settings: SynthesisSettings, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, sets: Sequence[LabelledCrops], settings: SynthesisSettings, rank: int = 0, world: int = 1
+    ) -> None:
         self.sets, self.settings, self.rank, self.world = sets, settings, rank, world
         self.starts = np.cumsum([0, *map(len, sets)])
         self.ages = np.concatenate([years(each) for each in sets])

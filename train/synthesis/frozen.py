@@ -1,19 +1,21 @@
 """Our own recogniser and attribute network as losses: they say who and how old a synthesised face is.
 
-They are frozen, but with ``--joint`` the recogniser's last layers learn in turns with the generator. Networks that judge
-the result in `eval` take no part here.
+They are frozen, but with ``--joint`` the recogniser's last layers learn in turns with the generator. Networks that
+judge the result in `eval` take no part here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from cascade.imaging.alignment import TEMPLATE_SIZE
 from cascade.imaging.pasting import SHIFT
+from cascade.models.aging import anchor_shares
 from cascade.models.attributes import AttributeWeights
 from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph
@@ -111,8 +113,6 @@ def shared_nodes(recognizer: RecognizerWeights, graph: Graph, arrays: dict) -> i
 
 
 def _equal(a: object, b: object) -> bool:
-    import numpy as np
-
     return a is not None and b is not None and bool(np.array_equal(a, b))  # type: ignore[arg-type]
 
 
@@ -140,8 +140,4 @@ def expected_ages(probabilities: torch.Tensor) -> torch.Tensor:
 
 def anchor_matrix(years: int, anchors: Sequence[float]) -> torch.Tensor:
     """Anchors' shares (years, anchors) of the ages from 0."""
-    import numpy as np
-
-    from cascade.models.aging import anchor_shares
-
     return torch.from_numpy(anchor_shares(np.arange(years), tuple(anchors)))

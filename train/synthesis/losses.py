@@ -24,7 +24,9 @@ def fake_loss(scores: torch.Tensor) -> torch.Tensor:
     return scores.square().mean()
 
 
-def age_loss(probabilities: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+def age_loss(
+    probabilities: torch.Tensor, targets: torch.Tensor, groups: torch.Tensor, asked: torch.Tensor
+) -> torch.Tensor:
     """Expected age against the one asked for, in decades, and the cross-entropy of the age groups.
 
     ``groups`` (years, anchors) are the anchors' shares of each year, ``asked`` (n, anchors) those asked for.

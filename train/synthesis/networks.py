@@ -1,7 +1,7 @@
 """The generator with its age conditions, and the discriminator.
 
-The generator is a graph, so that the native engine runs it: an encoder, a decoder with its skips, and a residual that is
-added to the crop. Its conditioned nodes are 1×1 convolutions over the encoder's features that differ by age: identity
+The generator is a graph, so that the native engine runs it: an encoder, a decoder with its skips, and a residual that
+is added to the crop. Its conditioned nodes are 1×1 convolutions over the encoder's features that differ by age: identity
 conditional blocks (Figure 5b of the paper), whose filters answer to this face's features, or the one-hot condition
 (Figure 5a), which adds the same bias for everybody of an age group.
 """
@@ -96,8 +96,7 @@ def shared_rows(anchors: int, outputs: int, share: float) -> torch.Tensor:
     for k in range(anchors - 1):
         first = k % 2 * block
         rows[k + 1, first : first + block] = rows[k, first : first + block]
-    used, numbers = rows.unique(return_inverse=True)
-    return numbers.reshape(anchors, outputs)
+    return rows.unique(return_inverse=True)[1].reshape(anchors, outputs)
 
 
 class Generator(nn.Module):
@@ -119,14 +118,14 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def _scale_down(self) -> None:
-        for index, node in enumerate(self.graph.nodes):
-            block = self.network.blocks[index]
-            scale = FLAT if index == self.graph.outputs[OUTPUT] else 1 if node.add is None else BRANCH
-            for weight in (block[0].weight if isinstance(block, nn.Sequential) else None, getattr(block, "weight", None)):
-                if weight is not None:
-                    weight.mul_(scale)
-            if isinstance(block, nn.Sequential):
-                block[0].bias.zero_()  # type: ignore[union-attr,operator]
+        for index, (node, block) in enumerate(zip(self.graph.nodes, self.network.blocks, strict=True)):
+            layer = block[0] if isinstance(block, nn.Sequential) else block
+            if isinstance(layer, (nn.Conv2d, AnchorConv)):
+                last = index == self.graph.outputs[OUTPUT]
+                layer.weight.mul_(FLAT if last else 1 if node.add is None else BRANCH)
+            if isinstance(layer, nn.Conv2d):
+                assert layer.bias is not None
+                layer.bias.zero_()
 
     def forward(self, crops: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """The crops at other ages, in -1..1."""

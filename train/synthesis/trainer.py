@@ -37,7 +37,7 @@ LOG_EVERY, SAVE_EVERY = 20, 200
 GRADIENT = 5.0  # largest norm of a step's gradient
 DECAYS = (0.5, 0.99)  # Adam's
 RECOGNIZER_RATE = 0.02  # learning rate of the recogniser over that of the generator
-MOST_MEASURED = 90  # held-out faces that a validation looks at
+MOST_MEASURED = 18  # held-out faces that a validation looks at
 WRONG_AGE = 2  # anchors by which a wrong age is off at least
 
 
@@ -197,7 +197,10 @@ class SynthesisRun(Run):
 
     @torch.no_grad()
     def aged(self, rows: np.ndarray, targets: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Crops (n, 3, size, size) of rows, and (n, targets, 3, size, size) at each of these ages, averaged generator."""
+        """Crops (n, 3, size, size) of rows, and the same at each of these ages (n, targets, 3, size, size).
+
+        The averaged generator makes them.
+        """
         crops = torch.from_numpy(self.faces.crops(rows)).permute(0, 3, 1, 2).float()
         crops = normalise(crops).contiguous(memory_format=torch.channels_last).to(self.device)
         found = []
@@ -211,7 +214,7 @@ class SynthesisRun(Run):
         """On faces held out, by the frozen networks: mean error of the age, likeness, error of the own age."""
         rows = self.faces.measured[:: max(1, len(self.faces.measured) // MOST_MEASURED)][:MOST_MEASURED]
         crops, aged = self.aged(rows, list(ANCHORS))
-        before, ages = self.before(crops)
+        before, _ = self.before(crops)
         errors, alike = [], []
         for at, anchor in enumerate(ANCHORS):
             embeddings, found = self.before(aged[:, at])

@@ -48,7 +48,7 @@ def test_weights_come_back(tmp_path: Path, quantised: bool) -> None:
 def test_files_that_do_not_fit_their_manifest(tmp_path: Path) -> None:
     file = write(tmp_path, {"a": np.zeros((4, 4))})
     (tmp_path / "b.bin").write_bytes(bytes(99))
-    with pytest.raises(ValueError, match="no weights of TensorFlow.js"):
+    with pytest.raises(ValueError, match=r"no weights of TensorFlow\.js"):
         read_tfjs_weights(file)
     (tmp_path / "b.bin").unlink()
     with pytest.raises(OSError, match=r"b\.bin"):
@@ -87,7 +87,9 @@ def test_a_face_has_one_embedding_and_a_mirrored_crop_another(tmp_path: Path) ->
     pytest.importorskip("torch")
     write(tmp_path, face_api_arrays())
     judge = IdentityJudge(tmp_path)
-    first, again, other = (judge.embed(photo, FACE)[0] for photo in (portrait(), portrait(), portrait()[:, ::-1].copy()))
+    first, again, other = (
+        judge.embed(photo, FACE)[0] for photo in (portrait(), portrait(), portrait()[:, ::-1].copy())
+    )
     assert first.shape == (128,) and np.linalg.norm(first) == pytest.approx(1, abs=1e-5)
     assert np.array_equal(first, again) and not np.allclose(first, other, atol=1e-3)
 

@@ -21,7 +21,9 @@ def test_distances_are_small_between_samples_of_one_kind_and_grow_with_the_shift
     near, far = (measures.frechet_distance(a, b + shift) for shift in (0, 2))
     assert near < 0.5 and far == pytest.approx(6 * 4, rel=0.2)
     assert measures.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
-    same, other = (measures.kernel_distance(unit(rng, 300), unit(rng, 300) * sign) for sign in (1, [1, 1, 1, 1, 0, 0, 0, 0]))
+    same, other = (
+        measures.kernel_distance(unit(rng, 300), unit(rng, 300) * sign) for sign in (1, [1, 1, 1, 1, 0, 0, 0, 0])
+    )
     assert abs(same) < 0.1 < other
     for measure in (measures.frechet_distance, measures.kernel_distance):
         with pytest.raises(ValueError, match="two samples"):

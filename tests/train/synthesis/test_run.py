@@ -29,7 +29,9 @@ def packed(count: int = 27, groups: int = 9) -> LabelledCrops:
     crops = np.stack([portrait()[40 + n : 152 + n, 170:282] for n in range(count)])
     labels = (np.arange(count) % groups)[:, None].astype(np.int16)
     texts = {"age": [*FAIRFACE_AGES]}
-    return LabelledCrops(crops, labels, np.ones(count, bool), texts, [f"{n}.jpg" for n in range(count)], {"source": "x"})
+    return LabelledCrops(
+        crops, labels, np.ones(count, bool), texts, [f"{n}.jpg" for n in range(count)], {"source": "x"}
+    )
 
 
 def test_ages_are_those_of_labels_and_groups() -> None:
