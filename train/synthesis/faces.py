@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -29,15 +29,17 @@ class Batch:
     crops     (n, 3, size, size) in about -1..1
     ages      (n,) in years; those of a group are its anchor
     targets   (n,) in years, the ages asked for
+    genders   (n,) 0 male, 1 female, -1 unknown
     """
 
     crops: torch.Tensor
     ages: torch.Tensor
     targets: torch.Tensor
+    genders: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        return Batch(self.crops.to(device), self.ages.to(device), self.targets.to(device))
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 class AgedFaces:
@@ -52,6 +54,7 @@ class AgedFaces:
         self.sets, self.settings, self.rank, self.world = sets, settings, rank, world
         self.starts = np.cumsum([0, *map(len, sets)])
         self.ages = np.concatenate([years(each) for each in sets])
+        self.genders = np.concatenate([genders(each) for each in sets])
         found = np.concatenate([each.found for each in sets])
         known = np.flatnonzero(found & ~np.isnan(self.ages))
         rows = np.random.default_rng(0).permutation(known)
@@ -85,7 +88,8 @@ class AgedFaces:
         crops[mirrored] = crops[mirrored, :, ::-1]
         inputs = normalise(torch.from_numpy(crops).permute(0, 3, 1, 2).float())
         ages, asked = (torch.from_numpy(each.astype(np.float32)) for each in (self.ages[rows], targets))
-        return Batch(inputs.contiguous(memory_format=torch.channels_last), ages, asked)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return Batch(inputs, ages, asked, torch.from_numpy(self.genders[rows]))
 
     def _rows(self, place: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """As many of each group, shuffled; what is left over goes to the groups in turn."""
@@ -112,6 +116,12 @@ def years(crops: LabelledCrops) -> NDArray[np.float64]:
     for text in crops.label_texts("age"):
         found.append(np.nan if text is None else known[text] if text in known else float(text))
     return np.array(found)
+
+
+def genders(crops: LabelledCrops) -> NDArray[np.int64]:
+    """The gender of each face: 0 male, 1 female, -1 unknown."""
+    known: dict[str | None, int] = {"male": 0, "female": 1}
+    return np.array([known.get(text, -1) for text in crops.label_texts("gender")], np.int64)
 
 
 def shares(ages: torch.Tensor) -> torch.Tensor:

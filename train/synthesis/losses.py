@@ -8,7 +8,7 @@ from torch.nn import functional
 from train.synthesis.frozen import expected_ages
 
 LOSSES = ("adversary", "age", "identity", "own", "change", "smooth")
-NAMES = ("total", *LOSSES, "discriminator", "recognizer")
+NAMES = ("total", *LOSSES, "discriminator", "recognizer", "prototype")
 
 DECADE = 10.0  # years
 ALIKE, ALIKE_PER_YEAR = 0.85, 0.006  # the cosine to the face as it was that is enough, and less for each year between
@@ -47,6 +47,11 @@ def own_loss(aged: torch.Tensor, crops: torch.Tensor, gap: torch.Tensor) -> torc
     """Mean absolute difference of the faces that were asked for their own age."""
     same = (gap.abs() < 0.5).float()
     return ((aged - crops).abs().mean((1, 2, 3)) * same).sum() / same.sum().clamp_min(1)
+
+
+def prototype_loss(aged: torch.Tensor, crops: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference from the face with an expected change."""
+    return (aged - (crops + change).clamp(-1, 1)).abs().mean()
 
 
 def change_loss(aged: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:

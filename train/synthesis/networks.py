@@ -1,9 +1,9 @@
 """The generator with its age conditions, and the discriminator.
 
 The generator is a graph, so that the native engine runs it: an encoder, a decoder with its skips, and a residual that
-is added to the crop. Its conditioned nodes are 1×1 convolutions over the encoder's features that differ by age: identity
-conditional blocks (Figure 5b of the paper), whose filters answer to this face's features, or the one-hot condition
-(Figure 5a), which adds the same bias for everybody of an age group.
+is added to the crop. Its conditioned nodes are 1×1 convolutions over the encoder's features that differ by age:
+identity conditional blocks (Figure 5b of the paper), whose filters answer to this face's features, or the one-hot
+condition (Figure 5a), which adds the same bias for everybody of an age group.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ class SynthesisSettings:
     own           share of a batch that is asked for its own age, and should come back as it is
     steps, batch  length of the run
     examined      how many faces of a batch the frozen networks look at; they are what takes longest
+    prototypes    how many of the first steps only learn how the mean faces of ages differ
     turns         whether a step has the discriminator or the frozen networks, in turns, and not both: half the time
     precision     "float32", or "bfloat16" by autocast
     ema           decay of the averaged generator, which is measured and exported
@@ -43,9 +44,10 @@ class SynthesisSettings:
     lambda_change: float = 0.05
     lambda_smooth: float = 0.05
     own: float = 0.2
-    steps: int = 1_000
+    steps: int = 700
     batch: int = 9
     examined: int = 5
+    prototypes: int = 150
     turns: bool = True
     learning_rate: float = 8e-4
     warm_up: int = 30

@@ -30,6 +30,7 @@ from train.synthesis import losses
 from train.synthesis.faces import AgedFaces, Batch, shares
 from train.synthesis.frozen import FrozenNetworks, anchor_matrix, expected_ages
 from train.synthesis.networks import Generator, PatchDiscriminator
+from train.synthesis.prototypes import expected_change, mean_faces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 from train.synthesis.sheets import save_sheet
 
@@ -71,6 +72,7 @@ class SynthesisRun(Run):
             self.optimisers["recognizer"] = self._optimiser(self.frozen.learn())
             self.parts["recognizer"] = self.frozen.recognizer
         self.parts.update({f"{name}_optimiser": each for name, each in self.optimisers.items()})
+        self._means: torch.Tensor | None = None
         self._groups = anchor_matrix(101, ANCHORS).to(self.device)
         out.mkdir(parents=True, exist_ok=True)
         self.batches = Prefetcher(faces.batch)
@@ -105,6 +107,27 @@ class SynthesisRun(Run):
         self.generator.train()
         with self._half():
             aged = self.generator(batch.crops, asked)
+        if self.step < self.settings.prototypes:
+            found = self._prototype_step(batch, aged)
+        else:
+            found = self._full_step(batch, aged, asked)
+        self.step += 1
+        update_ema(self.averaged, self.generator, self.settings.ema, self.step)
+        if self.writes and self.step % self.settings.sheet_every == 0:
+            save_sheet(self, self.out / "sheets" / f"{self.step:06}.png")
+        return found
+
+    def _prototype_step(self, batch: Batch, aged: torch.Tensor) -> dict[str, torch.Tensor]:
+        """One step towards the face with what differs between the mean faces of the two ages."""
+        if self._means is None:
+            self._means = mean_faces(self.faces).to(self.device)
+        change = expected_change(self._means, batch.genders, batch.ages, batch.targets)
+        loss = losses.prototype_loss(aged, batch.crops, change)
+        self._update("generator", self.generator, loss)
+        return {"total": loss, "prototype": loss}
+
+    def _full_step(self, batch: Batch, aged: torch.Tensor, asked: torch.Tensor) -> dict[str, torch.Tensor]:
+        """A step of the discriminator and the generator, of the recogniser if joint; or half of that, in turns."""
         against, examines = (self.step % 2 == 0, self.step % 2 == 1) if self.settings.turns else (True, True)
         found = {}
         if against:
@@ -112,10 +135,6 @@ class SynthesisRun(Run):
         found |= self._generator_step(batch, aged, asked, against, examines)
         if self.settings.joint and examines:
             found["recognizer"] = self._recognizer_step(batch, aged.detach())
-        self.step += 1
-        update_ema(self.averaged, self.generator, self.settings.ema, self.step)
-        if self.writes and self.step % self.settings.sheet_every == 0:
-            save_sheet(self, self.out / "sheets" / f"{self.step:06}.png")
         return found
 
     def _discriminator_step(self, batch: Batch, aged: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:

@@ -18,10 +18,11 @@ from train.synthesis import losses
 from train.synthesis.export import export_synthesis
 from train.synthesis.faces import AgedFaces, asked_ages, resized, shares, years
 from train.synthesis.frozen import anchor_matrix
+from train.synthesis.prototypes import expected_change, mean_faces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 from train.synthesis.trainer import SynthesisRun
 
-SHORT = {"steps": 2, "batch": 3, "examined": 2, "sheet_every": 2, "precision": "float32"}
+SHORT = {"steps": 4, "prototypes": 1, "batch": 3, "examined": 2, "sheet_every": 4, "precision": "float32"}
 
 
 def packed(count: int = 27, groups: int = 9) -> LabelledCrops:
@@ -80,6 +81,19 @@ def test_losses_are_least_for_what_is_asked() -> None:
     assert losses.smooth_loss(crops + 1, crops) == 0 < losses.smooth_loss(middle, crops)
 
 
+def test_the_mean_face_changes_between_ages_and_not_at_the_same() -> None:
+    faces = AgedFaces([packed()], SynthesisSettings(**SHORT))
+    means = mean_faces(faces)
+    assert means.shape == (2, 9, 3, 64, 64) and torch.equal(means[0], means[1])  # no gender is known
+    assert torch.allclose(means, means.flip(4), atol=1e-5)
+    genders, ages = torch.tensor([0, -1]), torch.tensor([25.0, 25.0])
+    change = expected_change(means, genders, ages, torch.tensor([25.0, 65.0]))
+    assert change[0].abs().max() == 0 < change[1].abs().max()
+    torch.testing.assert_close(change[1], means[0, 7] - means[0, 3], atol=1e-5, rtol=0)
+    crops = torch.zeros(2, 3, 64, 64)
+    assert losses.prototype_loss(crops + change, crops, change) < 1e-6 < losses.prototype_loss(crops, crops, change)
+
+
 @pytest.mark.parametrize("changes", [{"size": 100}, {"condition": "two"}, {"share": 0.6}, {"lambda_age": -1}])
 def test_wrong_settings(changes: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
@@ -93,11 +107,11 @@ def test_a_run_is_resumed_and_what_it_exports_runs(tmp_path: Path) -> None:
     run = SynthesisRun(settings, faces, tmp_path)
     before = {name: tensor.clone() for name, tensor in run.generator.state_dict().items()}
     run.train()
-    assert (tmp_path / "sheets" / "000002.png").exists()
+    assert (tmp_path / "sheets" / "000004.png").exists()
     assert any(not torch.equal(before[name], tensor) for name, tensor in run.generator.state_dict().items())
     again = SynthesisRun(settings, faces, tmp_path)
     again.resume()
-    assert again.step == 2
+    assert again.step == 4
     again.batches.close()
     for name, tensor in run.averaged.state_dict().items():
         assert torch.equal(tensor, again.averaged.state_dict()[name])
