@@ -50,8 +50,8 @@ def own_loss(aged: torch.Tensor, crops: torch.Tensor, gap: torch.Tensor) -> torc
 
 
 def prototype_loss(aged: torch.Tensor, crops: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference from the face with an expected change."""
-    return (aged - (crops + change).clamp(-1, 1)).abs().mean()
+    """Mean squared difference from the face with an expected change, times 100."""
+    return 100 * (aged - (crops + change).clamp(-1, 1)).square().mean()
 
 
 def change_loss(aged: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:

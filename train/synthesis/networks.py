@@ -22,7 +22,7 @@ from cascade.nn.torch_graph import GraphNetwork, export_tensors, run_node
 
 WIDTHS = (16, 32, 48, 80)  # channels at each resolution, the highest first
 SLOPE = 0.2  # of the activations below 0; the same for all, since torch learns slopes several times slower
-BRANCH, FLAT = 0.3, 0.04  # of the usual deviation, of what is added to a map and to the photo: a run begins near it
+BRANCH = 0.3  # of the usual deviation, of what is added to a map; what is added to the photo begins with 0
 
 
 def generator_graph(size: int) -> tuple[Graph, tuple[int, ...]]:
@@ -122,7 +122,7 @@ class Generator(nn.Module):
             layer = block[0] if isinstance(block, nn.Sequential) else block
             if isinstance(layer, (nn.Conv2d, AnchorConv)):
                 last = index == self.graph.outputs[OUTPUT]
-                layer.weight.mul_(FLAT if last else 1 if node.add is None else BRANCH)
+                layer.weight.mul_(0 if last else 1 if node.add is None else BRANCH)
             if isinstance(layer, nn.Conv2d):
                 assert layer.bias is not None
                 layer.bias.zero_()

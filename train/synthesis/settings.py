@@ -38,23 +38,23 @@ class SynthesisSettings:
     share: float = 0.1
     joint: bool = False
     lambda_adversary: float = 1.0
-    lambda_age: float = 4.0
+    lambda_age: float = 3.0
     lambda_identity: float = 3.0
-    lambda_own: float = 1.0
-    lambda_change: float = 0.05
-    lambda_smooth: float = 0.05
+    lambda_own: float = 2.0
+    lambda_change: float = 0.2
+    lambda_smooth: float = 0.2
     own: float = 0.2
-    steps: int = 700
+    steps: int = 4_000
     batch: int = 9
     examined: int = 5
-    prototypes: int = 150
+    prototypes: int = 300
     turns: bool = True
     learning_rate: float = 8e-4
     warm_up: int = 30
-    ema: float = 0.99
+    ema: float = 0.995
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     start: str = ""
-    sheet_every: int = 200
+    sheet_every: int = 150
     seed: int = 0
 
     def __post_init__(self) -> None:

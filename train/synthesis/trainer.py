@@ -34,7 +34,7 @@ from train.synthesis.prototypes import expected_change, mean_faces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 from train.synthesis.sheets import save_sheet
 
-LOG_EVERY, SAVE_EVERY = 20, 200
+LOG_EVERY, SAVE_EVERY = 20, 300
 GRADIENT = 5.0  # largest norm of a step's gradient
 DECAYS = (0.5, 0.99)  # Adam's
 RECOGNIZER_RATE = 0.02  # learning rate of the recogniser over that of the generator

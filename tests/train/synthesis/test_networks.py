@@ -24,6 +24,7 @@ COUNT = len(ANCHORS)
 def test_the_weight_file_is_the_generator(tmp_path: Path, condition: str) -> None:
     torch.manual_seed(0)
     network = Generator(64, COUNT, condition, 0.1).eval()
+    nn.init.normal_(network.network.blocks[-1][0].weight, std=0.02)
     arrays = {name: tensor.numpy() for name, tensor in network.tensors().items()}
     save_aging(tmp_path / "a.safetensors", network.graph, ANCHORS, network.conditioned, arrays, {})
     weights = load_aging(tmp_path / "a.safetensors")
@@ -58,11 +59,10 @@ def test_one_hot_differs_by_the_bias_alone() -> None:
         assert not torch.equal(first, second)
 
 
-def test_a_run_begins_near_the_photo() -> None:
-    torch.manual_seed(0)
+def test_a_run_begins_with_the_photo() -> None:
     network = Generator(64, COUNT, "icb", 0.1)
     crops = torch.rand(3, 3, 64, 64) * 2 - 1
-    assert 0 < (network(crops, torch.eye(COUNT)[:3]) - crops).abs().mean() < 0.3
+    assert torch.equal(network(crops, torch.eye(COUNT)[:3]), crops)
 
 
 def test_sides_and_sizes() -> None:
