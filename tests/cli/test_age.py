@@ -74,7 +74,6 @@ def test_a_face_too_small_is_told(age, tmp_path: Path, capsys) -> None:
         (["--to", "nan"], "--to: expected 0 to 100"),
         (["--to", "old"], "argument --to: invalid float value"),
         (["--largest", "--all"], "not allowed with argument"),
-        (["--threads", "0"], "threads"),
     ],
 )
 def test_wrong_options(age, tmp_path: Path, capsys, argv: list[str], message: str) -> None:
