@@ -41,9 +41,11 @@ class FrozenNetworks(nn.Module):
     def forward(self, crops: torch.Tensor, moved: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings (n, D) of length 1, and probabilities (n, years) of the ages from 0, of crops of any size.
 
-        With ``moved`` the faces are shifted and mirrored at random, so that no pattern is found that only one place of
-        the networks' grid answers to.
+        With ``moved`` faces are shifted, mirrored, blurred and made gray at random, so that no pattern is found that
+        only one place of the networks' grid, or only one colour, answers to.
         """
+        if moved:
+            crops = coarsened(crops)
         crops = as_recognised(crops, moved)
         maps = self.recognizer(crops, keep=(self.trunk - 1,) if self.trunk else ())
         if self.trunk:
@@ -130,6 +132,15 @@ def as_recognised(crops: torch.Tensor, moved: bool = False) -> torch.Tensor:
     crops = functional.pad(crops, around, mode="reflect")
     left = max(0, -across)
     return crops[:, :, :TEMPLATE_SIZE, left : left + TEMPLATE_SIZE]
+
+
+def coarsened(crops: torch.Tensor) -> torch.Tensor:
+    """Crops that are gray or not, and blurred a little or not, at random."""
+    if bool(torch.rand(()) < 0.5):
+        crops = crops.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    if bool(torch.rand(()) < 0.5):
+        crops = functional.avg_pool2d(functional.pad(crops, [1, 1, 1, 1], mode="reflect"), 3, 1)
+    return crops
 
 
 def expected_ages(probabilities: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from train.synthesis.frozen import expected_ages
 
-LOSSES = ("adversary", "age", "identity", "own", "change", "smooth")
-NAMES = ("total", *LOSSES, "discriminator", "recognizer", "prototype")
+LOSSES = ("adversary", "age", "identity", "own", "change", "smooth", "prototype")
+NAMES = ("total", *LOSSES, "discriminator", "recognizer")
 
 DECADE = 10.0  # years
 ALIKE, ALIKE_PER_YEAR = 0.85, 0.006  # the cosine to the face as it was that is enough, and less for each year between

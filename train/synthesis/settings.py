@@ -25,7 +25,7 @@ class SynthesisSettings:
     own           share of a batch that is asked for its own age, and should come back as it is
     steps, batch  length of the run
     examined      how many faces of a batch the frozen networks look at; they are what takes longest
-    prototypes    how many of the first steps only learn how the mean faces of ages differ
+    prototypes    how many of the first steps learn from the mean faces of ages alone
     turns         whether a step has the discriminator or the frozen networks, in turns, and not both: half the time
     precision     "float32", or "bfloat16" by autocast
     ema           decay of the averaged generator, which is measured and exported
@@ -38,23 +38,24 @@ class SynthesisSettings:
     share: float = 0.1
     joint: bool = False
     lambda_adversary: float = 1.0
-    lambda_age: float = 3.0
+    lambda_age: float = 0.7
     lambda_identity: float = 3.0
     lambda_own: float = 2.0
     lambda_change: float = 0.2
-    lambda_smooth: float = 0.2
+    lambda_smooth: float = 0.5
+    lambda_prototype: float = 2.0
     own: float = 0.2
     steps: int = 4_000
     batch: int = 9
     examined: int = 5
-    prototypes: int = 300
+    prototypes: int = 1_500
     turns: bool = True
-    learning_rate: float = 8e-4
+    learning_rate: float = 1e-3
     warm_up: int = 30
-    ema: float = 0.995
+    ema: float = 0.99
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     start: str = ""
-    sheet_every: int = 150
+    sheet_every: int = 250
     seed: int = 0
 
     def __post_init__(self) -> None:

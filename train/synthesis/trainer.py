@@ -30,7 +30,7 @@ from train.synthesis import losses
 from train.synthesis.faces import AgedFaces, Batch, shares
 from train.synthesis.frozen import FrozenNetworks, anchor_matrix, expected_ages
 from train.synthesis.networks import Generator, PatchDiscriminator
-from train.synthesis.prototypes import expected_change, mean_faces
+from train.synthesis.prototypes import Prototypes, mean_faces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 from train.synthesis.sheets import save_sheet
 
@@ -72,7 +72,7 @@ class SynthesisRun(Run):
             self.optimisers["recognizer"] = self._optimiser(self.frozen.learn())
             self.parts["recognizer"] = self.frozen.recognizer
         self.parts.update({f"{name}_optimiser": each for name, each in self.optimisers.items()})
-        self._means: torch.Tensor | None = None
+        self._prototypes: Prototypes | None = None
         self._groups = anchor_matrix(101, ANCHORS).to(self.device)
         out.mkdir(parents=True, exist_ok=True)
         self.batches = Prefetcher(faces.batch)
@@ -107,7 +107,7 @@ class SynthesisRun(Run):
         self.generator.train()
         with self._half():
             aged = self.generator(batch.crops, asked)
-        if self.step < self.settings.prototypes:
+        if self.step < self.settings.prototypes and not self.settings.start:
             found = self._prototype_step(batch, aged)
         else:
             found = self._full_step(batch, aged, asked)
@@ -119,12 +119,15 @@ class SynthesisRun(Run):
 
     def _prototype_step(self, batch: Batch, aged: torch.Tensor) -> dict[str, torch.Tensor]:
         """One step towards the face with what differs between the mean faces of the two ages."""
-        if self._means is None:
-            self._means = mean_faces(self.faces).to(self.device)
-        change = expected_change(self._means, batch.genders, batch.ages, batch.targets)
-        loss = losses.prototype_loss(aged, batch.crops, change)
+        loss = self._prototype_loss(batch, aged)
         self._update("generator", self.generator, loss)
         return {"total": loss, "prototype": loss}
+
+    def _prototype_loss(self, batch: Batch, aged: torch.Tensor) -> torch.Tensor:
+        if self._prototypes is None:
+            self._prototypes = mean_faces(self.faces, self.device)
+        change = self._prototypes.change(batch.crops, batch.genders, batch.ages, batch.targets)
+        return losses.prototype_loss(aged, batch.crops, change)
 
     def _full_step(self, batch: Batch, aged: torch.Tensor, asked: torch.Tensor) -> dict[str, torch.Tensor]:
         """A step of the discriminator and the generator, of the recogniser if joint; or half of that, in turns."""
@@ -159,6 +162,7 @@ class SynthesisRun(Run):
             "own": losses.own_loss(aged, batch.crops, gap),
             "change": losses.change_loss(aged, batch.crops),
             "smooth": losses.smooth_loss(aged, batch.crops),
+            "prototype": self._prototype_loss(batch, aged),
         }
         if against:
             found["adversary"] = self._adversary(aged, asked)

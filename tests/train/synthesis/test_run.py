@@ -18,7 +18,7 @@ from train.synthesis import losses
 from train.synthesis.export import export_synthesis
 from train.synthesis.faces import AgedFaces, asked_ages, resized, shares, years
 from train.synthesis.frozen import anchor_matrix
-from train.synthesis.prototypes import expected_change, mean_faces
+from train.synthesis.prototypes import Prototypes, bands, blurred, mean_faces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 from train.synthesis.trainer import SynthesisRun
 
@@ -83,15 +83,27 @@ def test_losses_are_least_for_what_is_asked() -> None:
 
 def test_the_mean_face_changes_between_ages_and_not_at_the_same() -> None:
     faces = AgedFaces([packed()], SynthesisSettings(**SHORT))
-    means = mean_faces(faces)
-    assert means.shape == (2, 9, 3, 64, 64) and torch.equal(means[0], means[1])  # no gender is known
-    assert torch.allclose(means, means.flip(4), atol=1e-5)
+    found = mean_faces(faces)
+    assert found.means.shape == (3, 9, 3, 64, 64) and found.detail.shape == (3, 9, 3, 64, 64)
+    assert torch.equal(found.means[0], found.means[1])  # no gender is known
+    assert torch.allclose(found.means, found.means.flip(4), atol=1e-5) and (found.detail >= 0).all()
     genders, ages = torch.tensor([0, -1]), torch.tensor([25.0, 25.0])
-    change = expected_change(means, genders, ages, torch.tensor([25.0, 65.0]))
+    crops = torch.zeros(2, 3, 64, 64)  # without detail
+    change = found.change(crops, genders, ages, torch.tensor([25.0, 65.0]))
     assert change[0].abs().max() == 0 < change[1].abs().max()
-    torch.testing.assert_close(change[1], means[0, 7] - means[0, 3], atol=1e-5, rtol=0)
-    crops = torch.zeros(2, 3, 64, 64)
+    torch.testing.assert_close(change[1], found.means[2, 7] - found.means[2, 3], atol=1e-5, rtol=0)
     assert losses.prototype_loss(crops + change, crops, change) < 1e-6 < losses.prototype_loss(crops, crops, change)
+
+
+def test_detail_becomes_as_strong_as_it_is_at_the_age() -> None:
+    means, detail = torch.zeros(3, 9, 3, 64, 64), torch.full((3, 9, 3, 64, 64), 0.1)
+    detail[:, 8] *= 2.25
+    crops = torch.rand(1, 3, 64, 64)
+    change = Prototypes(means, detail).change(crops, torch.tensor([1]), torch.tensor([25.0]), torch.tensor([75.0]))
+    fine = crops - blurred(crops, 4.0)
+    torch.testing.assert_close(change, 0.5 * fine, atol=0.01, rtol=0)
+    torch.testing.assert_close(sum(bands(crops)), fine)
+    assert blurred(torch.ones(1, 2, 64, 64), 2.0).allclose(torch.ones(1, 2, 64, 64))
 
 
 @pytest.mark.parametrize("changes", [{"size": 100}, {"condition": "two"}, {"share": 0.6}, {"lambda_age": -1}])
