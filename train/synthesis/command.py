@@ -37,9 +37,25 @@ def add_synthesis(commands: Any) -> None:
     for name in ("steps", "batch", "seed"):
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
+    to.add_argument(
+        "--weigh", nargs="+", default=[], type=_weight, metavar="LOSS=W", help="weights of losses, as age=1.5 smooth=1"
+    )
     to.add_argument("--precision", choices=("float32", "bfloat16"))
     to.add_argument("--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run of any size")
     to.set_defaults(run=run_synthesis)
+
+
+def _weight(text: str) -> tuple[str, float]:
+    """The setting that LOSS=W means. Raises ArgumentTypeError."""
+    from train.synthesis.losses import LOSSES
+
+    name, _, value = text.partition("=")
+    try:
+        if name in LOSSES:
+            return f"lambda_{name}", float(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected LOSS=W with one of {', '.join(LOSSES)}, got {text!r}")
 
 
 def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
@@ -55,7 +71,8 @@ def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     from train.synthesis.settings import SynthesisSettings
     from train.synthesis.trainer import SynthesisRun
 
-    settings = with_changes(SynthesisSettings(), {name: getattr(arguments, name) for name in CHANGES})
+    changes = {name: getattr(arguments, name) for name in CHANGES} | dict(arguments.weigh)
+    settings = with_changes(SynthesisSettings(), changes)
     sources = read_attribute_sources(list(read_entries(arguments.data)), arguments.root)
     folder = arguments.faces or arguments.out / "faces"
     sets = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cascade.models.aging import save_aging
 from cascade.version import __version__
+from train.common.checkpoints import read_checkpoint
 from train.common.settings import revision
 from train.detection.export import LICENCE
 from train.synthesis.settings import ANCHORS
@@ -41,7 +42,7 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
         "Learned with": "our recogniser (identity) and our attribute network (age), both frozen",
         "Held out": f"{len(run.faces.measured)} faces: the attribute network's age is off by "
         f"{measured['age_error']:.1f} years, the recogniser's cosine is {measured['alike']:.2f}",
-        "Steps": f"{settings.steps:,} batches of {settings.batch}",
+        "Steps": _steps(run),
         "Not for": "finding missing people, evidence, age checks, or pictures of people who have not agreed",
         "Command": f"`{command}`",
         "Licence": LICENCE,
@@ -52,6 +53,17 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
     if settings.joint:
         save_joint_recognizer(run, path.with_name("recognizer.safetensors"))
     return sha256
+
+
+def _steps(run: SynthesisRun) -> str:
+    """How long it learned, with the run that it began from."""
+    own = f"{run.step:,} batches of {run.settings.batch}"
+    start = Path(run.settings.start)
+    if not run.settings.start or not start.exists():
+        return own
+    before = read_checkpoint(start)
+    alone = min(before["step"], before["settings"]["prototypes"])
+    return f"{own}, after {before['step']:,} of another run, {alone:,} of them with the mean faces alone"
 
 
 def save_joint_recognizer(run: SynthesisRun, path: Path) -> None:

@@ -12,6 +12,7 @@ from cascade.aging import AgeSynthesizer
 from cascade.datasets import FAIRFACE_AGES
 from cascade.models.recognizer import load_recognizer
 from tests.photos import portrait
+from train.__main__ import parser
 from train.attributes.store import LabelledCrops
 from train.common.checkpoints import TrainingError
 from train.synthesis import losses
@@ -148,6 +149,16 @@ def test_another_run_can_begin_from_it_at_another_size(tmp_path: Path) -> None:
     other = SynthesisSettings(**SHORT, condition="onehot", start=str(tmp_path / "a/checkpoint.pt"))
     with pytest.raises(TrainingError, match="other networks"):
         SynthesisRun(other, AgedFaces([packed()], other), tmp_path / "c")
+
+
+@pytest.mark.parametrize("given", ["age", "age=x", "beauty=1", "=1"])
+def test_weights_of_losses_have_names(given: str, capsys) -> None:
+    command = ["synthesis", "--data", "a.toml", "--root", ".", "--out", "out", "--weigh"]
+    arguments = parser().parse_args([*command, "age=1.5", "smooth=0"])
+    assert dict(arguments.weigh) == {"lambda_age": 1.5, "lambda_smooth": 0.0}
+    with pytest.raises(SystemExit):
+        parser().parse_args([*command, given])
+    assert "expected LOSS=W with one of adversary" in capsys.readouterr().err
 
 
 def test_crops_are_averaged_when_smaller() -> None:
