@@ -233,14 +233,15 @@ class SynthesisRun(Run):
         return crops, torch.stack(found, 1)
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """On faces held out, by the frozen networks: mean error of the age, likeness, error of the own age."""
+    def validate(self, strength: float = 1.0) -> dict[str, float]:
+        """On faces held out, by the frozen networks: mean error of the age and likeness, changes times ``strength``."""
         rows = self.faces.measured[:: max(1, len(self.faces.measured) // MOST_MEASURED)][:MOST_MEASURED]
         crops, aged = self.aged(rows, list(ANCHORS))
         before, _ = self.before(crops)
         errors, alike = [], []
         for at, anchor in enumerate(ANCHORS):
-            embeddings, found = self.before(aged[:, at])
+            stronger = (crops + strength * (aged[:, at] - crops)).clamp(-1, 1)
+            embeddings, found = self.before(stronger)
             errors.append(float((expected_ages(found) - anchor).abs().mean()))
             alike.append(float((embeddings * before).sum(1).mean()))
         return {"age_error": float(np.mean(errors)), "alike": float(np.mean(alike))}
