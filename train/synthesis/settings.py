@@ -45,7 +45,7 @@ class SynthesisSettings:
     lambda_smooth: float = 0.5
     lambda_prototype: float = 2.0
     own: float = 0.2
-    steps: int = 4_000
+    steps: int = 2_100
     batch: int = 9
     examined: int = 5
     prototypes: int = 1_500
