@@ -6,9 +6,11 @@ not be sure, and small crops are enlarged, since it needs pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,10 @@ from cascade.faces import Faces
 from cascade.imaging.alignment import align
 from cascade.imaging.reading import RGBImage, read_image
 
-__all__ = ["SingleFace", "align_as_usual", "enlarged", "find_single_face"]
+__all__ = ["Cut", "SingleFace", "align_as_usual", "enlarged", "find_single_face"]
+
+Cut: TypeAlias = Callable[[RGBImage, npt.NDArray[np.float32]], RGBImage]
+"""From an image and the five points of faces (n, 5, 2) to crops (n, side, side, 3), such as `align`."""
 
 SURE, UNSURE = (0.7, 0.3, 0.8), (0.5, 0.1, 0.3)  # the detector's thresholds in photos and in crops
 SMALLEST = 0.25  # side of a face over a crop's shorter side
@@ -41,8 +46,8 @@ class SingleFace:
     rival: float = 0.0
 
 
-def find_single_face(path: str | Path, is_crop: bool) -> SingleFace | None:
-    """The face of a photo, or of a crop of one face; None if there is none.
+def find_single_face(path: str | Path, is_crop: bool, cut: Cut = align) -> SingleFace | None:
+    """The face of a photo, or of a crop of one face; None if there is none. ``cut`` makes the crop.
 
     Raises `ImageError` or `AlignError` for a photo or a face that cannot be used.
     """
@@ -60,16 +65,16 @@ def find_single_face(path: str | Path, is_crop: bool) -> SingleFace | None:
         return None
     face = faces[largest[:1]]
     rival = float(sides[largest[1]] / sides[largest[0]]) if len(largest) > 1 else 0.0
-    return SingleFace(face.align(image)[0], face.landmarks[0] / np.array([width, height], np.float32), rival)
+    return SingleFace(cut(image, face.landmarks)[0], face.landmarks[0] / np.array([width, height], np.float32), rival)
 
 
-def align_as_usual(path: str | Path, landmarks: npt.NDArray[np.float32]) -> RGBImage:
+def align_as_usual(path: str | Path, landmarks: npt.NDArray[np.float32], cut: Cut = align) -> RGBImage:
     """A crop in which no face was found, aligned by the median landmarks (5, 2) of other crops, as shares of the sides.
 
     Raises `ImageError` or `AlignError`.
     """
     image = enlarged(read_image(path))
-    crop: RGBImage = align(image, landmarks[None] * np.array(image.shape[1::-1], np.float32))[0]
+    crop: RGBImage = cut(image, landmarks[None] * np.array(image.shape[1::-1], np.float32))[0]
     return crop
 
 

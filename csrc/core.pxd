@@ -155,6 +155,7 @@ cdef extern from "nn.h" nogil:
         CASCADE_NODE_PYRAMID_POOL
         CASCADE_NODE_SPATIAL_GATE
         CASCADE_NODE_GATE
+        CASCADE_NODE_UPSAMPLE
         CASCADE_MAX_BINS
     size_t CASCADE_NO_MAP
 

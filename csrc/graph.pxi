@@ -6,6 +6,7 @@ cdef enum:
     MAX_KERNEL = 16
     # a pyramid pool multiplies the channels of its input
     MAX_POOLED = 1 << 17
+    MAX_UPSAMPLED = 1024  # side
 
 cdef dict KINDS = {
     "conv": CASCADE_NODE_CONV,
@@ -13,6 +14,7 @@ cdef dict KINDS = {
     "pyramid_pool": CASCADE_NODE_PYRAMID_POOL,
     "spatial_gate": CASCADE_NODE_SPATIAL_GATE,
     "gate": CASCADE_NODE_GATE,
+    "upsample": CASCADE_NODE_UPSAMPLE,
 }
 cdef tuple ACTIVATIONS = ("none", "relu", "prelu", "sigmoid")
 
@@ -123,10 +125,15 @@ cdef class Graph:
             side = 1
             if channels > MAX_POOLED:
                 raise ValueError(f"nodes: node {index} makes {channels} channels, expected at most {MAX_POOLED}")
+        elif entry.kind == CASCADE_NODE_UPSAMPLE:
+            entry.stride = integer(f"nodes: stride of node {index}", node.get("stride", 1), 1, MAX_KERNEL)
+            side *= entry.stride
+            if side > MAX_UPSAMPLED:
+                raise ValueError(f"nodes: node {index} has a side of {side}, expected at most {MAX_UPSAMPLED}")
         else:
             self.add_gates(index, node, entry)
         self.shapes.append((side, channels))
-        if convolves and node.get("add") is not None:
+        if (convolves or entry.kind == CASCADE_NODE_UPSAMPLE) and node.get("add") is not None:
             entry.add = self.earlier(index, node, "add")
             if self.shapes[entry.add] != (side, channels):
                 raise ValueError(f"nodes: node {index} adds a map of {self.shapes[entry.add]} (side, channels), "

@@ -88,6 +88,18 @@ static void add_gates(random_graph *made, size_t input) {
     add_node(made, gate);
 }
 
+/* Every position several times, and what another map of that shape has added. */
+static void add_upsample(random_graph *made, size_t input) {
+    cascade_node node = {.kind = CASCADE_NODE_UPSAMPLE, .input = input, .add = CASCADE_NO_MAP, .kernel = 1};
+    node.stride = 1 + chance(3);
+    size_t added = add_node(made, node);
+    for (size_t m = 0; m < added; m++) {
+        if (made->maps[m].side == made->maps[added].side && made->maps[m].channels == made->maps[added].channels) {
+            made->nodes[added - 1].add = m;
+        }
+    }
+}
+
 static void make_graph(random_graph *made) {
     *made = (random_graph){.graph = {.size = 1 + chance(24)}};
     made->graph.nodes = made->nodes;
@@ -96,11 +108,13 @@ static void make_graph(random_graph *made) {
     CHECK(cascade_graph_plan(&made->graph), "a crop of %zu", made->graph.size);
     size_t count = 1 + chance(GRAPH_NODES - 4);
     while (made->graph.node_count < count) {
-        size_t maps = made->graph.node_count + 1, input = chance(3) ? maps - 1 : chance(maps), kind = chance(6);
+        size_t maps = made->graph.node_count + 1, input = chance(3) ? maps - 1 : chance(maps), kind = chance(7);
         if (kind == 0 && made->maps[input].channels < 100) {
             add_pool(made, input, 1 + chance(3));
         } else if (kind == 1 && made->graph.node_count && made->maps[input].channels < 100) {
             add_gates(made, input);
+        } else if (kind == 6 && made->graph.node_count && made->maps[input].side < 24) {
+            add_upsample(made, input);
         } else if (kind < 4 && made->graph.node_count) {
             add_convolution(made, CASCADE_NODE_DEPTHWISE, input);
         } else {

@@ -11,6 +11,7 @@ Examples:
     python -m train faces|embeddings|blocks|recognition …, see train/recognition/command.py
     python -m train attributes --config train/recipes/attributes.toml --root DATA --out runs/attributes
     python -m train landmarks --root DATA --out runs/landmarks
+    python -m train synthesis --data train/recipes/synthesis.toml --root DATA --out runs/synthesis
     python -m train experiment|ablation|paper …, see train/experiments/command.py
 """
 
@@ -27,6 +28,7 @@ from train.detection.sources import SourceError
 from train.experiments.command import add_experiments
 from train.landmarks.command import add_landmarks
 from train.recognition.command import add_recognition
+from train.synthesis.command import add_synthesis
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add_recognition(commands)
     add_attributes(commands)
     add_landmarks(commands)
+    add_synthesis(commands)
     add_experiments(commands)
     return top
 

@@ -47,8 +47,8 @@ JOIN_SHARE = 1.28
 test set: `python -m eval clustering` on LFW's training part and on CelebA."""
 
 LEAST_QUALITY = 0.1
-"""Quality below which faces are alike whoever they are, see `cascade.quality.face_quality`. Of the faces in 500 photos of
-LFW's training people 4 % are below."""
+"""Quality below which faces are alike whoever they are, see `cascade.quality.face_quality`. Of the faces in 500 photos
+of LFW's training people 4 % are below."""
 
 MAX_YAW = 30.0
 """Degrees from which a face counts as a profile by `cascade.face_model.five_point_yaw`, which has about 45 for a full

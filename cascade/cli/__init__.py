@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from cascade.cli import (
+    age,
     analyze,
     anonymize,
     app,
@@ -45,7 +46,7 @@ from cascade.version import __version__
 __all__ = ["main"]
 
 COMMANDS = (
-    *(detect, analyze, anonymize, verify, embed, gallery),
+    *(detect, analyze, age, anonymize, verify, embed, gallery),
     *(index, cluster, index_people, search, duplicates),
     *(video, export, app, models),
 )
@@ -56,6 +57,7 @@ examples:
   cascade detect photo.jpg                  print the faces of one photo as JSON
   cascade detect photos --out found --draw  a whole folder; results and annotated copies go to found/
   cascade analyze photo.jpg                 how old a face looks, its expression …; read its --help first
+  cascade age photo.jpg --to 10 60 --sheet  the same face at other ages; read its --help first
   cascade anonymize party --out published   copies of photos and videos with hidden faces
   cascade verify then.jpg now.jpg           whether two photos show the same person
   cascade gallery --help                    store embeddings of people and find these people in photos

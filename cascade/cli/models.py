@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.cli.console import SOME_FAILED, CommandError
 
 if TYPE_CHECKING:
+    from cascade.models.aging import AgingWeights
     from cascade.models.attributes import AttributeWeights
     from cascade.models.detector import DetectorWeights
     from cascade.models.landmarks import LandmarkWeights
@@ -44,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the tables and returns the exit status: 1 if a network is damaged."""
-    from cascade.models import attributes, detector, landmarks, recognizer
+    from cascade.models import aging, attributes, detector, landmarks, recognizer
 
     if args.hardware:
         print("\n".join(describe_hardware()))
@@ -65,6 +66,9 @@ def run(args: argparse.Namespace) -> int:
     for path in sorted(landmarks.FOLDER.glob("*.safetensors")):
         print(f"\n{path.stem} (68 landmarks): {landmarks.FOLDER}")
         status |= _print_lines(str(path), lambda file: describe_graph(landmarks.load_landmarks(file)))
+    for path in sorted(aging.FOLDER.glob("*.safetensors")):
+        print(f"\n{path.stem} (age synthesis): {aging.FOLDER}")
+        status |= _print_lines(str(path), lambda file: describe_graph(aging.load_aging(file)))
     return status
 
 
@@ -130,7 +134,7 @@ def describe_attributes(weights: AttributeWeights) -> list[str]:
     return [*describe_graph(weights), f"says: {', '.join(task.name for task in weights.tasks)}"]
 
 
-def describe_graph(weights: AttributeWeights | LandmarkWeights | RecognizerWeights) -> list[str]:
+def describe_graph(weights: AgingWeights | AttributeWeights | LandmarkWeights | RecognizerWeights) -> list[str]:
     """The lines that are printed about any network that is a graph."""
     graph = weights.graph
     work = graph.multiply_adds() / 1e6

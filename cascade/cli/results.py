@@ -121,14 +121,14 @@ def interrupts_wait() -> Iterator[None]:
         handler(*pressed[0])
 
 
-def save_jpeg(path: Path, image: RGBImage, private: bool = False) -> None:
+def save_jpeg(path: Path, image: RGBImage, private: bool = False, xmp: bytes = b"") -> None:
     """Writes a picture with our mark, in place of whatever has that name: see `Pictures`. Raises OSError.
 
-    A new one that is ``private`` can be read by its owner alone.
+    A new one that is ``private`` can be read by its owner alone. ``xmp`` is a packet of metadata.
     """
     from cascade.imaging.writing import encode_jpeg
 
-    encoded = encode_jpeg(image)
+    encoded = encode_jpeg(image, xmp=xmp)
     path.parent.mkdir(parents=True, exist_ok=True)
     with private_files.replacing(path) if private else replacing(path, "wb") as stream:
         stream.write(marked(encoded))
@@ -142,8 +142,11 @@ class Pictures:
         self._names = name_results(photos, base, out)
         self._reserved = set(self._names.values())
 
-    def save(self, photo: str, pictures: Mapping[str, RGBImage]) -> None:
-        """Writes the pictures of a photo; the keys are ends of their names, as ``_face1``. Raises OSError."""
+    def save(self, photo: str, pictures: Mapping[str, RGBImage], xmp: bytes = b"") -> None:
+        """Writes the pictures of a photo; the keys are ends of their names, as ``_face1``. Raises OSError.
+
+        ``xmp`` is a packet of metadata for each.
+        """
         start = self._names[photo]
         for name in numbered(start.name):
             candidate = start.with_name(name)
@@ -153,7 +156,7 @@ class Pictures:
                 break
         self._reserved.add(candidate)
         for path, image in paths.items():
-            save_jpeg(path, image)
+            save_jpeg(path, image, xmp=xmp)
 
 
 class _JsonLines:

@@ -13,6 +13,7 @@ are built from it, and a weight file holds its own graph. A feature map is squar
   channel, with zero padding that keeps the side.
 - ``gate``: the input times g = (c + s) / 2, for a channel gate c of one position and a spatial gate s of one channel.
   With ``rest`` it is the input times 1 - g, so that the two sum to the input.
+- ``upsample``: every position repeated ``stride`` times along both sides.
 
 A node applies its activation after the bias, and then adds the map ``add``.
 """
@@ -25,11 +26,11 @@ from typing import Any, Literal
 
 from cascade.nn.architectures import LARGEST_CHANNELS, LARGEST_INPUT, LARGEST_KERNEL
 
-Kind = Literal["conv", "depthwise", "pyramid_pool", "spatial_gate", "gate"]
+Kind = Literal["conv", "depthwise", "pyramid_pool", "spatial_gate", "gate", "upsample"]
 Activation = Literal["none", "relu", "prelu", "sigmoid"]
 Shape = tuple[int, int]  # side and channels of a feature map
 
-KINDS = ("conv", "depthwise", "pyramid_pool", "spatial_gate", "gate")
+KINDS = ("conv", "depthwise", "pyramid_pool", "spatial_gate", "gate", "upsample")
 ACTIVATIONS = ("none", "relu", "prelu", "sigmoid")
 # The input of a node that reads the crop.
 IMAGE = -1
@@ -83,6 +84,7 @@ class Node:
             "pyramid_pool": {"bins"},
             "spatial_gate": {"kernel", "activation"},
             "gate": {"channel_gate", "spatial_gate", "rest"},
+            "upsample": {"stride", "add"},
         }[self.kind]
         for field in fields(self):
             value = getattr(self, field.name)
@@ -111,8 +113,10 @@ class Node:
         side, channels = shapes[self.input]
         if self.kind in ("conv", "depthwise"):
             side, channels = self._window_side(side), self.channels or channels
-            if self.add is not None and shapes[self.add] != (side, channels):
-                raise ValueError(f"adds a map of {_text(shapes[self.add])} to one of {_text((side, channels))}")
+        elif self.kind == "upsample":
+            side *= self.stride
+            if side > LARGEST_INPUT:
+                raise ValueError(f"has a side of {side}, expected at most {LARGEST_INPUT}")
         elif self.kind == "pyramid_pool":
             side, channels = 1, 2 * channels * sum(b * b for b in self.bins)
             if channels > LARGEST_POOLED:
@@ -123,6 +127,8 @@ class Node:
             for index, expected in ((self.channel_gate, (1, channels)), (self.spatial_gate, (side, 1))):
                 if shapes[index] != expected:
                     raise ValueError(f"has a gate of {_text(shapes[index])}, expected {_text(expected)}")
+        if self.add is not None and shapes[self.add] != (side, channels):
+            raise ValueError(f"adds a map of {_text(shapes[self.add])} to one of {_text((side, channels))}")
         return side, channels
 
     def _window_side(self, side: int) -> int:
@@ -292,6 +298,10 @@ class GraphBuilder:
     def gate(self, after: int, channel_gate: int, spatial_gate: int, rest: bool = False) -> int:
         """The map times the mean of its gates, or the rest of it."""
         return self._append("gate", after, channel_gate=channel_gate, spatial_gate=spatial_gate, rest=rest)
+
+    def upsample(self, factor: int, add: int | None = None, after: int | None = None) -> int:
+        """The map with every position repeated ``factor`` times along both sides."""
+        return self._append("upsample", after, stride=factor, add=add)
 
     def build(self, name: str, input_size: int, outputs: dict[str, int]) -> Graph:
         """The graph. Raises ValueError if its nodes do not fit together."""

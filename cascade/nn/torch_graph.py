@@ -5,6 +5,8 @@ In training, batch normalisation follows the convolutions; `export_tensors` fold
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -43,7 +45,7 @@ class GraphNetwork(nn.Module):
         wanted = {*self.graph.outputs.values(), *keep}
         maps = {after: x}
         for index in range(after + 1, len(self.graph.nodes)):
-            maps[index] = _run(self.graph.nodes[index], self.blocks[index], maps)
+            maps[index] = run_node(self.graph.nodes[index], self.blocks[index], maps)
             for used in [at for at in maps if self._last_use.get(at, index) <= index and at not in wanted]:
                 del maps[used]
         return {index: maps[index] for index in wanted}
@@ -52,7 +54,7 @@ class GraphNetwork(nn.Module):
         """The map of node ``last`` from ``x``, the map before node ``first``; no node between reads an earlier map."""
         maps = {first - 1: x}
         for index in range(first, last + 1):
-            maps[index] = _run(self.graph.nodes[index], self.blocks[index], maps)
+            maps[index] = run_node(self.graph.nodes[index], self.blocks[index], maps)
         return maps[last]
 
 
@@ -71,7 +73,7 @@ def _last_uses(graph: Graph) -> dict[int, int]:
 
 def _block(node: Node, channels: int, batch_norm: bool) -> nn.Module:
     """Convolution, normalisation and activation of a node that has weights."""
-    if node.kind in ("pyramid_pool", "gate"):
+    if node.kind in ("pyramid_pool", "gate", "upsample"):
         return nn.Identity()
     if node.kind == "spatial_gate":
         convolution = nn.Conv2d(2, 1, node.kernel, padding=node.kernel // 2)
@@ -91,7 +93,8 @@ def _block(node: Node, channels: int, batch_norm: bool) -> nn.Module:
     return nn.Sequential(*parts)
 
 
-def _run(node: Node, block: nn.Module, maps: dict[int, torch.Tensor]) -> torch.Tensor:
+def run_node(node: Node, block: Callable[[torch.Tensor], torch.Tensor], maps: dict[int, torch.Tensor]) -> torch.Tensor:
+    """The map of a node from the earlier ones; its ``block`` has its weights."""
     x = maps[node.input]
     if node.kind == "pyramid_pool":
         return pyramid_pool(x, node.bins)
@@ -100,7 +103,10 @@ def _run(node: Node, block: nn.Module, maps: dict[int, torch.Tensor]) -> torch.T
         return gated(x, maps[node.channel_gate], maps[node.spatial_gate], node.rest)
     if node.kind == "spatial_gate":
         x = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
-    y: torch.Tensor = block(x)
+    if node.kind == "upsample":
+        y = functional.interpolate(x, scale_factor=float(node.stride), mode="nearest")
+    else:
+        y = block(x)
     return y if node.add is None else y + maps[node.add]
 
 

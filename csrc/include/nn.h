@@ -137,7 +137,8 @@ enum {
     CASCADE_NODE_DEPTHWISE,    /* weights as cascade_kernels.depthwise_f32 takes them */
     CASCADE_NODE_PYRAMID_POOL, /* means, then maxima, over bins * bins windows: [mean or maximum][bins][window][channel] */
     CASCADE_NODE_SPATIAL_GATE, /* mean and maximum over the channels, convolved to one channel; the padding is kernel / 2 */
-    CASCADE_NODE_GATE          /* input * (channel gate + spatial gate) / 2, or the rest of the input */
+    CASCADE_NODE_GATE,         /* input * (channel gate + spatial gate) / 2, or the rest of the input */
+    CASCADE_NODE_UPSAMPLE      /* every position `stride` times along both sides */
 };
 
 #define CASCADE_MAX_BINS 8

@@ -207,6 +207,17 @@ static void gate(const cascade_graph *graph, const cascade_node *node, const cas
     }
 }
 
+/* Repeats every position of the input `stride` times along both sides. */
+static void upsample(const cascade_node *node, const cascade_feature_map *in, const cascade_feature_map *out,
+                     float *workspace) {
+    for (size_t y = 0; y < out->side; y++) {
+        for (size_t x = 0; x < out->side; x++) {
+            const float *from = at(in, workspace, (ptrdiff_t)(y / node->stride), (ptrdiff_t)(x / node->stride));
+            memcpy(at(out, workspace, (ptrdiff_t)y, (ptrdiff_t)x), from, out->pitch * sizeof(float));
+        }
+    }
+}
+
 /* Applies what comes after bias and slope: the sigmoid, and the sum with another feature map. */
 static void finish(const cascade_graph *graph, const cascade_node *node, const cascade_feature_map *out,
                    float *workspace) {
@@ -240,6 +251,9 @@ static void run_node(const cascade_kernels *kernels, const cascade_graph *graph,
             break;
         case CASCADE_NODE_GATE:
             gate(graph, node, in, out, workspace);
+            break;
+        case CASCADE_NODE_UPSAMPLE:
+            upsample(node, in, out, workspace);
             break;
         default:
             convolve(kernels, node, in, out, (ptrdiff_t *)(workspace + graph->taps), workspace);

@@ -30,6 +30,9 @@ static int shape_of(const cascade_node *node, const cascade_feature_map *in, cas
         out->channels = node->kind == CASCADE_NODE_CONV ? node->channels : in->channels;
         return convolved_side(node, in->side, &out->side);
     }
+    if (node->kind == CASCADE_NODE_UPSAMPLE) {
+        return cascade_product(&out->side, node->stride, in->side, 1);
+    }
     if (node->kind == CASCADE_NODE_PYRAMID_POOL) {
         size_t windows = 0;
         for (size_t i = 0; i < node->bin_count; i++) {

@@ -29,7 +29,8 @@ HOME = {"README.md": "index.md"}
 
 ACTIONS = ("add", "identify", "list", "remove", "note", "purge", "forget", "export", "audit", "encrypt", "rekey")
 GALLERY = tuple(f"gallery {action}" for action in (*ACTIONS, "decrypt", "new-key"))
-COMMANDS = ("detect", "analyze", "anonymize", "verify", "embed", *GALLERY, "export onnx", "models")
+ARCHIVES = ("index", "cluster", "search", "duplicates", "export onnx")
+COMMANDS = ("detect", "analyze", "age", "anonymize", "verify", "embed", *GALLERY, *ARCHIVES, "models")
 
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 

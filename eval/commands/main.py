@@ -22,6 +22,7 @@ from eval.commands import (
     identification,
     landmarks,
     robustness,
+    synthesis,
     templates,
     tracking,
     verification,
@@ -30,7 +31,7 @@ from eval.commands import (
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness, engines)
 RECOGNITION = (verification, identification, cross_age, age, false_accepts, templates, clustering)
-COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking)
+COMMANDS = (*DETECTION, *RECOGNITION, attributes, anonymize, tracking, synthesis)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

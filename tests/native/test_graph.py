@@ -69,6 +69,9 @@ def in_torch(graph: Graph, tensors: Tensors, crops: np.ndarray) -> list[np.ndarr
         if node.kind == "gate":
             gate = (maps[node.channel_gate] + maps[node.spatial_gate]) / 2
             return x * (1 - gate if node.rest else gate)
+        if node.kind == "upsample":
+            x = x.repeat_interleave(node.stride, 2).repeat_interleave(node.stride, 3)
+            return x if node.add is None else x + maps[node.add]
         x = weighted(index, node, x)
         if node.activation == "prelu":
             x = functional.prelu(x, torch.from_numpy(tensors[f"{index}.slope"]))
@@ -92,6 +95,9 @@ def in_loops(graph: Graph, tensors: Tensors, crop: np.ndarray) -> dict[int, np.n
         elif node.kind == "gate":
             gate = (maps[node.channel_gate] + maps[node.spatial_gate]) / 2
             maps[index] = x * (1 - gate) if node.rest else x * gate
+        elif node.kind == "upsample":
+            y = x.repeat(node.stride, axis=0).repeat(node.stride, axis=1)
+            maps[index] = y if node.add is None else y + maps[node.add]
         else:
             y = activated(convolved(x, node, arrays), node.activation, arrays["slope"])
             maps[index] = y if node.add is None else y + maps[node.add]
@@ -182,6 +188,14 @@ KINDS = {
     "a pyramid": [Node("conv", IMAGE, channels=5), Node("pyramid_pool", 0, bins=(1, 2, 3, 9))],
     "spatial gate of the image": [Node("spatial_gate", IMAGE, 7, activation="sigmoid")],
     "spatial gate": [Node("conv", IMAGE, channels=37), Node("spatial_gate", 0, 3)],
+    "upsample": [Node("conv", IMAGE, 3, 2, 1, 18), Node("upsample", 0, stride=2), Node("conv", 1, 3, 1, 1, 5)],
+    "upsample of the image": [Node("upsample", IMAGE, stride=3)],
+    "upsample and a skip": [
+        Node("conv", IMAGE, channels=6),
+        Node("conv", 0, 4, 1, 1, 6),
+        Node("conv", 1, 3, 1, 1, 6),
+        Node("upsample", 2, stride=1, add=1),
+    ],
     "gates": [
         Node("pyramid_pool", IMAGE, bins=(1,)),
         Node("conv", 0, channels=3, activation="sigmoid"),
@@ -243,7 +257,7 @@ class Growing:
         shapes = self.shapes()
         after = self.draw(st.integers(-1, len(shapes) - 2))
         side, channels = shapes[after + 1]
-        kind = self.draw(st.sampled_from(["conv", "conv", "depthwise", "pool", "gates"]))
+        kind = self.draw(st.sampled_from(["conv", "conv", "depthwise", "pool", "gates", "upsample"]))
         if kind == "pool" and channels < 100:
             bins = self.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
             self.net.pyramid_pool(tuple(bins), after)
@@ -252,6 +266,10 @@ class Growing:
             channel = self.net.conv(channels, activation="sigmoid")
             spatial = self.net.spatial_gate(self.draw(st.sampled_from([1, 3, 7])), "none", after)
             self.net.gate(after, channel, spatial, self.draw(st.booleans()))
+        elif kind == "upsample" and side <= 12:
+            factor = self.draw(st.integers(1, 3))
+            equal = [index - 1 for index, shape in enumerate(shapes) if shape == (side * factor, channels)]
+            self.net.upsample(factor, self.draw(st.sampled_from([*equal, None])), after)
         else:
             self.convolution(kind, after, side, channels, shapes)
 
@@ -427,6 +445,15 @@ WRONG_NODES: dict[str, tuple[Any, str]] = {
     "nine bins": ([pool(*[1] * 9)], "bins of node 0: expected 1 to 8 numbers"),
     "bins in words": ([pool(1, bins="12")], "bins of node 0: expected 1 to 8 numbers"),
     "too much pooling": ([pool(16, 16, 16), pool(16, 16, input=0)], "node 1 makes .* channels, expected at most"),
+    "upsampled to nothing": ([{"kind": "upsample", "input": -1, "stride": 0}], "stride of node 0"),
+    "upsampled too far": (
+        [
+            {"kind": "upsample", "input": -1, "stride": 16},
+            *[{"kind": "upsample", "input": n, "stride": 16} for n in (0, 1)],
+        ],
+        "node 2 has a side of 16384, expected at most 1024",
+    ),
+    "upsampled and added": ([{"kind": "upsample", "input": -1, "stride": 2, "add": -1}], "node 0 adds a map of"),
     "no channel gate": ([*GATES, gate(channel_gate=None)], "channel_gate of node 2: expected a whole number"),
     "spatial as channel": ([*GATES, gate(channel_gate=1)], r"channel_gate of node 2 is a map of \(4, 1\)"),
     "channel as spatial": ([*GATES, gate(spatial_gate=0)], r"spatial_gate of node 2 is a map of \(1, 3\)"),

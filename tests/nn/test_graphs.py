@@ -39,6 +39,17 @@ def test_shapes_follow_the_nodes() -> None:
     assert graph(*GATES, GATE).shapes()[-1] == (8, 3)
 
 
+def test_upsampling_multiplies_sides_and_adds_a_map_of_that_size() -> None:
+    nodes = (STEM, Node("upsample", 0, stride=2), Node("upsample", 1, stride=1, add=1))
+    whole = graph(*nodes)
+    assert whole.shapes() == [(4, 16), (8, 16), (8, 16)]
+    assert whole.weights() == graph(STEM).weights() and Graph.from_dict(whole.to_dict()) == whole
+    with pytest.raises(ValueError, match=r"node 1 \(upsample\) adds a map of 4 × 4 × 16 to one of 8 × 8 × 16"):
+        graph(STEM, Node("upsample", 0, stride=2, add=0))
+    with pytest.raises(ValueError, match="has a side of 2048, expected at most 1024"):
+        graph(STEM, Node("upsample", 0, stride=16), Node("upsample", 1, stride=16), size=16)
+
+
 def test_odd_sides_round_down() -> None:
     for size in range(1, 20):
         assert graph(STEM, size=size).shapes() == [((size + 1) // 2, 16)]

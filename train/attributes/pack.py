@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade.datasets import DatasetError, LabelledPhoto
-from cascade.imaging.alignment import TEMPLATE_SIZE, AlignError
+from cascade.imaging.alignment import TEMPLATE_SIZE, AlignError, align
 from cascade.imaging.reading import ImageError
-from cascade.single_face import SingleFace, align_as_usual, find_single_face
+from cascade.single_face import Cut, SingleFace, align_as_usual, find_single_face
 from train.attributes.sources import AttributeSource
 from train.attributes.store import LabelledCrops, encode_labels, load_labelled_crops
 
 RIVAL = 0.6  # a second face of this share of the largest one's side leaves open whom the labels are about
 
 
-def cut_face(path: Path, crops: bool) -> SingleFace | str | None:
+def cut_face(path: Path, crops: bool, cut: Cut = align) -> SingleFace | str | None:
     """The face of a photo; None if none is found, or why the photo cannot be used."""
     try:
-        face = find_single_face(path, crops)
+        face = find_single_face(path, crops, cut)
     except (ImageError, AlignError) as error:
         return str(error)
     if not crops and face is not None and face.rival > RIVAL:
@@ -39,8 +40,8 @@ def cut_face(path: Path, crops: bool) -> SingleFace | str | None:
     return face
 
 
-def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int) -> LabelledCrops:
-    """Packs a set into ``folder``, unless it is there already.
+def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int, cut: Cut = align) -> LabelledCrops:
+    """Packs a set into ``folder``, unless it is there already; ``cut`` makes the crops.
 
     Raises DatasetError when the set cannot be read or has no usable photo, ValueError for a folder of another set, or
     of other photos or labels.
@@ -49,6 +50,8 @@ def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int)
     photos = _chosen(dataset.photos, source.limit)
     about = {"source": source.name, "kind": source.kind, "crops": source.crops, "limit": source.limit}
     about["photos"] = _fingerprint(photos)
+    if cut is not align:
+        about["cut"] = cut.__name__
     if (folder / "meta.json").exists():
         packed = load_labelled_crops(folder)
         if {name: packed.meta.get(name) for name in about} != about:
@@ -61,7 +64,7 @@ def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int)
     partial = folder / f"crops.{os.getpid()}.npy"
     shape = (len(photos), TEMPLATE_SIZE, TEMPLATE_SIZE, 3)
     crops = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
-    used, found = _fill(crops, photos, source, workers, problems)
+    used, found = _fill(crops, photos, source, workers, problems, cut)
     if not used:
         raise DatasetError(f"{source.name}: no face in any of {len(photos)} photos")
     labels, texts = encode_labels([photo.labels for photo in used])
@@ -98,6 +101,7 @@ def _fill(
     source: AttributeSource,
     workers: int,
     problems: list[str],
+    cut: Cut,
 ) -> tuple[list[LabelledPhoto], NDArray[np.bool_]]:
     """Fills the first rows of ``crops``; returns the photos they are of, and whether their faces were found.
 
@@ -106,7 +110,7 @@ def _fill(
     used: list[LabelledPhoto] = []
     landmarks: list[NDArray[np.float32]] = []
     missed: list[LabelledPhoto] = []
-    for photo, face in _cut(photos, source, workers):
+    for photo, face in _cut(photos, source, workers, cut):
         if isinstance(face, SingleFace):
             crops[len(used)] = face.crop
             landmarks.append(face.landmarks)
@@ -121,16 +125,16 @@ def _fill(
     if found:
         usual = np.median(landmarks, axis=0)
         for photo in missed:
-            crops[len(used)] = align_as_usual(photo.path, usual)
+            crops[len(used)] = align_as_usual(photo.path, usual, cut)
             used.append(photo)
     return used, np.arange(len(used)) < found
 
 
 def _cut(
-    photos: Sequence[LabelledPhoto], source: AttributeSource, workers: int
+    photos: Sequence[LabelledPhoto], source: AttributeSource, workers: int, cut: Cut
 ) -> Iterator[tuple[LabelledPhoto, SingleFace | str | None]]:
     with ProcessPoolExecutor(workers) as pool, tqdm(total=len(photos), desc=source.name, unit="photo") as progress:
         paths, crops = [photo.path for photo in photos], [source.crops] * len(photos)
-        for photo, face in zip(photos, pool.map(cut_face, paths, crops, chunksize=32), strict=True):
+        for photo, face in zip(photos, pool.map(partial(cut_face, cut=cut), paths, crops, chunksize=32), strict=True):
             yield photo, face
             progress.update()

@@ -1,0 +1,101 @@
+"""Faces at other ages."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cascade.aging import AgeSynthesizer, checked_ages
+from cascade.detect import Detector
+from cascade.imaging.alignment import AlignError
+from cascade.imaging.errors import ImageError
+from cascade.models.files import WeightsError
+from tests.photos import portrait
+from tests.random_aging import save_random_aging
+
+
+@pytest.fixture(scope="module")
+def random(tmp_path_factory: pytest.TempPathFactory) -> AgeSynthesizer:
+    return AgeSynthesizer(save_random_aging(tmp_path_factory.mktemp("aging") / "small.safetensors"), 1)
+
+
+def test_the_face_changes_and_the_rest_of_the_photo_stays(random: AgeSynthesizer) -> None:
+    faces = Detector(threads=1).detect(portrait())
+    found = random.synthesize(portrait(), faces, [10, 60.5])
+    assert found.ages == (10.0, 60.5) and found.unknown == ("",) and len(found.images) == 2
+    for image in found.images:
+        changed = np.argwhere((image != portrait()).any(axis=2))
+        assert image.dtype == np.uint8 and len(changed) > 2000
+        x1, y1, x2, y2 = faces.boxes[0]
+        side = max(x2 - x1, y2 - y1)
+        assert (changed >= (y1 - side / 2, x1 - side / 2)).all() and (changed <= (y2 + side / 2, x2 + side / 2)).all()
+    assert (found.images[0] != found.images[1]).any()
+
+
+def test_ages_between_anchors_are_between_their_pictures(random: AgeSynthesizer) -> None:
+    crops = portrait()[None, 60:92, 200:232]
+    low, middle, same, oldest = (random.residuals(crops, age) for age in (60, 60.0, 60, 100))
+    assert low.shape == (1, 32, 32, 3) and np.array_equal(low, middle) and np.array_equal(same, oldest)
+
+
+def test_photos_without_faces_come_back_as_they_are(random: AgeSynthesizer) -> None:
+    gray = np.full((90, 120), 77, np.uint8)
+    found = random.synthesize(gray, ages=[5])
+    assert found.unknown == () and (found.images[0] == 77).all() and found.images[0].shape == (90, 120, 3)
+    assert random.synthesize(np.zeros((1, 1, 3), np.uint8), ages=[5]).images[0].shape == (1, 1, 3)
+
+
+def test_gray_photos_with_a_face_are_changed(random: AgeSynthesizer) -> None:
+    gray = portrait().mean(axis=2).astype(np.uint8)
+    assert (random.synthesize(gray, ages=[70]).images[0] != gray[:, :, None]).any()
+
+
+def test_faces_too_small_or_in_profile_stay_and_say_so(random: AgeSynthesizer) -> None:
+    faces = Detector(threads=1).detect(portrait())
+    small, profile = faces.landmarks[0] * 0.1, faces.landmarks[0].copy()
+    profile[2, 0] += 2.2 * (profile[1, 0] - profile[0, 0])
+    found = random.synthesize(portrait(), np.stack([small, profile]), [30])
+    assert found.unknown == ("too small", "profile") and np.array_equal(found.images[0], portrait())
+
+
+@pytest.mark.parametrize(
+    ("ages", "kind", "message"),
+    [
+        ([-1], ValueError, "ages: expected 0 to 100"),
+        ([101], ValueError, "ages: expected 0 to 100"),
+        ([float("nan")], ValueError, "ages: expected 0 to 100"),
+        (["60"], TypeError, "ages: expected a number"),
+        ("60", TypeError, "ages: expected a sequence"),
+        (60, TypeError, "ages: expected a sequence"),
+        ([], ValueError, "ages: expected 1 to 101"),
+    ],
+)
+def test_wrong_ages(ages, kind, message: str) -> None:
+    with pytest.raises(kind, match=message):
+        checked_ages(ages)
+
+
+def test_wrong_input(random: AgeSynthesizer, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photo")
+    with pytest.raises(ImageError):
+        random.synthesize(broken)
+    with pytest.raises(AlignError):
+        random.synthesize(portrait(), np.full((1, 5, 2), np.nan), [5])
+    with pytest.raises(WeightsError):
+        AgeSynthesizer(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="min_face"):
+        AgeSynthesizer(random.weights, min_face=-1)
+
+
+def test_copies_and_threads_give_the_same(random: AgeSynthesizer) -> None:
+    faces = Detector(threads=1).detect(portrait())
+    expected = random.synthesize(portrait(), faces, [50]).images[0]
+    copied = pickle.loads(pickle.dumps(random))
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(lambda each: each.synthesize(portrait(), faces, [50]), [random, copied] * 2):
+            assert np.array_equal(found.images[0], expected)

@@ -1,0 +1,89 @@
+"""The command of `python -m train` about age synthesis.
+
+Examples:
+    python -m train synthesis --data train/recipes/synthesis.toml --root DATA --out runs/synthesis
+    python -m train synthesis … --size 64 --steps 4000          # a short run for a CPU
+    python -m train synthesis … --initial runs/small/checkpoint.pt   # and a larger one that begins from it
+    python -m train synthesis … --condition onehot
+    python -m train synthesis … --joint                         # the recogniser learns in turns with the generator
+    torchrun --nproc-per-node 4 -m train synthesis …
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+CHANGES = ("size", "condition", "share", "joint", "steps", "batch", "learning_rate", "precision", "seed", "start")
+
+
+def add_synthesis(commands: Any) -> None:
+    """Adds the command to those of `python -m train`."""
+    to = commands.add_parser("synthesis", help="train a generator that shows a face at other ages")
+    to.add_argument("--data", type=Path, required=True, help="TOML file: [[source]] entries of sets with ages")
+    to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
+    to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
+    to.add_argument("--faces", type=Path, help="folder of the packed faces, for several runs to share; OUT/faces")
+    to.add_argument("--name", default="face", help="name of the weight file")
+    to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that find faces")
+    to.add_argument("--size", type=int, choices=(64, 112), help="side of the crops in pixels")
+    to.add_argument("--condition", choices=("onehot", "icb"), help="how the age enters: Figure 5a or 5b of the paper")
+    to.add_argument("--share", type=float, help="share of its filters that an age has in common with each neighbour")
+    to.add_argument(
+        "--joint", action="store_true", default=None, help="let the recogniser learn in turns with the generator"
+    )
+    for name in ("steps", "batch", "seed"):
+        to.add_argument(f"--{name}", type=int)
+    to.add_argument("--learning-rate", type=float)
+    to.add_argument(
+        "--weigh", nargs="+", default=[], type=_weight, metavar="LOSS=W", help="weights of losses, as age=1.5 smooth=1"
+    )
+    to.add_argument("--precision", choices=("float32", "bfloat16"))
+    to.add_argument("--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run of any size")
+    to.set_defaults(run=run_synthesis)
+
+
+def _weight(text: str) -> tuple[str, float]:
+    """The setting that LOSS=W means. Raises ArgumentTypeError."""
+    from train.synthesis.losses import LOSSES
+
+    name, _, value = text.partition("=")
+    try:
+        if name in LOSSES:
+            return f"lambda_{name}", float(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected LOSS=W with one of {', '.join(LOSSES)}, got {text!r}")
+
+
+def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train synthesis"""
+    from cascade.imaging.pasting import mirrored_crops
+    from train.attributes.pack import pack_source
+    from train.attributes.sources import read_attribute_sources
+    from train.common.device import Processes
+    from train.common.settings import save_settings, with_changes
+    from train.detection.sources import read_entries
+    from train.synthesis.export import export_synthesis
+    from train.synthesis.faces import AgedFaces
+    from train.synthesis.settings import SynthesisSettings
+    from train.synthesis.trainer import SynthesisRun
+
+    changes = {name: getattr(arguments, name) for name in CHANGES} | dict(arguments.weigh)
+    settings = with_changes(SynthesisSettings(), changes)
+    sources = read_attribute_sources(list(read_entries(arguments.data)), arguments.root)
+    folder = arguments.faces or arguments.out / "faces"
+    sets = [
+        pack_source(each, arguments.root, folder / each.name, arguments.workers, mirrored_crops) for each in sources
+    ]
+    processes = Processes.joined()
+    faces = AgedFaces(sets, settings, processes.rank, processes.world)
+    run = SynthesisRun(settings, faces, arguments.out, processes)
+    if run.writes:
+        save_settings(settings, arguments.out, command=command)
+    run.train()
+    if run.writes:
+        path = arguments.out / f"{arguments.name}.safetensors"
+        print(f"{path}  SHA-256 {export_synthesis(run, path, command)}")

@@ -1,0 +1,98 @@
+"""From a trained generator to a weight file with its model card."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from cascade.models.aging import OUTPUT, save_aging
+from cascade.version import __version__
+from train.common.checkpoints import read_checkpoint
+from train.common.settings import revision
+from train.detection.export import LICENCE
+from train.synthesis.settings import ANCHORS
+from train.synthesis.trainer import SynthesisRun
+
+STRENGTHS = (1.0, 1.5, 2.0, 2.5, 3.0)
+ALIKE = 0.7  # mean cosine to the face as it was, by our recogniser
+
+
+def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
+    """Writes the averaged generator and its card beside it; returns the file's SHA-256.
+
+    After joint training the recogniser's weights go into ``recognizer.safetensors`` beside it.
+    """
+    settings, network = run.settings, run.averaged.cpu()
+    strength, measured = chosen_strength(run)
+    arrays = {name: tensor.float().numpy() for name, tensor in network.tensors().items()}
+    for name in ("weight", "bias"):
+        arrays[f"{network.graph.outputs[OUTPUT]}.{name}"] *= strength
+    data = "; ".join(str(each.meta.get("about") or each.meta["source"]) for each in run.faces.sets)
+    metadata = {
+        "version": __version__,
+        "revision": revision(),
+        "licence": LICENCE,
+        "data": f"{data} ({len(run.faces.learned):,} faces learned from)",
+        "command": command,
+        "settings": asdict(settings),
+        "validation": measured,
+        "strength": strength,
+    }
+    sha256 = save_aging(path, network.graph, ANCHORS, network.conditioned, arrays, metadata)
+    blocks = f"identity conditional blocks, {settings.share:.0%} of the filters shared with each neighbouring age"
+    facts = {
+        "Network": f"{network.graph.name}, {sum(a.size for a in arrays.values()):,} weights, "
+        f"{network.graph.multiply_adds() / 1e6:.0f} million multiply-adds a face; half precision in the file",
+        "Shows": f"a face of {settings.size} pixels at ages from {ANCHORS[0]:g} to {ANCHORS[-1]:g} years",
+        "Condition": blocks if settings.condition == "icb" else "one-hot",
+        "Learned from": metadata["data"],
+        "Learned with": "our recogniser (identity) and our attribute network (age), both frozen",
+        "Held out": f"{len(run.faces.measured)} faces: the attribute network's age is off by "
+        f"{measured['age_error']:.1f} years, the recogniser's cosine is {measured['alike']:.2f}",
+        "Steps": _steps(run),
+        "Strength": f"changes are {strength:g} times what the generator learned, chosen on the faces held out",
+        "Not for": "finding missing people, evidence, age checks, or pictures of people who have not agreed",
+        "Command": f"`{command}`",
+        "Licence": LICENCE,
+        "SHA-256": f"`{sha256}`",
+    }
+    lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
+    path.with_suffix(".md").write_text(f"# Age synthesis\n\n{lines}")
+    if settings.joint:
+        save_joint_recognizer(run, path.with_name("recognizer.safetensors"))
+    return sha256
+
+
+def chosen_strength(run: SynthesisRun) -> tuple[float, dict[str, float]]:
+    """What changes are multiplied by: the least error of the age among those that leave faces alike enough.
+
+    A generator that has learned for a short time changes too little. If none does, changes stay as they are.
+    """
+    measured = {strength: run.validate(strength) for strength in STRENGTHS}
+    alike = {strength: found for strength, found in measured.items() if found["alike"] >= ALIKE}
+    if not alike:
+        return STRENGTHS[0], measured[STRENGTHS[0]]
+    best = min(alike, key=lambda strength: alike[strength]["age_error"])
+    return best, alike[best]
+
+
+def _steps(run: SynthesisRun) -> str:
+    """How long it learned, with the run that it began from."""
+    own = f"{run.step:,} batches of {run.settings.batch}"
+    start = Path(run.settings.start)
+    if not run.settings.start or not start.exists():
+        return own
+    before = read_checkpoint(start)
+    alone = min(before["step"], before["settings"]["prototypes"])
+    return f"{own}, after {before['step']:,} of another run, {alone:,} of them with the mean faces alone"
+
+
+def save_joint_recognizer(run: SynthesisRun, path: Path) -> None:
+    """Writes the recogniser as it came out of joint training."""
+    from cascade.models.recognizer import load_recognizer, save_recognizer
+    from cascade.nn.torch_graph import export_tensors
+
+    shipped = load_recognizer(None)
+    arrays = {name: tensor.cpu().numpy() for name, tensor in export_tensors(run.frozen.recognizer).items()}
+    about = {**shipped.metadata, "joint": "learned in turns with age synthesis"}
+    save_recognizer(path, shipped.graph, {**shipped.tensors, **arrays}, about)
