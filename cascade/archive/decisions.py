@@ -26,8 +26,7 @@ class Decisions:
     def with_same(self, one: Sequence[str], other: Sequence[str]) -> Decisions:
         """With the word that these faces, a person's each, are of one person. Raises `ArchiveError` for no faces."""
         pairs = frozenset([_pair(_first(one), _first(other))])
-        between = {_pair(a, b) for a in one for b in other}
-        return Decisions(self.same | pairs, self.different - between)
+        return Decisions(self.same | pairs, _without(self.different, one, other))
 
     def with_different(self, one: Sequence[str], other: Sequence[str]) -> Decisions:
         """With the word that these faces, a person's each, the best first, are of two people.
@@ -38,8 +37,7 @@ class Decisions:
         if set(one) & set(other):
             raise ArchiveError("different: expected two people or faces, got one twice")
         pairs = {_pair(each, _first(other)) for each in one} | {_pair(_first(one), each) for each in other}
-        between = {_pair(a, b) for a in one for b in other}
-        return Decisions(self.same - between, self.different | pairs)
+        return Decisions(_without(self.same, one, other), self.different | pairs)
 
     def rows(self, row_of: Mapping[str, int]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The pairs of ``same`` and ``different`` as rows. Faces that are no longer there are left out."""
@@ -57,6 +55,12 @@ class Decisions:
 
 def _pair(a: str, b: str) -> Pair:
     return (a, b) if a < b else (b, a)
+
+
+def _without(pairs: Iterable[Pair], one: Sequence[str], other: Sequence[str]) -> frozenset[Pair]:
+    """The pairs but those of a face of one and a face of the other; both may be people with very many faces."""
+    ours, theirs = set(one), set(other)
+    return frozenset((a, b) for a, b in pairs if not ((a in ours and b in theirs) or (a in theirs and b in ours)))
 
 
 def _first(faces: Sequence[str]) -> str:

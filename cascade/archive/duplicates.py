@@ -91,10 +91,10 @@ def near_identical(
         return []
     rows = np.stack([prints[at].hash for at in shown])
     found = nearest(rows, count=CANDIDATES, floor=LEAST_HASH, progress=progress)
-    pairs = {
-        (shown[min(a, b)], shown[max(a, b)]) for a, b in zip(*(end.tolist() for end in found.pairs()), strict=True)
-    }
-    compared = ((a, b, likeness(prints[a], prints[b])) for a, b in sorted(pairs))
+    one, other = found.pairs()
+    codes = np.unique(np.minimum(one, other) * len(shown) + np.maximum(one, other))
+    pairs = ((shown[code // len(shown)], shown[code % len(shown)]) for code in codes)
+    compared = ((a, b, likeness(prints[a], prints[b])) for a, b in pairs)
     return [Duplicate(a, b, NEAR, min(1.0, round(value, 4))) for a, b, value in compared if value >= limit]
 
 
@@ -131,8 +131,10 @@ def _face_crops(
     """The aligned crops of faces by row, blurred, as vectors of mean 0 and length 1; each photo is read once."""
     found: dict[int, npt.NDArray[np.float32]] = {}
     problems = []
-    for photo in np.unique(owners[rows]).tolist():
-        of_photo = rows[owners[rows] == photo].tolist()
+    rows = rows[np.argsort(owners[rows], kind="stable")]
+    numbers, starts = np.unique(owners[rows], return_index=True)
+    for photo, part in zip(numbers.tolist(), np.split(rows, starts[1:]), strict=True):
+        of_photo = part.tolist()
         points = np.array([table[row]["landmarks"] for row in of_photo], np.float32).reshape(-1, 5, 2)
         try:
             crops = align(read_image(photos[photo]), points)

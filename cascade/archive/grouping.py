@@ -38,7 +38,14 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class GroupingError(ValueError):
-    """Arrays do not fit, or what is said of faces contradicts itself; the message names the argument."""
+    """Arrays do not fit, or what is said of faces contradicts itself; the message names the argument.
+
+    ``faces`` are two that are said to be the same person and to be different ones; None for everything else.
+    """
+
+    def __init__(self, message: str, faces: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.faces = faces
 
 
 def group_faces(
@@ -308,7 +315,7 @@ def _apart(families: IndexArray, labels: IndexArray, photos: IndexArray, differe
     a, b = of_face[different[:, 0]], of_face[different[:, 1]]
     if (a == b).any():
         one, other = different[np.flatnonzero(a == b)[0]].tolist()
-        raise GroupingError(f"different: faces {one} and {other} are also said to be the same person")
+        raise GroupingError(f"different: faces {one} and {other} are also said to be the same person", (one, other))
     order = np.argsort(photos, kind="stable")
     sizes = np.bincount(photos)
     starts = np.cumsum(sizes) - sizes

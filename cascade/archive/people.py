@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cascade.archive.decisions import Decisions
 from cascade.archive.errors import ArchiveError, import_pyarrow
-from cascade.archive.grouping import group_faces
+from cascade.archive.grouping import GroupingError, group_faces
 from cascade.archive.index import Index
 from cascade.archive.neighbours import IndexArray, Progress
 from cascade.face_model import five_point_yaw
@@ -28,6 +28,7 @@ __all__ = [
     "JOIN_SHARE",
     "NO_PERSON",
     "PeopleOfIndex",
+    "carried_names",
     "group_index",
     "join_threshold",
     "ranks",
@@ -167,7 +168,7 @@ def group_index(
 
     Faces that are new since the ``earlier`` run join its people or make new ones; faces that users said are somebody
     else's are looked at anew; with ``again``, all are. A person is a group of two faces or more. A person keeps the
-    number under which most of the faces were known.
+    number under which most of the faces were known, and a name goes along where its person joins one without.
 
     ``threshold``: the similarity at which groups join, see `cascade.archive.grouping`. Faces that are alike whoever
     they are join people, but make none: those below ``smallest`` pixels or the ``least_quality`` (of an index that has
@@ -185,19 +186,22 @@ def group_index(
     same, different = earlier.decisions.rows(row_of)
     start = _without(known, different)
     compared &= start == known
-    groups = group_faces(
-        index.embeddings(),
-        table["photo_id"].combine_chunks().dictionary_encode().indices.to_numpy(),
-        threshold=threshold,
-        start=None if again else start,
-        fresh=None if again else ~compared,
-        followers=unclear_faces(index, smallest, least_quality),
-        same=same,
-        different=different,
-        progress=progress,
-    )
+    try:
+        groups = group_faces(
+            index.embeddings(),
+            table["photo_id"].combine_chunks().dictionary_encode().indices.to_numpy(),
+            threshold=threshold,
+            start=None if again else start,
+            fresh=None if again else ~compared,
+            followers=unclear_faces(index, smallest, least_quality),
+            same=same,
+            different=different,
+            progress=progress,
+        )
+    except GroupingError as error:
+        raise _named_contradiction(index, error) from error
     persons, next_id = stable_ids(groups, known, earlier.next_id)
-    names = {number: name for number, name in earlier.names.items() if number in persons}
+    names = carried_names(earlier.names, known, persons)
     return PeopleOfIndex(tuple(ids), persons, ranks(persons, _qualities(table)), names, earlier.decisions, next_id)
 
 
@@ -223,6 +227,23 @@ def stable_ids(groups: npt.ArrayLike, known: npt.ArrayLike, next_id: int) -> tup
     return number_of[labels], next_id + len(new)
 
 
+def carried_names(names: Mapping[int, str], known: IndexArray, persons: IndexArray) -> dict[int, str]:
+    """The names of people by their numbers now, from the persons (N,) of faces before and now.
+
+    Where a person has joined another one, the name goes along, unless that one has a name already.
+    """
+    there = set(persons.tolist())
+    found = {number: name for number, name in names.items() if number in there}
+    moved = {}
+    for number in names.keys() - found.keys():
+        now, counts = np.unique(persons[(known == number) & (persons != NO_PERSON)], return_counts=True)
+        if len(now):
+            moved[number] = int(now[counts.argmax()]), int(counts.max())
+    for number, (person, _) in sorted(moved.items(), key=lambda each: (-each[1][1], each[0])):
+        found.setdefault(person, names[number])
+    return found
+
+
 def ranks(persons: IndexArray, qualities: FloatArray) -> IndexArray:
     """The place (N,) of each face among those of its person, 1 for the best; equal ones by row."""
     order = np.lexsort((-qualities, persons))
@@ -230,6 +251,19 @@ def ranks(persons: IndexArray, qualities: FloatArray) -> IndexArray:
     places = np.empty(len(persons), np.int64)
     places[order] = np.arange(len(persons)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + 1
     return places
+
+
+def _named_contradiction(index: Index, error: GroupingError) -> GroupingError:
+    """The error with the photos of the two faces, of which users know."""
+    if error.faces is None:
+        return error
+    rows = index.faces(["path", "face"]).take(list(error.faces)).to_pylist()
+    one, other = (f"{row['path']}#{row['face']}" for row in rows)
+    return GroupingError(
+        f"{one} and {other} are said to be different people, and by other corrections the same one; "
+        "cascade people same of these two settles it",
+        error.faces,
+    )
 
 
 def _without(known: IndexArray, different: list[tuple[int, int]]) -> IndexArray:

@@ -140,7 +140,9 @@ class Scan:
 
     def _listed(self, name: str, stream: io.BufferedReader) -> Iterator[Found]:
         for line in _lines(name, stream):
-            if os.path.isdir(line):
+            if b"\0" in line:
+                self.problems.append(f"{os.fsdecode(line)[:80]!r}: no path, in the list {name}")
+            elif os.path.isdir(line):
                 self.problems.append(f"{os.fsdecode(line)}: expected photos in the list {name}, got a folder")
             elif self._is_wanted(os.fsdecode(line)):
                 yield self._named(line)

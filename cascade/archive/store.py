@@ -122,12 +122,13 @@ class Store:
         except TimeoutError:
             raise ArchiveLockedError(f"{folder}: another run is writing this index; wait until it has ended") from None
         try:
-            if (folder / MANIFEST).exists():
-                Manifest.read(folder).check_same(manifest, folder)
-            elif shard_names(folder):
-                raise ArchiveError(f"{folder}: there are shards of an index, but its {MANIFEST} is gone")
-            else:
+            earlier = Manifest.read(folder) if (folder / MANIFEST).exists() else None
+            if not shard_names(folder):  # a run may have found no photos, which ties nobody to its settings
                 manifest.write(folder)
+            elif earlier is not None:
+                earlier.check_same(manifest, folder)
+            else:
+                raise ArchiveError(f"{folder}: there are shards of an index, but its {MANIFEST} is gone")
             for name in (PHOTOS, FACES, REMOVED):
                 remove_partials(folder / name)
             yield cls(folder, manifest)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cascade.archive.people import PeopleOfIndex
     from cascade.operating_point import OperatingPoint
 
+PERSON = re.compile(r"\d{1,18}")
 FACE = re.compile(r"(?P<path>.+)#(?P<face>\d{1,6})")
 """A face by its photo and its number there."""
 
@@ -85,7 +86,7 @@ def operating_point(index: Index) -> OperatingPoint | None:
 
 def faces_of(word: str, index: Index, people: PeopleOfIndex) -> list[str]:
     """The ids of the faces that a word names: a person's number, or PATH#N. Raises `CommandError`."""
-    if word.isdecimal():
+    if PERSON.fullmatch(word):
         with archive_errors(str(index.folder)):
             return [people.face_ids[row] for row in people.members(int(word)).tolist()]
     named = FACE.fullmatch(word)

@@ -13,8 +13,7 @@ from .calfw import read_calfw_pairs
 from .celeba import read_celeba
 from .celeba_attributes import read_celeba_attributes
 from .celeba_people import read_celeba_people
-from .cfp import read_cfp_pairs
-from .cfp_people import read_cfp_people
+from .cfp import read_cfp_pairs, read_cfp_people
 from .class_folders import read_class_folders
 from .coco import open_coco, read_coco
 from .cvat import cvat_labels, open_cvat, read_cvat

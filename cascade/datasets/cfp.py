@@ -1,22 +1,26 @@
-"""CFP: pairs of frontal photos, and of a frontal photo and a profile, of 500 well-known people."""
+"""CFP, Celebrities in Frontal-Profile: ten frontal and four profile photos of each of 500 people, and pairs of them."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from ._images import ProblemLog
+from ._images import ProblemLog, listed
 from ._pairs import ListedPair, Side, find_pairs
 from ._text import LineError, count_of, decode, read_lines, show
-from .people import Pairs
+from .folders import read_folder
+from .people import Pairs, People, PersonPhoto
 from .photo import DatasetError
 
-__all__ = ["read_cfp_pairs"]
+__all__ = ["read_cfp_pairs", "read_cfp_people"]
 
 Protocol = Literal["FF", "FP"]
 FOLDS = 10
 _LISTS = {"FF": ("Pair_list_F.txt", "Pair_list_F.txt"), "FP": ("Pair_list_F.txt", "Pair_list_P.txt")}
 _SIDES = ("train", "test")  # some copies divide the people's folders so, which the protocol does not
+_IMAGES = Path("Data", "Images")
+_NAME = re.compile(r"(?:.+/)?(?P<name>(?P<person>\d{3})/(?:frontal|profile)/\d{2}\.\w+)")
 
 
 def read_cfp_pairs(root: str | Path, protocol: Protocol, *, require_images: bool = True, strict: bool = False) -> Pairs:
@@ -40,15 +44,38 @@ def read_cfp_pairs(root: str | Path, protocol: Protocol, *, require_images: bool
     log = ProblemLog(strict)
     lists = [_photos(root / "Protocol" / name, log) for name in _LISTS[protocol]]
     folder = root / "Protocol" / "Split" / protocol
-    listed = []
+    found = []
     for fold in range(1, FOLDS + 1):
         for kind in ("same", "diff"):
-            listed += _pairs(folder / f"{fold:02d}" / f"{kind}.txt", lists, kind == "same", fold, log)
-    images = root / "Data" / "Images"
+            found += _pairs(folder / f"{fold:02d}" / f"{kind}.txt", lists, kind == "same", fold, log)
+    images = root / _IMAGES
     if not images.is_dir():
         raise DatasetError(f"{images}: no such folder")
     roots = [images, *(images / side for side in _SIDES if (images / side).is_dir())]
-    return find_pairs(f"cfp-{protocol.lower()}", listed, folder, roots, log, require_images)
+    return find_pairs(f"cfp-{protocol.lower()}", found, folder, roots, log, require_images)
+
+
+def read_cfp_people(root: str | Path, *, strict: bool = False) -> People:
+    """Read CFP as it is distributed: ``root/Data/Images/001/frontal/01.jpg``.
+
+    ``root`` may also be the folder of the photos itself. Folders between it and those of the people mean nothing. Names
+    begin with the person: 001/frontal/01.jpg.
+
+    The data set is S. Sengupta et al., Frontal to Profile Face Verification in the Wild, WACV 2016.
+
+    Raises DatasetError when there is no such photo, or, if ``strict``, for the first problem.
+    """
+    root = Path(root)
+    content = read_folder(root / _IMAGES if (root / _IMAGES).is_dir() else root, strict=strict)
+    log = ProblemLog(strict)
+    named = [(photo, _NAME.fullmatch(photo.name)) for photo in content]
+    photos = [PersonPhoto(photo.path, name["name"], name["person"]) for photo, name in named if name]
+    if not photos:
+        raise DatasetError(f"{root}: no photos named like 001/frontal/01.jpg")
+    if len(photos) < len(named):
+        odd = [photo.name for photo, name in named if not name]
+        log.add(root, None, f"{len(odd)} photos are not named like 001/frontal/01.jpg: {listed(odd)}")
+    return People("cfp_people", tuple(sorted(photos, key=lambda photo: photo.name)), (*content.problems, *log.problems))
 
 
 def _photos(file: Path, log: ProblemLog) -> dict[int, Side]:

@@ -9,7 +9,7 @@ from ._images import without_suffix
 from .agedb import read_agedb
 from .celeba_attributes import read_celeba_attributes
 from .celeba_people import read_celeba_people
-from .cfp_people import read_cfp_people
+from .cfp import read_cfp_people
 from .class_folders import read_class_folders
 from .coco import read_coco
 from .cvat import read_cvat

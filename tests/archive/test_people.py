@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,16 @@ pytest.importorskip("pyarrow")
 
 from cascade.archive import ArchiveError, Index
 from cascade.archive.decisions import Decisions
-from cascade.archive.people import NO_PERSON, PeopleOfIndex, group_index, join_threshold, ranks, stable_ids
+from cascade.archive.grouping import GroupingError
+from cascade.archive.people import (
+    NO_PERSON,
+    PeopleOfIndex,
+    carried_names,
+    group_index,
+    join_threshold,
+    ranks,
+    stable_ids,
+)
 from cascade.models.recognizer import load_recognizer
 from cascade.operating_point import operating_point_of
 from tests.archive.people_helpers import ANN, BOB, CAT, face, save_index
@@ -183,3 +193,42 @@ def test_the_threshold_is_a_share_of_the_recognisers() -> None:
     assert 1 < join_threshold(point) / point.threshold < 1.5
     with pytest.raises(ValueError, match="threshold: expected a number"):
         join_threshold(None)
+
+
+def test_a_name_goes_along_when_its_person_joins_another(index: Index) -> None:
+    """Ann has more faces and no name, Bob has one: the number is Ann's, and the name is not lost."""
+    people = grouped(index).named(2, "Bob")
+    one, other = ([people.face_ids[row] for row in people.members(number).tolist()][:1] for number in (1, 2))
+    same = replace(people, decisions=Decisions().with_same(one, other))
+    # Ann and Bob are in one photo, so that they join by somebody's word alone.
+    assert grouped(index, same).names == {1: "Bob"}
+
+
+@pytest.mark.parametrize(
+    ("names", "persons", "wanted"),
+    [
+        ({1: "Ann", 2: "Bob"}, [1, 1, 1, 1, 1], {1: "Ann"}),  # two names: the number's own
+        ({2: "Bob", 3: "Cat"}, [1, 1, 1, 1, 1], {1: "Bob"}),  # of two that come, that of most faces
+        ({2: "Bob"}, [NO_PERSON] * 5, {}),
+        ({2: "Bob"}, [1, 4, 5, 5, NO_PERSON], {5: "Bob"}),  # where most of the faces are
+        ({3: "Cat"}, [1, 2, 2, 2, 3], {3: "Cat"}),
+    ],
+)
+def test_carried_names(names: dict, persons: list[int], wanted: dict) -> None:
+    assert carried_names(names, np.array([1, 2, 2, 2, 3]), np.array(persons)) == wanted
+
+
+def test_corrections_that_contradict_each_other_name_the_faces(index: Index) -> None:
+    ids = index.faces(["face_id"])["face_id"].to_pylist()
+    said = Decisions().with_same([ids[0]], [ids[2]]).with_same([ids[2]], [ids[5]]).with_different([ids[0]], [ids[5]])
+    with pytest.raises(GroupingError, match=r"photos/0\.png#1 and .*photos/4\.png#1 are said to be different people"):
+        grouped(index, PeopleOfIndex(decisions=said))
+    assert grouped(index, PeopleOfIndex(decisions=said.with_same([ids[0]], [ids[5]]))).persons[0] == 1
+
+
+def test_decisions_on_people_with_very_many_faces() -> None:
+    """Each pair of their faces would be 400 million."""
+    one, other = ([f"{name}{number}" for number in range(20_000)] for name in "ab")
+    said = Decisions().with_different(one, other)
+    assert len(said.different) == 39_999
+    assert said.with_same(one, other) == Decisions(same=frozenset([("a0", "b0")]))

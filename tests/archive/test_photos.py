@@ -15,6 +15,7 @@ from PIL import Image
 from cascade import AttributeEstimator, Detector, Recognizer, read_image
 from cascade.archive.photos import PhotoIndexer
 from cascade.archive.taken import time_taken
+from cascade.quality import face_quality
 from tests.cli.helpers import photo, truncated
 from tests.photos import PORTRAIT
 
@@ -29,6 +30,7 @@ def test_rows_are_what_the_networks_say(indexer: PhotoIndexer) -> None:
     assert np.array_equal(found.embeddings, wanted)
     assert found.quality is not None
     assert found.quality.shape == (1,)
+    assert found.quality.tolist() == face_quality(PORTRAIT, faces).tolist()
     assert 0 < found.quality[0] < 1
     assert found.sha256 == hashlib.sha256(PORTRAIT.read_bytes()).digest()
     assert (found.width, found.height, found.size) == (512, 512, PORTRAIT.stat().st_size)

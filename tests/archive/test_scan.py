@@ -104,3 +104,13 @@ def test_what_is_no_list_is_refused(tmp_path: Path, name: str, content: bytes) -
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="no such file or folder"):
         list(Scan([str(tmp_path / "nothing")]).photos())
+
+
+def test_a_zero_byte_far_into_a_list(tmp_path: Path) -> None:
+    """The list goes on; the system takes no such path."""
+    (tmp_path / "a.jpg").touch()
+    lines = [b"%s/a.jpg" % os.fsencode(tmp_path)] * 2000 + [b"b\0.jpg", b"%s/a.jpg" % os.fsencode(tmp_path)]
+    (tmp_path / "list.txt").write_bytes(b"\n".join(lines))
+    scan = Scan([str(tmp_path / "list.txt")])
+    assert len(list(scan.photos())) == 2001
+    assert len(scan.problems) == 1

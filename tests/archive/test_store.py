@@ -127,6 +127,16 @@ def test_another_network_or_setting_is_refused(folder: Path, change: dict[str, o
         pass
 
 
+def test_a_run_without_photos_ties_nobody_to_its_settings(tmp_path: Path) -> None:
+    for settings in ({"min_face": 20.0}, {"min_face": 40.0}):
+        with Store.open(tmp_path / "index", manifest(settings=settings)):
+            pass
+        assert Index.open(tmp_path / "index").manifest.settings == settings
+    (tmp_path / "index" / "manifest.json").write_text('{"format": "cascade-index-9"}')
+    with pytest.raises(ArchiveMismatchError, match="cascade-index-9"), Store.open(tmp_path / "index", manifest()):
+        pass
+
+
 def test_weights_with_another_model_card_are_the_same(folder: Path) -> None:
     with Store.open(folder, manifest(recognizer=Network("light", "4" * 64), earlier=("1" * 64,))):
         pass

@@ -1,10 +1,10 @@
-"""CFP's two protocols, and CelebA's people."""
+"""CFP's two protocols and its people, and CelebA's people."""
 
 from __future__ import annotations
 
 import pytest
 
-from cascade.datasets import DatasetError, read_celeba_people, read_cfp_pairs
+from cascade.datasets import DatasetError, read_celeba_people, read_cfp_pairs, read_cfp_people
 
 PEOPLE = ("train/001", "test/002")
 PHOTOS = [f"{person}/{kind}/01.jpg" for person in PEOPLE for kind in ("frontal", "profile")]
@@ -76,3 +76,29 @@ def test_celeba_people(tmp_path, touch):
     file.write_text("000009.jpg 1\n")
     with pytest.raises(DatasetError, match="lists none of the photos"):
         read_celeba_people(tmp_path / "images")
+
+
+@pytest.mark.parametrize("between", ["", "train/", "test/"])
+@pytest.mark.parametrize("root", ["Data/Images/", ""])
+def test_people_as_distributed_and_divided(tmp_path, touch, root, between):
+    for name in ("001/frontal/01.jpg", "001/profile/04.jpg", "500/frontal/10.jpg"):
+        touch(tmp_path / root / between, name)
+    people = read_cfp_people(tmp_path, strict=True)
+    assert [(photo.name, photo.person) for photo in people] == [
+        ("001/frontal/01.jpg", "001"), ("001/profile/04.jpg", "001"), ("500/frontal/10.jpg", "500"),
+    ]  # fmt: skip
+
+
+def test_other_photos_of_people_are_reported_together(tmp_path, touch):
+    for name in ("001/frontal/01.jpg", "001/other/01.jpg", "cover.jpg"):
+        touch(tmp_path, name)
+    people = read_cfp_people(tmp_path)
+    assert len(people) == 1
+    assert "2 photos are not named like 001/frontal/01.jpg" in str(people.problems[0])
+    with pytest.raises(DatasetError):
+        read_cfp_people(tmp_path, strict=True)
+
+
+def test_no_people_there(tmp_path):
+    with pytest.raises(DatasetError):
+        read_cfp_people(tmp_path)
