@@ -1,8 +1,8 @@
 """The weights of age synthesis: finding, loading, checking and saving them.
 
 One file holds one generator: its graph, its anchor ages, licence and training data in the metadata, and its arrays by
-the names of `cascade.nn.graphs.Graph.tensor_shapes`. Some nodes are conditioned: their bias, and with identity conditional
-blocks their weight too, has one more axis in front, an entry for each anchor age.
+the names of `cascade.nn.graphs.Graph.tensor_shapes`. Some nodes are conditioned: their bias, and with identity
+conditional blocks their weight too, has one more axis in front, an entry for each anchor age.
 """
 
 from __future__ import annotations
