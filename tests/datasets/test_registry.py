@@ -125,7 +125,7 @@ def trained_on(recipe: Path, data: Path) -> set[Path]:
 @pytest.mark.parametrize("name", KEPT_OUT)
 def test_no_recipe_trains_on_a_set_for_choosing_or_testing(data, recipe, name):
     trained = trained_on(recipe, data)
-    assert len(trained) >= 4
+    assert trained
     assert not trained & paths_of(REGISTRY[name], data)
 
 
