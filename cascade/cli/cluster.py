@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.archives import archive_errors, block_progress, open_index, operating_point, people_to_change
+from cascade.cli.archives import (
+    archive_errors,
+    block_progress,
+    open_index,
+    operating_point,
+    people_in_words,
+    people_to_change,
+)
 from cascade.cli.console import CommandError, counted, say
 from cascade.cli.recognition import NOT_PROOF, new_parser
 
@@ -108,7 +115,6 @@ def _summary(people: PeopleOfIndex, earlier: PeopleOfIndex, threshold: float) ->
     counts = people.counts()
     alone = len(people.persons) - sum(counts.values())
     new = len(counts.keys() - earlier.counts().keys())
-    found = "1 person" if len(counts) == 1 else f"{len(counts):,} people"
     since = f" ({new:,} new)" if earlier.face_ids else ""
     faces = counted(sum(counts.values()), "face")
-    return f"{found}{since} with {faces}; {alone:,} like no other; threshold {threshold:.3f}"
+    return f"{people_in_words(len(counts))}{since} with {faces}; {alone:,} like no other; threshold {threshold:.3f}"
