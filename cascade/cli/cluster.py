@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         people = group_index(index, earlier, **settings, again=args.again, progress=block_progress)
         people.save(Path(args.index))
     for name in sorted(set(earlier.names.values()) - set(people.names.values())):
-        say(f"{name}: this name is given up, as nobody but people of other names has two or more of the faces")
+        say(f"{name}: this name is given up; the faces are of people with other names now, or of nobody")
     say(_summary(people, earlier, settings["threshold"]))
     return 0
 
