@@ -258,7 +258,7 @@ def _named_contradiction(index: Index, error: GroupingError) -> GroupingError:
     if error.faces is None:
         return error
     rows = index.faces(["path", "face"]).take(list(error.faces)).to_pylist()
-    one, other = (f"{row['path']}#{row['face']}" for row in rows)
+    one, other = sorted(f"{row['path']}#{row['face']}" for row in rows)
     return GroupingError(
         f"{one} and {other} are said to be different people, and by other corrections the same one; "
         "cascade people same of these two settles it",

@@ -103,6 +103,11 @@ def faces_of(word: str, index: Index, people: PeopleOfIndex) -> list[str]:
     raise CommandError(f"{word}: there is no such face in {index.folder}")
 
 
+def people_in_words(count: int) -> str:
+    """A number of people."""
+    return "1 person" if count == 1 else f"{count:,} people"
+
+
 def block_progress(blocks: Sequence[int]) -> Iterable[int]:
     """A bar over the blocks of a comparison of all with all, on a terminal."""
     from tqdm import tqdm

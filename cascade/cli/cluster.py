@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.archives import archive_errors, block_progress, open_index, operating_point, people_to_change
+from cascade.cli.archives import (
+    archive_errors,
+    block_progress,
+    open_index,
+    operating_point,
+    people_in_words,
+    people_to_change,
+)
 from cascade.cli.console import CommandError, counted, say
 from cascade.cli.recognition import NOT_PROOF, new_parser
 
@@ -79,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         people = group_index(index, earlier, **settings, again=args.again, progress=block_progress)
         people.save(Path(args.index))
     for name in sorted(set(earlier.names.values()) - set(people.names.values())):
-        say(f"{name}: this name is given up, as nobody but people of other names has two or more of the faces")
+        say(f"{name}: this name is given up; the faces are of people with other names now, or of nobody")
     say(_summary(people, earlier, settings["threshold"]))
     return 0
 
@@ -108,7 +115,6 @@ def _summary(people: PeopleOfIndex, earlier: PeopleOfIndex, threshold: float) ->
     counts = people.counts()
     alone = len(people.persons) - sum(counts.values())
     new = len(counts.keys() - earlier.counts().keys())
-    found = "1 person" if len(counts) == 1 else f"{len(counts):,} people"
     since = f" ({new:,} new)" if earlier.face_ids else ""
     faces = counted(sum(counts.values()), "face")
-    return f"{found}{since} with {faces}; {alone:,} like no other; threshold {threshold:.3f}"
+    return f"{people_in_words(len(counts))}{since} with {faces}; {alone:,} like no other; threshold {threshold:.3f}"

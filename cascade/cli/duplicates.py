@@ -154,7 +154,9 @@ def _report(out: str | None, photos: Sequence[PhotoFile], sets: Sequence[Sequenc
                 for each in members:
                     print(f"{number}\t{each.kind}\t{each.likeness:.3f}\t{photos[each.photo].path}")
         return
-    as_text = {".csv": report.as_csv, ".json": report.as_json, ".html": report.as_html}[Path(out).suffix.lower()]
+    suffix = Path(out).suffix.lower()
+    as_text = {".csv": report.as_csv, ".json": report.as_json, ".html": report.as_html}[suffix]
     text = as_text(photos, sets)
+    odd = "backslashreplace" if suffix == ".html" else "surrogateescape"  # names that are no UTF-8; a page is
     with writing(out), private_files.replacing(out) as stream:
-        stream.write(text.encode("utf-8", "surrogateescape"))
+        stream.write(text.encode("utf-8", odd))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.archives import archive_errors, faces_of, grouped_people, open_index, people_to_change
+from cascade.cli.archives import archive_errors, faces_of, grouped_people, open_index, people_in_words, people_to_change
 from cascade.cli.console import SOME_FAILED, CommandError, say, writing
 from cascade.cli.keys import add_creation_options, secret_to_change
 from cascade.cli.people import add_record_options, expiry_of
@@ -99,7 +99,7 @@ def run_list(args: argparse.Namespace) -> int:
         for person, count in counts.items():
             print(f"{person}\t{count}\t{people.names.get(person, '')}".rstrip("\t"))
     said = len(people.decisions)
-    say(f"{len(counts):,} people, {len(people.names):,} with a name; {said:,} corrections")
+    say(f"{people_in_words(len(counts))}, {len(people.names):,} with a name; {said:,} corrections")
     return 0
 
 
@@ -169,7 +169,8 @@ def run_sheet(args: argparse.Namespace) -> int:
         problems = write_contact_sheet(args.out, index, people, most=args.most, progress=_progress)
     for problem in problems:
         say(problem)
-    say(f"page in {args.out}; {min(args.most, len(people.counts())):,} of {len(people.counts()):,} people")
+    found = len(people.counts())
+    say(f"page in {args.out}; {min(args.most, found):,} of {people_in_words(found)}")
     return SOME_FAILED if problems else 0
 
 

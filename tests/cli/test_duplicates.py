@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,15 @@ def test_reports(folder: Path) -> None:
     assert "&lt;c&gt;.png" in page
     assert "<c>" not in page
     assert main(["duplicates", "photos", "--out", "same.csv"]) == 2  # never replaced
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are Unicode there")
+def test_a_page_is_utf_8_where_names_are_not(folder: Path) -> None:
+    os.rename(b"photos/b.jpg", b"photos/caf\xe9.jpg")
+    assert main(["duplicates", "photos", "--out", "same.html"]) == 0
+    assert "caf\\udce9.jpg" in Path("same.html").read_text(encoding="utf-8")
+    assert main(["duplicates", "photos", "--out", "same.csv"]) == 0
+    assert b"caf\xe9.jpg" in Path("same.csv").read_bytes()
 
 
 def test_a_bad_photo_is_reported_and_the_others_go_on(folder: Path, capsys) -> None:
