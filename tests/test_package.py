@@ -76,7 +76,7 @@ def test_both_licences_are_stated_and_carried(project: dict[str, Any]) -> None:
 
 def test_extras_promise_only_what_the_wheel_holds(project: dict[str, Any]) -> None:
     """`train` and `eval` need a clone, where they are dependency groups."""
-    extras = {"app", "archive", "encryption", "heif", "opencv", "ray", "torch", "video"}
+    extras = {"app", "archive", "encryption", "heif", "onnx", "opencv", "ray", "torch", "video"}
     assert set(project["project"]["optional-dependencies"]) == extras
     assert {"train", "eval", "dev"} <= set(project["dependency-groups"])
     assert all(name.startswith("cascade") for name in project["tool"]["setuptools"]["packages"])

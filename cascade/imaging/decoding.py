@@ -111,8 +111,8 @@ def read_header(source: Source, warn: Warn) -> tuple[int, int, int]:
         orientation = _orientation(image, source, warn)
         if source.format.name == "HEIF":
             orientation = image.info.get("original_orientation") or 1
-            if orientation in SIDEWAYS:
-                width, height = height, width
+        if source.format.name in ("HEIF", "TIFF") and orientation in SIDEWAYS:  # their readers tell the upright size
+            width, height = height, width
         return width, height, orientation
     except (ImageError, MemoryError):
         raise

@@ -123,7 +123,7 @@ def test_every_stage_is_the_same_in_strips(engine: NativeEngine, in_small_strips
 def test_levels_in_strips_take_little_memory(engine: NativeEngine, in_small_strips: Callable[[int], None]) -> None:
     photo = np.tile(portrait(), (12, 1, 1))
     detector = Detector(engine=engine, thresholds=(0.999, 0.5, 0.8))
-    pixels = sum(width * height for width, height in detector._sizes(photo))
+    pixels = sum(width * height for width, height in detector._sizes(photo, 1))
 
     def peak() -> int:
         tracemalloc.start()
