@@ -191,5 +191,5 @@ def test_an_index_is_exported_with_names(grouped: Path, capsys) -> None:
     names = [each.attributes["name"].tolist() for each in read_xmp(grouped / "photos")]
     assert [names[at] for at in (0, 2, 3, 4)] == [[NASTY], [""], [NASTY], [""]]  # in 1 both faces have one box
     assert main(["export", "csv", "index", "--out", "faces.csv", "--from", "index", "--min-score", "1"]) == 0
-    assert main(["export", "csv", "photos", "--out", "faces.csv", "--from", "index"]) == 2
+    assert main(["export", "csv", "photos", "--out", "other.csv", "--from", "index"]) == 2
     assert "there is no index" in capsys.readouterr().err
