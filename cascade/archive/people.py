@@ -292,7 +292,8 @@ def unclear_faces(index: Index, smallest: float = 0.0, least_quality: float = LE
     found: npt.NDArray[np.bool_] = (
         cut | (table["size"].to_numpy() < smallest) | (np.abs(five_point_yaw(points)) > MAX_YAW)
     )
-    return found | (table["quality"].fill_null(1.0).to_numpy() < least_quality)
+    found |= table["quality"].fill_null(1.0).to_numpy() < least_quality
+    return found
 
 
 def _qualities(table: Any) -> FloatArray:
