@@ -112,7 +112,7 @@ def _read(name: str) -> tuple[PhotoFile, PhotoPrint]:
 
     image = read_image(name)
     with open(name, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+        digest = hashlib.file_digest(file, "sha256").digest()
         size = os.fstat(file.fileno()).st_size
     return PhotoFile(name, image.shape[1], image.shape[0], size, digest), photo_print(image)
 
