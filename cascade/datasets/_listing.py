@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cascade.imaging.reading import ImageError, read_size
 from cascade.private_files import replacing
 
-from ._images import ImageFinder, ProblemLog
+from ._images import ImageFinder, ProblemLog, without_suffix
 from .photo import Dataset, Photo
 
 FACE = "face"
@@ -208,6 +208,23 @@ def relative_name(photo: Photo) -> str:
     if name.startswith("/") or (parts and ":" in parts[0]):
         raise ValueError(f"{photo.name}: expected a name below a folder; name the folder of the photos (images)")
     return checked_text("/".join(parts), "name")
+
+
+def unique_stems() -> Callable[[Photo], str]:
+    """Return the function that gives a photo's `relative_name` without its suffix, by which some formats name files.
+
+    It raises ValueError for a photo whose file would take the place of that of another one.
+    """
+    owners: dict[str, str] = {}
+
+    def stem_of(photo: Photo) -> str:
+        stem = without_suffix(relative_name(photo))
+        owner = owners.setdefault(stem, photo.name)
+        if owner != photo.name:
+            raise ValueError(f"{photo.name}: the format names files without suffix, and this name is that of {owner}")
+        return stem
+
+    return stem_of
 
 
 @contextmanager

@@ -168,8 +168,12 @@ def _overlap(a: Region, b: Region) -> float:
 def _parsed(packet: bytes, shown: str) -> minidom.Document:
     data = packet.strip(b" \t\r\n\0")
     check_xml(data, shown)
-    document = minidom.parseString(data)
-    if _rdf(document) is None:
+    try:
+        document = minidom.parseString(data)
+        rdf = _rdf(document)
+    except RecursionError:
+        raise DatasetError(f"{shown}: not XMP: its elements are nested too deeply") from None
+    if rdf is None:
         raise DatasetError(f"{shown}: not XMP: it has no rdf:RDF")
     return document
 

@@ -160,10 +160,10 @@ def _faces(results: list[dict[str, Any]]) -> list[LabelledFace]:
             boxes[key] = _rectangle(result, value)
         elif result.get("type") == "textarea":
             text = value.get("text")
-            texts[key] = " ".join(text) if isinstance(text, list) else str(text or "")
-        elif result.get("type") == "keypointlabels" and value.get("keypointlabels"):
+            texts[key] = " ".join(map(str, text)) if isinstance(text, list) else str(text or "")
+        elif result.get("type") == "keypointlabels" and (names := _label_names(value, "keypointlabels")):
             x, y = _pixels(result, value, "x", "y")
-            points.append((result.get("parentID"), value["keypointlabels"][0], x, y))
+            points.append((result.get("parentID"), names[0], x, y))
     return [
         LabelledFace(box, _five(key, boxes, points), ignored, {NAME: texts[key]} if texts.get(key) else {})
         for key, (box, ignored) in boxes.items()
@@ -176,7 +176,15 @@ def _rectangle(result: dict[str, Any], value: dict[str, Any]) -> tuple[list[floa
     angle = math.radians(_number(value.get("rotation", 0), "rotation"))
     # Label Studio rotates about the corner that x and y name
     box = upright_box(x, y, x + w, y + h, angle, x, y) if angle else [x, y, x + w, y + h]
-    return box, "ignored" in value.get("rectanglelabels", ())
+    return box, "ignored" in _label_names(value, "rectanglelabels")
+
+
+def _label_names(value: dict[str, Any], kind: str) -> list[str]:
+    """The labels of a region; empty if it has none."""
+    names = value.get(kind) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{kind}: expected a list of names, got {names!r}")
+    return names
 
 
 def _pixels(result: dict[str, Any], value: dict[str, Any], across: str, down: str) -> tuple[float, float]:

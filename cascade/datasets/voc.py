@@ -9,8 +9,20 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
-from ._images import ProblemLog, without_suffix
-from ._listing import FACE, NAME, SCORE, Add, LabelledFace, Listed, as_dataset, faces_of, relative_name, size_of
+from ._images import ProblemLog
+from ._listing import (
+    FACE,
+    NAME,
+    SCORE,
+    Add,
+    LabelledFace,
+    Listed,
+    as_dataset,
+    faces_of,
+    relative_name,
+    size_of,
+    unique_stems,
+)
 from ._xml import number, read_xml, size_in, xml_text
 from .photo import Dataset, DatasetError, Photo
 
@@ -95,16 +107,18 @@ def open_voc(folder: str | Path, *, first_pixel: FirstPixel = 1) -> Iterator[Add
     The first pixel has the number 1, as in VOC, unless ``first_pixel`` is 0. Numbers have two decimals where they are
     no integers. ``ignored`` faces are marked difficult, score and name are elements that VOC itself has not.
     Landmarks and other labels have no place. Files of that name are replaced. Raises OSError, and ValueError for a
-    photo whose size is not known or whose name leads out of a folder.
+    photo whose size is not known, whose name leads out of a folder, or that has the name of one before but for the
+    suffix.
     """
     root = Path(folder)
     lists = root / "ImageSets" / "Main"
     lists.mkdir(parents=True, exist_ok=True)
     (root / "labelmap.txt").write_text(LABEL_MAP, encoding="utf-8")
+    stem_of = unique_stems()
     with (lists / "default.txt").open("w", encoding="utf-8") as names:
 
         def add(photo: Photo) -> None:
-            name = without_suffix(relative_name(photo))
+            name = stem_of(photo)
             text = _annotation(photo, first_pixel)
             file = root / "Annotations" / f"{name}.xml"
             file.parent.mkdir(parents=True, exist_ok=True)

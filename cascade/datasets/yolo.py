@@ -16,8 +16,19 @@ import numpy as np
 from cascade.faces import LANDMARK_NAMES
 from cascade.imaging.reading import ImageError, read_size
 
-from ._images import ImageFinder, ProblemLog, without_suffix
-from ._listing import FACE, SCORE, Add, LabelledFace, Listed, as_dataset, faces_of, relative_name, size_of
+from ._images import ImageFinder, ProblemLog
+from ._listing import (
+    FACE,
+    SCORE,
+    Add,
+    LabelledFace,
+    Listed,
+    as_dataset,
+    faces_of,
+    relative_name,
+    size_of,
+    unique_stems,
+)
 from ._text import LineError, parse_rows, read_lines
 from .photo import Dataset, DatasetError, Photo
 
@@ -125,15 +136,17 @@ def open_yolo(folder: str | Path, *, pose: bool = False, bring: Bring = "link", 
     training programs refuse others; faces wholly outside, without area or ``ignored`` are left out, as YOLO has no
     place for them. Numbers have six decimals. Files of these names are replaced.
 
-    Raises OSError, and ValueError for a photo that is not there or whose name leads out of a folder.
+    Raises OSError, and ValueError for a photo that is not there, whose name leads out of a folder, or that has the name
+    of one before but for the suffix.
     """
     root = Path(folder)
     (root / "labels" / part).mkdir(parents=True, exist_ok=True)
     _describe(root, pose, part)
+    stem_of = unique_stems()
 
     def add(photo: Photo) -> None:
         name = relative_name(photo)
-        stem = without_suffix(name)
+        stem = stem_of(photo)
         text = "".join(_line(face, size_of(photo), pose) for face in faces_of(photo) if not face.ignored)
         if bring != "none":
             _bring(photo.path, root / "images" / part / name, link=bring == "link")

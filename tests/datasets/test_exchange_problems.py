@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import replace
@@ -212,3 +213,41 @@ def test_line_ends_in_names_stay(tmp_path):
         write_photos(kind, tmp_path / kind, [named])
         (found,) = iterate_photos(kind, tmp_path / kind, tmp_path / "photos")
         assert found.attributes["name"].tolist() == named.attributes["name"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ({"type": "rectanglelabels", "value": {"rectanglelabels": 5}}, "rectanglelabels: expected a list"),
+        ({"type": "rectanglelabels", "value": {"rectanglelabels": [None]}}, "rectanglelabels: expected a list"),
+        ({"type": "keypointlabels", "value": {"keypointlabels": {"nose": 1}}}, "keypointlabels: expected a list"),
+        ({"type": "rectanglelabels", "value": {"x": None}}, "x: expected a number"),
+    ],
+)
+def test_a_task_with_a_broken_region_is_left_out(region, message, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"not decoded")
+    (tmp_path / "b.jpg").write_bytes(b"not decoded")
+    place = {"x": 1, "y": 2, "width": 3, "height": 4}
+    regions = [{**region, "value": place | region["value"], "original_width": 100, "original_height": 50}]
+    unlabelled = {**regions[0], "type": "rectanglelabels", "value": place | {"rectanglelabels": None}}
+    named = {"type": "textarea", "value": {"text": [47]}}
+    tasks = [
+        {"data": {"image": name}, "annotations": [{"result": result}]}
+        for name, result in (("a.jpg", regions), ("b.jpg", [unlabelled, named]))
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    found = read_label_studio(tmp_path / "export.json")
+    assert [(photo.name, len(photo)) for photo in found] == [("b.jpg", 1)]
+    assert message in str(found.problems[0])
+
+
+@pytest.mark.parametrize(("kind", "file"), [("yolo", "labels/train/a.txt"), ("voc", "Annotations/a.xml")])
+def test_photos_whose_names_differ_by_the_suffix_alone(kind, file, tmp_path):
+    first, *_ = make_photos(tmp_path)
+    second = replace(first, name="a.png")
+    with FORMATS[kind].open(tmp_path / "written") as add:
+        add(first)
+        before = (tmp_path / "written" / file).read_text()
+        with pytest.raises(ValueError, match=r"a\.png: .* is that of a\.jpg"):
+            add(second)
+        assert (tmp_path / "written" / file).read_text() == before

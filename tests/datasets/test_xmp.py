@@ -164,6 +164,7 @@ def test_regions_of_any_name_are_read_back(rows):
         (b"<a/>", "no rdf:RDF"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "document type"),
         (b"\xff\xfe\xff", "not XML"),
+        (b"<a>" * 5000 + b"</a>" * 5000, "nested too deeply"),
     ],
 )
 def test_packets_that_are_none(packet, message, tmp_path):
