@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
 
 
-def add_largest(parser: argparse.ArgumentParser) -> None:
+def add_largest(parser: argparse._ActionsContainer) -> None:
     """Adds ``--largest``, for commands that expect one face in a photo."""
     parser.add_argument("--largest", action="store_true", help="where a photo has several faces, take the largest")
 

@@ -102,7 +102,7 @@ def _shapes(
     for node in conditioned:
         found[f"{node}.bias"] = (anchors, *found[f"{node}.bias"])
         weight = f"{node}.weight"
-        if np.ndim(tensors.get(weight)) > len(found[weight]):
+        if weight in tensors and tensors[weight].ndim > len(found[weight]):
             found[weight] = (anchors, *found[weight])
     return found
 

@@ -67,7 +67,7 @@ def _discrepancy(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> fl
     return float(within[0] + within[1] - 2 * _kernel(a, b).mean())
 
 
-def _kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+def _kernel(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> FloatArray:
     return np.asarray((a @ b.T + 1) ** 3)
 
 

@@ -106,7 +106,8 @@ def asked_ages(ages: NDArray[np.floating], own: float, rng: np.random.Generator)
     edges = np.concatenate([anchors[:1], middles, anchors[-1:]])
     groups = rng.integers(len(anchors), size=len(ages))
     targets = edges[groups] + rng.random(len(ages)) * (edges[groups + 1] - edges[groups])
-    return np.where(rng.random(len(ages)) < own, np.clip(ages, anchors[0], anchors[-1]), targets)
+    asked: NDArray[np.float64] = np.where(rng.random(len(ages)) < own, np.clip(ages, anchors[0], anchors[-1]), targets)
+    return asked
 
 
 def years(crops: LabelledCrops) -> NDArray[np.float64]:

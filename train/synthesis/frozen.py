@@ -7,6 +7,7 @@ judge the result in `eval` take no part here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ class _FixedPReLU(torch.autograd.Function):
         return functional.prelu(x, slope.flatten())
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[no-untyped-def]
         x, slope = ctx.saved_tensors
         above = torch.ops.aten.threshold_backward(gradient, x, 0)
         return torch.lerp(above, gradient, slope), None
@@ -88,11 +89,12 @@ class FixedPReLU(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The activation of maps (n, C, h, w)."""
-        found: torch.Tensor = _FixedPReLU.apply(x, self.weight.to(x.dtype)[:, None, None])
+        slope = self.weight.to(x.dtype)[:, None, None]
+        found: torch.Tensor = _FixedPReLU.apply(x, slope)  # type: ignore[no-untyped-call]
         return found
 
 
-def _network(graph: Graph, arrays: dict) -> GraphNetwork:
+def _network(graph: Graph, arrays: dict[str, Any]) -> GraphNetwork:
     network = from_tensors(graph, {name: torch.from_numpy(array) for name, array in arrays.items()})
     for block in network.blocks:
         if isinstance(block, nn.Sequential) and isinstance(block[-1], nn.PReLU):
@@ -100,7 +102,7 @@ def _network(graph: Graph, arrays: dict) -> GraphNetwork:
     return network
 
 
-def shared_nodes(recognizer: RecognizerWeights, graph: Graph, arrays: dict) -> int:
+def shared_nodes(recognizer: RecognizerWeights, graph: Graph, arrays: dict[str, Any]) -> int:
     """How many nodes from the first on are the same in both networks, weights included."""
     count = 0
     for index, (ours, theirs) in enumerate(zip(recognizer.graph.nodes, graph.nodes, strict=False)):

@@ -96,7 +96,8 @@ def shared_rows(anchors: int, outputs: int, share: float) -> torch.Tensor:
     for k in range(anchors - 1):
         first = k % 2 * block
         rows[k + 1, first : first + block] = rows[k, first : first + block]
-    return rows.unique(return_inverse=True)[1].reshape(anchors, outputs)
+    numbers: torch.Tensor = rows.unique(return_inverse=True)[1]  # type: ignore[no-untyped-call]
+    return numbers.reshape(anchors, outputs)
 
 
 class Generator(nn.Module):
@@ -109,7 +110,7 @@ class Generator(nn.Module):
         shapes = self.graph.shapes()
         for index, node in enumerate(self.graph.nodes):
             if node.activation == "prelu" and index not in self.conditioned:
-                self.network.blocks[index][1] = nn.LeakyReLU(SLOPE)  # type: ignore[index]
+                self.network.blocks[index][1] = nn.LeakyReLU(SLOPE)  # type: ignore[operator]
         for index in self.conditioned:
             node = self.graph.nodes[index]
             inputs = shapes[node.input][1]
@@ -136,9 +137,8 @@ class Generator(nn.Module):
         maps = {IMAGE: crops}
         for index, node in enumerate(self.graph.nodes):
             block = self.network.blocks[index]
-            if index in self.conditioned:
-                block = partial(block, shares=shares)
-            maps[index] = run_node(node, block, maps)
+            run = partial(block, shares=shares) if index in self.conditioned else block
+            maps[index] = run_node(node, run, maps)
         return maps[self.graph.outputs[OUTPUT]].float()
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -182,4 +182,5 @@ class PatchDiscriminator(nn.Module):
     def scores(self, features: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """Scores (n, patches) of the features for anchors' shares (n, anchors)."""
         fits = (features * self.ages(shares)[:, :, None, None]).sum(1)
-        return (self.score(features)[:, 0] + fits).flatten(1).float()
+        found: torch.Tensor = self.score(features)[:, 0] + fits
+        return found.flatten(1).float()

@@ -65,7 +65,7 @@ def mean_faces(faces: AgedFaces, device: torch.device | str = "cpu") -> Prototyp
             squares = torch.stack([band.mean(1).square().mean(0) for band in bands(inputs)])
             means.append(inputs.mean(0))
             detail.append(blurred(squares[None], 2.0)[0])
-    stacked = [torch.stack(each).unflatten(0, (GENDERS + 1, len(ANCHORS))) for each in (means, detail)]
+    stacked = [torch.stack(each).reshape(GENDERS + 1, len(ANCHORS), *each[0].shape) for each in (means, detail)]
     return Prototypes(*(((each + each.flip(-1)) / 2).to(device) for each in stacked))
 
 

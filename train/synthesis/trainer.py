@@ -201,7 +201,7 @@ class SynthesisRun(Run):
                 before, _ = self.before(crops)
             now, _ = self.frozen(torch.cat([crops, aged]))
         real, synthesised = now.chunk(2)
-        loss = (2 - (real * before).sum(1) - (synthesised * before).sum(1)).mean()
+        loss: torch.Tensor = (2 - (real * before).sum(1) - (synthesised * before).sum(1)).mean()
         self._update("recognizer", self.frozen.recognizer, loss)
         return loss
 
@@ -212,9 +212,9 @@ class SynthesisRun(Run):
         loss.backward()  # type: ignore[no-untyped-call]
         learning = [p for p in network.parameters() if p.grad is not None]
         if self.processes.world > 1:
-            for parameter in learning:
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= self.processes.world
+            for gradient in [p.grad for p in learning if p.grad is not None]:
+                torch.distributed.all_reduce(gradient)
+                gradient.div_(self.processes.world)
         nn.utils.clip_grad_norm_(learning, GRADIENT)
         optimiser.step()
 
