@@ -32,7 +32,7 @@ def test_beyond_the_photo_is_its_mirror_image() -> None:
 
 def test_a_change_lands_where_the_crop_came_from() -> None:
     """What is brighter in the crop is brighter in the photo's crop, by about as much."""
-    photo = np.full((220, 400, 3), 100, np.float32)
+    photo = np.full((260, 400, 3), 100, np.float32)  # all of the crop is within it
     residual = (60 * soft_mask(64))[:, :, None].repeat(3, axis=2)
     add_residual(photo, residual, FACE[0])
     crop = mirrored_crops(np.rint(photo).astype(np.uint8), FACE, 64)[0].astype(float) - 100
