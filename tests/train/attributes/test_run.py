@@ -29,7 +29,7 @@ def whole_crops(monkeypatch):
     """Drawn crops have no faces to find: each is taken as it is."""
     from cascade.imaging.reading import read_image
 
-    def whole(photos, source, workers):
+    def whole(photos, source, workers, cut):
         for photo in photos:
             yield photo, SingleFace(read_image(photo.path), np.full((5, 2), 0.5, np.float32))
 
