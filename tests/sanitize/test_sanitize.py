@@ -11,8 +11,8 @@ import pytest
 from cascade import _native
 from tests.sanitize.build_driver import SANITIZE, SANITIZE_THREADS, Core, ToolMissingError, build_core, run
 
-# valgrind does not know AVX-512
-SIMULATED = [level for level in _native.simd_levels() if not level.startswith("avx512")]
+# valgrind knows neither AVX-512 nor AVX-VNNI
+SIMULATED = [level for level in _native.simd_levels() if not level.startswith(("avx512", "avxvnni"))]
 
 
 def core_or_skip(folder: Path, extra: Sequence[str], levels: Sequence[str] | None = None) -> Core:

@@ -49,7 +49,7 @@ def trained(tmp_path, monkeypatch, capsys):
     from cascade.imaging.reading import read_image
     from cascade.single_face import SingleFace
 
-    def whole(photos, source, workers):
+    def whole(photos, source, workers, cut):
         for photo in photos:
             yield photo, SingleFace(read_image(photo.path), np.full((5, 2), 0.5, np.float32))
 

@@ -131,7 +131,7 @@ def test_the_table_has_the_printed_figures_in_brackets() -> None:
 def test_a_comparison_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     from cascade.imaging.reading import read_image
 
-    def whole(photos, source, workers):
+    def whole(photos, source, workers, cut):
         for photo in photos:
             yield photo, SingleFace(read_image(photo.path), np.full((5, 2), 0.5, np.float32))
 
