@@ -27,7 +27,7 @@ group photo. It prints a line for each photo of a set. Nothing is deleted or cha
 """
 
 EPILOG = """\
-A PATH is the folder of an index, a folder with photos, or a photo. Turned and mirrored photos are not found.
+A PATH is the folder of an index, a folder with photos, or a photo. Rotated and mirrored photos are not found.
 
 exit status:
   0  everything went well           2  wrong options or no photos; nothing was done

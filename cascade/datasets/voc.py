@@ -105,7 +105,7 @@ def open_voc(folder: str | Path, *, first_pixel: FirstPixel = 1) -> Iterator[Add
     A list of all is in ImageSets/Main, and the class in labelmap.txt, where CVAT and datumaro look for it.
 
     The first pixel has the number 1, as in VOC, unless ``first_pixel`` is 0. Numbers have two decimals where they are
-    no integers. ``ignored`` faces are marked difficult, score and name are elements that VOC itself has not.
+    no integers. ``ignored`` faces have the flag "difficult", score and name are elements that VOC itself has not.
     Landmarks and other labels have no place. Files of that name are replaced. Raises OSError, and ValueError for a
     photo whose size is not known, whose name leads out of a folder, or that has the name of one before but for the
     suffix.

@@ -37,8 +37,8 @@ def read_xmp(folder: str | Path, *, strict: bool = False) -> Dataset:
 
     The first of the three that has regions counts. Boxes become pixels of the upright photo, x1, y1, x2, y2, by the
     EXIF orientation of the photo's file; the attribute "name" has the names, empty where there are none. There are no
-    landmarks. Photos without regions are left out, and none counts as fully labelled: people are named here, not all
-    faces marked.
+    landmarks. Photos without regions are left out, and none counts as fully labelled: people are named here, and not
+    every face has a region.
 
     Raises DatasetError when there is no such folder, or, if ``strict``, for the first problem.
     """

@@ -59,7 +59,7 @@ def largest_reduction(min_face: float) -> int:
 
 
 def reduced_frame(stored: tuple[int, int], reduction: int, orientation: int) -> Frame:
-    """The frame of a photo of that stored width and height, reduced before it was turned upright."""
+    """The frame of a photo of that stored width and height, reduced before its orientation was applied."""
     beyond = [-side % reduction for side in stored]
     if 5 <= orientation <= 8:
         stored, beyond = stored[::-1], beyond[::-1]

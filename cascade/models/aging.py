@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cascade.models.files import SHIPPED, WeightsError, check_tensors, find_weights, read_tensors, write_tensors
+from cascade.models.files import (
+    SHIPPED,
+    WeightsError,
+    check_tensors,
+    find_weights,
+    half_precision,
+    read_tensors,
+    write_tensors,
+)
 from cascade.nn.graphs import Graph
 
 FORMAT = "cascade-aging-1"
@@ -120,8 +128,7 @@ def save_aging(
     Raises `WeightsError` for what `load_aging` would not load again.
     """
     path = Path(path)
-    with np.errstate(over="ignore"):  # what half precision cannot hold becomes infinite, and is refused
-        stored = {name: np.asarray(tensor).astype(np.float16) for name, tensor in tensors.items()}
+    stored = half_precision(tensors)
     try:
         _check(graph, anchors, conditioned)
         expected = _shapes(graph, conditioned, len(anchors), stored)

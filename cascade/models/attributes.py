@@ -18,6 +18,7 @@ from cascade.models.files import (
     WeightsError,
     check_tensors,
     find_weights,
+    half_precision,
     read_tensors,
     shipped_names,
     write_tensors,
@@ -145,8 +146,7 @@ def save_attributes(
     Raises `WeightsError` for what `load_attributes` would not load again.
     """
     path = Path(path)
-    with np.errstate(over="ignore"):  # what half precision cannot hold becomes infinite, and is refused
-        stored = {name: np.asarray(tensor).astype(np.float16) for name, tensor in tensors.items()}
+    stored = half_precision(tensors)
     try:
         _check_outputs(graph, tasks)
     except ValueError as error:

@@ -130,6 +130,12 @@ def check_tensors(path: Path, expected: dict[str, tuple[int, ...]], tensors: dic
             raise WeightsError(f"weights: {path}: tensor {name} is not finite")
 
 
+def half_precision(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays as float16; what it cannot hold becomes infinite, which `check_tensors` refuses."""
+    with np.errstate(over="ignore"):
+        return {name: np.asarray(tensor).astype(np.float16) for name, tensor in tensors.items()}
+
+
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], record: dict[str, Any]) -> str:
     """Writes arrays and their metadata atomically and returns the file's SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade.models.files import SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.models.files import SHIPPED, WeightsError, check_tensors, half_precision, read_tensors, write_tensors
 from cascade.nn.graphs import Graph, native_nodes
 
 FORMAT = "cascade-landmarks-1"
@@ -67,7 +67,7 @@ def save_landmarks(path: str | Path, graph: Graph, tensors: dict[str, np.ndarray
     Raises `WeightsError` for what `load_landmarks` would not load again.
     """
     path = Path(path)
-    stored = {name: np.asarray(tensor).astype(np.float16) for name, tensor in tensors.items()}
+    stored = half_precision(tensors)
     try:
         _check_output(graph)
     except ValueError as error:

@@ -27,7 +27,7 @@ SIDE, SHOWN = 112, 6  # pixels of a face in the sheet, and faces at either end
 
 def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
-    parser = verbs.add_parser("synthesis", help="faces at other ages, judged by networks of others")
+    parser = verbs.add_parser("synthesis", help="faces at other ages, evaluated by independent networks")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder of the data sets")
     parser.add_argument("--set", nargs="+", default=["utkface_test"], metavar="NAME", help=f"of {', '.join(SETS)}")
     parser.add_argument(
@@ -88,15 +88,15 @@ def as_text(found: dict[str, Any], sets: str) -> str:
         "",
         report.table(["cosine by years between", "mean", "pairs"], gaps),
         "",
-        f"judged ages rise: through 25, 45, 65 for {found['rising_25_45_65']:.1%} of the faces; through all nine for "
-        f"{found['rising_all']:.1%}, but for 3 years for {found['rising_all_3_years']:.1%}",
+        f"estimated ages rise: through 25, 45, 65 for {found['rising_25_45_65']:.1%} of the faces; through all nine "
+        f"for {found['rising_all']:.1%}, but for 3 years for {found['rising_all_3_years']:.1%}",
         f"gender kept: {found['gender_kept']:.1%}",
     ]
     return "\n".join(lines)
 
 
 def sheet(synthesizer: AgeSynthesizer, results: evaluation.Results) -> Any:
-    """The faces that came out best and worst: by the judged age's error, and by how unlike they are to themselves."""
+    """The faces that came out best and worst: by the error of the age, and by how unlike they are to themselves."""
     errors = np.abs(results.aged_ages() - np.array(evaluation.TARGETS)).mean(axis=1) / 10
     order = np.argsort(errors + 5 * (1 - evaluation.similarities(results)).mean(axis=1), kind="stable")
     rows = []

@@ -72,7 +72,7 @@ class Results:
     unknown: list[str]
 
     def aged_ages(self) -> npt.NDArray[np.float64]:
-        """(sources, targets) judged ages."""
+        """(sources, targets) estimated ages."""
         return np.array(self.aged.ages).reshape(len(self.sources), len(TARGETS))
 
     def aged_embeddings(self) -> npt.NDArray[np.float32]:
@@ -183,7 +183,7 @@ def figures(results: Results) -> dict[str, Any]:
 
 
 def _by_target(results: Results) -> list[dict[str, Any]]:
-    """Of each target age: judged ages of real and synthesised faces, distances of their features, diversity."""
+    """Of each target age: estimated ages of real and synthesised faces, distances of their features, diversity."""
     groups = group_numbers([face.age for face in results.faces], GROUPS)
     real, ages = np.array(results.real.embeddings), np.array(results.real.ages)
     aged, embeddings = results.aged_ages(), results.aged_embeddings()
