@@ -34,11 +34,15 @@ SCORE_FUSION_WEIGHT = 0.5
 
 
 # Log-odds added to P-Net's for windows at the border, or that take up much of the photo. P-Net scores faces low that a
-# border cuts off, and close-ups without hair and chin. R-Net and O-Net know them well, and such windows are few.
+# border cuts off, and close-ups without hair and chin. R-Net and O-Net know them better, and such windows are few.
 UNUSUAL_FRAMING_LOGIT = 2.0
 
 # From this share of the photo's shorter side on a window takes up much of it.
 CLOSE_UP_SHARE = 0.5
+
+# Log-odds added to those of R-Net and O-Net for such windows. With less around the face than their crops usually show,
+# they score low, too. The few windows of that size give hardly any false alarms.
+CLOSE_UP_LOGIT = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,13 @@ def _unusually_framed(windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """Which windows (n, 4) lie within a third of their side of the photo's border or take up much of it: (n,) bool."""
     height, width = photo.shape[:2]
     x1, y1, x2, y2 = windows.T
-    side = x2 - x1
     margin = np.minimum(np.minimum(x1, y1), np.minimum(width - x2, height - y2))
-    return np.asarray((margin < side / 3) | (side >= CLOSE_UP_SHARE * min(width, height)))
+    return np.asarray((margin < (x2 - x1) / 3) | _close_ups(windows, photo))
+
+
+def _close_ups(windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Which windows (n, 4) take up much of the photo: (n,) bool."""
+    return np.asarray(windows[:, 2] - windows[:, 0] >= CLOSE_UP_SHARE * min(photo.shape[:2]))
 
 
 def run_rnet(
@@ -153,10 +161,14 @@ def logit(probability: float) -> float:
 def _classify(
     stage: Stage, weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates
 ) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The square windows of the candidates, the network's outputs on them, and log-odds fused with the candidates'."""
+    """The square windows of the candidates, the network's outputs on them, and log-odds fused with the candidates'.
+
+    Those of close-ups count CLOSE_UP_LOGIT more.
+    """
     windows = square(candidates.boxes)
     outputs = yield ClassifyCrops(stage, pyramid, expand(windows, weights[stage].architecture.context))
-    return windows, outputs, _native.fuse_logits(outputs, candidates.logits, SCORE_FUSION_WEIGHT)
+    logits = _native.fuse_logits(outputs, candidates.logits, SCORE_FUSION_WEIGHT)
+    return windows, outputs, logits + np.float32(CLOSE_UP_LOGIT) * _close_ups(windows, pyramid.images[0])
 
 
 def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:

@@ -71,6 +71,22 @@ def test_windows_at_the_border_and_close_ups_need_less(
     assert 0 < raised.mean() < 0.5
 
 
+@pytest.mark.parametrize(("side", "gain"), [(250, 1.0), (100, 0.0)])
+def test_close_ups_need_less_in_rnet_and_onet(
+    engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, side: int, gain: float
+) -> None:
+    image = np.ascontiguousarray(portrait()[:400, :400])
+    pyramid = engine.pyramid(image, level_sizes(400, 400, 40, None, 12, 0.709))
+    candidates = Candidates(np.array([(60, 40, 60 + side, 40 + side)], np.float32), np.array([9], np.float32))
+    for stage in (run_rnet, run_onet):
+        (found,) = run(engine, [stage(engine.weights, pyramid, candidates, 0.0)])
+        with monkeypatch.context() as patch:
+            patch.setattr(stages, "CLOSE_UP_LOGIT", 0.0)
+            (plain,) = run(engine, [stage(engine.weights, pyramid, candidates, 0.0)])
+        logits = [each.logits if isinstance(each, Candidates) else each[1] for each in (found, plain)]
+        np.testing.assert_allclose(logits[0] - logits[1], gain, atol=1e-5)
+
+
 def test_which_windows_are_unusually_framed() -> None:
     photo = np.zeros((100, 200, 3), np.uint8)
     windows = [(10, 10, 40, 40), (9, 50, 39, 80), (160, 50, 190, 80), (170, 50, 199, 79), (50, 72, 70, 92)]

@@ -24,6 +24,7 @@ from cascade.models.landmarks import load_landmarks
 from cascade.models.recognizer import load_recognizer
 from cascade.private_files import whole_file
 from cascade.stages import (
+    CLOSE_UP_LOGIT,
     CLOSE_UP_SHARE,
     ONET_NMS,
     PNET_NMS,
@@ -113,6 +114,7 @@ def pipeline() -> dict[str, Any]:
         "score_fusion_weight": SCORE_FUSION_WEIGHT,
         "unusual_framing_logit": UNUSUAL_FRAMING_LOGIT,
         "close_up_share": CLOSE_UP_SHARE,
+        "close_up_logit": CLOSE_UP_LOGIT,
     }
 
 

@@ -50,7 +50,8 @@ class Detector:
             outputs = self.classify(stage, [photo, *levels], windows)
             own = outputs["face"][:, 1] - outputs["face"][:, 0]
             weight = self.settings["score_fusion_weight"]
-            logits = (own + weight * logits) / (1 + weight)
+            close_up = self.close_ups(photo, windows)
+            logits = (own + weight * logits) / (1 + weight) + self.settings["close_up_logit"] * close_up
             boxes = windows + outputs["box"] * np.tile(windows[:, 2:] - windows[:, :2], 2)
             kept = self.kept(boxes, logits, stage, number)
             boxes, logits, windows = boxes[kept], logits[kept], windows[kept]
@@ -93,12 +94,16 @@ class Detector:
             sides = windows[:, 2:] - windows[:, :2]
             # P-Net scores faces low that the border cuts off, and close-ups
             gaps = np.minimum(windows[:, :2], [width, height] - windows[:, 2:]).min(axis=1)
-            close_up = sides[:, 0] >= self.settings["close_up_share"] * min(width, height)
-            logits.append(logit[row, column] + bonus * ((gaps < sides[:, 0] / 3) | close_up))
+            unusual = (gaps < sides[:, 0] / 3) | self.close_ups(photo, windows)
+            logits.append(logit[row, column] + bonus * unusual)
             boxes.append(windows + outputs["box"][0][:, row, column].T * np.tile(sides, 2))
         boxes, logits = np.concatenate(boxes), np.concatenate(logits)
         kept = self.kept(boxes, logits, "pnet", 0)
         return boxes[kept], logits[kept]
+
+    def close_ups(self, photo, windows):
+        """Which windows take up much of the photo: networks score the faces in them low."""
+        return windows[:, 2] - windows[:, 0] >= self.settings["close_up_share"] * min(photo.shape[:2])
 
     def kept(self, boxes, logits, stage, number):
         """Which boxes reach the stage's threshold and are suppressed by no better one, best first."""

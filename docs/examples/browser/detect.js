@@ -81,7 +81,7 @@ export class Detector {
   /** P-Net: the windows that may hold a face. */
   async proposals(image, levels) {
     const { padding, stride, window, input_size } = this.facts.pnet;
-    const { unusual_framing_logit: bonus, close_up_share, thresholds } = this.settings;
+    const { unusual_framing_logit: bonus, thresholds } = this.settings;
     const margin = (input_size - window) / 2 - padding;
     const found = [];
     for (const level of levels) {
@@ -97,7 +97,7 @@ export class Detector {
         const side = square[2] - square[0];
         // P-Net scores faces low that the border cuts off, and close-ups
         const gap = Math.min(square[0], square[1], image.width - square[2], image.height - square[3]);
-        if (gap < side / 3 || side >= close_up_share * Math.min(image.width, image.height)) logit += bonus;
+        if (gap < side / 3 || this.closeUp(image, square)) logit += bonus;
         const deltas = [0, 1, 2, 3].map((k) => box.data[k * rows * columns + i]);
         found.push({ box: moved(square, deltas), logit });
       }
@@ -105,10 +105,15 @@ export class Detector {
     return this.kept(found, "pnet", 0);
   }
 
+  /** Whether a window takes up much of the photo: networks score the faces in such windows low. */
+  closeUp(image, [x1, , x2]) {
+    return x2 - x1 >= this.settings.close_up_share * Math.min(image.width, image.height);
+  }
+
   /** R-Net or O-Net on the square windows around what the stage before let through. */
   async stage(stage, number, images, before) {
     const { context, input_size } = this.facts[stage];
-    const weight = this.settings.score_fusion_weight;
+    const { score_fusion_weight: weight, close_up_logit: bonus } = this.settings;
     const found = [];
     for (let first = 0; first < before.length; first += 64) {
       const some = before.slice(first, first + 64);
@@ -116,7 +121,7 @@ export class Detector {
       const { face, box, landmarks } = await this.run(stage, windows.map((one) => crop(images, one, context, input_size)));
       windows.forEach((window, i) => {
         const own = face.data[2 * i + 1] - face.data[2 * i];
-        const logit = (own + weight * some[i].logit) / (1 + weight);
+        const logit = (own + weight * some[i].logit) / (1 + weight) + (this.closeUp(images[0], window) ? bonus : 0);
         const deltas = box.data.slice(4 * i, 4 * i + 4);
         const points = landmarks && [0, 1, 2, 3, 4].map((k) => [0, 1].map((axis) =>
           window[axis] + landmarks.data[10 * i + 2 * k + axis] * (window[axis + 2] - window[axis])));
