@@ -155,7 +155,7 @@ def _embed_all(
         analysis = recognizer.analyze(image, faces)
         with interrupts_wait():
             keep(photo, image, faces, analysis)
-        tally.add(len(faces))
+            tally.add(len(faces))
 
     return go_through(found.photos, embed, progress, len(found.problems), found.left_out)
 
