@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.archive.errors import ArchiveError, import_pyarrow
+from cascade.archive.locations import local_folder
 from cascade.archive.manifest import Manifest
 from cascade.archive.schema import face_schema, photo_schema
 from cascade.archive.store import FACES, PHOTOS, SUFFIX, removal_files, shard_names
@@ -39,7 +40,7 @@ class Index:
         and ImportError without the package `pyarrow`.
         """
         pa = import_pyarrow()
-        place = Path(folder)
+        place = local_folder(folder)
         manifest = Manifest.read(place)
         try:
             # Shards first: whoever adds changed photos has removed their earlier rows before.

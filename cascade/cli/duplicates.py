@@ -107,14 +107,15 @@ def _photos_of_index(folder: str) -> list[str]:
 def _read(name: str) -> tuple[PhotoFile, PhotoPrint]:
     """What is kept of a photo. Raises `cascade.ImageError` and OSError."""
     from cascade.archive.duplicate_report import PhotoFile
+    from cascade.archive.locations import opened
     from cascade.archive.photo_prints import photo_print
     from cascade.imaging.reading import read_image
 
-    image = read_image(name)
-    with open(name, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-        size = os.fstat(file.fileno()).st_size
-    return PhotoFile(name, image.shape[1], image.shape[0], size, digest), photo_print(image)
+    with opened(os.fsencode(name)) as (file, state):
+        image = read_image(file)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+    return PhotoFile(name, image.shape[1], image.shape[0], state.st_size, digest), photo_print(image)
 
 
 def _pairs(
