@@ -101,6 +101,12 @@ class Index:
         none = np.empty((0, self.manifest.dimension), np.float16)
         return np.concatenate([none, *(rows for _, rows in self.iter_embeddings())])
 
+    def empty_shards(self) -> list[str]:
+        """The shards of which all rows were removed. Raises `ArchiveError`."""
+        return [
+            shard for shard in self.shards if shard in self._removed and not len(self.photos_of(shard, ["photo_id"]))
+        ]
+
     def counts(self) -> dict[str, int]:
         """How many "photos", "faces" and "errors" there are. Raises `ArchiveError`."""
         counts = {"photos": 0, "faces": 0, "errors": 0}

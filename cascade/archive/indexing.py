@@ -72,8 +72,13 @@ def index_archive(
 
 
 def planned(scan: Scan, store: Store, retry: bool = False) -> Plan:
-    """What is to be done; rows of photos that are gone are removed at once. Raises `ArchiveError` and OSError."""
+    """What is to be done; rows of photos that are gone are removed at once. Raises `ArchiveError` and OSError.
+
+    Shards that earlier runs left without a row that holds are deleted.
+    """
     store.remove_orphans()
+    if shard_names(store.folder):
+        store.delete(Index.open(store.folder).empty_shards())
     plan = make_plan(scan, Index.open(store.folder) if shard_names(store.folder) else None, retry)
     store.remove(plan.deleted)
     return plan
