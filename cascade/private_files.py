@@ -21,7 +21,16 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
     import msvcrt
 
-__all__ = ["LOCK_TIMEOUT", "locked", "new_partial", "owner_only", "remove_partials", "replacing", "whole_file"]
+__all__ = [
+    "LOCK_TIMEOUT",
+    "locked",
+    "new_partial",
+    "owner_only",
+    "remove_partials",
+    "replacing",
+    "sync_folder",
+    "whole_file",
+]
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a lock. It is held while a file is read, changed and written, not while photos are embedded."""
@@ -62,7 +71,7 @@ def replacing(path: str | Path, *, always_private: bool = False, mode: int = PRI
                 partial.replace(target)
         if fcntl is None:  # Windows renames closed files only
             partial.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
@@ -218,7 +227,7 @@ def _in_use(path: str) -> bool:
         return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Writes the folder itself to the disk, so that the new name outlasts a loss of power."""
     if fcntl is None:
         return  # Windows cannot open folders

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from cascade import html_page, private_files
 from cascade.archive.index import Index
+from cascade.archive.locations import read_photo
 from cascade.archive.people import PeopleOfIndex
 from cascade.archive.schema import path_of
 from cascade.imaging.errors import ImageError
-from cascade.imaging.reading import read_image
 from cascade.imaging.thumbnails import face_square
 from cascade.imaging.writing import encode_jpeg
 
@@ -103,7 +103,7 @@ def _pictures(faces: dict[int, dict[str, Any]], progress: Progress | None) -> tu
     photos = list(of_photo)
     for photo in photos if progress is None else progress(photos):
         try:
-            image = read_image(photo)
+            image = read_photo(photo)
         except ImageError as error:
             problems.append(f"{faces[of_photo[photo][0]]['path']}: {str(error).removeprefix('image: ')}")
             continue

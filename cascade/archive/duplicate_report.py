@@ -13,9 +13,9 @@ from PIL import Image
 
 from cascade import html_page
 from cascade.archive.duplicates import FACE_PICTURE, IDENTICAL, NEAR, Duplicate, sets_of
+from cascade.archive.locations import read_photo
 from cascade.csv_text import csv_line, text_cell
 from cascade.imaging.errors import ImageError
-from cascade.imaging.reading import read_image
 from cascade.imaging.thumbnails import SIDE
 from cascade.imaging.writing import encode_jpeg
 
@@ -108,7 +108,7 @@ def as_html(photos: Sequence[PhotoFile], sets: Sequence[Sequence[Member]]) -> st
 def _item(photo: PhotoFile, each: Member) -> str:
     about = f"{photo.path}, {photo.width}×{photo.height}, {photo.size:,} bytes"
     try:
-        image = Image.fromarray(read_image(photo.path))
+        image = Image.fromarray(read_photo(photo.path))
         image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
         square = Image.new("RGB", (SIDE, SIDE))
         square.paste(image, ((SIDE - image.width) // 2, (SIDE - image.height) // 2))

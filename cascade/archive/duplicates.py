@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.archive.index import Index
+from cascade.archive.locations import read_photo
 from cascade.archive.neighbours import nearest
 from cascade.archive.photo_prints import PhotoPrint, likeness
 from cascade.archive.schema import path_of
 from cascade.checks import number
 from cascade.imaging.alignment import align
 from cascade.imaging.errors import ImageError
-from cascade.imaging.reading import read_image
 
 __all__ = [
     "FACE_PICTURE",
@@ -137,7 +137,7 @@ def _face_crops(
         of_photo = part.tolist()
         points = np.array([table[row]["landmarks"] for row in of_photo], np.float32).reshape(-1, 5, 2)
         try:
-            crops = align(read_image(photos[photo]), points)
+            crops = align(read_photo(photos[photo]), points)
         except ImageError as error:
             problems.append(f"{photos[photo]}: {str(error).removeprefix('image: ')}")
             continue

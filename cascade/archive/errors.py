@@ -1,4 +1,4 @@
-"""What can be wrong with an index, and the one place that imports pyarrow and Ray."""
+"""What can be wrong with an index, and the one place that imports pyarrow, fsspec and Ray."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import Any
 
 from cascade.imaging.errors import LONGEST, shortened
 
-__all__ = ["ArchiveError", "ArchiveLockedError", "ArchiveMismatchError", "import_pyarrow", "import_ray"]
+__all__ = [
+    "ArchiveError",
+    "ArchiveLockedError",
+    "ArchiveMismatchError",
+    "import_fsspec",
+    "import_pyarrow",
+    "import_ray",
+]
 
 
 class ArchiveError(ValueError):
@@ -35,6 +42,16 @@ def import_pyarrow() -> Any:
             "an index needs the package pyarrow: python -m pip install 'cascade-faces[archive]'"
         ) from error
     return pyarrow
+
+
+def import_fsspec() -> Any:
+    """The package ``fsspec``, ``core`` too. Raises ImportError naming the extra that has it."""
+    try:
+        import fsspec
+        import fsspec.core
+    except ImportError as error:
+        raise ImportError("URLs need the package fsspec: python -m pip install 'cascade-faces[archive]'") from error
+    return fsspec
 
 
 def import_ray() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cascade.archive import remote
 from cascade.archive.index import Index
+from cascade.archive.locations import absolute, is_below
 from cascade.archive.people import PeopleOfIndex
 from cascade.archive.schema import path_of
 from cascade.datasets.photo import Photo
@@ -25,14 +28,30 @@ FACE_COLUMNS = ("photo_id", "face_id", "box", "score", "landmarks")
 def photos_of_index(index: Index, images: str | Path | None = None) -> Iterator[Photo]:
     """Yield the photos of an index for `cascade.datasets.write_photos`, one shard in memory at a time.
 
-    images  the folder that names start from; without it, and for photos elsewhere, the name is the path
+    images  the folder that names start from; without it, and for photos elsewhere, the name is the path. A photo with a
+            URL is a path without the protocol, or what is below ``images``, which is then a URL, too
 
     A face has the attributes "score", "quality", those of the index, and where somebody was given a name, "name".
     Photos that could not be read are left out, and so are embeddings: what is written is not for its owner alone.
 
     Raises `ArchiveError` for a damaged index.
     """
-    yield from photos_from_faces(_results(index, _names(index)), images)
+    results = _results(index, _names(index))
+    if images is not None and remote.is_url(str(images)):
+        root = absolute(os.fsencode(images))
+        yield from photos_from_faces((each._replace(path=_path(each.path, root)) for each in results), None)
+    else:
+        yield from photos_from_faces((each._replace(path=_path(each.path)) for each in results), images)
+
+
+def _path(path: str, root: bytes | None = None) -> str:
+    """What stands for a photo's path: other programs take no URLs."""
+    if not remote.is_url(path):
+        return path
+    url = path.partition(remote.CHAIN)[0]
+    if root is not None and is_below(os.fsencode(path), root):
+        return url[len(os.fsdecode(root).partition(remote.CHAIN)[0].rstrip("/")) :].lstrip("/")
+    return url.partition("://")[2].lstrip("/")
 
 
 def _names(index: Index) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.archive.errors import ArchiveError, import_pyarrow
+from cascade.archive.locations import local_folder
 from cascade.archive.manifest import Manifest
 from cascade.archive.schema import face_schema, photo_schema
 from cascade.archive.store import FACES, PHOTOS, SUFFIX, removal_files, shard_names
@@ -39,7 +40,7 @@ class Index:
         and ImportError without the package `pyarrow`.
         """
         pa = import_pyarrow()
-        place = Path(folder)
+        place = local_folder(folder)
         manifest = Manifest.read(place)
         try:
             # Shards first: whoever adds changed photos has removed their earlier rows before.
@@ -99,6 +100,12 @@ class Index:
         """The embeddings (n, D) float16 of all faces, in the order of `faces`. Raises `ArchiveError`."""
         none = np.empty((0, self.manifest.dimension), np.float16)
         return np.concatenate([none, *(rows for _, rows in self.iter_embeddings())])
+
+    def empty_shards(self) -> list[str]:
+        """The shards of which all rows were removed. Raises `ArchiveError`."""
+        return [
+            shard for shard in self.shards if shard in self._removed and not len(self.photos_of(shard, ["photo_id"]))
+        ]
 
     def counts(self) -> dict[str, int]:
         """How many "photos", "faces" and "errors" there are. Raises `ArchiveError`."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cascade.archive.cpus import available_cpus
 from cascade.archive.index import Index
+from cascade.archive.locations import local_folder
 from cascade.archive.photos import PhotoIndexer
 from cascade.archive.plan import Plan, make_plan
 from cascade.archive.pool import results_of
@@ -49,7 +50,7 @@ def index_archive(
 
     Parameters
     ----------
-    paths : folders, photos, or text files with the path of a photo in each line.
+    paths : folders, photos, URLs of both, or text files with the path or URL of a photo in each line.
     out : folder of the index; it is created, or brought up to date if there is one.
     indexer : what is done with each photo. None: a `PhotoIndexer` with its default settings.
     processes : worker processes; None takes one per processor that this process may use.
@@ -61,8 +62,9 @@ def index_archive(
     be written; what was written before stays, and another call goes on from there.
     """
     worker = PhotoIndexer() if indexer is None else indexer
-    scan = Scan([str(path) for path in paths], str(out))
-    with Store.open(Path(out), worker.manifest) as store:
+    folder = local_folder(out)
+    scan = Scan([str(path) for path in paths], str(folder))
+    with Store.open(folder, worker.manifest) as store:
         plan = planned(scan, store, retry)
         for _ in run_plan(plan, store, worker, processes):
             pass
@@ -70,8 +72,13 @@ def index_archive(
 
 
 def planned(scan: Scan, store: Store, retry: bool = False) -> Plan:
-    """What is to be done; rows of photos that are gone are removed at once. Raises `ArchiveError` and OSError."""
+    """What is to be done; rows of photos that are gone are removed at once. Raises `ArchiveError` and OSError.
+
+    Shards that earlier runs left without a row that holds are deleted.
+    """
     store.remove_orphans()
+    if shard_names(store.folder):
+        store.delete(Index.open(store.folder).empty_shards())
     plan = make_plan(scan, Index.open(store.folder) if shard_names(store.folder) else None, retry)
     store.remove(plan.deleted)
     return plan

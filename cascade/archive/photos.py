@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from cascade.archive.errors import ArchiveError
+from cascade.archive.locations import absolute, opened
 from cascade.archive.manifest import Manifest, Network
+from cascade.archive.remote import State
 from cascade.archive.schema import FACE_COLUMNS, PhotoResult
 from cascade.archive.taken import time_taken
 from cascade.attributes import AttributeEstimator
@@ -65,23 +67,20 @@ class PhotoIndexer(FixedSettings):
         return _recreated, (self.recognizer, self.attributes, self.max_pixels)
 
     def index(self, path: str | bytes | os.PathLike[Any]) -> PhotoResult:
-        """The rows of the photo in a file; what is wrong with it is their ``error``."""
-        name = os.fsencode(os.path.abspath(path))
+        """The rows of the photo in a file or at a URL; what is wrong with it is their ``error``."""
+        name = absolute(os.fsencode(path))
         try:
-            with open(name, "rb") as file:
-                state = os.fstat(file.fileno())
-                if not stat.S_ISREG(state.st_mode):
-                    return PhotoResult(name, error="not a regular file")
+            with opened(name) as (file, state):
                 return self._index_file(name, file, state)
-        except OSError as error:  # another run may find it readable again
-            return PhotoResult(name, error=f"cannot be read: {error.strerror or error}")
+        except (OSError, ArchiveError, ImportError) as error:  # another run may find it readable again
+            return PhotoResult(name, error=f"cannot be read: {getattr(error, 'strerror', None) or error}")
 
     def index_bytes(self, path: str | bytes, data: bytes, mtime_ns: int | None = None) -> PhotoResult:
-        """The same of a photo whose file's content is at hand, as from an object store; ``path`` names it."""
+        """The same of a photo whose file's content is at hand, as from a database; ``path`` names it."""
         known = {"size": len(data), "mtime_ns": mtime_ns, "sha256": hashlib.sha256(data).digest()}
         return self._index(os.fsencode(path), data, known)
 
-    def _index_file(self, name: bytes, file: BinaryIO, state: os.stat_result) -> PhotoResult:
+    def _index_file(self, name: bytes, file: BinaryIO, state: os.stat_result | State) -> PhotoResult:
         known: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
         if state.st_size <= WHOLE:
             data = file.read()

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.archive.index import Index
-from cascade.archive.scan import SEPARATOR, Found, Scan
+from cascade.archive.locations import is_below, is_gone
+from cascade.archive.scan import Found, Scan
 from cascade.archive.schema import path_of
 from cascade.archive.store import Removal
 
@@ -29,7 +30,7 @@ class Plan:
     """The photos of a run, in the order in which they were found, and what becomes of earlier rows."""
 
     todo: list[bytes] = field(default_factory=list)
-    """Absolute paths of new and changed photos."""
+    """Absolute paths, or URLs, of new and changed photos."""
     changed: dict[bytes, Removal] = field(default_factory=dict)
     """The earlier row of each of them that has one, which holds until there is a new one."""
     deleted: list[Removal] = field(default_factory=list)
@@ -128,10 +129,10 @@ def _note_gone(scan: Scan, known: _Known, plan: Plan, missing: dict[bytes, int])
         unseen = np.array([place for place in missing.values() if place >= 0], np.intp)
     below: dict[bytes | None, list[Removal]] = defaultdict(list)
     for path, row in known.removals(unseen):
-        root = next((root for root in scan.folders if _is_below(path, root)), None)
-        if (root is None and path not in missing) or any(_is_below(path, folder) for folder in scan.unreadable):
+        root = next((root for root in scan.folders if is_below(path, root)), None)
+        if (root is None and path not in missing) or any(is_below(path, folder) for folder in scan.unreadable):
             continue
-        if _is_gone(path):
+        if is_gone(path):
             below[root].append(row)
     for root, rows in below.items():
         if root is not None and not scan.folders[root]:
@@ -141,21 +142,6 @@ def _note_gone(scan: Scan, known: _Known, plan: Plan, missing: dict[bytes, int])
             )
         else:
             plan.deleted += rows
-
-
-def _is_below(path: bytes, folder: bytes) -> bool:
-    return path.startswith(folder.rstrip(SEPARATOR) + SEPARATOR)
-
-
-def _is_gone(path: bytes) -> bool:
-    """Whether there is surely no such file, which an error of another kind does not tell."""
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        pass
-    return False
 
 
 def _columns(table: Any, shard: int, retry: bool) -> tuple[npt.NDArray[Any], ...]:

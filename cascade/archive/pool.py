@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from cascade.archive.errors import ArchiveError
+from cascade.archive.locations import state_of
 from cascade.archive.schema import PhotoResult
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _with_news(workers: list[_Worker]) -> list[_Worker]:
 def _state(path: bytes) -> dict[str, Any]:
     """What can be said of a file at which a process ended: the next run does not try it again as it is."""
     try:
-        state = os.stat(path)
+        state = state_of(path)
     except OSError:
         return {}
     return {"size": state.st_size, "mtime_ns": state.st_mtime_ns}

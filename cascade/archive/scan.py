@@ -1,4 +1,4 @@
-"""Finding photos in folders and lists, one after another, without holding all of them.
+"""Finding photos in folders, URLs and lists, one after another, without holding all of them.
 
 Links to folders are not followed, so loops of links do no harm; links to files are. Names that begin with a dot are
 left out.
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
+from cascade.archive import locations, remote
 from cascade.archive.errors import ArchiveError
 from cascade.imaging.formats import is_photo, is_unread_picture, is_video
 
@@ -22,11 +23,13 @@ __all__ = ["STANDARD_INPUT", "Found", "Scan"]
 
 STANDARD_INPUT = "-"
 LONGEST_LINE = 1 << 16  # bytes of a line of a list; a path has at most 4096
-SEPARATOR = os.fsencode(os.sep)
+
+
+Entry = os.DirEntry[bytes] | remote.Entry
 
 
 class Found(NamedTuple):
-    """A photo by its absolute path, with the state of its file; None where it is named and not there."""
+    """A photo by its absolute path or its URL, with the state of its file; None where it is named and not there."""
 
     path: bytes
     size: int | None
@@ -38,7 +41,8 @@ class Scan:
     """Goes through folders, lists of paths and single photos, and notes what it leaves out."""
 
     paths: list[str]
-    """Folders, photos, text files with a path a line (or, as `find -print0` writes, a zero byte after each)."""
+    """Folders, photos, URLs of both, text files with a path or URL a line (or, as `find -print0` writes, a zero byte
+    after each)."""
     out: str | None = None
     """A folder that is not searched, since the index is there."""
     videos: int = 0
@@ -54,15 +58,17 @@ class Scan:
     def photos(self) -> Iterator[Found]:
         """The photos, those of a folder by name. One that is named twice comes twice.
 
-        Raises `ArchiveError` for paths that do not exist and for files that are neither photos nor lists.
+        Raises `ArchiveError` for paths that do not exist and for files that are neither photos nor lists, ImportError
+        where a package is missing that a URL needs.
         """
+        folders = {path for path in self.paths if _exists_as_folder(path)}
         for path in self.paths:
-            if path != STANDARD_INPUT and not os.path.exists(path):
-                raise ArchiveError(f"{path or repr(path)}: there is no such file or folder")
-        for path in self.paths:
-            if path == STANDARD_INPUT:
+            if remote.is_url(path):
+                url = locations.absolute(os.fsencode(path))
+                yield from self._below_root(url) if path in folders else [self._named(url)]
+            elif path == STANDARD_INPUT:
                 yield from self._listed(path, cast(io.BufferedReader, sys.stdin.buffer))
-            elif os.path.isdir(path):
+            elif path in folders:
                 yield from self._below_root(os.fsencode(os.path.abspath(path)))
             elif is_photo(path):
                 yield self._named(os.fsencode(path))
@@ -84,8 +90,7 @@ class Scan:
             if results is not None and os.path.realpath(folder) == results:
                 continue
             try:
-                with os.scandir(folder) as entries:
-                    listed = sorted(entries, key=lambda entry: entry.name)
+                listed = _entries(folder)
             except OSError as error:
                 self.unreadable.append(folder)
                 self.problems.append(f"{os.fsdecode(folder)}: {error.strerror or error}")
@@ -111,7 +116,7 @@ class Scan:
             self.left_out[os.path.splitext(name)[1].lower()] += 1
         return False
 
-    def _file(self, entry: os.DirEntry[bytes]) -> Iterator[Found]:
+    def _file(self, entry: Entry) -> Iterator[Found]:
         try:
             state = entry.stat()
         except OSError as error:  # a broken link, a loop of links, a file that has just gone
@@ -122,9 +127,9 @@ class Scan:
 
     def _named(self, path: bytes) -> Found:
         """A photo that is named itself."""
-        absolute = os.path.abspath(path)
+        absolute = locations.absolute(path)
         try:
-            state = os.stat(absolute)
+            state = locations.state_of(absolute)
         except OSError as error:
             self.problems.append(f"{os.fsdecode(path)}: {error.strerror or error}")
             return Found(absolute, None, None)
@@ -150,7 +155,34 @@ class Scan:
                 self.problems.append(f"{os.fsdecode(line)}: no photo by its name")
 
 
-def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+def _exists_as_folder(path: str) -> bool:
+    """Whether what is named is a folder. Raises `ArchiveError` where there is nothing, and ImportError."""
+    missing = ArchiveError(f"{path or repr(path)}: there is no such file or folder")
+    if not remote.is_url(path):
+        if path != STANDARD_INPUT and not os.path.exists(path):
+            raise missing
+        return os.path.isdir(path)
+    try:
+        remote.check_url(path)
+        is_folder = stat.S_ISDIR(remote.state_of(path).st_mode)
+    except FileNotFoundError:
+        raise missing from None
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not is_folder and not is_photo(path.partition(remote.CHAIN)[0]):
+        raise ArchiveError(f"{path}: expected the URL of a folder or a photo")
+    return is_folder
+
+
+def _entries(folder: bytes) -> list[Entry]:
+    """What is in a folder, by name. Raises OSError."""
+    if remote.is_url(folder):
+        return sorted(remote.list_folder(folder), key=lambda entry: entry.name)
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: Entry) -> bool:
     try:
         return entry.is_dir()
     except OSError:

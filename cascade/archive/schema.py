@@ -47,7 +47,7 @@ class PhotoResult:
     """What one photo gave. Of a photo that could not be read all but ``path`` and ``error`` may be None or empty."""
 
     path: bytes
-    """The absolute path as the system spells it, see `os.fsencode`."""
+    """The absolute path as the system spells it, see `os.fsencode`, or the URL."""
     size: int | None = None
     """Bytes of the file."""
     mtime_ns: int | None = None

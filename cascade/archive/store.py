@@ -4,7 +4,8 @@ A folder with an index holds ``manifest.json`` and three folders of Parquet file
 one of ``photos`` with the same name; the faces are written first, so a shard is there as soon as its photos are. A
 file appears under its name when all of it is on the disk. ``removed`` lists rows of earlier shards that no longer hold,
 since their photos were changed or deleted; a shard of changed photos has a file of its name there, which is written
-before. Nothing is ever changed in place, so a run can be killed at any moment, and readers see what is complete.
+before. Nothing is ever changed in place, so a run can be killed at any moment, and readers see what is complete. A
+shard of which no row holds is deleted by a later run than the one that removed its last row, photos first.
 
 Names begin with the number of the run, so that they sort by age. In each run a photo is in one shard.
 """
@@ -21,7 +22,7 @@ from typing import Any
 from cascade.archive.errors import ArchiveError, ArchiveLockedError, import_pyarrow
 from cascade.archive.manifest import MANIFEST, Manifest
 from cascade.archive.schema import PhotoResult, face_table, photo_table
-from cascade.private_files import locked, remove_partials, replacing
+from cascade.private_files import locked, remove_partials, replacing, sync_folder
 
 __all__ = ["FACES", "PHOTOS", "REMOVED", "Removal", "Store", "removal_files", "shard_names", "write_shard"]
 
@@ -153,6 +154,13 @@ class Store:
     def remove(self, rows: Sequence[Removal]) -> None:
         """Notes, once in a run, which rows of earlier shards no longer hold. Raises OSError."""
         _write_removals(self.folder, f"r{self.run:06}", rows)
+
+    def delete(self, shards: Sequence[str]) -> None:
+        """Deletes shards of which no row holds any more. Raises OSError."""
+        for kind in (PHOTOS, FACES):
+            for name in shards:
+                (self.folder / kind / f"{name}{SUFFIX}").unlink(missing_ok=True)
+            sync_folder(self.folder / kind)  # photos without their faces would be a damaged shard
 
     def remove_orphans(self) -> None:
         """Deletes faces that a killed run wrote without their photos; no reader sees them. Raises OSError."""

@@ -92,11 +92,12 @@ def faces_of(word: str, index: Index, people: PeopleOfIndex) -> list[str]:
     named = FACE.fullmatch(word)
     if named is None:
         raise CommandError(f"{word!r}: expected the number of a person, or PATH#N for face N of a photo")
-    wanted, number = os.path.abspath(named["path"]), int(named["face"])
-    with archive_errors(str(index.folder)):
-        table = index.faces(["face_id", "path", "raw_path", "face"])
+    from cascade.archive.locations import absolute
     from cascade.archive.schema import path_of
 
+    wanted, number = os.fsdecode(absolute(os.fsencode(named["path"]))), int(named["face"])
+    with archive_errors(str(index.folder)):
+        table = index.faces(["face_id", "path", "raw_path", "face"])
     for face in table.to_pylist():
         if face["face"] == number and path_of(face["path"], face["raw_path"]) == wanted:
             return [face["face_id"]]

@@ -37,8 +37,10 @@ class Tally:
     stopped: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many pictures of kinds that are not read were beside the photos, by suffix."""
+    counts_faces: bool = True
+    """Whether the run finds faces."""
 
-    def add(self, faces: int) -> None:
+    def add(self, faces: int = 0) -> None:
         """One more photo has its results."""
         self.done += 1
         self.faces += faces
@@ -50,10 +52,15 @@ class Tally:
     def summary(self) -> str:
         """The outcome in words."""
         photos = ("" if self.done == self.photos else f"{self.done:,} of ") + counted(self.photos, "photo")
-        words = [photos, counted(self.faces, "face")] + [counted(self.problems, "problem")] * bool(self.problems)
+        words = [photos, *self.found()]
         if self.left_out:
             words.append(f"{sum(self.left_out.values()):,} left out ({', '.join(sorted(self.left_out))})")
         return ("stopped: " if self.stopped else "") + ", ".join(words)
+
+    def found(self) -> list[str]:
+        """The faces and problems so far in words."""
+        faces = [counted(self.faces, "face")] * self.counts_faces
+        return faces + [counted(self.problems, "problem")] * bool(self.problems)
 
 
 def photos_of(
@@ -78,12 +85,14 @@ def go_through(
     progress: Progress,
     problems: int = 0,
     left_out: Mapping[str, int] | None = None,
+    *,
+    counts_faces: bool = True,
 ) -> Tally:
     """Calls ``work`` with each photo and the tally. Bad photos are reported; Ctrl-C ends the run early.
 
-    ``problems`` and ``left_out`` are what was found before, for the tally.
+    ``problems``, ``left_out`` and ``counts_faces`` are for the tally.
     """
-    tally = Tally(len(photos), problems=problems, left_out=left_out or {})
+    tally = Tally(len(photos), problems=problems, left_out=left_out or {}, counts_faces=counts_faces)
     started = printed = time.monotonic()
     try:
         from tqdm import tqdm
@@ -158,8 +167,7 @@ def progress_line(number: int, seconds: float, tally: Tally) -> str:
     """How far a run is after ``number`` photos and that many seconds."""
     left = (tally.photos - number) * seconds / number
     minutes = f"about {left / 60:,.0f} min left" if left >= 90 else f"about {left:.0f} s left"
-    words = [f"{number:,} of {counted(tally.photos, 'photo')}", counted(tally.faces, "face")]
-    words += [counted(tally.problems, "problem")] * bool(tally.problems)
+    words = [f"{number:,} of {counted(tally.photos, 'photo')}", *tally.found()]
     return f"{', '.join(words)}; {number / max(seconds, 1e-9):.3g} photos/s, {minutes}"
 
 

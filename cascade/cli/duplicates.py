@@ -74,10 +74,10 @@ def run(args: argparse.Namespace) -> int:
         photo, print_of_photo = _read(name)
         photos.append(photo)
         prints.append(print_of_photo)
-        tally.add(0)
+        tally.add()
 
     progress = progress_of(len(found.photos), args.out is None)
-    tally = go_through(found.photos, read, progress, len(found.problems), found.left_out)
+    tally = go_through(found.photos, read, progress, len(found.problems), found.left_out, counts_faces=False)
     if tally.stopped:
         say("stopped: nothing was reported")
         return tally.status()
@@ -105,16 +105,21 @@ def _photos_of_index(folder: str) -> list[str]:
 
 
 def _read(name: str) -> tuple[PhotoFile, PhotoPrint]:
-    """What is kept of a photo. Raises `cascade.ImageError` and OSError."""
+    """What is kept of a photo. Raises `cascade.ImageError`."""
     from cascade.archive.duplicate_report import PhotoFile
+    from cascade.archive.locations import opened
     from cascade.archive.photo_prints import photo_print
+    from cascade.imaging.errors import ImageError
     from cascade.imaging.reading import read_image
 
-    image = read_image(name)
-    with open(name, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-        size = os.fstat(file.fileno()).st_size
-    return PhotoFile(name, image.shape[1], image.shape[0], size, digest), photo_print(image)
+    try:
+        with opened(os.fsencode(name)) as (file, state):
+            image = read_image(file)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+    except OSError as error:
+        raise ImageError(f"image: cannot be read: {error.strerror or error}") from error
+    return PhotoFile(name, image.shape[1], image.shape[0], state.st_size, digest), photo_print(image)
 
 
 def _pairs(

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import LINE_SECONDS, Progress, Tally, progress_line, progress_of
@@ -29,8 +28,8 @@ MOST_PROCESSES = 1024
 
 DESCRIPTION = """\
 Finds the faces of a photo archive and writes their boxes, scores, landmarks and embeddings to Parquet files. A PATH
-is a folder, in which photos are found, also in subfolders; a photo; a text file with the path of a photo in each line;
-or - for such a list on standard input.
+is a folder, in which photos are found, also in subfolders; a photo; a URL of either, such as s3://bucket/photos; a text
+file with the path or URL of a photo in each line; or - for such a list on standard input.
 The next run on the same --out goes on where the last one stopped, however it ended, and takes up new, changed and
 deleted photos.
 """
@@ -57,6 +56,8 @@ exit status:
 examples:
   cascade index photos --out faces.index
   cascade index photos --out faces.index --min-face 40 --processes 8
+  cascade index s3://bucket/photos --out faces.index      (needs the package s3fs)
+  cascade index zip://::takeout.zip --out faces.index
   find /archive -name '*.jpg' -newer last -print0 | cascade index - --out faces.index
 """
 
@@ -65,7 +66,7 @@ def add_parser(commands: Any) -> None:
     """Adds the command to the main parser's subparsers."""
     parser = new_parser(commands, "index", "index the faces of a photo archive", DESCRIPTION, EPILOG)
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="a folder, a photo, a list of photos, or -")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a folder, a photo, a URL of one, a list, or -")
     parser.add_argument("--out", metavar="DIR", help="folder of the index; created if it does not exist")
     work = parser.add_argument_group("how it is done")
     work.add_argument(
@@ -125,12 +126,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, terminated: Any) -> int:
     from cascade.archive.indexing import planned
+    from cascade.archive.locations import local_folder
     from cascade.archive.scan import Scan
     from cascade.archive.store import Store
 
+    folder = local_folder(args.out)
     scan = Scan(args.paths, args.out)
     indexer = _make_indexer(args)
-    with Store.open(Path(args.out), indexer.manifest) as store:
+    with Store.open(folder, indexer.manifest) as store:
         plan = planned(scan, store, args.retry)
         _say_what_was_found(scan, plan)
         tally = _work(args, scan, plan, store, indexer)

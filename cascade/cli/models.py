@@ -107,8 +107,9 @@ def describe(weights: DetectorWeights) -> list[str]:
     """The lines that are printed about a detector's networks."""
     rows = []
     for stage in weights.stages.values():
-        work = stage.architecture.multiply_adds() / 1e6
-        rows.append((stage.path.name, f"{stage.architecture.weights():,}", f"{work:.2f}", stage.sha256[:12]))
+        work, set_name = stage.architecture.multiply_adds() / 1e6, stage.path.parent.name
+        file = stage.path.name if set_name == weights.name else f"{set_name}/{stage.path.name}"
+        rows.append((file, f"{stage.architecture.weights():,}", f"{work:.2f}", stage.sha256[:12]))
     lines = _table(rows)
     for key, title in SHOWN.items():
         values = {name: str(stage.metadata.get(key, "not stated")) for name, stage in weights.stages.items()}

@@ -23,6 +23,9 @@ FORMAT = "cascade-detector-1"
 FOLDER = SHIPPED / "detection"
 DEFAULT = "default"
 
+# Networks that a shipped set has in common with the default one, whose files it uses.
+SHARED: dict[str, tuple[Stage, ...]] = {"accurate": ("pnet", "rnet", "lnet")}
+
 
 @dataclass(frozen=True)
 class StageWeights:
@@ -79,7 +82,7 @@ class DetectorWeights:
 
 def shipped_detectors() -> list[str]:
     """Names of the sets that come with the package, the default one first."""
-    names = sorted(path.parent.name for path in FOLDER.glob("*/pnet.safetensors"))
+    names = sorted(path.parent.name for path in FOLDER.glob("*/onet.safetensors"))  # the network that none shares
     return sorted(names, key=lambda name: name != DEFAULT)
 
 
@@ -97,9 +100,15 @@ def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] =
     if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
         known = ", ".join(shipped_detectors())
         raise WeightsError(f"weights: expected a folder or one of {known}, got {str(weights)!r}")
-    if stages == STAGES and (folder / f"{LANDMARK_STAGE}.safetensors").exists():
+    if stages == STAGES and stage_file(folder, LANDMARK_STAGE).exists():
         stages = (*stages, LANDMARK_STAGE)
-    return DetectorWeights(folder.name, {stage: load_stage(folder / f"{stage}.safetensors", stage) for stage in stages})
+    return DetectorWeights(folder.name, {stage: load_stage(stage_file(folder, stage), stage) for stage in stages})
+
+
+def stage_file(folder: Path, stage: Stage) -> Path:
+    """The weight file of one network of a set; in a shipped set perhaps that of the default one, by `SHARED`."""
+    shared = stage in SHARED.get(folder.name, ()) and os.path.realpath(folder.parent) == os.path.realpath(FOLDER)
+    return (FOLDER / DEFAULT if shared else folder) / f"{stage}.safetensors"
 
 
 def load_stage(path: str | Path, stage: Stage | None = None) -> StageWeights:

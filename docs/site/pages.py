@@ -91,7 +91,7 @@ def _detector_card(name: str) -> str:
         f"**int8:** {'calibrated' if weights.calibrated else 'not calibrated, runs in float32'}.",
         f"**Learned from:** {first.metadata['data']}.",
         "## Figures",
-        _figures(first.path),
+        _figures(weights["onet"].path),
         "## How they were trained",
         RECORD,
         *(f"**{stage}**\n\n{_facts(one.metadata)}" for stage, one in weights.stages.items()),

@@ -78,3 +78,19 @@ def test_a_damaged_index_is_an_error(tmp_path: Path) -> None:
     next((tmp_path / "index" / "faces").glob("*.parquet")).write_bytes(b"damaged")
     with pytest.raises(ArchiveError, match="damaged"):
         list(photos_of_index(index))
+
+
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (None, ["bucket/photos/a.jpg", "photos/b.jpg"]),
+        ("s3://bucket/photos", ["a.jpg", "photos/b.jpg"]),
+        ("zip://photos::/takeout.zip", ["bucket/photos/a.jpg", "b.jpg"]),
+    ],
+)
+def test_urls_become_paths(tmp_path: Path, images: str | None, names: list[str]) -> None:
+    """Other programs take no URLs."""
+    with Store.open(tmp_path / "index", manifest()) as store:
+        store.write([result(url, 1) for url in (b"s3://bucket/photos/a.jpg", b"zip://photos/b.jpg::/takeout.zip")])
+    photos = list(photos_of_index(Index.open(tmp_path / "index"), images))
+    assert [photo.name for photo in photos] == [photo.path.as_posix() for photo in photos] == names

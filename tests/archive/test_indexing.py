@@ -93,6 +93,20 @@ def test_an_index_may_have_several_folders(photos: Path, out: Path, tmp_path: Pa
     assert (plan.todo, plan.unchanged) == ([], 4)
 
 
+def test_shards_that_nobody_needs_are_deleted_by_the_run_after(photos: Path, out: Path, indexer: PhotoIndexer) -> None:
+    """A reader that opened the index before its last row was removed has a run's time to read it."""
+    update(out, indexer, photos)
+    for photo in ("one.jpg", "none.png", "2024/two.jpg"):
+        portrait_photo(str(photos / photo), people=3)
+    before = Index.open(out)
+    update(out, indexer, photos)
+    assert len(before.faces()) == 3
+    assert len(list((out / "photos").iterdir())) == 2
+    update(out, indexer, photos)
+    assert [path.stem for kind in ("photos", "faces") for path in (out / kind).iterdir()] == ["r000002-s00000000"] * 2
+    assert set(faces_by_photo(out).values()) == {3}
+
+
 def test_photos_that_are_named_twice_are_indexed_once(photos: Path, out: Path, indexer: PhotoIndexer) -> None:
     assert len(update(out, indexer, photos, photos / "one.jpg", photos / "2024").todo) == 3
 

@@ -87,6 +87,34 @@ def test_removed_rows_are_left_out(folder: Path) -> None:
     assert not any(face.startswith(first) for face in ids)
 
 
+def test_a_shard_without_rows_that_hold_is_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = Index.open(folder)
+    first, second = index.shards
+    rows = [{"shard": first, "photo_id": each} for each in index.photos_of(first, ["photo_id"])["photo_id"].to_pylist()]
+    with Store.open(folder, manifest()) as store:
+        store.remove(rows[:2])
+        assert Index.open(folder).empty_shards() == []
+    with Store.open(folder, manifest()) as store:
+        store.remove(rows[2:])
+        assert Index.open(folder).empty_shards() == [first]
+        left = Index.open(folder).photos().to_pylist()
+
+        def ended(_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:  # between the two files of the shard
+            patch.setattr("cascade.archive.store.sync_folder", ended)
+            with pytest.raises(KeyboardInterrupt):
+                store.delete([first])
+    assert (folder / "faces" / f"{first}.parquet").exists()
+    with Store.open(folder, manifest()) as store:
+        store.remove_orphans()
+        assert store.run == 4
+    assert [path.stem for path in (folder / "faces").iterdir()] == [second]
+    assert Index.open(folder).photos().to_pylist() == left
+    assert Index.open(folder).counts() == {"photos": 2, "faces": 3, "errors": 1}
+
+
 def test_ids_stay_while_path_and_content_do() -> None:
     assert photo_id(b"/a", b"1" * 32) == photo_id(b"/a", b"1" * 32)
     assert len({photo_id(path, sha) for path in (b"/a", b"/b") for sha in (b"1" * 32, b"2" * 32, None)}) == 6

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.cli import main
+from cascade.cli import batch, main
 from tests.archive.test_duplicates import scene
 from tests.cli.helpers import truncated
 from tests.photos import PORTRAIT, portrait
@@ -68,6 +68,14 @@ def test_a_page_is_utf_8_where_names_are_not(folder: Path) -> None:
     assert "caf\\udce9.jpg" in Path("same.html").read_text(encoding="utf-8")
     assert main(["duplicates", "photos", "--out", "same.csv"]) == 0
     assert b"caf\xe9.jpg" in Path("same.csv").read_bytes()
+
+
+def test_progress_is_told_without_faces(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "LINE_SECONDS", 0.0)
+    assert main(["duplicates", "photos", "--out", "same.csv"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if " photos/s, " in line]
+    assert len(lines) == 4
+    assert all(line.startswith(f"{number} of 5 photos; ") for number, line in enumerate(lines, start=1))
 
 
 def test_a_bad_photo_is_reported_and_the_others_go_on(folder: Path, capsys) -> None:

@@ -35,6 +35,8 @@ def test_models_that_are_shipped(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in shipped_detectors())
     assert "not stated" not in out
+    accurate = out[out.index("\naccurate: ") : out.index("\npaper: ")]
+    assert "default/pnet.safetensors" in accurate and "default/onet.safetensors" not in accurate
 
 
 def test_hardware_says_the_levels_of_this_machine(capsys, monkeypatch):

@@ -20,6 +20,9 @@ from tests.docs.blocks import PAGES, ROOT, Block, blocks
 ALL = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in ALL if block.language == "sh"]
 PORTRAIT = ROOT / "cascade" / "data" / "astronaut.jpg"
+LEAST_SECONDS, COMMAND_SECONDS = 300, 60
+"""What a page's blocks may take, and each of many commands: one takes a second, and much longer on a busy machine."""
+
 PHOTOS = (
     "photo.jpg",
     "portrait.jpg",
@@ -82,11 +85,12 @@ def test_shell_blocks_run(page: str, folder: Path) -> None:
     assert [line for line in others if not line.startswith(("cascade ", "python -c ", " "))] == []
     if not commands:
         pytest.skip("all blocks install something or need something")
-    run(["sh", "-eux", "-c", "\n".join(commands)], page)
+    run(["sh", "-eux", "-c", "\n".join(commands)], page, COMMAND_SECONDS * len(commands))
 
 
-def run(command: list[str], page: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def run(command: list[str], page: str, seconds: int = LEAST_SECONDS) -> None:
+    limit = max(seconds, LEAST_SECONDS)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     assert done.returncode == 0, f"{page}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 

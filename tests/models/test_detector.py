@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from safetensors.torch import save_file as save_torch_file
 
 from cascade import _native
 from cascade.models.detector import (
+    FOLDER,
     FORMAT,
     DetectorWeights,
     load_detector,
@@ -23,7 +25,7 @@ from cascade.models.detector import (
     save_stage,
     shipped_detectors,
 )
-from cascade.models.files import METADATA_ENTRY, WeightsError
+from cascade.models.files import METADATA_ENTRY, SHIPPED, WeightsError
 from cascade.nn.architectures import ARCHITECTURES, STAGES, Architecture, Layer
 from cascade.nn.torch_network import export_tensors, from_tensors
 
@@ -141,6 +143,22 @@ def test_shipped_sets_load() -> None:
     for name in shipped_detectors():
         assert tuple(load_detector(name).stages)[:3] == STAGES
     assert load_detector().sha256 == load_detector("default").sha256
+
+
+def test_a_shipped_set_uses_the_files_of_the_default_one() -> None:
+    """No network is stored twice; a set keeps its own name and hash."""
+    default, accurate = load_detector(), load_detector("accurate")
+    assert [stage for stage in accurate.stages if accurate[stage].path != default[stage].path] == ["onet"]
+    assert accurate.name == "accurate" and accurate.sha256 != default.sha256
+    assert load_detector(FOLDER / "accurate").sha256 == accurate.sha256
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in SHIPPED.rglob("*.safetensors")]
+    assert len(hashes) == len(set(hashes))
+
+
+def test_only_shipped_sets_share_files(tmp_path: Path) -> None:
+    save_stage(tmp_path / "accurate/onet.safetensors", replace(TINY, stage="onet"), tensors(), {})
+    with pytest.raises(WeightsError, match=r"pnet\.safetensors is missing"):
+        load_detector(tmp_path / "accurate")
 
 
 def test_weights_errors_are_value_errors() -> None:

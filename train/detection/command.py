@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cascade.models.detector import stage_file
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Stage
 from train.common.checkpoints import checkpoint_file
 from train.common.device import chosen_device
@@ -182,7 +183,7 @@ def _stage_changes(arguments: argparse.Namespace) -> dict[Stage, dict[str, Any]]
             changes[stage][name] = value
     if arguments.start_weights:
         for stage in stages:
-            changes[stage]["start"] = str(arguments.start_weights / f"{stage}.safetensors")
+            changes[stage]["start"] = str(stage_file(arguments.start_weights, stage))
     return changes
 
 
@@ -211,7 +212,7 @@ def _check_start_weights(arguments: argparse.Namespace, stages: list[Stage]) -> 
     folder = arguments.start_weights
     for stage in stages if folder else ():
         begun = checkpoint_file(arguments.out / stage).exists()
-        if not begun and not (folder / f"{stage}.safetensors").exists():
+        if not begun and not stage_file(folder, stage).exists():
             raise FileNotFoundError(f"start-weights: {folder} has no {stage}.safetensors")
 
 

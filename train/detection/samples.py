@@ -26,7 +26,7 @@ from cascade.engines.base import Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
 from cascade.imaging.pyramid import Pyramid, build_pyramid, crop_sources, level_sizes
 from cascade.imaging.reading import ImageError, read_image
-from cascade.models.detector import DetectorWeights, load_detector
+from cascade.models.detector import DetectorWeights, load_detector, stage_file
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Architecture, Stage
 from cascade.stages import Candidates, run_pnet, run_rnet
 from train.detection.aligned_crops import aligned_crops
@@ -121,7 +121,7 @@ def provenance(stage: Stage, sources: tuple[Source, ...], weights: Path | None, 
     """What the samples of a stage come from: annotations, number of photos, and the weights of the stages before it."""
     files: dict[Stage, Path] = {}
     if weights is not None and stage != LANDMARK_STAGE:
-        files = {name: weights / f"{name}.safetensors" for name in STAGES[: STAGES.index(stage)]}
+        files = {name: stage_file(weights, name) for name in STAGES[: STAGES.index(stage)]}
     return {
         "annotations_sha256": fingerprint(sources),
         "limit": limit,

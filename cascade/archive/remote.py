@@ -1,0 +1,204 @@
+"""Photos that have a URL: in object stores, on servers and in archives, by the package fsspec.
+
+`s3://bucket/photos`, `gs://bucket`, `zip://::photos.zip` and whatever else fsspec knows. What its file systems raise is
+OSError here, whoever made it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from stat import S_IFDIR, S_IFREG
+from typing import Any, BinaryIO, NamedTuple
+
+from cascade.archive.errors import ArchiveError, import_fsspec
+from cascade.imaging.errors import LONGEST, shortened
+from cascade.imaging.reading import MAX_FILE_BYTES
+
+__all__ = ["Entry", "State", "check_url", "is_url", "list_folder", "normal", "opened", "state_of"]
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+CHAIN = "::"
+"""Between the URLs of an archive's folder and of the archive itself."""
+
+IN_MEMORY = 1 << 26  # bytes; larger objects are read by way of a temporary file
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "created", "date_time")
+"""What fsspec's file systems call the time of change."""
+
+
+class State(NamedTuple):
+    """What `os.stat` tells of a file, of an object."""
+
+    st_mode: int
+    st_size: int
+    st_mtime_ns: int
+    """To the second, as a listing may tell more than a request for the object does; 0 where it is not told."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What `os.scandir` gives for a file, for an object or a folder of objects."""
+
+    name: bytes
+    path: bytes
+    """Its URL."""
+    state: State
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return self.state.st_mode == S_IFDIR
+
+    def is_symlink(self) -> bool:
+        """False: links are not told from what they link to."""
+        return False
+
+    def stat(self) -> State:
+        """Its state, as it was listed."""
+        return self.state
+
+
+def is_url(path: str | bytes) -> bool:
+    """Whether a path is a URL, such as ``s3://bucket/photos``."""
+    return URL.match(os.fsdecode(path)) is not None
+
+
+def check_url(url: str) -> None:
+    """Makes sure that nothing is used which was read of it before.
+
+    Raises `ArchiveError` for a protocol that fsspec does not know, ImportError without it or the protocol's package,
+    and OSError.
+    """
+    with _os_errors():
+        type(_place(url).files).clear_instance_cache()  # an archive's list of its files is read once
+
+
+def normal(url: bytes) -> bytes:
+    """The URL as `list_folder` spells it: without a slash at the end, and so on. One that cannot be read stays."""
+    try:
+        with _os_errors():
+            place = _place(url)
+            return os.fsencode(place.url(place.name))
+    except (OSError, ArchiveError, ImportError):
+        return url
+
+
+def state_of(url: str | bytes) -> State:
+    """The state of an object or a folder. Raises OSError."""
+    with _os_errors():
+        place = _place(url)
+        return _state(place, place.files.info(place.name))
+
+
+def list_folder(url: bytes) -> list[Entry]:
+    """What is in a folder, as it is now. Raises OSError."""
+    with _os_errors():
+        place = _place(url)
+        entries = []
+        for info in place.files.ls(place.name, detail=True):
+            name = info["name"].rstrip("/")
+            if name != place.name.rstrip("/"):  # S3 has objects that stand for the folder itself
+                base = os.fsencode(name.rpartition("/")[2])
+                entries.append(Entry(base, os.fsencode(place.url(name)), _state(place, info)))
+        return entries
+
+
+@contextmanager
+def opened(url: str | bytes) -> Iterator[tuple[BinaryIO, State]]:
+    """The whole content of an object as a file, and its state, which is no newer than the content. Raises OSError."""
+    with _os_errors():
+        place = _place(url)
+        state = _state(place, place.files.info(place.name))
+        if state.st_mode != S_IFREG:
+            raise IsADirectoryError(errno.EISDIR, "expected a photo, got a folder")
+        if state.st_size > MAX_FILE_BYTES:
+            raise OSError(errno.EFBIG, f"expected at most {MAX_FILE_BYTES:,} bytes, got {state.st_size:,}")
+        file = _fetched(place, state.st_size)
+    with file:
+        yield file, state
+
+
+def _fetched(place: _Place, size: int) -> BinaryIO:
+    if size <= IN_MEMORY:
+        return BytesIO(place.files.cat_file(place.name))
+    file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 whoever asked closes it
+    try:
+        with place.files.open(place.name, "rb") as stream:
+            shutil.copyfileobj(stream, file, 1 << 20)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
+
+
+class _Place(NamedTuple):
+    """An object or folder: fsspec's file system, its name there, and what its URL has before and after the name."""
+
+    files: Any
+    name: str
+    scheme: str
+    chain: str
+
+    def url(self, name: str) -> str:
+        """The URL of another one in the same file system."""
+        head = name if URL.match(name) else f"{self.scheme}://{name}"  # servers' names are URLs
+        return head + self.chain
+
+
+def _place(url: str | bytes) -> _Place:
+    """Raises `ArchiveError`, ImportError, and whatever the file system raises."""
+    text = os.fsdecode(url)
+    fsspec = import_fsspec()
+    head, chained, rest = text.partition(CHAIN)
+    try:
+        files, name = fsspec.core.url_to_fs(text, use_listings_cache=False)
+    except ImportError as error:
+        raise ImportError(f"{text}: {error}") from error
+    except ValueError as error:
+        raise ArchiveError(f"{text}: {error}") from error
+    return _Place(files, name, head.partition("://")[0], chained + rest)
+
+
+def _state(place: _Place, info: dict[str, Any]) -> State:
+    if info["type"] == "directory":
+        return State(S_IFDIR, 0, 0)
+    if info.get("size") is None:  # as where a server's page lists it
+        info = place.files.info(info["name"])
+    return State(S_IFREG if info["type"] == "file" else 0, info.get("size") or 0, _time(info))
+
+
+def _time(info: dict[str, Any]) -> int:
+    """Nanoseconds since 1970, to the second; 0 where it is not told."""
+    value = next((info[name] for name in TIMES if info.get(name) is not None), 0)
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value) if value[:1].isdigit() else parsedate_to_datetime(value)
+        elif isinstance(value, tuple):
+            value = datetime(*value)
+        if isinstance(value, datetime):
+            value = (value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH
+            value = value / timedelta(seconds=1)
+        return int(value) * 10**9
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Raises what clients of stores raise, of whatever kind, as OSError, but for what is wrong from the start."""
+    try:
+        yield
+    except (OSError, ArchiveError, ImportError):
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, shortened(f"{type(error).__name__}: {error}", LONGEST)) from error
