@@ -66,6 +66,15 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def clusters(session: nox.Session) -> None:
+    """The tests of Ray, of Spark (takes Java) and of an S3 server, which are skipped elsewhere."""
+    install(session)
+    session.install("ray[data]>=2.51", "pyspark>=4.0", "pandas>=2.2", "moto[server]>=5.0", "s3fs>=2024.2")
+    files = ["tests/archive/test_on_ray.py", "tests/archive/test_remote.py", "tests/docs/test_spark.py"]
+    session.run("pytest", "-m", "slow or not slow", *files, *session.posargs, env=QUICK)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Times of the kernels by SIMD level, and of a detection."""
     install(session)

@@ -62,7 +62,9 @@ def run_plan_on_ray(
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=1,
-        concurrency=most or (1, max(1, int(ray.cluster_resources().get("CPU", 1)))),
+        compute=ray.data.ActorPoolStrategy(
+            min_size=most or 1, max_size=most or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        ),
     )
     try:
         for row in work.iter_rows():

@@ -146,10 +146,10 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
         help="report faces from this score on, in place of the last threshold, so that the full curve is "
         "evaluated (default: %(default)s)",
     )
-    group.add_argument("--engine", choices=("native", "torch"))
+    group.add_argument("--engine", choices=("native", "torch", "onnx"))
     group.add_argument("--threads", type=int, metavar="N")
     group.add_argument("--device", metavar="NAME", help="for the torch engine, such as cuda")
-    group.add_argument("--precision", choices=("int8", "float32"), help="of the native engine's networks")
+    group.add_argument("--precision", choices=("int8", "float32"), help="of the networks")
     group.add_argument(
         "--input",
         choices=("original", "vga"),

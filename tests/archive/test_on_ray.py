@@ -27,13 +27,34 @@ from tests.cli.helpers import portrait_photo
 
 SHARD = 4
 
+WAIT = 300  # seconds
 PATIENCE = {
+    "RAY_gcs_server_port_wait_time_s": "300",
     "RAY_raylet_start_wait_time_s": "300",
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_worker_register_timeout_seconds": "300",
     "RAY_gcs_server_request_timeout_seconds": "300",
 }
 """By default Ray gives up on its own processes after 30 seconds, which a busy machine may take to start them."""
+
+
+def wait_for_nodes_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own wait for a node that starts ends after 30 seconds in releases that no variable tells otherwise."""
+    from ray._private import services
+
+    get_node = services.get_node
+
+    def patient(*args: Any, **options: Any) -> Any:
+        until = time.monotonic() + WAIT
+        while True:
+            try:
+                return get_node(*args, **options)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    monkeypatch.setattr(services, "get_node", patient)
 
 
 def free_ports() -> dict[str, int]:
@@ -72,11 +93,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     for name, value in PATIENCE.items():
         monkeypatch.setenv(name, value)
+    wait_for_nodes_to_start(monkeypatch)
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **free_ports()})
     nodes.workers = [nodes.add_node(num_cpus=1, **free_ports()) for _ in range(2)]
-    nodes.wait_for_nodes()
+    nodes.wait_for_nodes(timeout=WAIT)
     ray.init(address=nodes.address, log_to_driver=False)
     yield nodes
     ray.shutdown()
@@ -100,6 +122,7 @@ def slow(indexer: PhotoIndexer) -> PhotoIndexer:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_cluster_loses_nothing_and_doubles_nothing(
     cluster: Any, many: Path, tmp_path: Path, slow: PhotoIndexer, kill: bool
