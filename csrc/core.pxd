@@ -19,9 +19,11 @@ cdef extern from "image.h" nogil:
         size_t size
         size_t taps
         size_t max_count
+        size_t begin
+        size_t end
         int32_t *first
         int32_t *count
-        int16_t *weights
+        int8_t *weights
 
     ctypedef struct cascade_resample_job:
         const cascade_kernels *kernels
