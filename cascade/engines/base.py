@@ -130,6 +130,8 @@ def run(engine: Engine, generators: list[StageGenerator[Result]]) -> list[Result
 
     All must make the same requests in the same order, for different images.
     """
+    if not isinstance(engine, BatchEngine):
+        return [_run_alone(engine, generator) for generator in generators]
     results: dict[int, Result] = {}
     requests = {index: next(generator) for index, generator in enumerate(generators)}
     while requests:
@@ -143,9 +145,18 @@ def run(engine: Engine, generators: list[StageGenerator[Result]]) -> list[Result
     return [results[index] for index in range(len(generators))]
 
 
-def _answer_all(engine: Engine, requests: list[Request]) -> list[Any]:
-    if not isinstance(engine, BatchEngine):
-        return [_answer(engine, request) for request in requests]
+def _run_alone(engine: Engine, generator: StageGenerator[Result]) -> Result:
+    """The result of a generator whose requests are answered one by one."""
+    try:
+        request = next(generator)
+        while True:
+            request = generator.send(_answer(engine, request))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def _answer_all(engine: BatchEngine, requests: list[Request]) -> list[Any]:
     scans = [request for request in requests if isinstance(request, DenseScan)]
     crops = [request for request in requests if isinstance(request, ClassifyCrops)]
     if scans and crops:
