@@ -130,8 +130,8 @@ def run(engine: Engine, generators: list[StageGenerator[Result]]) -> list[Result
 
     All must make the same requests in the same order, for different images.
     """
-    if not isinstance(engine, BatchEngine):
-        return [_run_alone(engine, generator) for generator in generators]
+    if len(generators) == 1 and not isinstance(engine, BatchEngine):
+        return [_run_alone(engine, generators[0])]
     results: dict[int, Result] = {}
     requests = {index: next(generator) for index, generator in enumerate(generators)}
     while requests:
@@ -156,7 +156,9 @@ def _run_alone(engine: Engine, generator: StageGenerator[Result]) -> Result:
         return result
 
 
-def _answer_all(engine: BatchEngine, requests: list[Request]) -> list[Any]:
+def _answer_all(engine: Engine, requests: list[Request]) -> list[Any]:
+    if not isinstance(engine, BatchEngine):
+        return [_answer(engine, request) for request in requests]
     scans = [request for request in requests if isinstance(request, DenseScan)]
     crops = [request for request in requests if isinstance(request, ClassifyCrops)]
     if scans and crops:
