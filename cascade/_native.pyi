@@ -273,6 +273,14 @@ def window_boxes(
     ``window`` pixels. Returns float32 (n in all, 4).
     """
 
+def unusually_framed(
+    windows: npt.ArrayLike, width: float, height: float, close_up_side: float
+) -> npt.NDArray[np.bool_]:
+    """Which windows (n, 4) lie at the border of a photo, or are large: (n,).
+
+    At the border: within a third of their side of one of its edges. Large: with a side of at least ``close_up_side``.
+    """
+
 def square(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Boxes (n, 4) grown to squares of the longer side about the same centres. Returns float32 (n, 4)."""
 

@@ -332,6 +332,16 @@ class Faces:
         return align_points(read_image(image, color=color), self.landmarks, size, template)
 
 
+def faces_found(boxes: FloatArray, scores: FloatArray, landmarks: FloatArray) -> Faces:
+    """Faces as a detector computes them: of new float32 arrays that need no checks, and become read-only."""
+    faces = object.__new__(Faces)
+    for name, array in (("boxes", boxes), ("scores", scores), ("landmarks", landmarks)):
+        array.flags.writeable = False
+        object.__setattr__(faces, name, array)
+    object.__setattr__(faces, "data", MappingProxyType({}))
+    return faces
+
+
 def sort_order(boxes: FloatArray, scores: FloatArray) -> npt.NDArray[np.intp]:
     """Indices by falling score, equal scores from top to bottom, then from left to right."""
     x1, y1, x2, y2 = boxes.T

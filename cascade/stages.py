@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from cascade import _native
 from cascade.boxes import expand, square, window_boxes
 from cascade.engines.base import ClassifyCrops, DenseScan, StageGenerator
-from cascade.faces import Faces, sort_order
+from cascade.faces import Faces, faces_found, sort_order
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
 from cascade.imaging.pyramid import Pyramid
 from cascade.models.detector import DetectorWeights
@@ -87,9 +88,7 @@ def run_pnet(
 def _unusually_framed(windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """Which windows (n, 4) lie within a third of their side of the photo's border or take up much of it: (n,) bool."""
     height, width = photo.shape[:2]
-    x1, y1, x2, y2 = windows.T
-    margin = np.minimum(np.minimum(x1, y1), np.minimum(width - x2, height - y2))
-    return np.asarray((margin < (x2 - x1) / 3) | _close_ups(windows, photo))
+    return _native.unusually_framed(windows, width, height, CLOSE_UP_SHARE * min(width, height))
 
 
 def _close_ups(windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -135,20 +134,28 @@ def run_lnet(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.ndarray) 
     architecture = weights[LANDMARK_STAGE].architecture
     # snapped as crop boxes are, so that engines whose landmarks differ in the last bits align the same crops
     matrices = similarity_transforms(_native.snap(landmarks), landmark_template(architecture))
-    alignable = _native.can_align(landmarks, matrices, architecture.input_size)
-    outputs = yield ClassifyCrops(LANDMARK_STAGE, pyramid, matrices[alignable])
+    aligned = np.flatnonzero(_native.can_align(landmarks, matrices, architecture.input_size))
+    matrices = matrices[aligned]
+    outputs = yield ClassifyCrops(LANDMARK_STAGE, pyramid, matrices)
     margin = (architecture.input_size - architecture.window) / 2
     points = outputs[:, architecture.output("landmarks")].reshape(-1, 5, 2) * architecture.window + margin
-    found = _native.inverse_transform(points, matrices[alignable])
+    found = _native.inverse_transform(points, matrices)
+    finite = np.isfinite(found).all(axis=(1, 2))
     refined = landmarks.copy()
-    refined[alignable] = np.where(np.isfinite(found).all(axis=(1, 2), keepdims=True), found, landmarks[alignable])
+    refined[aligned[finite]] = found[finite]
     return refined
 
 
 def landmark_template(architecture: Architecture) -> np.ndarray:
     """The five points (5, 2) in L-Net's crops: ArcFace's template over the window in the middle of the crop."""
-    margin = (architecture.input_size - architecture.window) / 2
-    return np.asarray(ARCFACE_TEMPLATE * (architecture.window / TEMPLATE_SIZE) + margin)
+    return _template(architecture.input_size, architecture.window)
+
+
+@cache
+def _template(size: int, window: float) -> np.ndarray:
+    template = np.asarray(ARCFACE_TEMPLATE * (window / TEMPLATE_SIZE) + (size - window) / 2)
+    template.flags.writeable = False
+    return template
 
 
 def logit(probability: float) -> float:
@@ -180,4 +187,4 @@ def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: 
     valid = (x2 > x1) & (y2 > y1) & np.isfinite(landmarks).all(axis=(1, 2))
     order = sort_order(clipped, scores)
     order = order[valid[order]]
-    return Faces(clipped[order], scores[order], landmarks[order])
+    return faces_found(clipped[order], scores[order], landmarks[order])

@@ -118,8 +118,6 @@ cdef class Crops:
                 height, width = image
                 self.levels[k].height = integer("images: a height", height, 1, MAX_SIDE)
                 self.levels[k].width = integer("images: a width", width, 1, MAX_SIDE)
-            else:
-                self.levels[k] = strip_of(image, 0, None)
         self.set.levels, self.set.size = self.levels, self.size
         self.set.padding_value = CASCADE_PADDING_VALUE
         self.set.workspace = 64
@@ -132,6 +130,14 @@ cdef class Crops:
 
     def __dealloc__(self):
         free(self.levels)
+
+    cdef int open_levels(self, const int64_t[::1] chosen) except -1:
+        """Reads the sizes of the images that crops lie in, and where their pixels are."""
+        cdef size_t i
+        for i in range(<size_t>chosen.shape[0]):
+            if self.levels[chosen[i]].width == 0:
+                self.levels[chosen[i]] = strip_of(self.images[chosen[i]], 0, None)
+        return 0
 
     cdef place_transforms(self, scales, matrices):
         cdef const double[:, :, ::1] given = check_matrices(matrices)
@@ -146,6 +152,7 @@ cdef class Crops:
             fits = fits and transform_to_level(&given[i, 0, 0], &factors[chosen[i], 0], self.size, &transforms[i, 0, 0])
         if not fits:
             raise ValueError(f"matrices: expected transforms of a crop to within {MAX_SIDE} pixels")
+        self.open_levels(chosen)
         self.level_of, self.transforms = chosen, transforms
         if n:
             self.set.level_of, self.set.transforms = &chosen[0], &transforms[0, 0, 0]
@@ -169,6 +176,7 @@ cdef class Crops:
             wide, high = max(wide, x), max(high, y)
         if not fits:
             raise ValueError(f"boxes: expected finite x1 < x2 and y1 < y2 within {MAX_SIDE} pixels")
+        self.open_levels(chosen)
         self.level_of, self.boxes = chosen, placed
         if given.shape[0]:
             self.set.level_of, self.set.boxes = &chosen[0], &placed[0, 0]

@@ -89,7 +89,7 @@ cdef void unpack_taps(const cascade_axis *axis, int64_t last, size_t most, int64
         for k in range(most):
             pixels[k] = min(axis.first[i] + <int64_t>k, last)
         for k in range(own):
-            weights[k] = axis.weights[i * axis.taps + k]
+            weights[k] = -<int64_t>axis.weights[i * axis.taps + k]
         for k in range(own, most):
             weights[k] = 0
         pixels, weights = pixels + most, weights + most

@@ -130,6 +130,8 @@ def run(engine: Engine, generators: list[StageGenerator[Result]]) -> list[Result
 
     All must make the same requests in the same order, for different images.
     """
+    if len(generators) == 1 and not isinstance(engine, BatchEngine):
+        return [_run_alone(engine, generators[0])]
     results: dict[int, Result] = {}
     requests = {index: next(generator) for index, generator in enumerate(generators)}
     while requests:
@@ -141,6 +143,17 @@ def run(engine: Engine, generators: list[StageGenerator[Result]]) -> list[Result
             except StopIteration as end:
                 results[index] = end.value
     return [results[index] for index in range(len(generators))]
+
+
+def _run_alone(engine: Engine, generator: StageGenerator[Result]) -> Result:
+    """The result of a generator whose requests are answered one by one."""
+    try:
+        request = next(generator)
+        while True:
+            request = generator.send(_answer(engine, request))
+    except StopIteration as end:
+        result: Result = end.value
+        return result
 
 
 def _answer_all(engine: Engine, requests: list[Request]) -> list[Any]:

@@ -93,9 +93,11 @@ class NativeEngine:
     def dense_scan_levels(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
         """See `cascade.engines.base.Engine.dense_scan_levels`."""
         streamed = [level for level in levels if is_streamed(level)]
+        if not streamed:
+            return self._scan_in_memory(levels, threshold)
         others = [level for level in levels if not is_streamed(level)]
         first_cached = next((level for level in others if isinstance(level, CachedLevel)), None)
-        from_strips = iter(self._scan_strips(streamed, first_cached, threshold) if streamed else [])
+        from_strips = iter(self._scan_strips(streamed, first_cached, threshold))
         from_others = iter(self._scan_in_memory(others, threshold))
         return [next(from_strips if is_streamed(level) else from_others) for level in levels]
 
@@ -144,7 +146,7 @@ class NativeEngine:
     def _classify(self, stage: Stage, pyramid: Pyramid, regions: np.ndarray) -> np.ndarray:
         network = self._networks[stage]
         images, scales = crop_sources(pyramid)
-        if any(is_streamed(image) for image in images):
+        if len(images) > 1 and is_streamed(images[1]):  # if any is, then the largest level
             return self._classify_strips(network, images, scales, regions, step_count(*pyramid.images[1].shape[:2]))
         crops = _native.Crops(images, scales, regions, network.input_size)
         return network.classify_crops(crops, self.pool)

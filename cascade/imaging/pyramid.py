@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,14 @@ class Pyramid:
 
     images: list[Any]
     scales: np.ndarray
+
+    @cached_property
+    def sources(self) -> tuple[list[Any], np.ndarray]:
+        """See `crop_sources`."""
+        larger = sum(max(scale) >= 1.0 for scale in self.scales[1:].tolist())
+        sources = [self.images[0], *self.images[1 + larger :]]
+        scales = np.delete(self.scales, slice(1, 1 + larger), axis=0) if larger else self.scales
+        return [image if is_streamed(image) else all_rows(image) for image in sources], scales
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -52,16 +61,20 @@ def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
 
     Streamed levels are returned as they are, all others with all of their rows.
     """
-    larger = sum(max(scale) >= 1.0 for scale in pyramid.scales[1:].tolist())
-    sources = [pyramid.images[0], *pyramid.images[1 + larger :]]
-    scales = np.delete(pyramid.scales, slice(1, 1 + larger), axis=0) if larger else pyramid.scales
-    return [image if is_streamed(image) else all_rows(image) for image in sources], scales
+    return pyramid.sources
 
 
 def level_sizes(
     width: int, height: int, min_face: float, max_face: float | None, window: float, scale_factor: float
 ) -> list[tuple[int, int]]:
     """Sizes (width, height) of the levels. On the first, a face of ``min_face`` pixels fills P-Net's window."""
+    return list(_level_sizes(width, height, min_face, max_face, window, scale_factor))
+
+
+@lru_cache(maxsize=64)  # most photos of a series have one size
+def _level_sizes(
+    width: int, height: int, min_face: float, max_face: float | None, window: float, scale_factor: float
+) -> tuple[tuple[int, int], ...]:
     sizes: list[tuple[int, int]] = []
     scale = window / min_face
     while min(width, height) * scale >= window * SMALLEST_SHARE:
@@ -70,4 +83,4 @@ def level_sizes(
             break
         sizes.append((max(1, round(width * scale)), max(1, round(height * scale))))
         scale *= scale_factor
-    return sizes
+    return tuple(sizes)

@@ -15,6 +15,15 @@ void cascade_window_boxes(const float *found, size_t n, size_t pitch, const casc
     }
 }
 
+void cascade_unusually_framed(const float *windows, size_t n, float width, float height, float close_up_side,
+                              uint8_t *framed) {
+    for (size_t i = 0; i < n; i++, windows += 4) {
+        float side = windows[2] - windows[0];
+        float across = fminf(windows[0], width - windows[2]), down = fminf(windows[1], height - windows[3]);
+        framed[i] = fminf(across, down) < side / 3.0f || side >= close_up_side;
+    }
+}
+
 void cascade_apply_box_deltas(float *boxes, const float *deltas, size_t n) {
     for (size_t i = 0; i < n; i++, boxes += 4, deltas += 4) {
         float width = boxes[2] - boxes[0], height = boxes[3] - boxes[1];

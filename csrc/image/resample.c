@@ -4,6 +4,9 @@
  *
  * An output pixel whose centre lies outside the image is CASCADE_PADDING_VALUE. Inside, the filter is renormalised over the
  * pixels that exist, so that borders neither darken nor smear.
+ *
+ * Places are rounded to 1/65536 pixel, and weights to CASCADE_WEIGHT_BITS: each is the difference of two rounded sums of the
+ * filter, up to and with its pixel. So the weights sum to one, and their errors cancel where neighbouring pixels are alike.
  */
 #include <math.h>
 #include <string.h>
@@ -13,6 +16,10 @@
 #include "workspace.h"
 
 #define WEIGHT_ONE (1 << CASCADE_WEIGHT_BITS)
+/* Fractional bits of places along an axis. */
+#define PLACE_BITS 16
+#define PLACE_ONE ((int64_t)1 << PLACE_BITS)
+#define PLACE_HALF (PLACE_ONE / 2)
 
 size_t cascade_axis_taps(double extent, size_t size) {
     double scale = extent / (double)size;
@@ -21,67 +28,53 @@ size_t cascade_axis_taps(double extent, size_t size) {
 }
 
 size_t cascade_axis_bytes(size_t size, size_t taps) {
-    return cascade_cache_lines(size * sizeof(int32_t)) * 2 + cascade_cache_lines(size * taps * sizeof(int16_t));
+    return cascade_cache_lines(size * sizeof(int32_t)) * 2 + cascade_cache_lines(size * taps * sizeof(int8_t));
 }
 
 /* The triangle at a pixel, not yet normalised. */
-static double triangle(double centre, double support, int32_t pixel) {
-    return support - fabs((double)pixel + 0.5 - centre);
+static int64_t triangle(int64_t centre, int64_t support, int64_t pixel) {
+    int64_t distance = pixel * PLACE_ONE + PLACE_HALF - centre;
+    return support - (distance < 0 ? -distance : distance);
 }
 
-/* Fixed-point weights of the pixels [first, first + count) around `centre`, summing to exactly WEIGHT_ONE. */
-static void quantize_weights(double centre, double support, int32_t first, int32_t count, int16_t *weights) {
-    double total = 0.0;
-    for (int32_t k = 0; k < count; k++) {
-        total += triangle(centre, support, first + k);
+/* Weights of the pixels [first, end), negative. */
+static void quantize_weights(int64_t centre, int64_t support, int64_t first, int64_t end, int8_t *weights) {
+    int64_t total = 0, sum = 0;
+    for (int64_t pixel = first; pixel < end; pixel++) {
+        total += triangle(centre, support, pixel);
     }
-    double scale = WEIGHT_ONE / total;
-    int32_t sum = 0, most = 0;
-    int16_t *largest = weights;
-    for (int32_t k = 0; k < count; k++, weights++) {
-        volatile double weight =
-            triangle(centre, support, first + k) * scale; /* rounded here, as in cascade_axis_plan */
-        int16_t rounded = (int16_t)(weight + 0.5);
-        *weights = rounded;
-        sum += rounded;
-        if (rounded > most) {
-            most = rounded;
-            largest = weights;
-        }
+    double scale = WEIGHT_ONE / (double)total;
+    int32_t before = 0;
+    for (int64_t pixel = first; pixel < end; pixel++, weights++) {
+        sum += triangle(centre, support, pixel);
+        volatile double share = (double)sum * scale; /* rounded here, as in cascade_axis_plan */
+        int32_t until = (int32_t)(share + 0.5);
+        *weights = (int8_t)(before - until);
+        before = until;
     }
-    *largest = (int16_t)(most + WEIGHT_ONE - sum);
-}
-
-/* floor for values within 2^62, without the library call that it costs without SSE4.1. */
-static double fast_floor(double value) {
-    double truncated = (double)(int64_t)value;
-    return truncated > value ? truncated - 1.0 : truncated;
 }
 
 /* Plans the taps of output pixel i; none if its centre is outside the source. */
-static void plan_pixel(cascade_axis *axis, size_t i, double centre, double support, size_t source) {
+static void plan_pixel(cascade_axis *axis, size_t i, double at, int64_t support, size_t source) {
     axis->first[i] = 0;
     axis->count[i] = 0;
-    if (!(centre >= 0.0 && centre < (double)source)) {
+    if (!(at >= 0.0 && at < (double)source)) {
         return;
     }
+    int64_t centre = (int64_t)(at * (double)PLACE_ONE + 0.5);
     /* pixel j is a tap while |j + 0.5 - centre| < support */
-    double low = fast_floor(centre - support - 0.5) + 1.0;
-    double high = -fast_floor(-(centre + support - 0.5)) - 1.0;
-    if (low < 0.0) {
-        low = 0.0;
-    }
-    if (high > (double)source - 1.0) {
-        high = (double)source - 1.0;
-    }
-    int32_t count = (int32_t)(high - low) + 1;
-    if (count > (int32_t)axis->taps) {
-        count = (int32_t)axis->taps;
+    int64_t low = centre - support < PLACE_HALF ? 0 : ((centre - support - PLACE_HALF) >> PLACE_BITS) + 1;
+    int64_t end = (centre + support + PLACE_HALF - 1) >> PLACE_BITS;
+    end = end < (int64_t)source ? end : (int64_t)source;
+    if (end - low > (int64_t)axis->taps) {
+        end = low + (int64_t)axis->taps;
     }
     axis->first[i] = (int32_t)low;
-    axis->count[i] = count;
-    axis->max_count = cascade_max(axis->max_count, (size_t)count);
-    quantize_weights(centre, support, (int32_t)low, count, axis->weights + i * axis->taps);
+    axis->count[i] = (int32_t)(end - low);
+    axis->max_count = cascade_max(axis->max_count, (size_t)(end - low));
+    axis->begin = axis->end ? axis->begin : i;
+    axis->end = i + 1;
+    quantize_weights(centre, support, low, end, axis->weights + i * axis->taps);
 }
 
 void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double extent, size_t source, size_t size,
@@ -89,14 +82,14 @@ void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double ex
     char *bytes = memory;
     axis->size = size;
     axis->taps = taps;
-    axis->max_count = 0;
+    axis->max_count = axis->begin = axis->end = 0;
     axis->first = (int32_t *)bytes;
     axis->count = (int32_t *)(bytes + cascade_cache_lines(size * sizeof(int32_t)));
-    axis->weights = (int16_t *)(bytes + 2 * cascade_cache_lines(size * sizeof(int32_t)));
-    memset(axis->weights, 0, size * taps * sizeof(int16_t));
+    axis->weights = (int8_t *)(bytes + 2 * cascade_cache_lines(size * sizeof(int32_t)));
+    memset(axis->weights, 0, size * taps * sizeof(int8_t));
 
     double scale = extent / (double)size;
-    double support = scale > 1.0 ? scale : 1.0;
+    int64_t support = scale > 1.0 ? (int64_t)(scale * (double)PLACE_ONE + 0.5) : PLACE_ONE;
     for (size_t i = 0; i < size; i++) {
         /* volatile: rounded before it is added, even where a compiler would fuse the two, for the same bytes everywhere */
         volatile double offset = ((double)i + 0.5) * scale;
@@ -106,17 +99,10 @@ void cascade_axis_plan(cascade_axis *axis, void *memory, double start, double ex
 
 /* The range [*from, *to) of source pixels that the axis reads. */
 static void used_range(const cascade_axis *axis, size_t *from, size_t *to) {
-    *from = SIZE_MAX;
-    *to = 0;
-    for (size_t i = 0; i < axis->size; i++) {
-        if (axis->count[i]) {
-            size_t first = (size_t)axis->first[i], end = first + (size_t)axis->count[i];
-            *from = first < *from ? first : *from;
-            *to = end > *to ? end : *to;
-        }
-    }
-    if (*from > *to) {
-        *from = *to;
+    *from = *to = 0;
+    if (axis->begin < axis->end) {
+        *from = (size_t)axis->first[axis->begin];
+        *to = (size_t)axis->first[axis->end - 1] + (size_t)axis->count[axis->end - 1];
     }
 }
 
@@ -160,8 +146,8 @@ void cascade_resample(const cascade_kernels *kernels, const cascade_image *image
     /* taps of weight 0 read these bytes after the last pixel */
     size_t taps = whole_groups(columns.max_count);
     memset(blended_row + (to - from) * CASCADE_CHANNELS, 0, taps * CASCADE_CHANNELS + CASCADE_TAP_GROUP);
-    for (size_t i = 0; i < width; i++) {
-        columns.first[i] -= columns.count[i] ? (int32_t)from : 0;
+    for (size_t i = columns.begin; i < columns.end; i++) {
+        columns.first[i] -= (int32_t)from;
     }
     for (size_t y = first; y < end; y++, out += width * CASCADE_CHANNELS) {
         if (rows.count[y] == 0) {
@@ -171,7 +157,10 @@ void cascade_resample(const cascade_kernels *kernels, const cascade_image *image
         const uint8_t *source = image->pixels + ((size_t)rows.first[y] - image->top) * stride + from * CASCADE_CHANNELS;
         kernels->blend_rows(source, stride, rows.weights + y * taps_y, (size_t)rows.count[y], blended_row,
                             (to - from) * CASCADE_CHANNELS);
-        kernels->blend_columns(blended_row, columns.first, columns.weights, taps_x, taps, out, width);
+        memset(out, CASCADE_PADDING_VALUE, columns.begin * CASCADE_CHANNELS);
+        kernels->blend_columns(blended_row, columns.first + columns.begin, columns.weights + columns.begin * taps_x,
+                               taps_x, taps, out + columns.begin * CASCADE_CHANNELS, columns.end - columns.begin);
+        memset(out + columns.end * CASCADE_CHANNELS, CASCADE_PADDING_VALUE, (width - columns.end) * CASCADE_CHANNELS);
     }
 }
 

@@ -24,6 +24,10 @@ typedef struct {
  * `scale` is the size of the level over that of the image, across and down. */
 void cascade_window_boxes(const float *found, size_t n, size_t pitch, const cascade_window_layout *layout,
                           const double scale[2], float *boxes);
+/* Which of n windows lie within a third of their side of the border of an image of width * height, or have a side of at least
+ * `close_up_side`. */
+void cascade_unusually_framed(const float *windows, size_t n, float width, float height, float close_up_side,
+                              uint8_t *framed);
 /* Adds deltas * the box's size to each edge of n boxes, in place. */
 void cascade_apply_box_deltas(float *boxes, const float *deltas, size_t n);
 /* Grows n boxes to squares of the longer side about their centres. */

@@ -31,21 +31,24 @@ typedef struct {
 
 /* ---- image/resample.c ------------------------------------------------------------------------------------ */
 
-/* Fractional bits of the filter weights. The weights of one output pixel sum to exactly 1 << CASCADE_WEIGHT_BITS. */
-#define CASCADE_WEIGHT_BITS 14
+/* Fractional bits of the filter weights. The weights of one output pixel sum to exactly 1 << CASCADE_WEIGHT_BITS, and its sums
+ * fit into 16 bits. */
+#define CASCADE_WEIGHT_BITS 7
 /* The kernel `blend_columns` reads the taps in groups of this many. */
 #define CASCADE_TAP_GROUP 4
 
 /* The filter along one axis. Output pixel i is the sum of the source pixels from `first[i]` on; tap k has the weight
- * weights[i * taps + k]. The first `count[i]` taps count, the weights of the others are 0. A count of 0 means that the output
- * pixel lies outside the source. */
+ * -weights[i * taps + k]: stored negative, a weight of one fits into 8 bits. The first `count[i]` taps count, the weights of
+ * the others are 0. A count of 0 means that the output pixel lies outside the source; [begin, end) are those inside. */
 typedef struct {
     size_t size;      /* output pixels */
     size_t taps;      /* room for the taps of each output pixel */
     size_t max_count; /* largest of `count` */
+    size_t begin;
+    size_t end;
     int32_t *first;
     int32_t *count;
-    int16_t *weights;
+    int8_t *weights;
 } cascade_axis;
 
 /* Upper bound on the taps of an output pixel where a source interval of length `extent` becomes `size` pixels. */

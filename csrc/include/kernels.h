@@ -94,13 +94,12 @@ struct cascade_kernels {
     void (*max_pool_f32)(const float *in, float *out, const cascade_span *span, size_t channels,
                          ptrdiff_t in_channel_step);
 
-    /* out[i] = round(sum_k weights[k] * rows[k * stride + i]) for i < n */
-    void (*blend_rows)(const uint8_t *rows, size_t stride, const int16_t *weights, size_t count, uint8_t *out,
-                       size_t n);
+    /* out[i] = round(-sum_k weights[k] * rows[k * stride + i]) for i < n. Weights are those of a cascade_axis. */
+    void (*blend_rows)(const uint8_t *rows, size_t stride, const int8_t *weights, size_t count, uint8_t *out, size_t n);
     /* Output pixel i is the rounded sum of `taps` pixels of `row` from pixel first[i] on, where tap k has the weight
-     * weights[i * step + k]. It is CASCADE_PADDING_VALUE where all weights are 0. `taps` is a multiple of CASCADE_TAP_GROUP.
-     * CASCADE_TAP_GROUP bytes after the last pixel must be readable. */
-    void (*blend_columns)(const uint8_t *row, const int32_t *first, const int16_t *weights, size_t step, size_t taps,
+     * -weights[i * step + k]. `taps` is a multiple of CASCADE_TAP_GROUP. CASCADE_TAP_GROUP bytes after the last pixel must be
+     * readable. */
+    void (*blend_columns)(const uint8_t *row, const int32_t *first, const int8_t *weights, size_t step, size_t taps,
                           uint8_t *out, size_t n);
     /* n pixels of a warped crop from (x, y) on in fixed point, (transform[0], transform[3]) apart. All neighbours of all
      * pixels lie in the image, with two readable bytes after them. */

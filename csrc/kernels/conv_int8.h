@@ -21,6 +21,26 @@ ALWAYS_INLINE vec_i32 requantize(vec_f32 value) {
     return truncate_f32(-maximum(-maximum(value, broadcast_f32(0.0f)), broadcast_f32(-255.0f)));
 }
 
+/* The values of four channels, requantized and packed. */
+ALWAYS_INLINE vec_u32 requantize_four(const vec_f32 values[4]) {
+#if defined(__AVX2__)
+    /* packing saturates to 0 and more; for large values the conversion to integers would not */
+    const vec_x86 by_lane = BROADCAST_128(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    vec_x86 whole[4];
+    for (size_t c = 0; c < 4; c++) {
+        whole[c] = X86(cvttps_epi32)(X86(min_ps)(values[c], broadcast_f32(255.0f)));
+    }
+    vec_x86 bytes = X86(packus_epi16)(X86(packs_epi32)(whole[0], whole[1]), X86(packs_epi32)(whole[2], whole[3]));
+    return (vec_u32)X86(shuffle_epi8)(bytes, by_lane);
+#else
+    vec_u32 packed = {0};
+    for (size_t c = 0; c < 4; c++) {
+        packed |= (vec_u32)requantize(values[c]) << (8 * c);
+    }
+    return packed;
+#endif
+}
+
 /*
  * How a level multiplies. With an instruction for dot products (VNNI, NEON's dot products) it takes one tap at a time: the four
  * products of a lane are added to its sum of 32 bits. AVX2 and AVX-512 have none. They take INT8_TAPS taps together: the
@@ -129,6 +149,22 @@ ALWAYS_INLINE void add_taps(vec_i32 sums[][TILE_VECTORS], const cascade_int8x4 *
     }
 }
 
+/* Scales the sums of vector v of a tile and stores them. */
+ALWAYS_INLINE void finish_vector(vec_i32 sums[][TILE_VECTORS], size_t v, cascade_element *out, const cascade_span *span,
+                                 size_t channels, const float *factor, int dequantize) {
+    cascade_element *to = out + (ptrdiff_t)v * span->out_step;
+    vec_f32 values[INT8_TILE_CHANNELS];
+    for (size_t c = 0; c < channels; c++) {
+        values[c] = to_f32(sums[c][v]) * broadcast_f32(factor[c]);
+        if (dequantize) {
+            store_f32(&to[(ptrdiff_t)c * span->out_channel_step].f32, values[c]);
+        }
+    }
+    for (size_t c = 0; !dequantize && c + CASCADE_PACKED <= channels; c += CASCADE_PACKED) {
+        store_int8x4(to + (ptrdiff_t)(c / CASCADE_PACKED) * span->out_channel_step, requantize_four(values + c));
+    }
+}
+
 /* As conv_f32_tile, over int8x4. */
 ALWAYS_INLINE void conv_int8_tile(const cascade_int8x4 *in, cascade_element *out, const cascade_span *span,
                                   size_t start, size_t channels, size_t vectors, size_t weight_step,
@@ -147,24 +183,17 @@ ALWAYS_INLINE void conv_int8_tile(const cascade_int8x4 *in, cascade_element *out
     for (; k < span->tap_count; k++) {
         add_taps(sums, in, span, k, 1, channels, vectors, weight_step, weights);
     }
-    for (size_t v = 0; v < vectors; v++) {
-        cascade_element *to = out + (ptrdiff_t)(start + v) * span->out_step;
-        for (size_t c = 0; c < channels; c++) {
-            vec_f32 value = to_f32(sums[c][v]) * broadcast_f32(factor[c]);
-            if (dequantize) {
-                store_f32(&to[(ptrdiff_t)c * span->out_channel_step].f32, value);
-            } else {
-                sums[c][v] = requantize(value);
-            }
-        }
-        for (size_t c = 0; !dequantize && c + CASCADE_PACKED <= channels; c += CASCADE_PACKED) {
-            vec_u32 packed = (vec_u32)sums[c][v];
-            for (size_t channel = 1; channel < CASCADE_PACKED; channel++) {
-                packed |= (vec_u32)sums[c + channel][v] << (8 * channel);
-            }
-            store_int8x4(to + (ptrdiff_t)(c / CASCADE_PACKED) * span->out_channel_step, packed);
-        }
+    out += (ptrdiff_t)start * span->out_step;
+    /* not as a loop, for which compilers put the sums on the stack */
+    finish_vector(sums, 0, out, span, channels, factor, dequantize);
+#if TILE_VECTORS == 3
+    if (vectors > 1) {
+        finish_vector(sums, 1, out, span, channels, factor, dequantize);
     }
+    if (vectors > 2) {
+        finish_vector(sums, 2, out, span, channels, factor, dequantize);
+    }
+#endif
 }
 
 /* All vectors of a span for a constant number of channels. */

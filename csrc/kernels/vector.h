@@ -29,13 +29,15 @@ typedef int32_t vec_i32;
 typedef uint32_t vec_u32;
 #endif
 
-/* A vector as the intrinsics of x86 take it, and their names without the width. */
+/* A vector as the intrinsics of x86 take it, their names without the width, and 16 bytes in all parts of a vector. */
 #if defined(__AVX2__) && CASCADE_LANES == 16
 typedef __m512i vec_x86;
 #define X86(name) _mm512_##name
+#define BROADCAST_128 _mm512_broadcast_i32x4
 #elif defined(__AVX2__)
 typedef __m256i vec_x86;
 #define X86(name) _mm256_##name
+#define BROADCAST_128 _mm256_broadcastsi128_si256
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -86,10 +88,14 @@ ALWAYS_INLINE void store_f32(float *to, vec_f32 value) { memcpy(to, &value, size
 #if CASCADE_LANES > 1
 ALWAYS_INLINE vec_f32 broadcast_f32(float value) { return value - (vec_f32){0}; }
 ALWAYS_INLINE vec_i32 broadcast_i32(int32_t value) { return value - (vec_i32){0}; }
+#if defined(__AVX2__)
+ALWAYS_INLINE vec_f32 maximum(vec_f32 a, vec_f32 b) { return (vec_f32)X86(max_ps)(a, b); }
+#else
 ALWAYS_INLINE vec_f32 maximum(vec_f32 a, vec_f32 b) {
     vec_i32 first = a > b;
     return (vec_f32)(((vec_i32)a & first) | ((vec_i32)b & ~first));
 }
+#endif
 ALWAYS_INLINE vec_f32 to_f32(vec_i32 value) { return __builtin_convertvector(value, vec_f32); }
 ALWAYS_INLINE vec_i32 truncate_f32(vec_f32 value) { return __builtin_convertvector(value, vec_i32); }
 #else

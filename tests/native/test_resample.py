@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from cascade import _native
 from tests.photos import portrait
 
 LEVELS = _native.simd_levels()
-ONE = 1 << 14
+ONE = 1 << 7
+PLACES = 1 << 16  # to which places along an axis are rounded
 
 
 def filter_of(centre: float, support: float, source: int) -> dict[int, int] | None:
@@ -21,13 +23,13 @@ def filter_of(centre: float, support: float, source: int) -> dict[int, int] | No
     if not 0 <= centre < source:
         return None
     near = range(max(0, math.floor(centre - support) - 1), min(source, math.ceil(centre + support) + 2))
-    shares = {j: 1 - abs(j + 0.5 - centre) / support for j in near if abs(j + 0.5 - centre) < support}
-    total = 0.0
-    for share in shares.values():
-        total += share
-    weights = {j: math.floor(share / total * ONE + 0.5) for j, share in shares.items()}
-    weights[max(weights, key=weights.__getitem__)] += ONE - sum(weights.values())
-    return weights
+    middle, reach = math.floor(centre * PLACES + 0.5), math.floor(support * PLACES + 0.5)
+    shares = {j: reach - abs(j * PLACES + PLACES // 2 - middle) for j in near}
+    shares = {j: share for j, share in shares.items() if share > 0}
+    scale, ends = ONE / sum(shares.values()), [0]
+    for share in accumulate(shares.values()):
+        ends.append(math.floor(share * scale + 0.5))
+    return {j: end - start for j, (start, end) in zip(shares, pairwise(ends), strict=True)}
 
 
 def along(image: np.ndarray, axis: int, start: float, end: float, size: int) -> np.ndarray:
@@ -291,20 +293,18 @@ def slow_taps(
     support = np.maximum(scale, 1.0)
     centre = start + (np.arange(size) + 0.5) * scale
     inside = (centre >= 0.0) & (centre < source)
-    low = np.where(inside, np.maximum(np.floor(centre - support - 0.5) + 1.0, 0.0), 0.0)
-    high = np.minimum(np.ceil(centre + support - 0.5) - 1.0, source - 1.0)
+    middle, reach = (np.floor(np.where(inside, a, 1.0) * PLACES + 0.5) for a in (centre, support))
+    low = np.where(inside, np.maximum(np.floor((middle - reach) / PLACES - 0.5) + 1.0, 0.0), 0.0)
+    high = np.minimum(np.ceil((middle + reach) / PLACES - 0.5) - 1.0, source - 1.0)
     count = np.where(inside, high - low + 1.0, 0.0)
 
     steps = np.arange(max(1, int(count.max(initial=0.0))))
     pixels = low[..., None] + steps
     used = steps < count[..., None]
-    shares = np.where(used, support[..., None] - np.abs(pixels + 0.5 - centre[..., None]), 0.0)
-    totals = np.cumsum(shares, axis=2)[..., -1:]  # added from left to right, as in C
-    weights = np.floor(shares * (ONE / np.where(inside[..., None], totals, 1.0)) + 0.5)
-    # the largest weight, the first of equals, takes up what rounding left
-    largest = weights.argmax(axis=2)[..., None]
-    rest = np.where(inside[..., None], ONE - weights.sum(axis=2, keepdims=True), 0.0)
-    np.put_along_axis(weights, largest, np.take_along_axis(weights, largest, 2) + rest, 2)
+    shares = np.where(used, reach[..., None] - np.abs((pixels + 0.5) * PLACES - middle[..., None]), 0.0)
+    sums = np.cumsum(shares, axis=2)
+    ends = np.floor(sums * (ONE / np.where(inside, sums[..., -1], 1.0))[..., None] + 0.5)
+    weights = np.diff(ends, axis=2, prepend=0.0)
     return np.minimum(pixels, source[..., None] - 1.0), weights, inside
 
 

@@ -162,22 +162,22 @@ static void try_pool(size_t channels, size_t tap_count, size_t vectors, int imag
     done();
 }
 
-/* Fixed-point weights of `count` pixels, which sum to 1. */
-static void share_out(int16_t *weights, size_t count) {
+/* Fixed-point weights of `count` pixels, which sum to -1. */
+static void share_out(int8_t *weights, size_t count) {
     size_t left = 1 << CASCADE_WEIGHT_BITS;
     for (size_t k = 0; k + 1 < count; k++) {
         size_t some = chance(3) ? chance(2 * left / count + 1) : 0;
-        weights[k] = (int16_t)some;
+        weights[k] = (int8_t)-(int)some;
         left -= some;
     }
-    weights[count - 1] = (int16_t)left;
+    weights[count - 1] = (int8_t)-(int)left;
 }
 
 static void try_blend_rows(size_t n, size_t count) {
     CASE("blend_rows, %zu bytes of %zu rows", n, count);
     size_t stride = n + chance(9);
     uint8_t *rows = pixels((count - 1) * stride + n), *found = exactly(n), *expected = exactly(n);
-    int16_t *weights = exactly(count * sizeof(int16_t));
+    int8_t *weights = exactly(count);
     share_out(weights, count);
     fast->blend_rows(rows, stride, weights, count, found, n);
     scalar->blend_rows(rows, stride, weights, count, expected, n);
@@ -191,17 +191,12 @@ static void try_blend_columns(size_t n, size_t taps) {
     uint8_t *row = pixels(width * CASCADE_CHANNELS + CASCADE_TAP_GROUP), *found = exactly(bytes),
             *expected = exactly(bytes);
     int32_t *first = exactly(n * sizeof(int32_t));
-    int16_t *weights = exactly(n * taps * sizeof(int16_t)), *some = exactly(taps * sizeof(int16_t));
+    int8_t *weights = exactly(n * taps);
     for (size_t i = 0; i < n; i++) {
-        size_t count = chance(taps + 1);
+        size_t count = 1 + chance(taps);
         first[i] = (int32_t)(i + 1 == n ? width - taps : chance(width - taps + 1));
-        memset(some, 0, taps * sizeof(int16_t));
-        if (count) {
-            share_out(some, count);
-        }
-        for (size_t k = 0; k < taps; k++) {
-            weights[i * taps + k] = some[k];
-        }
+        memset(weights + i * taps, 0, taps);
+        share_out(weights + i * taps, count);
     }
     fast->blend_columns(row, first, weights, taps, taps, found, n);
     scalar->blend_columns(row, first, weights, taps, taps, expected, n);

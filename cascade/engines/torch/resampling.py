@@ -1,8 +1,8 @@
 """Pyramid levels in torch, byte for byte those of the native core.
 
-The native core tells which pixels each pixel of a level reads, and their weights. Pixels and the two halves of a weight
-have at most 8 bits, which every precision of a matrix product represents exactly. Sums are multiples of 2^-14 below
-2^10, which float32 represents exactly. So neither the order, nor the device, nor a setting of torch changes them.
+The native core tells which pixels each pixel of a level reads, and their weights. Pixels and weights have at most 8
+bits, which every precision of a matrix product represents exactly. Sums are multiples of 2^-7 below 2^9, which float32
+represents exactly. So neither the order, nor the device, nor a setting of torch changes them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import torch
 from cascade import _native
 
 # As in csrc: bits of the fixed-point filter weights.
-WEIGHT_BITS = 14
-HALF_BITS = WEIGHT_BITS // 2
+WEIGHT_BITS = 7
 
 # Output pixels of an axis whose filters form one matrix, which is mostly zeros: a GPU is faster with large products.
 BLOCK_PIXELS = {"cpu": 32, "cuda": 256}
@@ -59,10 +58,9 @@ def resample(images: torch.Tensor, width: int, height: int) -> torch.Tensor:
             read = images.narrow(axis, first, end - first)
             if read.dtype == torch.uint8:
                 read = read.to(torch.float32, memory_format=torch.contiguous_format)
-            coarse, fine = (weights @ read if axis == 2 else read @ weights.T).chunk(2, axis)
-            outputs = len(weights) // 2
-            torch.floor(torch.add(coarse, fine).add_(0.5), out=found.narrow(axis, done, outputs))
-            done += outputs
+            sums = weights @ read if axis == 2 else read @ weights.T
+            torch.floor(sums.add_(0.5), out=found.narrow(axis, done, len(weights)))
+            done += len(weights)
         images = found
     return images
 
@@ -71,8 +69,8 @@ def resample(images: torch.Tensor, width: int, height: int) -> torch.Tensor:
 def _blocks(source: int, size: int, device: torch.device) -> list[tuple[int, int, torch.Tensor]]:
     """The filters of one axis as matrices, each for a block of output pixels.
 
-    Each has the source pixels [first, end) that the block reads and weights float32 (2 · outputs, end - first), the
-    upper halves before the lower ones. Cached, since all frames of a video have one size.
+    Each has the source pixels [first, end) that the block reads and weights float32 (outputs, end - first). Cached,
+    since all frames of a video have one size.
     """
     taps = _native.triangle_taps([0], [source], [source], size)
     pixels, weights = taps[0][0], taps[1][0]
@@ -82,8 +80,7 @@ def _blocks(source: int, size: int, device: torch.device) -> list[tuple[int, int
         first, end = int(pixels[some].min()), int(pixels[some].max()) + 1
         matrix = np.zeros((len(pixels[some]), end - first), np.int64)
         np.add.at(matrix, (np.arange(len(matrix))[:, None], pixels[some] - first), weights[some])
-        halves = np.concatenate([matrix >> HALF_BITS << HALF_BITS, matrix & ((1 << HALF_BITS) - 1)])
         # not by `upload`: a later call may use the cached matrix on another stream than the one that copies it
-        scaled = np.ldexp(halves.astype(np.float32), -WEIGHT_BITS)
+        scaled = np.ldexp(matrix.astype(np.float32), -WEIGHT_BITS)
         blocks.append((first, end, torch.tensor(scaled, device=device)))
     return blocks

@@ -52,7 +52,9 @@ def assert_equal(found: list[Faces], expected: list[Faces], pixels: float = 1e-4
         assert len(one) == len(other)
         np.testing.assert_allclose(one.boxes, other.boxes, rtol=0, atol=pixels)
         np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=score)
-        np.testing.assert_allclose(one.landmarks, other.landmarks, rtol=0, atol=pixels)
+        apart = np.abs(one.landmarks - other.landmarks).max(axis=(1, 2), initial=0)
+        # landmarks are snapped to sixteenths before L-Net sees them: rounding may take one to the next
+        assert apart.max(initial=0) <= max(pixels, 1 / 16) and (apart > pixels).sum() <= len(one) / 10
 
 
 # Results
