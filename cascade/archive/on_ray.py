@@ -7,6 +7,7 @@ made again, the same photos come into the same file, once.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -117,6 +118,7 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
         raise ArchiveError(f"--ray {address}: no cluster could be reached: {error}") from error
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # it tells of each plan otherwise
 
 
 def shard_table(plan: Plan, store: Store, size: int) -> Any:
