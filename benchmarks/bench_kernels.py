@@ -170,6 +170,11 @@ def test_window_boxes(benchmark: Any) -> None:
     benchmark(_native.window_boxes, found, SCALES, 2, -1.5, 12)
 
 
+@pytest.mark.benchmark(group=f"unusually_framed of {BOXES} windows")
+def test_unusually_framed(benchmark: Any) -> None:
+    benchmark(_native.unusually_framed, boxes(BOXES, 20, 80), 640, 480, 240)
+
+
 @pytest.mark.benchmark(group=f"fuse_logits of {BOXES} windows")
 def test_fuse_logits(benchmark: Any) -> None:
     outputs = RANDOM.normal(0, 2, (BOXES, 16)).astype(np.float32)
