@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from cascade.models.aging import OUTPUT, save_aging
+from cascade.models.aging import OUTPUT, load_aging, save_aging
 from cascade.version import __version__
 from train.common.checkpoints import read_checkpoint
 from train.common.settings import revision
 from train.detection.export import LICENCE
 from train.synthesis.settings import ANCHORS
-from train.synthesis.trainer import SynthesisRun
+from train.synthesis.trainer import WEIGHTS, SynthesisRun
 
 STRENGTHS = (1.0, 1.5, 2.0, 2.5, 3.0)
 ALIKE = 0.7  # mean cosine to the face as it was, by our recogniser
@@ -82,6 +82,8 @@ def _steps(run: SynthesisRun) -> str:
     start = Path(run.settings.start)
     if not run.settings.start or not start.exists():
         return own
+    if start.suffix == WEIGHTS:
+        return f"{own}, after those of the weight file {load_aging(start).sha256[:12]}"
     before = read_checkpoint(start)
     alone = min(before["step"], before["settings"]["prototypes"])
     return f"{own}, after {before['step']:,} of another run, {alone:,} of them with the mean faces alone"

@@ -1,7 +1,7 @@
 """Our own recogniser and attribute network as losses: they say who and how old a synthesised face is.
 
 They are frozen, but with ``--joint`` the recogniser's last layers learn in turns with the generator. Networks that
-judge the result in `eval` take no part here.
+evaluate the result in `eval` take no part here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph
 from cascade.nn.torch_graph import GraphNetwork, from_tensors
 
+NOISE = 0.1  # the largest deviation of what is added to a face before it is looked at
 JITTER = 4  # pixels by which a face is moved at random before it is looked at, to both sides
 
 
@@ -42,8 +43,8 @@ class FrozenNetworks(nn.Module):
     def forward(self, crops: torch.Tensor, moved: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings (n, D) of length 1, and probabilities (n, years) of the ages from 0, of crops of any size.
 
-        With ``moved`` faces are shifted, mirrored, blurred and made gray at random, so that no pattern is found that
-        only one place of the networks' grid, or only one colour, answers to.
+        With ``moved`` faces are shifted, mirrored, blurred, made gray and noisy at random, so that no pattern is found
+        that only one place of the networks' grid, or only one colour, answers to.
         """
         if moved:
             crops = coarsened(crops)
@@ -137,12 +138,12 @@ def as_recognised(crops: torch.Tensor, moved: bool = False) -> torch.Tensor:
 
 
 def coarsened(crops: torch.Tensor) -> torch.Tensor:
-    """Crops that are gray or not, and blurred a little or not, at random."""
+    """Crops that are gray or not, blurred a little or not, and noisy, at random."""
     if bool(torch.rand(()) < 0.5):
         crops = crops.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     if bool(torch.rand(()) < 0.5):
         crops = functional.avg_pool2d(functional.pad(crops, [1, 1, 1, 1], mode="reflect"), 3, 1)
-    return crops
+    return crops + NOISE * torch.rand((), device=crops.device) * torch.randn_like(crops)
 
 
 def expected_ages(probabilities: torch.Tensor) -> torch.Tensor:

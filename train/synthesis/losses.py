@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from train.synthesis.frozen import expected_ages
 
-LOSSES = ("adversary", "age", "identity", "own", "change", "smooth", "prototype")
+LOSSES = ("adversary", "age", "group", "identity", "own", "change", "smooth", "prototype")
 NAMES = ("total", *LOSSES, "discriminator", "recognizer")
 
 DECADE = 10.0  # years
@@ -34,6 +34,12 @@ def age_loss(
     years = functional.smooth_l1_loss(expected_ages(probabilities) / DECADE, targets / DECADE)
     found = (probabilities @ groups).clamp_min(1e-4)
     return years + 0.2 * -(asked * found.log()).sum(1).mean()
+
+
+def group_loss(logits: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the age groups (n, anchors): what the classifier says beyond what is asked for."""
+    found = -(asked * logits.log_softmax(1)).sum(1)
+    return (found + torch.special.xlogy(asked, asked).sum(1)).mean()
 
 
 def identity_loss(embeddings: torch.Tensor, before: torch.Tensor, gap: torch.Tensor) -> torch.Tensor:
