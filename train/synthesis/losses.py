@@ -39,7 +39,8 @@ def age_loss(
 def group_loss(logits: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the age groups (n, anchors): what the classifier says beyond what is asked for."""
     found = -(asked * logits.log_softmax(1)).sum(1)
-    return (found + torch.special.xlogy(asked, asked).sum(1)).mean()
+    loss: torch.Tensor = (found + torch.special.xlogy(asked, asked).sum(1)).mean()
+    return loss
 
 
 def identity_loss(embeddings: torch.Tensor, before: torch.Tensor, gap: torch.Tensor) -> torch.Tensor:
