@@ -30,7 +30,7 @@ from train.common.schedule import set_rate
 from train.detection.augment import normalise
 from train.synthesis import losses
 from train.synthesis.classifier import anchor_ages, trained_classifier, varied
-from train.synthesis.faces import AgedFaces, Batch, shares
+from train.synthesis.faces import AgedFaces, Batch, exaggerated, shares
 from train.synthesis.frozen import FrozenNetworks, anchor_matrix, expected_ages
 from train.synthesis.networks import Generator, PatchDiscriminator
 from train.synthesis.prototypes import Prototypes, mean_faces
@@ -211,11 +211,12 @@ class SynthesisRun(Run):
         few = slice(self.settings.examined)
         targets, ages = batch.targets[few], batch.ages[few]
         with self._half():
-            embeddings, found = self.frozen(aged[few], moved=True)
+            embeddings, found, genders = self.frozen(aged[few], moved=True)
             with torch.no_grad():
-                before, _ = self.before(batch.crops[few])
+                before, _, own = self.before(batch.crops[few])
         return {
-            "age": losses.age_loss(found, targets, self._groups, asked[few]),
+            "age": losses.age_loss(found, exaggerated(targets), self._groups, asked[few]),
+            "gender": losses.gender_loss(genders, own, torch.minimum(targets, ages)),
             "identity": losses.identity_loss(embeddings, before, targets - ages),
         }
 
@@ -224,8 +225,8 @@ class SynthesisRun(Run):
         with self._half():
             crops, aged = batch.crops[: self.settings.examined], aged[: self.settings.examined]
             with torch.no_grad():
-                before, _ = self.before(crops)
-            now, _ = self.frozen(torch.cat([crops, aged]))
+                before = self.before(crops)[0]
+            now = self.frozen(torch.cat([crops, aged]))[0]
         real, synthesised = now.chunk(2)
         loss: torch.Tensor = (2 - (real * before).sum(1) - (synthesised * before).sum(1)).mean()
         self._update("recognizer", self.frozen.recognizer, loss)
@@ -263,11 +264,11 @@ class SynthesisRun(Run):
         """On faces held out, by the frozen networks: mean error of the age and likeness, changes times ``strength``."""
         rows = self.faces.measured[:: max(1, len(self.faces.measured) // MOST_MEASURED)][:MOST_MEASURED]
         crops, aged = self.aged(rows, list(ANCHORS))
-        before, _ = self.before(crops)
+        before = self.before(crops)[0]
         errors, groups, alike = [], [], []
         for at, anchor in enumerate(ANCHORS):
             stronger = (crops + strength * (aged[:, at] - crops)).clamp(-1, 1)
-            embeddings, found = self.before(stronger)
+            embeddings, found, _ = self.before(stronger)
             errors.append(float((expected_ages(found) - anchor).abs().mean()))
             groups.append(float((anchor_ages(self.classifier(stronger)) - anchor).abs().mean()))
             alike.append(float((embeddings * before).sum(1).mean()))
