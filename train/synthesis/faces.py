@@ -20,7 +20,6 @@ from train.synthesis.settings import ANCHORS, SynthesisSettings
 
 GROUPS = AGE_GROUPS["nine"]
 OFTEN = np.array([2, 1.5, 1, 1, 1, 1, 1, 1.5, 3])  # how often each anchor is asked for: the outer ones are the hardest
-OLD = 62.0  # years from which on the attribute network is asked for twice as many more
 HELD_OUT = 0.02  # share of the faces that a run is measured on
 
 
@@ -115,14 +114,6 @@ def asked_ages(ages: NDArray[np.floating], own: float, rng: np.random.Generator)
     targets = edges[groups] + rng.random(len(ages)) * (edges[groups + 1] - edges[groups])
     asked: NDArray[np.float64] = np.where(rng.random(len(ages)) < own, np.clip(ages, anchors[0], anchors[-1]), targets)
     return asked
-
-
-def exaggerated(targets: torch.Tensor) -> torch.Tensor:
-    """What the attribute network should say of faces asked for (n,) years: it reads old faces as younger than they are.
-
-    Others are less easily convinced of a high age than it is.
-    """
-    return targets + (targets - OLD).clamp_min(0)
 
 
 def years(crops: LabelledCrops) -> NDArray[np.float64]:

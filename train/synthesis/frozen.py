@@ -22,7 +22,7 @@ from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph
 from cascade.nn.torch_graph import GraphNetwork, from_tensors
 
-NOISE = 0.1  # the largest deviation of what is added to a face before it is looked at
+NOISE = 0.06  # the largest deviation of what is added to a face before it is looked at
 JITTER = 4  # pixels by which a face is moved at random before it is looked at, to both sides
 
 

@@ -12,7 +12,7 @@ NAMES = ("total", *LOSSES, "discriminator", "recognizer")
 
 DECADE = 10.0  # years
 CHILD = 10.0  # years up to which a gender hardly shows
-ALIKE, ALIKE_PER_YEAR = 0.88, 0.004  # the cosine to the face as it was that is enough, and less for each year between
+ALIKE, ALIKE_PER_YEAR = 0.88, 0.005  # the cosine to the face as it was that is enough, and less for each year between
 
 
 def real_loss(scores: torch.Tensor) -> torch.Tensor:

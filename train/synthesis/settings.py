@@ -43,13 +43,13 @@ class SynthesisSettings:
     lambda_age: float = 2.5
     lambda_group: float = 1.0
     lambda_gender: float = 0.4
-    lambda_identity: float = 4.0
+    lambda_identity: float = 8.0
     lambda_own: float = 2.0
     lambda_change: float = 0.1
-    lambda_smooth: float = 0.7
-    lambda_prototype: float = 0.3
+    lambda_smooth: float = 1.0
+    lambda_prototype: float = 0.5
     own: float = 0.2
-    classifier: int = 1_200
+    classifier: int = 3_000
     steps: int = 9_000
     batch: int = 9
     examined: int = 5

@@ -30,7 +30,7 @@ from train.common.schedule import set_rate
 from train.detection.augment import normalise
 from train.synthesis import losses
 from train.synthesis.classifier import anchor_ages, trained_classifier, varied
-from train.synthesis.faces import AgedFaces, Batch, exaggerated, shares
+from train.synthesis.faces import AgedFaces, Batch, shares
 from train.synthesis.frozen import FrozenNetworks, anchor_matrix, expected_ages
 from train.synthesis.networks import Generator, PatchDiscriminator
 from train.synthesis.prototypes import Prototypes, mean_faces
@@ -215,7 +215,7 @@ class SynthesisRun(Run):
             with torch.no_grad():
                 before, _, own = self.before(batch.crops[few])
         return {
-            "age": losses.age_loss(found, exaggerated(targets), self._groups, asked[few]),
+            "age": losses.age_loss(found, targets, self._groups, asked[few]),
             "gender": losses.gender_loss(genders, own, torch.minimum(targets, ages)),
             "identity": losses.identity_loss(embeddings, before, targets - ages),
         }

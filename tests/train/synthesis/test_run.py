@@ -18,7 +18,7 @@ from train.attributes.store import LabelledCrops
 from train.common.checkpoints import TrainingError
 from train.synthesis import losses
 from train.synthesis.export import export_synthesis
-from train.synthesis.faces import AgedFaces, asked_ages, exaggerated, resized, shares, years
+from train.synthesis.faces import AgedFaces, asked_ages, resized, shares, years
 from train.synthesis.frozen import anchor_matrix
 from train.synthesis.prototypes import Prototypes, bands, blurred, mean_faces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
@@ -197,11 +197,6 @@ def test_adults_keep_their_gender_more_than_children() -> None:
     adult, child = torch.tensor([30.0]), torch.tensor([4.0])
     assert losses.gender_loss(same, same, adult) < losses.gender_loss(other, same, adult)
     assert losses.gender_loss(other, same, child) < 0.2 * losses.gender_loss(other, same, adult)
-
-
-def test_old_ages_are_exaggerated() -> None:
-    found = exaggerated(torch.tensor([1.0, 40.0, 75.0]))
-    assert found[:2].tolist() == [1, 40] and found[2] > 80
 
 
 def test_crops_are_averaged_when_smaller() -> None:
