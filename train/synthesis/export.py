@@ -14,7 +14,7 @@ from train.synthesis.settings import ANCHORS
 from train.synthesis.trainer import WEIGHTS, SynthesisRun
 
 STRENGTHS = (0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
-ALIKE = 0.7  # mean cosine to the face as it was, by our recogniser
+ALIKE = 0.79  # mean cosine to the face as it was, by our recogniser
 
 
 def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
