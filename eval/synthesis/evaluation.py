@@ -126,8 +126,8 @@ def _face(photo: LabelledPhoto, crops: bool, name: str) -> Face | None:
     image = read_image(photo.path)
     image = enlarged(image) if crops else image
     landmarks = found.landmarks[None] * np.array(image.shape[1::-1], np.float32)
-    # FG-NET's names begin with the person; in the other sets every photo is of somebody else
-    person = photo.name[:3] if name == "fgnet" else photo.name
+    # FG-NET's file names begin with the person; in the other sets every photo is of somebody else
+    person = photo.path.name[:3] if name == "fgnet" else photo.name
     return Face(photo.name, image, landmarks, years_of(photo.labels["age"]), f"{name}/{person}")
 
 
