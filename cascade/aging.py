@@ -115,9 +115,8 @@ class AgeSynthesizer(FaceModel):
         for age in years:
             canvas = pixels.astype(np.float32)
             for residual, points in zip(self.residuals(crops, age), chosen, strict=True):
-                if gray:
-                    residual = np.repeat(residual.mean(axis=2, keepdims=True), 3, axis=2)
-                add_residual(canvas, residual, points)
+                brightness = residual.mean(axis=2, keepdims=True)
+                add_residual(canvas, np.repeat(brightness, 3, axis=2) if gray else residual, points)
             images.append(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
         return Aged(tuple(images), years, five, unknown)
 
