@@ -100,7 +100,7 @@ class AgeSynthesizer(FaceModel):
         ``image`` is whatever `cascade.read_image` takes. ``faces`` are `Faces`, or their five landmarks (N, 5, 2);
         without them, the ``detector`` finds the faces. ``ages`` are 1 to 101 numbers from 0 to 100, in years. Ages
         beyond those that the generator has learned are shown as the nearest ones. The photo keeps its size and its
-        detail: what changes is computed in a small crop, enlarged, and added to the photo.
+        detail: what changes is computed in a small crop, enlarged, and added to the photo. A gray photo stays gray.
 
         A photo without faces comes back as it is. Raises `ImageError` if the image cannot be used, `AlignError` for
         landmarks that cannot, and ValueError or TypeError for other ages.
@@ -111,10 +111,12 @@ class AgeSynthesizer(FaceModel):
         chosen = five[[not reason for reason in unknown]]
         images = []
         crops = mirrored_crops(pixels, chosen, self.weights.graph.input_size)
+        gray = bool((pixels == pixels[:, :, :1]).all())
         for age in years:
             canvas = pixels.astype(np.float32)
             for residual, points in zip(self.residuals(crops, age), chosen, strict=True):
-                add_residual(canvas, residual, points)
+                brightness = residual.mean(axis=2, keepdims=True)
+                add_residual(canvas, np.repeat(brightness, 3, axis=2) if gray else residual, points)
             images.append(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
         return Aged(tuple(images), years, five, unknown)
 

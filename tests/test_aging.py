@@ -49,9 +49,10 @@ def test_photos_without_faces_come_back_as_they_are(random: AgeSynthesizer) -> N
     assert random.synthesize(np.zeros((1, 1, 3), np.uint8), ages=[5]).images[0].shape == (1, 1, 3)
 
 
-def test_gray_photos_with_a_face_are_changed(random: AgeSynthesizer) -> None:
+def test_gray_photos_with_a_face_are_changed_and_stay_gray(random: AgeSynthesizer) -> None:
     gray = portrait().mean(axis=2).astype(np.uint8)
-    assert (random.synthesize(gray, ages=[70]).images[0] != gray[:, :, None]).any()
+    found = random.synthesize(gray, ages=[70]).images[0]
+    assert (found != gray[:, :, None]).any() and (found == found[:, :, :1]).all()
 
 
 def test_faces_too_small_or_in_profile_stay_and_say_so(random: AgeSynthesizer) -> None:

@@ -22,7 +22,7 @@ HEAD_TEMPLATE: npt.NDArray[np.float64] = (ARCFACE_TEMPLATE - (56.5, 62.0)) * 0.6
 HEAD_TEMPLATE.flags.writeable = False
 
 MOST_PADDING = 512  # pixels of mirrored photo around it
-FADE = 0.14  # of the crop's side, over which a change fades to nothing at its border
+FADE = 0.1  # of the crop's side, over which a change fades to nothing at its border
 ROWS = 256  # rows of the photo that are computed at a time
 
 FloatArray = npt.NDArray[np.float32]

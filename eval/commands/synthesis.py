@@ -8,21 +8,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from cascade.aging import AgeSynthesizer
-from cascade.imaging.alignment import align
-from cascade.imaging.marking import contact_sheet
-from cascade.imaging.pasting import HEAD_TEMPLATE
 from cascade.version import __version__
 from eval.commands.common import progress
 from eval.report import files as report
-from eval.synthesis import evaluation
-from eval.synthesis.judges import AgeJudge, IdentityJudge
+from eval.synthesis import evaluation, sheets
+from eval.synthesis.evaluators import AgeEstimator, IdentityNetwork
 
 SETS = ("utkface_test", "fgnet", "fairface_val")
-SIDE, SHOWN = 112, 6  # pixels of a face in the sheet, and faces at either end
 
 
 def add_parsers(verbs: Any) -> None:
@@ -39,7 +34,9 @@ def add_parsers(verbs: Any) -> None:
     parser.add_argument(
         "--real", type=int, default=60, metavar="N", help="real faces of each age group and set (default: 60)"
     )
-    parser.add_argument("--sheet", action="store_true", help="also a picture of the best and the worst; it shows faces")
+    parser.add_argument(
+        "--sheet", action="store_true", help="also pictures: the best and the worst, people beside later photos"
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -47,11 +44,11 @@ def execute(args: argparse.Namespace) -> None:
     """Evaluate, print and write the report. Raises ValueError, OSError or ImportError for unfit input."""
     started = time.perf_counter()
     synthesizer = AgeSynthesizer(args.weights)
-    age, identity = AgeJudge(), IdentityJudge(args.face_api)
+    age, identity = AgeEstimator(), IdentityNetwork(args.face_api)
     faces, problems = evaluation.read_faces(args.data, args.set, args.real, progress("finding faces"))
     if not faces:
         raise ValueError(f"--set: no face in {', '.join(args.set)}")
-    results = evaluation.judge(synthesizer, faces, age, identity, args.faces, progress("judging"))
+    results = evaluation.evaluate(synthesizer, faces, age, identity, args.faces, progress("evaluating"))
     if not results.sources:
         raise ValueError("--set: no face that can be synthesised")
     found = evaluation.figures(results)
@@ -60,7 +57,7 @@ def execute(args: argparse.Namespace) -> None:
             "task": "synthesis",
             "sets": args.set,
             **found,
-            "judges": {"age, gender": age.name, "identity, features": identity.name},
+            "evaluators": {"age, gender": age.name, "identity, features": identity.name},
             "problems": [*problems, *results.unknown],
             "weights_sha256": synthesizer.weights.sha256,
             "command": shlex.join(args.command_line),
@@ -69,7 +66,10 @@ def execute(args: argparse.Namespace) -> None:
         }
         report.write_summary(folder, summary)
         if args.sheet:
-            Image.fromarray(sheet(synthesizer, results)).save(folder / "sheet.png")
+            Image.fromarray(sheets.extremes(synthesizer, results)).save(folder / "sheet.png")
+            later = sheets.beside_later(synthesizer, faces)
+            if later is not None:
+                Image.fromarray(later).save(folder / "later.png")
     print(as_text(found, ", ".join(args.set)))
 
 
@@ -93,20 +93,3 @@ def as_text(found: dict[str, Any], sets: str) -> str:
         f"gender kept: {found['gender_kept']:.1%}",
     ]
     return "\n".join(lines)
-
-
-def sheet(synthesizer: AgeSynthesizer, results: evaluation.Results) -> Any:
-    """The faces that came out best and worst: by the error of the age, and by how unlike they are to themselves."""
-    errors = np.abs(results.aged_ages() - np.array(evaluation.TARGETS)).mean(axis=1) / 10
-    order = np.argsort(errors + 5 * (1 - evaluation.similarities(results)).mean(axis=1), kind="stable")
-    rows = []
-    for title, chosen in (("best", order[:SHOWN]), ("worst", order[::-1][: min(SHOWN, len(order) - SHOWN)])):
-        for number in chosen.tolist():
-            face = results.faces[results.sources[number]]
-            aged = synthesizer.synthesize(face.image, face.landmarks, evaluation.TARGETS)
-            pictures = [
-                (face.image, f"{title}: {face.age:g}"),
-                *zip(aged.images, map("{:g}".format, aged.ages), strict=True),
-            ]
-            rows.append([(align(image, face.landmarks, SIDE, HEAD_TEMPLATE)[0], text) for image, text in pictures])
-    return contact_sheet(rows)

@@ -1,1 +1,1 @@
-"""Evaluation of face age synthesis: judges that took no part in training, measures, and the protocol."""
+"""Evaluation of face age synthesis: evaluators that took no part in training, measures, and the protocol."""

@@ -1,4 +1,4 @@
-"""The protocol: faces of a test set at nine ages, and what judges say of them beside real faces of these ages."""
+"""The protocol: faces of a test set at nine ages, and what evaluators say of them beside real faces of these ages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cascade.datasets import REGISTRY, LabelledPhoto
 from cascade.imaging.reading import ImageError, RGBImage, read_image
 from cascade.single_face import enlarged, find_single_face
 from eval.synthesis import measures
-from eval.synthesis.judges import AgeJudge, IdentityJudge
+from eval.synthesis.evaluators import AgeEstimator, IdentityNetwork
 
 GROUPS = AGE_GROUPS["nine"]
 TARGETS = (1.0, 6.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0)
@@ -42,8 +42,8 @@ class Face:
 
 
 @dataclass(eq=False)
-class Judged:
-    """What judges say of some faces: rows fit each other.
+class Estimates:
+    """What evaluators say of some faces: rows fit each other.
 
     ages        (n,) years
     female      (n,) 0 to 1
@@ -54,7 +54,9 @@ class Judged:
     female: list[float] = field(default_factory=list)
     embeddings: list[npt.NDArray[np.float32]] = field(default_factory=list)
 
-    def add(self, image: RGBImage, landmarks: npt.NDArray[np.floating], age: AgeJudge, identity: IdentityJudge) -> None:
+    def add(
+        self, image: RGBImage, landmarks: npt.NDArray[np.floating], age: AgeEstimator, identity: IdentityNetwork
+    ) -> None:
         """One more face."""
         self.ages.append(float(age.ages(image, landmarks)[0]))
         self.female.append(float(age.female(image, landmarks)[0]))
@@ -66,9 +68,9 @@ class Results:
     """All that figures are made of: ``faces`` with what is said of them, and of each at every target age."""
 
     faces: list[Face]
-    real: Judged
+    real: Estimates
     sources: list[int]
-    aged: Judged
+    aged: Estimates
     unknown: list[str]
 
     def aged_ages(self) -> npt.NDArray[np.float64]:
@@ -124,21 +126,21 @@ def _face(photo: LabelledPhoto, crops: bool, name: str) -> Face | None:
     image = read_image(photo.path)
     image = enlarged(image) if crops else image
     landmarks = found.landmarks[None] * np.array(image.shape[1::-1], np.float32)
-    # FG-NET's names begin with the person; in the other sets every photo is of somebody else
-    person = photo.name[:3] if name == "fgnet" else photo.name
+    # FG-NET's file names begin with the person; in the other sets every photo is of somebody else
+    person = photo.path.name[:3] if name == "fgnet" else photo.name
     return Face(photo.name, image, landmarks, years_of(photo.labels["age"]), f"{name}/{person}")
 
 
-def judge(
+def evaluate(
     synthesizer: AgeSynthesizer,
     faces: list[Face],
-    age: AgeJudge,
-    identity: IdentityJudge,
+    age: AgeEstimator,
+    identity: IdentityNetwork,
     most: int,
     progress: Progress,
 ) -> Results:
-    """Has the judges look at all real faces, and at ``most`` of them, one a person, at all target ages."""
-    real, aged, unknown, sources = Judged(), Judged(), [], []
+    """Has the evaluators look at all real faces, and at ``most`` of them, one a person, at all target ages."""
+    real, aged, unknown, sources = Estimates(), Estimates(), [], []
     for face in progress(faces):
         real.add(face.image, face.landmarks, age, identity)
     for number in progress(_sources(faces, most)):
@@ -241,7 +243,7 @@ def _by_gap(results: Results) -> list[dict[str, Any]]:
 
 
 def _gender_kept(results: Results) -> float:
-    """How often the judge says the same gender of a face as it is and at another age."""
+    """How often the estimator says the same gender of a face as it is and at another age."""
     before = np.array(results.real.female)[results.sources] > 0.5
     after = np.array(results.aged.female).reshape(len(before), len(TARGETS)) > 0.5
     return float((before[:, None] == after).mean())

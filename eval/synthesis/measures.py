@@ -1,4 +1,4 @@
-"""Measures of synthesised faces, from what judges say of them."""
+"""Measures of synthesised faces, from what evaluators say of them."""
 
 from __future__ import annotations
 

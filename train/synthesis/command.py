@@ -41,7 +41,9 @@ def add_synthesis(commands: Any) -> None:
         "--weigh", nargs="+", default=[], type=_weight, metavar="LOSS=W", help="weights of losses, as age=1.5 smooth=1"
     )
     to.add_argument("--precision", choices=("float32", "bfloat16"))
-    to.add_argument("--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run of any size")
+    to.add_argument(
+        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
+    )
     to.set_defaults(run=run_synthesis)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from cascade.models.aging import OUTPUT, save_aging
+from cascade.models.aging import OUTPUT, load_aging, save_aging
 from cascade.version import __version__
 from train.common.checkpoints import read_checkpoint
 from train.common.settings import revision
 from train.detection.export import LICENCE
 from train.synthesis.settings import ANCHORS
-from train.synthesis.trainer import SynthesisRun
+from train.synthesis.trainer import WEIGHTS, SynthesisRun
 
-STRENGTHS = (1.0, 1.5, 2.0, 2.5, 3.0)
-ALIKE = 0.7  # mean cosine to the face as it was, by our recogniser
+STRENGTHS = (0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
+ALIKE = 0.79  # mean cosine to the face as it was, by our recogniser
 
 
 def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
@@ -46,9 +46,11 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
         "Shows": f"a face of {settings.size} pixels at ages from {ANCHORS[0]:g} to {ANCHORS[-1]:g} years",
         "Condition": blocks if settings.condition == "icb" else "one-hot",
         "Learned from": metadata["data"],
-        "Learned with": "our recogniser (identity) and our attribute network (age), both frozen",
+        "Learned with": "our recogniser (identity) and our attribute network (age, gender), both frozen, and a small "
+        "classifier of ages that learned from the same faces",
         "Held out": f"{len(run.faces.measured)} faces: the attribute network's age is off by "
-        f"{measured['age_error']:.1f} years, the recogniser's cosine is {measured['alike']:.2f}",
+        f"{measured['age_error']:.1f} years, the classifier's by {measured['group_error']:.1f}, "
+        f"the recogniser's cosine is {measured['alike']:.2f}",
         "Steps": _steps(run),
         "Strength": f"changes are {strength:g} times what the generator learned, chosen on the faces held out",
         "Not for": "finding missing people, evidence, age checks, or pictures of people who have not agreed",
@@ -71,7 +73,7 @@ def chosen_strength(run: SynthesisRun) -> tuple[float, dict[str, float]]:
     measured = {strength: run.validate(strength) for strength in STRENGTHS}
     alike = {strength: found for strength, found in measured.items() if found["alike"] >= ALIKE}
     if not alike:
-        return STRENGTHS[0], measured[STRENGTHS[0]]
+        return 1.0, measured[1.0]
     best = min(alike, key=lambda strength: alike[strength]["age_error"])
     return best, alike[best]
 
@@ -82,8 +84,10 @@ def _steps(run: SynthesisRun) -> str:
     start = Path(run.settings.start)
     if not run.settings.start or not start.exists():
         return own
+    if start.suffix == WEIGHTS:
+        return f"{own}, after those of the weight file {load_aging(start).sha256[:12]}"
     before = read_checkpoint(start)
-    alone = min(before["step"], before["settings"]["prototypes"])
+    alone = 0 if before["settings"]["start"] else min(before["step"], before["settings"]["prototypes"])
     return f"{own}, after {before['step']:,} of another run, {alone:,} of them with the mean faces alone"
 
 

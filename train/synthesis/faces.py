@@ -19,6 +19,7 @@ from train.detection.augment import normalise
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 
 GROUPS = AGE_GROUPS["nine"]
+OFTEN = np.array([2, 1.5, 1, 1, 1, 1, 1, 1.5, 3])  # how often each anchor is asked for: the outer ones are the hardest
 HELD_OUT = 0.02  # share of the faces that a run is measured on
 
 
@@ -60,12 +61,7 @@ class AgedFaces:
         rows = np.random.default_rng(0).permutation(known)
         held_out = max(1, round(HELD_OUT * len(rows)))
         self.measured, self.learned = np.sort(rows[:held_out]), np.sort(rows[held_out:])
-        numbers = group_numbers(self.ages[self.learned], GROUPS)
-        pools = [self.learned[numbers == number] for number in range(len(GROUPS))]
-        for (name, _, _), pool in zip(GROUPS, pools, strict=True):
-            if not len(pool):
-                raise TrainingError(f"faces: none in the age group {name}")
-        self._order = PoolOrder(pools, settings.seed)
+        self._order = PoolOrder(age_pools(self.ages, self.learned), settings.seed)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -99,12 +95,22 @@ class AgedFaces:
         return np.asarray(rng.permutation(np.roll(rows, -place)[:batch]))
 
 
+def age_pools(ages: NDArray[np.floating], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows of each age group. Raises TrainingError if a group has none."""
+    numbers = group_numbers(ages[rows], GROUPS)
+    pools = [rows[numbers == number] for number in range(len(GROUPS))]
+    for (name, _, _), pool in zip(GROUPS, pools, strict=True):
+        if not len(pool):
+            raise TrainingError(f"faces: none in the age group {name}")
+    return pools
+
+
 def asked_ages(ages: NDArray[np.floating], own: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Ages to ask for: even over the groups, up to half way to the next anchor; a share ``own`` are the faces' own."""
+    """Ages to ask for, up to half way to the next anchor, by `OFTEN`; a share ``own`` are the faces' own."""
     anchors = np.array(ANCHORS)
     middles = (anchors[1:] + anchors[:-1]) / 2
     edges = np.concatenate([anchors[:1], middles, anchors[-1:]])
-    groups = rng.integers(len(anchors), size=len(ages))
+    groups = rng.choice(len(anchors), len(ages), p=OFTEN / OFTEN.sum())
     targets = edges[groups] + rng.random(len(ages)) * (edges[groups + 1] - edges[groups])
     asked: NDArray[np.float64] = np.where(rng.random(len(ages)) < own, np.clip(ages, anchors[0], anchors[-1]), targets)
     return asked

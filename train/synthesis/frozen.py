@@ -1,7 +1,7 @@
 """Our own recogniser and attribute network as losses: they say who and how old a synthesised face is.
 
 They are frozen, but with ``--joint`` the recogniser's last layers learn in turns with the generator. Networks that
-judge the result in `eval` take no part here.
+evaluate the result in `eval` take no part here.
 """
 
 from __future__ import annotations
@@ -22,39 +22,40 @@ from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph
 from cascade.nn.torch_graph import GraphNetwork, from_tensors
 
+NOISE = 0.06  # the largest deviation of what is added to a face before it is looked at
 JITTER = 4  # pixels by which a face is moved at random before it is looked at, to both sides
 
 
 class FrozenNetworks(nn.Module):
-    """Embeddings and ages of crops.
+    """Embeddings, ages and genders of crops.
 
     The attribute network goes on from the maps of the recogniser's trunk where both have the same one.
     """
 
     def __init__(self, recognizer: RecognizerWeights, attributes: AttributeWeights) -> None:
         super().__init__()
-        graph, arrays = attributes.part(["age"])
+        graph, arrays = attributes.part(["age", "gender"])
         self.recognizer, self.attributes = _network(recognizer.graph, recognizer.tensors), _network(graph, arrays)
         self.trunk = shared_nodes(recognizer, graph, arrays)
-        self.embedding, self.age = recognizer.graph.outputs["embedding"], graph.outputs["age"]
+        self.embedding = recognizer.graph.outputs["embedding"]
+        self.age, self.gender = graph.outputs["age"], graph.outputs["gender"]
         self.low = next(task.low for task in attributes.tasks if task.name == "age")
 
-    def forward(self, crops: torch.Tensor, moved: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings (n, D) of length 1, and probabilities (n, years) of the ages from 0, of crops of any size.
+    def forward(self, crops: torch.Tensor, moved: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Embeddings (n, D) of length 1, probabilities (n, years) of the ages from 0 and (n, 2) of the genders.
 
-        With ``moved`` faces are shifted, mirrored, blurred and made gray at random, so that no pattern is found that
-        only one place of the networks' grid, or only one colour, answers to.
+        Crops may be of any size. With ``moved`` faces are shifted, mirrored, blurred, made gray and noisy at random,
+        so that no pattern is found that only one place of the networks' grid, or only one colour, answers to.
         """
         if moved:
             crops = coarsened(crops)
         crops = as_recognised(crops, moved)
         maps = self.recognizer(crops, keep=(self.trunk - 1,) if self.trunk else ())
-        if self.trunk:
-            ages = self.attributes(maps[self.trunk - 1], after=self.trunk - 1)[self.age]
-        else:
-            ages = self.attributes(crops)[self.age]
+        trunk = self.trunk
+        found = self.attributes(maps[trunk - 1], after=trunk - 1) if trunk else self.attributes(crops)
         embeddings = functional.normalize(maps[self.embedding].flatten(1).float())
-        return embeddings, ages.flatten(1).float().softmax(1)
+        ages, genders = (found[node].flatten(1).float().softmax(1) for node in (self.age, self.gender))
+        return embeddings, ages, genders
 
     def learn(self) -> list[nn.Parameter]:
         """Lets the recogniser's layers after the common trunk learn; returns their parameters."""
@@ -137,12 +138,12 @@ def as_recognised(crops: torch.Tensor, moved: bool = False) -> torch.Tensor:
 
 
 def coarsened(crops: torch.Tensor) -> torch.Tensor:
-    """Crops that are gray or not, and blurred a little or not, at random."""
+    """Crops that are gray or not, blurred a little or not, and noisy, at random."""
     if bool(torch.rand(()) < 0.5):
         crops = crops.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     if bool(torch.rand(()) < 0.5):
         crops = functional.avg_pool2d(functional.pad(crops, [1, 1, 1, 1], mode="reflect"), 3, 1)
-    return crops
+    return crops + NOISE * torch.rand((), device=crops.device) * torch.randn_like(crops)
 
 
 def expected_ages(probabilities: torch.Tensor) -> torch.Tensor:

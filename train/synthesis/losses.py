@@ -7,11 +7,12 @@ from torch.nn import functional
 
 from train.synthesis.frozen import expected_ages
 
-LOSSES = ("adversary", "age", "identity", "own", "change", "smooth", "prototype")
+LOSSES = ("adversary", "age", "group", "gender", "identity", "own", "change", "smooth", "prototype")
 NAMES = ("total", *LOSSES, "discriminator", "recognizer")
 
 DECADE = 10.0  # years
-ALIKE, ALIKE_PER_YEAR = 0.85, 0.006  # the cosine to the face as it was that is enough, and less for each year between
+CHILD = 10.0  # years up to which a gender hardly shows
+ALIKE, ALIKE_PER_YEAR = 0.88, 0.005  # the cosine to the face as it was that is enough, and less for each year between
 
 
 def real_loss(scores: torch.Tensor) -> torch.Tensor:
@@ -34,6 +35,19 @@ def age_loss(
     years = functional.smooth_l1_loss(expected_ages(probabilities) / DECADE, targets / DECADE)
     found = (probabilities @ groups).clamp_min(1e-4)
     return years + 0.2 * -(asked * found.log()).sum(1).mean()
+
+
+def group_loss(logits: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the age groups (n, anchors): what the classifier says beyond what is asked for."""
+    found = -(asked * logits.log_softmax(1)).sum(1)
+    loss: torch.Tensor = (found + torch.special.xlogy(asked, asked).sum(1)).mean()
+    return loss
+
+
+def gender_loss(genders: torch.Tensor, before: torch.Tensor, youngest: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the genders (n, 2) seen before; children, whose gender shows less, count less."""
+    shows = ((youngest - CHILD) / DECADE).clamp(0.1, 1)
+    return -(shows * (before * genders.clamp_min(1e-4).log()).sum(1)).mean()
 
 
 def identity_loss(embeddings: torch.Tensor, before: torch.Tensor, gap: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ condition (Figure 5a), which adds the same bias for everybody of an age group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from cascade.imaging.pasting import soft_mask
 from cascade.models.aging import OUTPUT
 from cascade.nn.graphs import IMAGE, Graph, GraphBuilder
 from cascade.nn.torch_graph import GraphNetwork, export_tensors, run_node
@@ -73,6 +74,17 @@ class AnchorConv(nn.Module):
         own = len(self.weight) > self.rows.shape[1]
         return (self.weight[self.rows] if own else self.weight), self.bias[self.rows]
 
+    @torch.no_grad()
+    def fill(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Takes what `by_anchor` gave. Raises ValueError for other shapes."""
+        if weight.shape != self.by_anchor()[0].shape or bias.shape != self.rows.shape:
+            raise ValueError(f"filters {tuple(weight.shape)}, biases {tuple(bias.shape)}")
+        if weight.ndim == 3:
+            self.weight[self.rows] = weight
+        else:
+            self.weight.copy_(weight)
+        self.bias[self.rows] = bias
+
     def forward(self, x: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """Maps (n, outputs, h, w) of x (n, inputs, h, w) for anchors' shares (n, anchors)."""
         weight, bias = self.by_anchor()
@@ -106,6 +118,8 @@ class Generator(nn.Module):
     def __init__(self, size: int, anchors: int, condition: str, share: float) -> None:
         super().__init__()
         self.graph, self.conditioned = generator_graph(size)
+        self.register_buffer("mask", torch.from_numpy(soft_mask(size)), persistent=False)
+        self.mask: torch.Tensor
         self.network = GraphNetwork(self.graph)
         shapes = self.graph.shapes()
         for index, node in enumerate(self.graph.nodes):
@@ -129,8 +143,8 @@ class Generator(nn.Module):
                 layer.bias.zero_()
 
     def forward(self, crops: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-        """The crops at other ages, in -1..1."""
-        return (crops + self.residual(crops, shares)).clamp(-1, 1)
+        """The crops at other ages, in -1..1; changes fade to nothing at the border, as they will in the photo."""
+        return (crops + self.mask * self.residual(crops, shares)).clamp(-1, 1)
 
     def residual(self, crops: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """What is added to the crops."""
@@ -154,6 +168,17 @@ class Generator(nn.Module):
             found[f"{index}.weight"] = weight.detach()[..., None, None].contiguous().clone()
             found[f"{index}.bias"] = bias.detach().clone()
         return found
+
+    @torch.no_grad()
+    def fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Takes the arrays of a weight file. Raises KeyError, RuntimeError or ValueError if they do not fit."""
+        for index, block in enumerate(self.network.blocks):
+            layer = block[0] if isinstance(block, nn.Sequential) else block
+            if isinstance(layer, AnchorConv):
+                layer.fill(tensors[f"{index}.weight"][..., 0, 0], tensors[f"{index}.bias"])
+            elif isinstance(layer, nn.Conv2d):
+                state = {name: tensors[f"{index}.{name}"] for name in ("weight", "bias")}
+                layer.load_state_dict(state)
 
 
 class PatchDiscriminator(nn.Module):

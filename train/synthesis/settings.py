@@ -23,13 +23,15 @@ class SynthesisSettings:
     joint         whether the recogniser learns in turns with the generator; otherwise it stays as it is
     lambda_*      weights of the losses (`train.synthesis.losses`)
     own           share of a batch that is asked for its own age, and should come back as it is
+    classifier    steps that the age classifier learns for before the run
     steps, batch  length of the run
     examined      how many faces of a batch the frozen networks look at; they are what takes longest
     prototypes    how many of the first steps learn from the mean faces of ages alone
     turns         whether a step has the discriminator or the frozen networks, in turns, and not both: half the time
     precision     "float32", or "bfloat16" by autocast
     ema           decay of the averaged generator, which is measured and exported
-    start         checkpoint of an earlier run, of any size, whose networks this one begins from
+    start         checkpoint of an earlier run, of any size, whose networks this one begins from; or a weight file, with
+                  the generator alone
     sheet_every   steps between sample sheets
     """
 
@@ -37,15 +39,18 @@ class SynthesisSettings:
     condition: Literal["onehot", "icb"] = "icb"
     share: float = 0.1
     joint: bool = False
-    lambda_adversary: float = 1.0
-    lambda_age: float = 0.7
-    lambda_identity: float = 3.0
+    lambda_adversary: float = 3.0
+    lambda_age: float = 2.5
+    lambda_group: float = 1.0
+    lambda_gender: float = 0.4
+    lambda_identity: float = 8.0
     lambda_own: float = 2.0
-    lambda_change: float = 0.2
-    lambda_smooth: float = 0.5
-    lambda_prototype: float = 2.0
+    lambda_change: float = 0.1
+    lambda_smooth: float = 1.0
+    lambda_prototype: float = 0.5
     own: float = 0.2
-    steps: int = 2_100
+    classifier: int = 3_000
+    steps: int = 9_000
     batch: int = 9
     examined: int = 5
     prototypes: int = 1_500
@@ -59,7 +64,7 @@ class SynthesisSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_positive(self, "steps", "batch", "examined", "warm_up", "sheet_every")
+        check_positive(self, "classifier", "steps", "batch", "examined", "warm_up", "sheet_every")
         if self.size not in (64, 112):
             raise ValueError(f"size: expected 64 or 112, got {self.size!r}")
         if self.condition not in ("onehot", "icb"):

@@ -17,7 +17,9 @@ import torch
 import torch.distributed
 from torch import nn
 
+from cascade.models.aging import load_aging
 from cascade.models.attributes import load_attributes
+from cascade.models.files import WeightsError
 from cascade.models.recognizer import load_recognizer
 from train.common.averaging import update_ema
 from train.common.checkpoints import TrainingError, read_checkpoint
@@ -27,6 +29,7 @@ from train.common.prefetch import Prefetcher
 from train.common.schedule import set_rate
 from train.detection.augment import normalise
 from train.synthesis import losses
+from train.synthesis.classifier import anchor_ages, trained_classifier, varied
 from train.synthesis.faces import AgedFaces, Batch, shares
 from train.synthesis.frozen import FrozenNetworks, anchor_matrix, expected_ages
 from train.synthesis.networks import Generator, PatchDiscriminator
@@ -34,6 +37,7 @@ from train.synthesis.prototypes import Prototypes, mean_faces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 from train.synthesis.sheets import save_sheet
 
+WEIGHTS = ".safetensors"
 LOG_EVERY, SAVE_EVERY = 20, 300
 GRADIENT = 5.0  # largest norm of a step's gradient
 DECAYS = (0.5, 0.99)  # Adam's
@@ -54,10 +58,12 @@ class SynthesisRun(Run):
         self.processes = processes = processes or Processes.alone()
         self.settings, self.faces, self.out, self.device = settings, faces, out, processes.device
         self.writes, self.every = processes.rank == 0, (LOG_EVERY, SAVE_EVERY)
+        out.mkdir(parents=True, exist_ok=True)
         count = len(ANCHORS)
         self.generator = self._placed(Generator(settings.size, count, settings.condition, settings.share))
         self.discriminator = self._placed(PatchDiscriminator(count))
         self.frozen = self._placed(FrozenNetworks(load_recognizer(None), load_attributes(None)))
+        self.classifier = trained_classifier(faces, settings.classifier, out / "classifier.pt", self.device)
         self.before = self.frozen  # says who a face was; it never learns
         if settings.start:
             self._start_from(Path(settings.start))
@@ -74,7 +80,6 @@ class SynthesisRun(Run):
         self.parts.update({f"{name}_optimiser": each for name, each in self.optimisers.items()})
         self._prototypes: Prototypes | None = None
         self._groups = anchor_matrix(101, ANCHORS).to(self.device)
-        out.mkdir(parents=True, exist_ok=True)
         self.batches = Prefetcher(faces.batch)
 
     def _placed(self, network: nn.Module):  # type: ignore[no-untyped-def]
@@ -84,13 +89,28 @@ class SynthesisRun(Run):
         return torch.optim.Adam(parameters, self.settings.learning_rate, betas=DECAYS)
 
     def _start_from(self, file: Path) -> None:
-        """Begins from the networks of another run, which may be of another size. Raises TrainingError."""
+        """Begins from the networks of another run of any size, or from a weight file and a new discriminator.
+
+        Raises TrainingError for a file of other networks.
+        """
+        if file.suffix == WEIGHTS:
+            self._start_from_weights(file)
+            return
         state = read_checkpoint(file)
         try:
             self.generator.load_state_dict(state["averaged"])
             self.discriminator.load_state_dict(state["discriminator"])
         except (KeyError, RuntimeError) as error:
             raise TrainingError(f"start: {file} has other networks") from error
+
+    def _start_from_weights(self, file: Path) -> None:
+        try:
+            weights = load_aging(file)
+            if weights.anchors != ANCHORS:
+                raise ValueError(f"anchors {weights.anchors}, expected {ANCHORS}")
+            self.generator.fill({name: torch.from_numpy(array) for name, array in weights.tensors.items()})
+        except (WeightsError, KeyError, RuntimeError, ValueError) as error:
+            raise TrainingError(f"start: {file} has other networks ({error})") from error
 
     def _half(self) -> AbstractContextManager[object]:
         if self.settings.precision == "bfloat16":
@@ -163,6 +183,7 @@ class SynthesisRun(Run):
             "change": losses.change_loss(aged, batch.crops),
             "smooth": losses.smooth_loss(aged, batch.crops),
             "prototype": self._prototype_loss(batch, aged),
+            "group": self._group_loss(aged, asked),
         }
         if against:
             found["adversary"] = self._adversary(aged, asked)
@@ -180,16 +201,22 @@ class SynthesisRun(Run):
         self.discriminator.requires_grad_(True)
         return losses.real_loss(scores)
 
+    def _group_loss(self, aged: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+        with self._half():
+            logits = self.classifier(varied(aged))
+        return losses.group_loss(logits, asked)
+
     def _examined(self, batch: Batch, aged: torch.Tensor, asked: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the frozen networks say of the first faces of a batch."""
         few = slice(self.settings.examined)
         targets, ages = batch.targets[few], batch.ages[few]
         with self._half():
-            embeddings, found = self.frozen(aged[few], moved=True)
+            embeddings, found, genders = self.frozen(aged[few], moved=True)
             with torch.no_grad():
-                before, _ = self.before(batch.crops[few])
+                before, _, own = self.before(batch.crops[few])
         return {
             "age": losses.age_loss(found, targets, self._groups, asked[few]),
+            "gender": losses.gender_loss(genders, own, torch.minimum(targets, ages)),
             "identity": losses.identity_loss(embeddings, before, targets - ages),
         }
 
@@ -198,8 +225,8 @@ class SynthesisRun(Run):
         with self._half():
             crops, aged = batch.crops[: self.settings.examined], aged[: self.settings.examined]
             with torch.no_grad():
-                before, _ = self.before(crops)
-            now, _ = self.frozen(torch.cat([crops, aged]))
+                before = self.before(crops)[0]
+            now = self.frozen(torch.cat([crops, aged]))[0]
         real, synthesised = now.chunk(2)
         loss: torch.Tensor = (2 - (real * before).sum(1) - (synthesised * before).sum(1)).mean()
         self._update("recognizer", self.frozen.recognizer, loss)
@@ -237,14 +264,19 @@ class SynthesisRun(Run):
         """On faces held out, by the frozen networks: mean error of the age and likeness, changes times ``strength``."""
         rows = self.faces.measured[:: max(1, len(self.faces.measured) // MOST_MEASURED)][:MOST_MEASURED]
         crops, aged = self.aged(rows, list(ANCHORS))
-        before, _ = self.before(crops)
-        errors, alike = [], []
+        before = self.before(crops)[0]
+        errors, groups, alike = [], [], []
         for at, anchor in enumerate(ANCHORS):
             stronger = (crops + strength * (aged[:, at] - crops)).clamp(-1, 1)
-            embeddings, found = self.before(stronger)
+            embeddings, found, _ = self.before(stronger)
             errors.append(float((expected_ages(found) - anchor).abs().mean()))
+            groups.append(float((anchor_ages(self.classifier(stronger)) - anchor).abs().mean()))
             alike.append(float((embeddings * before).sum(1).mean()))
-        return {"age_error": float(np.mean(errors)), "alike": float(np.mean(alike))}
+        return {
+            "age_error": float(np.mean(errors)),
+            "group_error": float(np.mean(groups)),
+            "alike": float(np.mean(alike)),
+        }
 
     @property
     def defaults(self) -> SynthesisSettings:

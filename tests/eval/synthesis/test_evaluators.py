@@ -1,4 +1,4 @@
-"""Readers of the judges' files, and the face-api network on weights that are made up."""
+"""Readers of the evaluators' files, and the face-api network on weights that are made up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.synthesis.judges import MEAN_FACE, IdentityJudge, dlib_template, read_tfjs_weights
+from eval.synthesis.evaluators import MEAN_FACE, IdentityNetwork, dlib_template, read_tfjs_weights
 from tests.photos import portrait
 
 MANIFEST = "face_recognition_model-weights_manifest.json"
@@ -86,9 +86,9 @@ def face_api_arrays() -> dict[str, np.ndarray]:
 def test_a_face_has_one_embedding_and_a_mirrored_crop_another(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     write(tmp_path, face_api_arrays())
-    judge = IdentityJudge(tmp_path)
+    network = IdentityNetwork(tmp_path)
     first, again, other = (
-        judge.embed(photo, FACE)[0] for photo in (portrait(), portrait(), portrait()[:, ::-1].copy())
+        network.embed(photo, FACE)[0] for photo in (portrait(), portrait(), portrait()[:, ::-1].copy())
     )
     assert first.shape == (128,) and np.linalg.norm(first) == pytest.approx(1, abs=1e-5)
     assert np.array_equal(first, again) and not np.allclose(first, other, atol=1e-3)

