@@ -133,6 +133,9 @@ class Scan:
         except OSError as error:
             self.problems.append(f"{os.fsdecode(path)}: {error.strerror or error}")
             return Found(absolute, None, None)
+        except ArchiveError as error:  # a protocol that nobody knows
+            self.problems.append(str(error))
+            return Found(absolute, None, None)
         return Found(absolute, state.st_size, state.st_mtime_ns)
 
     def _in_list(self, path: str) -> Iterator[Found]:

@@ -91,11 +91,14 @@ def test_changed_and_deleted_objects_are_noticed(memory: Any, out: Path, indexer
 
 
 def test_photos_are_named_by_url_and_in_lists(memory: Any, out: Path, photos: Path, indexer: PhotoIndexer) -> None:
-    names = ["memory:///archive/one.jpg", "memory:///archive/gone.jpg", str(photos / "one.jpg")]
+    names = ["memory:///archive/one.jpg", "memory:///archive/gone.jpg", str(photos / "one.jpg"), "nowhere://one.jpg"]
     (photos.parent / "list.txt").write_text("\n".join(names))
     plan = update(out, indexer, str(photos.parent / "list.txt"), "memory:///archive/none.png", "memory:///archive")
     assert len(plan.todo) == 4
     assert rows(out)[names[0]] == rows(out)[names[2]] == (1, None)
+    scan = Scan([str(photos.parent / "list.txt")])
+    assert [found.size is None for found in scan.photos()] == [False, True, False, True]
+    assert scan.problems[1] == "nowhere://one.jpg: Protocol not known: nowhere"
     ids = Index.open(out).photos(["sha256"])["sha256"].to_pylist()
     assert len(set(ids)) == 3
 
