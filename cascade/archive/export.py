@@ -29,7 +29,7 @@ def photos_of_index(index: Index, images: str | Path | None = None) -> Iterator[
     """Yield the photos of an index for `cascade.datasets.write_photos`, one shard in memory at a time.
 
     images  the folder that names start from; without it, and for photos elsewhere, the name is the path. A photo with a
-            URL is a path without the protocol, or what is below ``images``, which is then a URL, too
+            URL is a path without the protocol, that of its archive first, or what is below ``images``, then a URL, too
 
     A face has the attributes "score", "quality", those of the index, and where somebody was given a name, "name".
     Photos that could not be read are left out, and so are embeddings: what is written is not for its owner alone.
@@ -45,13 +45,13 @@ def photos_of_index(index: Index, images: str | Path | None = None) -> Iterator[
 
 
 def _path(path: str, root: bytes | None = None) -> str:
-    """What stands for a photo's path: other programs take no URLs."""
+    """What stands for a photo's path, as other programs take no URLs; an archive is like a folder."""
     if not remote.is_url(path):
         return path
     url = path.partition(remote.CHAIN)[0]
     if root is not None and is_below(os.fsencode(path), root):
         return url[len(os.fsdecode(root).partition(remote.CHAIN)[0].rstrip("/")) :].lstrip("/")
-    return url.partition("://")[2].lstrip("/")
+    return "/".join(part.rpartition("://")[2].strip("/") for part in reversed(path.split(remote.CHAIN)))
 
 
 def _names(index: Index) -> dict[str, str]:

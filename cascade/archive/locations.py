@@ -37,7 +37,7 @@ def is_gone(path: bytes) -> bool:
         state_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return True
-    except OSError:
+    except (OSError, ArchiveError, ImportError):
         pass
     return False
 

@@ -24,11 +24,12 @@ from cascade.archive.errors import ArchiveError, import_fsspec
 from cascade.imaging.errors import LONGEST, shortened
 from cascade.imaging.reading import MAX_FILE_BYTES
 
-__all__ = ["Entry", "State", "check_url", "is_url", "list_folder", "normal", "opened", "state_of"]
+__all__ = ["Entry", "State", "check_url", "has_entries", "is_url", "list_folder", "normal", "opened", "state_of"]
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 CHAIN = "::"
 """Between the URLs of an archive's folder and of the archive itself."""
+LOCAL = "file://"
 
 IN_MEMORY = 1 << 26  # bytes; larger objects are read by way of a temporary file
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,13 +84,25 @@ def check_url(url: str) -> None:
 
 
 def normal(url: bytes) -> bytes:
-    """The URL as `list_folder` spells it: without a slash at the end, and so on. One that cannot be read stays."""
+    """The URL as `list_folder` spells it: without a slash at the end, and so on; an archive by its absolute path.
+
+    One that cannot be read stays but for that path.
+    """
     try:
         with _os_errors():
             place = _place(url)
             return os.fsencode(place.url(place.name))
     except (OSError, ArchiveError, ImportError):
+        return os.fsencode(_with_whole_path(os.fsdecode(url)))
+
+
+def _with_whole_path(url: str) -> str:
+    """The URL with the absolute path of an archive of this machine, which names it wherever a run is started."""
+    head, chained, archive = url.rpartition(CHAIN)
+    archive = archive.removeprefix(LOCAL)
+    if not chained or not archive or is_url(archive):
         return url
+    return head + chained + os.path.abspath(archive)
 
 
 def state_of(url: str | bytes) -> State:
@@ -97,6 +110,16 @@ def state_of(url: str | bytes) -> State:
     with _os_errors():
         place = _place(url)
         return _state(place, place.files.info(place.name))
+
+
+def has_entries(url: str | bytes) -> bool:
+    """Whether it can be listed like a folder, as a server's page with links that is no folder by its state.
+
+    Raises OSError.
+    """
+    with _os_errors():
+        place = _place(url)
+        return bool(place.files.isdir(place.name))
 
 
 def list_folder(url: bytes) -> list[Entry]:
@@ -157,7 +180,7 @@ class _Place(NamedTuple):
 
 def _place(url: str | bytes) -> _Place:
     """Raises `ArchiveError`, ImportError, and whatever the file system raises."""
-    text = os.fsdecode(url)
+    text = _with_whole_path(os.fsdecode(url))
     fsspec = import_fsspec()
     head, chained, rest = text.partition(CHAIN)
     try:
@@ -198,7 +221,22 @@ def _os_errors() -> Iterator[None]:
     """Raises what clients of stores raise, of whatever kind, as OSError, but for what is wrong from the start."""
     try:
         yield
+    except FileNotFoundError as error:
+        if not _is_another_failure(error.__cause__):
+            raise
+        raise _os_error(error.__cause__) from error
     except (OSError, ArchiveError, ImportError):
         raise
     except Exception as error:
-        raise OSError(errno.EIO, shortened(f"{type(error).__name__}: {error}", LONGEST)) from error
+        raise _os_error(error) from error
+
+
+def _os_error(error: BaseException | None) -> OSError:
+    return OSError(errno.EIO, shortened(f"{type(error).__name__}: {error}", LONGEST))
+
+
+def _is_another_failure(cause: BaseException | None) -> bool:
+    """Whether no server said that there is no such file: fsspec takes whatever HTTP servers answer for that."""
+    if isinstance(cause, (ConnectionError, TimeoutError)):
+        return True
+    return type(cause).__module__.startswith("aiohttp") and getattr(cause, "status", None) not in (404, 410)

@@ -133,6 +133,9 @@ class Scan:
         except OSError as error:
             self.problems.append(f"{os.fsdecode(path)}: {error.strerror or error}")
             return Found(absolute, None, None)
+        except ArchiveError as error:  # a protocol that nobody knows
+            self.problems.append(str(error))
+            return Found(absolute, None, None)
         return Found(absolute, state.st_size, state.st_mtime_ns)
 
     def _in_list(self, path: str) -> Iterator[Found]:
@@ -165,13 +168,15 @@ def _exists_as_folder(path: str) -> bool:
     try:
         remote.check_url(path)
         is_folder = stat.S_ISDIR(remote.state_of(path).st_mode)
+        if is_folder or is_photo(path.partition(remote.CHAIN)[0]):
+            return is_folder
+        if remote.has_entries(path):
+            return True
     except FileNotFoundError:
         raise missing from None
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not is_folder and not is_photo(path.partition(remote.CHAIN)[0]):
-        raise ArchiveError(f"{path}: expected the URL of a folder or a photo")
-    return is_folder
+    raise ArchiveError(f"{path}: expected the URL of a folder or a photo")
 
 
 def _entries(folder: bytes) -> list[Entry]:

@@ -27,7 +27,7 @@ def extremes(synthesizer: AgeSynthesizer, results: Results) -> RGBImage:
     errors = np.abs(results.aged_ages() - np.array(evaluation.TARGETS)).mean(axis=1) / 10
     order = np.argsort(errors + 5 * (1 - evaluation.similarities(results)).mean(axis=1), kind="stable")
     rows = []
-    for title, chosen in (("best", order[:EXTREMES]), ("worst", order[::-1][: min(EXTREMES, len(order) - EXTREMES)])):
+    for title, chosen in (("best", order[:EXTREMES]), ("worst", order[EXTREMES:][::-1][:EXTREMES])):
         for number in chosen.tolist():
             face = results.faces[results.sources[number]]
             aged = synthesizer.synthesize(face.image, face.landmarks, evaluation.TARGETS)

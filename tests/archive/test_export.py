@@ -83,14 +83,15 @@ def test_a_damaged_index_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "names"),
     [
-        (None, ["bucket/photos/a.jpg", "photos/b.jpg"]),
-        ("s3://bucket/photos", ["a.jpg", "photos/b.jpg"]),
-        ("zip://photos::/takeout.zip", ["bucket/photos/a.jpg", "b.jpg"]),
+        (None, ["bucket/photos/a.jpg", "all/takeout.zip/photos/b.jpg", "bucket/more.zip/photos/b.jpg"]),
+        ("s3://bucket/photos", ["a.jpg", "all/takeout.zip/photos/b.jpg", "bucket/more.zip/photos/b.jpg"]),
+        ("zip://photos::/all/takeout.zip", ["bucket/photos/a.jpg", "b.jpg", "bucket/more.zip/photos/b.jpg"]),
     ],
 )
 def test_urls_become_paths(tmp_path: Path, images: str | None, names: list[str]) -> None:
-    """Other programs take no URLs."""
+    """Other programs take no URLs; photos of two archives do not become one."""
     with Store.open(tmp_path / "index", manifest()) as store:
-        store.write([result(url, 1) for url in (b"s3://bucket/photos/a.jpg", b"zip://photos/b.jpg::/takeout.zip")])
+        urls = [b"s3://bucket/photos/a.jpg", b"zip://photos/b.jpg::/all/takeout.zip"]
+        store.write([result(url, 1) for url in [*urls, b"zip://photos/b.jpg::s3://bucket/more.zip"]])
     photos = list(photos_of_index(Index.open(tmp_path / "index"), images))
     assert [photo.name for photo in photos] == [photo.path.as_posix() for photo in photos] == names

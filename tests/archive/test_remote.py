@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +91,14 @@ def test_changed_and_deleted_objects_are_noticed(memory: Any, out: Path, indexer
 
 
 def test_photos_are_named_by_url_and_in_lists(memory: Any, out: Path, photos: Path, indexer: PhotoIndexer) -> None:
-    names = ["memory:///archive/one.jpg", "memory:///archive/gone.jpg", str(photos / "one.jpg")]
+    names = ["memory:///archive/one.jpg", "memory:///archive/gone.jpg", str(photos / "one.jpg"), "nowhere://one.jpg"]
     (photos.parent / "list.txt").write_text("\n".join(names))
     plan = update(out, indexer, str(photos.parent / "list.txt"), "memory:///archive/none.png", "memory:///archive")
     assert len(plan.todo) == 4
     assert rows(out)[names[0]] == rows(out)[names[2]] == (1, None)
+    scan = Scan([str(photos.parent / "list.txt")])
+    assert [found.size is None for found in scan.photos()] == [False, True, False, True]
+    assert scan.problems[1] == "nowhere://one.jpg: Protocol not known: nowhere"
     ids = Index.open(out).photos(["sha256"])["sha256"].to_pylist()
     assert len(set(ids)) == 3
 
@@ -128,6 +134,19 @@ def test_processes_index_a_zip_file(photos: Path, out: Path, tmp_path: Path, ind
     plan = index_archive([url], out, indexer, processes=1)
     assert (len(plan.changed), len(plan.deleted), plan.unchanged) == (1, 1, 1)
     assert len(index_archive([f"zip://2024::{tmp_path / 'photos.zip'}"], out, indexer, processes=1).deleted) == 0
+
+
+def test_a_zip_file_has_one_name_from_everywhere(
+    photos: Path, out: Path, tmp_path: Path, indexer: PhotoIndexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zipped(tmp_path / "photos.zip", photos)
+    monkeypatch.chdir(tmp_path)
+    assert len(update(out, indexer, "zip://::photos.zip").todo) == 3
+    assert f"zip://one.jpg::{tmp_path / 'photos.zip'}" in rows(out)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    for url in ("zip://::../photos.zip", f"zip://::file://{tmp_path / 'photos.zip'}", "zip://one.jpg::../photos.zip"):
+        assert update(out, indexer, url).todo == []
 
 
 @pytest.mark.parametrize(
@@ -174,6 +193,55 @@ def test_a_store_that_fails_is_reported_and_tried_again(out: Path, indexer: Phot
     for _ in range(2):
         assert len(update(out, indexer, "failing://photos").todo) == 1
     assert rows(out) == {"failing://photos/a.jpg": (0, "cannot be read: RuntimeError: the connection was lost")}
+
+
+class Unreachable(fsspec.AbstractFileSystem):
+    """A store that says of a lost connection what fsspec says of it for HTTP."""
+
+    protocol = "unreachable"
+    lost: BaseException | None = None
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        if self.lost is not None:
+            raise FileNotFoundError(path) from self.lost
+        return {"name": path, "type": "file", "size": 5}
+
+    def cat_file(self, path: str, start: Any = None, end: Any = None, **options: Any) -> bytes:
+        return b"photo"
+
+
+@pytest.mark.parametrize(
+    ("lost", "left"), [(ConnectionResetError("lost"), 1), (TimeoutError(), 1), (FileNotFoundError("404"), 0)]
+)
+def test_photos_stay_where_nobody_said_that_they_are_gone(
+    lost: BaseException, left: int, out: Path, tmp_path: Path, indexer: PhotoIndexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("unreachable", Unreachable, clobber=True)
+    (tmp_path / "list.txt").write_text("unreachable://a.jpg\n")
+    update(out, indexer, str(tmp_path / "list.txt"))
+    monkeypatch.setattr(Unreachable, "lost", lost)
+    update(out, indexer, str(tmp_path / "list.txt"))
+    assert len(rows(out)) == left
+
+
+def test_a_server_that_lists_its_folders(photos: Path, out: Path, indexer: PhotoIndexer) -> None:
+    pytest.importorskip("aiohttp", reason="needs a client of HTTP: pip install aiohttp requests")
+    pytest.importorskip("requests")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(photos))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        assert len(update(out, indexer, f"{root}/").todo) == 3
+        assert rows(out)[f"{root}/2024/two.jpg"] == (2, None)
+        (photos / "one.jpg").unlink()
+        assert update(out, indexer, root).unchanged == 2
+        server.shutdown()
+    assert len(rows(out)) == 2
+    (photos.parent / "list.txt").write_text(f"{root}/none.png\n")
+    update(out, indexer, str(photos.parent / "list.txt"))
+    assert len(rows(out)) == 2
+    with pytest.raises(ArchiveError, match="cannot be read: ClientConnectorError"):
+        update(out, indexer, root)
 
 
 def test_what_is_wrong_with_a_url_is_said_first(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from cascade.models.detector import load_detector
+from cascade.models.detector import load_detector, stage_file
 from cascade.nn.heads import BOX
 from cascade.nn.torch_network import CascadeNetwork
 from eval.detection.running import OurDetector, Settings, run
@@ -56,7 +56,7 @@ class Cascade:
         folder = protocol.folder(arm, seed) / "cascade"
         folder.mkdir(exist_ok=True)
         for stage in ("pnet", "rnet"):
-            shutil.copyfile(self.weights / f"{stage}.safetensors", folder / f"{stage}.safetensors")
+            shutil.copyfile(stage_file(self.weights, stage), folder / f"{stage}.safetensors")
         network, settings = protocol.network(arm, seed), protocol.settings(arm, seed)
         if not settings.weight(BOX.name):
             network = without_boxes(network)

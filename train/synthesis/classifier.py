@@ -6,6 +6,7 @@ a second network of another kind, which sees moved, blurred and noisy faces, is 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,9 @@ def trained_classifier(faces: AgedFaces, steps: int, file: Path, device: torch.d
         optimiser.zero_grad(set_to_none=True)
         functional.cross_entropy(logits, asked).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    torch.save({"network": classifier.state_dict()}, file)
+    partial = file.with_suffix(f".{os.getpid()}.partial")  # each process of a run writes it
+    torch.save({"network": classifier.state_dict()}, partial)
+    partial.replace(file)
     return classifier.eval().requires_grad_(False)
 
 

@@ -13,7 +13,7 @@ import torch
 
 import train.__main__ as command_line
 from cascade.datasets import read_coco
-from cascade.models.detector import load_stage
+from cascade.models.detector import FOLDER, load_stage
 from cascade.nn.architectures import PAPER
 from cascade.nn.torch_network import CascadeNetwork
 from eval.detection.test_sets import TestSet
@@ -130,3 +130,13 @@ def test_only_the_boxes_of_an_o_net_are_taken_away():
     assert torch.equal(after[:, 2:6], torch.zeros(2, 4))
     assert torch.equal(before[:, :2], after[:, :2]) and torch.equal(before[:, 6:], after[:, 6:])
     assert before[:, 2:6].any(), "the network itself keeps its boxes"
+
+
+@pytest.mark.slow
+def test_the_other_networks_of_a_shipped_set_are_found(tmp_path):
+    protocol = Protocol("onet", make(tmp_path / "samples", "onet", n=60), tmp_path / "out", "a command", 2)
+    run_arms(EXPERIMENTS["mining"], protocol, [1], None)
+    folder = Cascade(FOLDER / "accurate", TestSet("none", "faces", "none", "", 12.0, ()))._assemble(
+        protocol, mining_arm(0.7), 1
+    )
+    assert (folder / "rnet.safetensors").read_bytes() == (FOLDER / "default/rnet.safetensors").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from cascade.datasets import FAIRFACE_AGES
@@ -24,6 +25,7 @@ def bright_by_age(count: int = 90) -> LabelledCrops:
     return LabelledCrops(crops, labels, np.ones(count, bool), {"age": [*FAIRFACE_AGES]}, names, {"source": "x"})
 
 
+@pytest.mark.slow
 def test_it_learns_ages_and_is_kept(tmp_path: Path) -> None:
     faces = AgedFaces([bright_by_age()], SynthesisSettings(precision="float32"))
     torch.manual_seed(0)
@@ -31,6 +33,7 @@ def test_it_learns_ages_and_is_kept(tmp_path: Path) -> None:
     crops = torch.stack([torch.full((3, 64, 64), (20 + 26 * n - 127.5) / 128) for n in (0, 8)])
     young, old = anchor_ages(classifier(crops))
     assert young < 25 and old > 50
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier.pt"]
     again = trained_classifier(faces, 60, tmp_path / "classifier.pt", CPU)
     assert torch.equal(again(crops), classifier(crops)) and not any(p.requires_grad for p in again.parameters())
     large = torch.nn.functional.interpolate(crops, (112, 112))
