@@ -130,14 +130,14 @@ def test_galleries_of_an_earlier_file_of_the_network(plain, tmp_path):
 
 
 def test_the_shipped_network_reads_galleries_of_its_first_file():
-    first = "c54eede366a4048e1dd4d3055a82fc4409619736f391622155287d787d01e125"
+    first = "ff73ebbe40170354f5305dd104d7c26c6af52ee13f8c01cd6cd623a0380dd94a"
     assert first in (Recognizer().weights.sha256, *Recognizer().weights.earlier_sha256)
 
 
 def test_the_shipped_network_states_rates_for_small_faces():
     point = Recognizer().operating_point
-    assert point.rates_at(16)[0] > 50 * point.false_accept_rate
-    assert point.is_too_small(20)
-    assert point.is_small(28)
+    assert point.rates_at(16)[0] > 15 * point.false_accept_rate
+    assert point.is_too_small(17)
+    assert point.is_small(27)
     assert not point.is_small(32)
     assert Path(Recognizer().weights.path).with_suffix(".md").read_text().count("Small faces") == 1
