@@ -183,16 +183,19 @@ def filters(start, extent, source, size):
     """Weights (size, pixels) of each output pixel, the first source pixel, and which outputs are inside.
 
     A triangle, as wide as an output pixel where that is more than a source pixel. Weights sum to 1 over the pixels that
-    exist.
+    exist, and are rounded to 1/128: the sums of those up to each pixel are. Places are rounded to 1/65536 pixel.
     """
     scale = extent / size
-    support = max(scale, 1)
-    centres = start + (np.arange(size) + 0.5) * scale
+    support = np.floor(max(scale, 1) * 65536 + 0.5) / 65536
+    places = start + (np.arange(size) + 0.5) * scale
+    centres = np.floor(places * 65536 + 0.5) / 65536
     first, end = max(0, int(centres[0] - support) - 1), min(source, int(centres[-1] + support) + 2)
     pixels = np.arange(first, max(first, end)) + 0.5
     weights = np.clip(support - np.abs(pixels - centres[:, None]), 0, None)
-    inside = (centres >= 0) & (centres < source)
-    return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9), first, inside
+    inside = (places >= 0) & (places < source)
+    sums = weights.cumsum(axis=1)
+    rounded = np.floor(128 * sums / np.maximum(sums[:, -1:], 1e-9) + 0.5) / 128
+    return np.diff(rounded, prepend=0), first, inside
 
 
 def resampled(image, box, width, height):

@@ -29,7 +29,7 @@ from tests.docs.blocks import ROOT, blocks
 from tests.photos import PORTRAIT, portrait
 
 EXAMPLES = ROOT / "docs" / "examples"
-PIXELS = 0.5
+PIXELS = 0.1
 PATIENCE = 300_000  # milliseconds, for busy machines
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -59,8 +59,8 @@ def expected_faces(photo: Any) -> Faces:
 def agree(boxes: Any, scores: Any, landmarks: Any, expected: Faces) -> None:
     assert len(boxes) == len(expected)
     np.testing.assert_allclose(boxes, expected.boxes, rtol=0, atol=PIXELS)
-    np.testing.assert_allclose(scores, expected.scores, rtol=0, atol=0.01)
-    np.testing.assert_allclose(landmarks, expected.landmarks, rtol=0, atol=1)
+    np.testing.assert_allclose(scores, expected.scores, rtol=0, atol=0.001)
+    np.testing.assert_allclose(landmarks, expected.landmarks, rtol=0, atol=PIXELS)
 
 
 def test_the_script_imports_nothing_of_ours() -> None:

@@ -209,15 +209,26 @@ function crop(images, [x1, y1, x2, y2], context, size) {
 /** Triangle filters of the output pixels along an axis: the first source pixel and the weights; none if outside. */
 function filters(start, extent, source, size) {
   const scale = extent / size;
-  const support = Math.max(scale, 1);
+  const fixed = (place) => Math.floor(place * 65536 + 0.5) / 65536;
+  const support = fixed(Math.max(scale, 1));
   return Array.from({ length: size }, (_, i) => {
-    const centre = start + (i + 0.5) * scale;
-    if (!(centre >= 0 && centre < source)) return null;
+    const place = start + (i + 0.5) * scale;
+    if (!(place >= 0 && place < source)) return null;
+    const centre = fixed(place);
     const first = Math.max(0, Math.floor(centre - support - 0.5) + 1);
     const last = Math.min(source - 1, Math.ceil(centre + support - 0.5) - 1);
     const weights = Array.from({ length: last - first + 1 }, (_, k) => support - Math.abs(first + k + 0.5 - centre));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
-    return { first, weights: weights.map((weight) => weight / total) };
+    // rounded to 1/128: the sums of the weights up to each pixel are
+    let [sum, before] = [0, 0];
+    const rounded = weights.map((weight) => {
+      sum += weight;
+      const share = Math.floor((128 * sum) / total + 0.5) / 128;
+      const own = share - before;
+      before = share;
+      return own;
+    });
+    return { first, weights: rounded };
   });
 }
 
