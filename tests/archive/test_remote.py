@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import zipfile
@@ -113,6 +114,45 @@ def test_an_object_is_read_like_a_file(memory: Any, photos: Path, monkeypatch: p
     monkeypatch.setattr(remote, "MAX_FILE_BYTES", 100)
     with pytest.raises(ImageError, match="expected at most 100 bytes"):
         read_photo("memory:///archive/one.jpg")
+
+
+class Endless(io.RawIOBase):
+    """A file that has no end, and counts what was read of it."""
+
+    taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        assert size >= 0
+        Endless.taken += size
+        return bytes(size)
+
+
+class WithoutSizes(fsspec.AbstractFileSystem):
+    """A server that tells no sizes: a photo, and an answer without an end."""
+
+    protocol = "sizeless"
+    photo = b""
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        return {"name": path, "type": "file", "size": None}
+
+    def open(self, path: str, *args: Any, **options: Any) -> Any:
+        return Endless() if "endless" in path else io.BytesIO(self.photo)
+
+
+def test_an_object_of_unknown_size_is_read_as_far_as_allowed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("sizeless", WithoutSizes, clobber=True)
+    monkeypatch.setattr(WithoutSizes, "photo", (photos / "one.jpg").read_bytes())
+    assert (read_photo("sizeless://one.jpg") == read_image(photos / "one.jpg")).all()
+    monkeypatch.setattr(remote, "MAX_FILE_BYTES", 3 << 20)
+    with pytest.raises(ImageError, match="expected at most 3,145,728 bytes, got more"):
+        read_photo("sizeless://endless.jpg")
+    assert Endless.taken == (3 << 20) + 1
+    monkeypatch.setattr(remote, "MAX_FILE_BYTES", len(WithoutSizes.photo))
+    assert (read_photo("sizeless://one.jpg") == read_image(photos / "one.jpg")).all()
 
 
 def zipped(path: Path, photos: Path) -> str:
