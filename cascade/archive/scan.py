@@ -55,13 +55,29 @@ class Scan:
     unreadable: list[bytes] = field(default_factory=list)
     """Folders that could not be read, of whose photos nothing is known."""
 
+    _roots: set[str] | None = field(default=None, repr=False)
+    """Which of the ``paths`` `check` found to be folders."""
+
+    def check(self) -> None:
+        """Makes sure that there is what the paths name, before an index is created for it.
+
+        Raises `ArchiveError` for paths that do not exist and for videos, ImportError where a package is missing that a
+        URL needs.
+        """
+        self._roots = {path for path in self.paths if _exists_as_folder(path)}
+        for path in self.paths:
+            if path not in self._roots and not remote.is_url(path) and is_video(path):
+                raise ArchiveError(f"{path}: expected a folder, a photo or a list of paths, got a video")
+
     def photos(self) -> Iterator[Found]:
         """The photos, those of a folder by name. One that is named twice comes twice.
 
-        Raises `ArchiveError` for paths that do not exist and for files that are neither photos nor lists, ImportError
-        where a package is missing that a URL needs.
+        Raises what `check` does, if that was not called, and `ArchiveError` for files that are neither photos nor
+        lists.
         """
-        folders = {path for path in self.paths if _exists_as_folder(path)}
+        if self._roots is None:
+            self.check()
+        folders = self._roots or ()
         for path in self.paths:
             if remote.is_url(path):
                 url = locations.absolute(os.fsencode(path))
@@ -72,8 +88,6 @@ class Scan:
                 yield from self._below_root(os.fsencode(os.path.abspath(path)))
             elif is_photo(path):
                 yield self._named(os.fsencode(path))
-            elif is_video(path):
-                raise ArchiveError(f"{path}: expected a folder, a photo or a list of paths, got a video")
             else:
                 yield from self._in_list(path)
 
