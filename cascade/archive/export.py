@@ -50,12 +50,11 @@ def photos_of_index(index: Index, images: str | Path | None = None, *, opened: b
 
 
 def _check_files(index: Index) -> None:
-    for photos in index.iter_photos(("path",)):
-        url = next((path for path in photos["path"].to_pylist() if remote.is_url(path)), None)
-        if url is not None:
-            raise ArchiveError(
-                f"{index.folder}: expected photos in files of this machine, as they are opened, got {url}"
-            )
+    for photos in index.iter_photos(("path", "width")):
+        for photo in photos.to_pylist():
+            if photo["width"] is not None and remote.is_url(photo["path"]):
+                what = "expected photos in files of this machine, as they are opened"
+                raise ArchiveError(f"{index.folder}: {what}, got {photo['path']}")
 
 
 def _path(path: str, root: bytes | None = None) -> str:

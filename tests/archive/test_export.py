@@ -100,7 +100,9 @@ def test_urls_become_paths(tmp_path: Path, images: str | None, names: list[str])
 def test_urls_are_refused_where_photos_are_opened(tmp_path: Path) -> None:
     """In any shard, and before the first photo."""
     index = save_index(tmp_path / "index", [[face(ANN)]])
-    assert len(list(photos_of_index(index, opened=True))) == 1
+    with Store.open(tmp_path / "index", index.manifest) as store:
+        store.write([PhotoResult(b"s3://bucket/bad.jpg", 3, 4, b"0" * 32, error="damaged")])
+    assert len(list(photos_of_index(Index.open(tmp_path / "index"), opened=True))) == 1
     with Store.open(tmp_path / "index", index.manifest) as store:
         store.write([result(b"/p/a.jpg", 1), result(b"s3://bucket/a.jpg", 1)])
     with pytest.raises(ArchiveError, match=r"index: expected photos in files .* got s3://bucket/a\.jpg"):

@@ -86,9 +86,10 @@ def test_bad_usage(run, argv, message, capsys) -> None:
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [["nothing"], ["photos", "nothing"], ["film.mp4"]])
+@pytest.mark.parametrize("argv", [["nothing"], ["photos", "nothing"], ["film.mp4"], ["long.txt"]])
 def test_no_index_is_created_for_wrong_paths(run, argv, capsys) -> None:
     Path("film.mp4").write_bytes(b"x")
+    Path("long.txt").write_bytes(b"x" * (1 << 17))
     assert run(*argv) == 2
     assert argv[-1] in capsys.readouterr().err
     assert not Path(INDEX).exists()
