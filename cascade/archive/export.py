@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.archive import remote
+from cascade.archive.errors import ArchiveError
 from cascade.archive.index import Index
 from cascade.archive.locations import absolute, is_below
 from cascade.archive.people import PeopleOfIndex
@@ -25,23 +26,35 @@ PHOTO_COLUMNS = ("photo_id", "path", "raw_path", "width", "height")
 FACE_COLUMNS = ("photo_id", "face_id", "box", "score", "landmarks")
 
 
-def photos_of_index(index: Index, images: str | Path | None = None) -> Iterator[Photo]:
+def photos_of_index(index: Index, images: str | Path | None = None, *, opened: bool = False) -> Iterator[Photo]:
     """Yield the photos of an index for `cascade.datasets.write_photos`, one shard in memory at a time.
 
     images  the folder that names start from; without it, and for photos elsewhere, the name is the path. A photo with a
             URL is a path without the protocol, that of its archive first, or what is below ``images``, then a URL, too
+    opened  whether the photos are opened to write the format (`cascade.datasets.formats.Format.opens`), which those
+            with a URL cannot be: then there may be none. Their paths may be those of other files here
 
     A face has the attributes "score", "quality", those of the index, and where somebody was given a name, "name".
     Photos that could not be read are left out, and so are embeddings: what is written is not for its owner alone.
 
-    Raises `ArchiveError` for a damaged index.
+    Raises `ArchiveError` for a damaged index, and before the first photo for those that cannot be opened.
     """
+    if opened:
+        _check_files(index)
     results = _results(index, _names(index))
     if images is not None and remote.is_url(str(images)):
         root = absolute(os.fsencode(images))
         yield from photos_from_faces((each._replace(path=_path(each.path, root)) for each in results), None)
     else:
         yield from photos_from_faces((each._replace(path=_path(each.path)) for each in results), images)
+
+
+def _check_files(index: Index) -> None:
+    for photos in index.iter_photos(("path", "width")):
+        for photo in photos.to_pylist():
+            if photo["width"] is not None and remote.is_url(photo["path"]):
+                what = "expected photos in files of this machine, as they are opened"
+                raise ArchiveError(f"{index.folder}: {what}, got {photo['path']}")
 
 
 def _path(path: str, root: bytes | None = None) -> str:

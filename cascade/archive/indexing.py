@@ -64,6 +64,7 @@ def index_archive(
     worker = PhotoIndexer() if indexer is None else indexer
     folder = local_folder(out)
     scan = Scan([str(path) for path in paths], str(folder))
+    scan.check()
     with Store.open(folder, worker.manifest) as store:
         plan = planned(scan, store, retry)
         for _ in run_plan(plan, store, worker, processes):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +30,8 @@ CHAIN = "::"
 """Between the URLs of an archive's folder and of the archive itself."""
 LOCAL = "file://"
 
-IN_MEMORY = 1 << 26  # bytes; larger objects are read by way of a temporary file
+IN_MEMORY = 1 << 26  # bytes; larger objects, and those of unknown size, are read by way of a temporary file
+CHUNK = 1 << 20  # bytes read at once
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "Last-Modified", "created", "date_time")
 """What fsspec's file systems call the time of change."""
@@ -144,24 +144,39 @@ def opened(url: str | bytes) -> Iterator[tuple[BinaryIO, State]]:
         if state.st_mode != S_IFREG:
             raise IsADirectoryError(errno.EISDIR, "expected a photo, got a folder")
         if state.st_size > MAX_FILE_BYTES:
-            raise OSError(errno.EFBIG, f"expected at most {MAX_FILE_BYTES:,} bytes, got {state.st_size:,}")
+            raise _too_large(f"{state.st_size:,}")
         file = _fetched(place, state.st_size)
     with file:
         yield file, state
 
 
 def _fetched(place: _Place, size: int) -> BinaryIO:
-    if size <= IN_MEMORY:
+    """The content. An object of unknown size is read no further than is allowed."""
+    if 0 < size <= IN_MEMORY:
         return BytesIO(place.files.cat_file(place.name))
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 whoever asked closes it
     try:
         with place.files.open(place.name, "rb") as stream:
-            shutil.copyfileobj(stream, file, 1 << 20)
+            _copy(stream, file)
     except BaseException:
         file.close()
         raise
     file.seek(0)
     return file
+
+
+def _copy(stream: BinaryIO, file: BinaryIO) -> None:
+    """Copies what there is. Raises OSError if it is more than is allowed."""
+    left = MAX_FILE_BYTES + 1
+    while left and (chunk := stream.read(min(left, CHUNK))):
+        file.write(chunk)
+        left -= len(chunk)
+    if not left:
+        raise _too_large("more")
+
+
+def _too_large(size: str) -> OSError:
+    return OSError(errno.EFBIG, f"expected at most {MAX_FILE_BYTES:,} bytes, got {size}")
 
 
 class _Place(NamedTuple):

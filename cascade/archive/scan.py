@@ -55,13 +55,33 @@ class Scan:
     unreadable: list[bytes] = field(default_factory=list)
     """Folders that could not be read, of whose photos nothing is known."""
 
-    def photos(self) -> Iterator[Found]:
-        """The photos, those of a folder by name. One that is named twice comes twice.
+    _roots: set[str] | None = field(default=None, repr=False)
+    """Which of the ``paths`` `check` found to be folders."""
+
+    def check(self) -> None:
+        """Makes sure that there is what the paths name, before an index is created for it.
 
         Raises `ArchiveError` for paths that do not exist and for files that are neither photos nor lists, ImportError
         where a package is missing that a URL needs.
         """
-        folders = {path for path in self.paths if _exists_as_folder(path)}
+        self._roots = {path for path in self.paths if _exists_as_folder(path)}
+        for path in self.paths:
+            if path in self._roots or path == STANDARD_INPUT or remote.is_url(path) or is_photo(path):
+                continue
+            if is_video(path):
+                raise ArchiveError(f"{path}: expected a folder, a photo or a list of paths, got a video")
+            if os.path.isfile(path):  # a pipe gives its list once
+                with _opened_list(path) as stream:
+                    next(_lines(path, stream), None)
+
+    def photos(self) -> Iterator[Found]:
+        """The photos, those of a folder by name. One that is named twice comes twice.
+
+        Raises what `check` does.
+        """
+        if self._roots is None:
+            self.check()
+        folders = self._roots or ()
         for path in self.paths:
             if remote.is_url(path):
                 url = locations.absolute(os.fsencode(path))
@@ -72,8 +92,6 @@ class Scan:
                 yield from self._below_root(os.fsencode(os.path.abspath(path)))
             elif is_photo(path):
                 yield self._named(os.fsencode(path))
-            elif is_video(path):
-                raise ArchiveError(f"{path}: expected a folder, a photo or a list of paths, got a video")
             else:
                 yield from self._in_list(path)
 
@@ -139,11 +157,7 @@ class Scan:
         return Found(absolute, state.st_size, state.st_mtime_ns)
 
     def _in_list(self, path: str) -> Iterator[Found]:
-        try:
-            stream = open(path, "rb")  # noqa: SIM115 the with statement comes after what may fail
-        except OSError as error:
-            raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
-        with stream:
+        with _opened_list(path) as stream:
             yield from self._listed(path, stream)
 
     def _listed(self, name: str, stream: io.BufferedReader) -> Iterator[Found]:
@@ -177,6 +191,14 @@ def _exists_as_folder(path: str) -> bool:
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
     raise ArchiveError(f"{path}: expected the URL of a folder or a photo")
+
+
+def _opened_list(path: str) -> io.BufferedReader:
+    """Raises `ArchiveError`."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _entries(folder: bytes) -> list[Entry]:

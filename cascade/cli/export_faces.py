@@ -134,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
     problems: list[str] = []
     photos = source_photos(args, problems)
     first = next(photos, None)  # before anything is written: a source that cannot be read ends the command here
+    if target is not None:
+        _make_folder(target if kind.folder else target.parent, target)
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name, None) is not None}
     where = "beside the photos" if target is None else str(target)
     tally = Tally(0)
@@ -163,7 +165,7 @@ def source_photos(args: argparse.Namespace, problems: list[str]) -> Iterator[Pho
     source = args.paths[0]
     try:
         if args.source_kind == INDEX or (args.source_kind is None and is_index(source)):
-            found = _indexed_photos(source, args.images)
+            found = _indexed_photos(args)
         else:
             found = iterate_photos(args.source_kind or format_of_file(source), source, args.images, problems=problems)
         for photo in found:
@@ -172,14 +174,16 @@ def source_photos(args: argparse.Namespace, problems: list[str]) -> Iterator[Pho
         raise CommandError(str(error)) from error
 
 
-def _indexed_photos(folder: str, images: str | None) -> Iterator[Photo]:
+def _indexed_photos(args: argparse.Namespace) -> Iterator[Photo]:
     """The photos of an index. Raises `CommandError`."""
-    index = open_index(folder)
+    index = open_index(args.paths[0])
     from cascade.archive import ArchiveError
     from cascade.archive.export import photos_of_index
+    from cascade.datasets.formats import FORMATS as KINDS
 
+    opened = KINDS[args.kind].opens and getattr(args, "bring", None) != "none"
     try:
-        yield from photos_of_index(index, images)
+        yield from photos_of_index(index, args.images, opened=opened)
     except ArchiveError as error:
         raise CommandError(str(error)) from error
 
@@ -228,8 +232,11 @@ def _check_target(target: Path, folder: bool, args: argparse.Namespace) -> None:
     taken = any(place.iterdir()) if folder and place.is_dir() else place.exists()
     if taken and args.kind != "xmp" and not args.overwrite:  # sidecars are merged
         raise CommandError(f"--out {target}: there is something already; --overwrite replaces it")
+
+
+def _make_folder(folder: Path, target: Path) -> None:
     try:
-        (target if folder else target.parent).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"--out {target}: cannot write there: {error.strerror or error}") from error
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import LINE_SECONDS, Progress, Tally, progress_line, progress_of
@@ -132,6 +133,7 @@ def _run(args: argparse.Namespace, terminated: Any) -> int:
 
     folder = local_folder(args.out)
     scan = Scan(args.paths, args.out)
+    scan.check()
     indexer = _make_indexer(args)
     with Store.open(folder, indexer.manifest) as store:
         plan = planned(scan, store, args.retry)
@@ -253,6 +255,14 @@ def _archive_errors(out: str) -> Iterator[None]:
         raise CommandError(str(error)) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CommandError(
-            f"cannot write the index in {out}: {reason}; what it has is complete", SOME_FAILED
-        ) from error
+        rest = "; what it has is complete" if _has_photos(out) else ""
+        raise CommandError(f"cannot write the index in {out}: {reason}{rest}", SOME_FAILED) from error
+
+
+def _has_photos(out: str) -> bool:
+    from cascade.archive.store import shard_names
+
+    try:
+        return bool(shard_names(Path(out)))
+    except OSError:
+        return False

@@ -40,12 +40,14 @@ class Format:
     open    writes it: takes the file or folder and options of its own, gives a context manager that yields the function
             which adds a photo. None: it is not written
     folder  whether it is a folder
+    opens   whether the photos themselves are opened to write it
     """
 
     title: str
     photos: Photos | None
     open: Callable[..., Opened] | None
     folder: bool = False
+    opens: bool = False
 
 
 def iterate_photos(
@@ -195,13 +197,13 @@ def open_yolo_pose(folder: str | Path, **options: Any) -> Opened:
 
 FORMATS: Mapping[str, Format] = {
     "coco": Format("COCO JSON: boxes and five keypoints", _coco, open_coco),
-    "yolo": Format("YOLO: a text file for each photo, boxes", _yolo, open_yolo, folder=True),
-    "yolo-pose": Format("YOLO-pose: boxes and five keypoints", _yolo, open_yolo_pose, folder=True),
+    "yolo": Format("YOLO: a text file for each photo, boxes", _yolo, open_yolo, folder=True, opens=True),
+    "yolo-pose": Format("YOLO-pose: boxes and five keypoints", _yolo, open_yolo_pose, folder=True, opens=True),
     "wider": Format("WIDER FACE's text, boxes in whole pixels", _wider, open_wider),
     "cvat": Format("CVAT for images 1.1 (XML): boxes, five points, names", _listed(cvat_entries), open_cvat),
     "voc": Format("Pascal VOC: an XML file for each photo, boxes", _voc, open_voc, folder=True),
     "labelstudio": Format("Label Studio: predictions to correct by hand", _label_studio, open_label_studio),
-    "xmp": Format("face regions of photo managers, boxes and names", _xmp, open_xmp, folder=True),
+    "xmp": Format("face regions of photo managers, boxes and names", _xmp, open_xmp, folder=True, opens=True),
     "csv": Format("a table, a row for each face", _named(csv_entries), open_csv),
     "parquet": Format("the same table as Parquet, also with embeddings", _named(parquet_entries), open_parquet),
     "jsonl": Format("a JSON record a line, as cascade detect writes", _named(result_entries), open_json_lines),

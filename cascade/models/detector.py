@@ -102,7 +102,14 @@ def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] =
         raise WeightsError(f"weights: expected a folder or one of {known}, got {str(weights)!r}")
     if stages == STAGES and stage_file(folder, LANDMARK_STAGE).exists():
         stages = (*stages, LANDMARK_STAGE)
-    return DetectorWeights(folder.name, {stage: load_stage(stage_file(folder, stage), stage) for stage in stages})
+    return DetectorWeights(folder.name, {stage: _stage_of_set(folder, stage) for stage in stages})
+
+
+def _stage_of_set(folder: Path, stage: Stage) -> StageWeights:
+    file = stage_file(folder, stage)
+    if stage in SHARED.get(folder.name, ()) and not file.exists():  # as in a copy of a shipped set
+        raise WeightsError(f"weights: {file} is missing; the shipped set {folder.name} has that of {DEFAULT}")
+    return load_stage(file, stage)
 
 
 def stage_file(folder: Path, stage: Stage) -> Path:

@@ -150,6 +150,11 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=int, metavar="N")
     group.add_argument("--device", metavar="NAME", help="for the torch engine, such as cuda")
     group.add_argument("--precision", choices=("int8", "float32"), help="of the networks")
+    _add_photo(parser.add_argument_group("the photos as our detector gets them"))
+
+
+def _add_photo(group: argparse._ArgumentGroup) -> None:
+    """Add what is done with a photo before our detector sees it."""
     group.add_argument(
         "--input",
         choices=("original", "vga"),

@@ -95,3 +95,15 @@ def test_urls_become_paths(tmp_path: Path, images: str | None, names: list[str])
         store.write([result(url, 1) for url in [*urls, b"zip://photos/b.jpg::s3://bucket/more.zip"]])
     photos = list(photos_of_index(Index.open(tmp_path / "index"), images))
     assert [photo.name for photo in photos] == [photo.path.as_posix() for photo in photos] == names
+
+
+def test_urls_are_refused_where_photos_are_opened(tmp_path: Path) -> None:
+    """In any shard, and before the first photo."""
+    index = save_index(tmp_path / "index", [[face(ANN)]])
+    with Store.open(tmp_path / "index", index.manifest) as store:
+        store.write([PhotoResult(b"s3://bucket/bad.jpg", 3, 4, b"0" * 32, error="damaged")])
+    assert len(list(photos_of_index(Index.open(tmp_path / "index"), opened=True))) == 1
+    with Store.open(tmp_path / "index", index.manifest) as store:
+        store.write([result(b"/p/a.jpg", 1), result(b"s3://bucket/a.jpg", 1)])
+    with pytest.raises(ArchiveError, match=r"index: expected photos in files .* got s3://bucket/a\.jpg"):
+        next(photos_of_index(Index.open(tmp_path / "index"), opened=True))

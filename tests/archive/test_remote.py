@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import zipfile
@@ -74,7 +75,7 @@ def test_changed_and_deleted_objects_are_noticed(memory: Any, out: Path, indexer
     memory.pipe_file("/archive/bad.jpg", b"no photo")
     assert len(update(out, indexer, "memory://archive").todo) == 4
     found = rows(out)
-    assert found.pop("memory:///archive/bad.jpg")[1].startswith("expected JPEG, PNG")
+    assert str(found.pop("memory:///archive/bad.jpg")[1]).startswith("expected JPEG, PNG")
     assert {path.rpartition("/")[2]: faces for path, (faces, _) in found.items()} == {
         "one.jpg": 1,
         "two.jpg": 2,
@@ -113,6 +114,45 @@ def test_an_object_is_read_like_a_file(memory: Any, photos: Path, monkeypatch: p
     monkeypatch.setattr(remote, "MAX_FILE_BYTES", 100)
     with pytest.raises(ImageError, match="expected at most 100 bytes"):
         read_photo("memory:///archive/one.jpg")
+
+
+class Endless(io.RawIOBase):
+    """A file that has no end, and counts what was read of it."""
+
+    taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        assert size >= 0
+        Endless.taken += size
+        return bytes(size)
+
+
+class WithoutSizes(fsspec.AbstractFileSystem):
+    """A server that tells no sizes: a photo, and an answer without an end."""
+
+    protocol = "sizeless"
+    photo = b""
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        return {"name": path, "type": "file", "size": None}
+
+    def open(self, path: str, *args: Any, **options: Any) -> Any:
+        return Endless() if "endless" in path else io.BytesIO(self.photo)
+
+
+def test_an_object_of_unknown_size_is_read_as_far_as_allowed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("sizeless", WithoutSizes, clobber=True)
+    monkeypatch.setattr(WithoutSizes, "photo", (photos / "one.jpg").read_bytes())
+    assert (read_photo("sizeless://one.jpg") == read_image(photos / "one.jpg")).all()
+    monkeypatch.setattr(remote, "MAX_FILE_BYTES", 3 << 20)
+    with pytest.raises(ImageError, match="expected at most 3,145,728 bytes, got more"):
+        read_photo("sizeless://endless.jpg")
+    assert Endless.taken == (3 << 20) + 1
+    monkeypatch.setattr(remote, "MAX_FILE_BYTES", len(WithoutSizes.photo))
+    assert (read_photo("sizeless://one.jpg") == read_image(photos / "one.jpg")).all()
 
 
 def zipped(path: Path, photos: Path) -> str:
@@ -292,7 +332,7 @@ def test_processes_index_a_bucket(bucket: Any, out: Path, indexer: PhotoIndexer)
     bucket.pipe_file("bucket/photos/bad #1.jpg", b"no photo")
     assert len(index_archive(["s3://bucket/photos"], out, indexer, processes=2).todo) == 4
     found = rows(out)
-    assert found.pop("s3://bucket/photos/bad #1.jpg")[1].startswith("expected JPEG, PNG")
+    assert str(found.pop("s3://bucket/photos/bad #1.jpg")[1]).startswith("expected JPEG, PNG")
     assert found == {
         "s3://bucket/photos/one.jpg": (1, None),
         "s3://bucket/photos/2024/two.jpg": (2, None),

@@ -86,6 +86,21 @@ def test_bad_usage(run, argv, message, capsys) -> None:
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("argv", [["nothing"], ["photos", "nothing"], ["film.mp4"], ["long.txt"]])
+def test_no_index_is_created_for_wrong_paths(run, argv, capsys) -> None:
+    Path("film.mp4").write_bytes(b"x")
+    Path("long.txt").write_bytes(b"x" * (1 << 17))
+    assert run(*argv) == 2
+    assert argv[-1] in capsys.readouterr().err
+    assert not Path(INDEX).exists()
+
+
+def test_an_index_that_cannot_be_created_has_nothing(run, capsys) -> None:
+    assert run("photos", "--out", "photos/one.jpg/index") == 1
+    said = capsys.readouterr().err
+    assert "cannot write the index in photos/one.jpg/index: " in said and "complete" not in said
+
+
 def test_out_is_needed(capsys) -> None:
     assert main(["index", "photos"]) == 2
     assert "--out DIR is needed" in capsys.readouterr().err
@@ -95,20 +110,23 @@ def test_out_is_needed(capsys) -> None:
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(run, recognizer_weights, tmp_path) -> None:
     """A file of 2,000 bytes at most stands for a full disk: the manifest has fewer, the faces have more."""
     shutil.copy("photos/one.jpg", os.fsdecode(b"photos/caf\xe9.jpg"))
-    limited = (
+    code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
         "from cascade.cli import main; sys.exit(main(sys.argv[1:]))"
     )
+    limited = [sys.executable, "-c", code]
     argv = ["index", "photos", "--out", INDEX, "--recognizer", recognizer_weights, "--min-face", "40"]
-    done = subprocess.run(
-        [sys.executable, "-c", limited, *argv, "--processes", "1"], capture_output=True, text=True, check=False
-    )
+    argv += ["--processes", "1"]
+    done = subprocess.run([*limited, *argv], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert f"cannot write the index in {INDEX}: File too large; what it has is complete" in done.stderr
+    assert f"cannot write the index in {INDEX}: File too large\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in Path(INDEX).rglob("*") if path.is_file()] == ["manifest.json"]
     assert run("photos") == 0
     assert Index.open(INDEX).counts() == {"photos": 3, "faces": 4, "errors": 0}
+    shutil.copy("photos/one.jpg", "photos/new.jpg")
+    done = subprocess.run([*limited, *argv], capture_output=True, text=True, check=False)
+    assert f"cannot write the index in {INDEX}: File too large; what it has is complete\n" in done.stderr
 
 
 SLOWLY = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ pytest.importorskip("pyarrow")
 
 from cascade.archive import Index
 from cascade.archive.people import PeopleOfIndex
+from cascade.archive.store import Store
 from cascade.cli import main
 from cascade.datasets import read_xmp
 from cascade.gallery import Gallery
+from tests.archive.helpers import manifest, result
 from tests.archive.people_helpers import ANN, BOB, CAT, face, save_index
+from tests.cli.helpers import portrait_photo
 
 PHOTOS = [[face(ANN, 1)], [face(ANN, 2), face(BOB, 1)], [face(BOB, 2)], [face(ANN, 3)], [face(CAT)]]
 NASTY = 'Ann <script>alert("1")</script>'
@@ -193,3 +197,21 @@ def test_an_index_is_exported_with_names(grouped: Path, capsys) -> None:
     assert main(["export", "csv", "index", "--out", "faces.csv", "--from", "index", "--min-score", "1"]) == 0
     assert main(["export", "csv", "photos", "--out", "other.csv", "--from", "index"]) == 2
     assert "there is no index" in capsys.readouterr().err
+
+
+def test_photos_with_urls_are_not_taken_for_files_of_the_same_name(folder: Path, capsys) -> None:
+    portrait_photo("bucket/one.jpg")
+    with Store.open(folder / "urls", manifest()) as store:
+        store.write([replace(result(b"s3://bucket/one.jpg", 1), width=512, height=512)])
+    before = sorted(path for path in folder.rglob("*"))
+    for action in (["xmp"], ["xmp", "--into-files"], ["xmp", "--out", "out"], ["yolo", "--out", "out"]):
+        for images in ([], ["--images", "bucket"]):
+            assert main(["export", *action, "urls", *images]) == 2
+            assert (
+                "urls: expected photos in files of this machine, as they are opened, got s3://"
+                in capsys.readouterr().err
+            )
+    assert sorted(path for path in folder.rglob("*")) == before
+    assert main(["export", "yolo", "urls", "--photos", "none", "--out", "out"]) == 0
+    assert main(["export", "csv", "urls", "--out", "faces.csv"]) == 0
+    assert [path.name for path in Path("bucket").iterdir()] == ["one.jpg"]

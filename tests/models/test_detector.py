@@ -157,7 +157,7 @@ def test_a_shipped_set_uses_the_files_of_the_default_one() -> None:
 
 def test_only_shipped_sets_share_files(tmp_path: Path) -> None:
     save_stage(tmp_path / "accurate/onet.safetensors", replace(TINY, stage="onet"), tensors(), {})
-    with pytest.raises(WeightsError, match=r"pnet\.safetensors is missing"):
+    with pytest.raises(WeightsError, match=r"pnet\.safetensors is missing; the shipped set accurate has that of def"):
         load_detector(tmp_path / "accurate")
 
 

@@ -292,6 +292,7 @@ static void try_bytes(void) {
         for (size_t count = 1; count <= 13; count += 3) {
             try_blend_rows(n, count);
         }
+        try_blend_rows(n, 32 + n); /* beyond 32, where other levels have other loops */
     }
     report("blend_rows");
     for (size_t n = 1; n <= 40; n++) {
@@ -299,6 +300,7 @@ static void try_bytes(void) {
             try_blend_columns(n, taps);
         }
     }
+    try_blend_columns(0, 0); /* what is left of a box beside the image */
     report("blend_columns");
     for (size_t values = 1; values <= 300; values += 1 + values / 20) {
         for (size_t count = 1; count <= fast->lanes; count++) {

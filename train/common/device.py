@@ -44,3 +44,8 @@ class Processes:
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
+
+    def wait(self) -> None:
+        """Waits until all of them have come here."""
+        if self.world > 1:
+            torch.distributed.barrier()

@@ -6,8 +6,10 @@ a second network of another kind, which sees moved, blurred and noisy faces, is 
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,8 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from train.common.checkpoints import read_checkpoint
+from train.common.checkpoints import TrainingError, read_checkpoint
+from train.common.device import Processes
 from train.common.order import PoolOrder
 from train.common.schedule import set_rate, warmed_cosine
 from train.detection.augment import normalise
@@ -78,12 +81,41 @@ def varied(crops: torch.Tensor) -> torch.Tensor:
     return coarsened(crops * (1 + LIGHT * light)[:, None, None, None])
 
 
-def trained_classifier(faces: AgedFaces, steps: int, file: Path, device: torch.device) -> AgeClassifier:
-    """A classifier that has learned from as many faces of each age group; kept in ``file`` for the run to resume."""
+def trained_classifier(faces: AgedFaces, steps: int, file: Path, processes: Processes) -> AgeClassifier:
+    """A classifier that has learned from as many faces of each age group; kept in ``file`` for the run to resume.
+
+    The first of the processes trains it; the others wait for it and read it. Raises TrainingError if the file was made
+    with other settings or faces.
+    """
+    made_with = _made_with(faces, steps)
+    if processes.rank == 0 and not file.exists():
+        network = _trained(faces, steps, processes.device)
+        partial = file.with_suffix(".partial")
+        torch.save({"network": network.state_dict(), "made_with": made_with}, partial)
+        partial.replace(file)
+    processes.wait()
+    state = read_checkpoint(file, processes.device)
+    if state.get("made_with") != made_with:
+        raise TrainingError(f"{file} was made with other settings or faces; remove it or use another folder")
+    classifier = AgeClassifier().to(processes.device)
+    classifier.load_state_dict(state["network"])
+    return classifier.eval().requires_grad_(False)
+
+
+def _made_with(faces: AgedFaces, steps: int) -> dict[str, Any]:
+    """What the classifier depends on; the faces by a hash of what is known of them."""
+    digest = hashlib.sha256()
+    for each in faces.sets:
+        digest.update(json.dumps([dict(each.meta), list(each.names)], sort_keys=True).encode())
+    for array in (faces.ages, faces.learned):
+        digest.update(array.tobytes())
+    settings = faces.settings
+    found = {"steps": steps, "seed": settings.seed, "size": settings.size, "precision": settings.precision}
+    return {**found, "faces": digest.hexdigest()}
+
+
+def _trained(faces: AgedFaces, steps: int, device: torch.device) -> AgeClassifier:
     classifier = AgeClassifier().to(device)
-    if file.exists():
-        classifier.load_state_dict(read_checkpoint(file)["network"])
-        return classifier.eval().requires_grad_(False)
     pools = age_pools(faces.ages, faces.learned)
     order = PoolOrder(pools, faces.settings.seed + 1)
     optimiser = torch.optim.AdamW(classifier.parameters(), RATE, weight_decay=0.02)
@@ -97,10 +129,7 @@ def trained_classifier(faces: AgedFaces, steps: int, file: Path, device: torch.d
         optimiser.zero_grad(set_to_none=True)
         functional.cross_entropy(logits, asked).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    partial = file.with_suffix(f".{os.getpid()}.partial")  # each process of a run writes it
-    torch.save({"network": classifier.state_dict()}, partial)
-    partial.replace(file)
-    return classifier.eval().requires_grad_(False)
+    return classifier
 
 
 def anchor_ages(logits: torch.Tensor) -> torch.Tensor:

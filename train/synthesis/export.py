@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cascade.models.aging import OUTPUT, load_aging, save_aging
 from cascade.version import __version__
@@ -22,8 +24,8 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
 
     After joint training the recogniser's weights go into ``recognizer.safetensors`` beside it.
     """
-    settings, network = run.settings, run.averaged.cpu()
     strength, measured = chosen_strength(run)
+    settings, network = run.settings, run.averaged.cpu()
     arrays = {name: tensor.float().numpy() for name, tensor in network.tensors().items()}
     for name in ("weight", "bias"):
         arrays[f"{network.graph.outputs[OUTPUT]}.{name}"] *= strength
@@ -39,9 +41,21 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
         "strength": strength,
     }
     sha256 = save_aging(path, network.graph, ANCHORS, network.conditioned, arrays, metadata)
+    weights = sum(array.size for array in arrays.values())
+    facts = _facts(run, weights, metadata, sha256)
+    lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
+    path.with_suffix(".md").write_text(f"# Age synthesis\n\n{lines}")
+    if settings.joint:
+        save_joint_recognizer(run, path.with_name("recognizer.safetensors"))
+    return sha256
+
+
+def _facts(run: SynthesisRun, weights: int, metadata: Mapping[str, Any], sha256: str) -> dict[str, str]:
+    """The lines of the model card by their titles."""
+    settings, network, measured = run.settings, run.averaged, metadata["validation"]
     blocks = f"identity conditional blocks, {settings.share:.0%} of the filters shared with each neighbouring age"
-    facts = {
-        "Network": f"{network.graph.name}, {sum(a.size for a in arrays.values()):,} weights, "
+    return {
+        "Network": f"{network.graph.name}, {weights:,} weights, "
         f"{network.graph.multiply_adds() / 1e6:.0f} million multiply-adds a face; half precision in the file",
         "Shows": f"a face of {settings.size} pixels at ages from {ANCHORS[0]:g} to {ANCHORS[-1]:g} years",
         "Condition": blocks if settings.condition == "icb" else "one-hot",
@@ -52,17 +66,13 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
         f"{measured['age_error']:.1f} years, the classifier's by {measured['group_error']:.1f}, "
         f"the recogniser's cosine is {measured['alike']:.2f}",
         "Steps": _steps(run),
-        "Strength": f"changes are {strength:g} times what the generator learned, chosen on the faces held out",
+        "Strength": f"changes are {metadata['strength']:g} times what the generator learned, "
+        "chosen on the faces held out",
         "Not for": "finding missing people, evidence, age checks, or pictures of people who have not agreed",
-        "Command": f"`{command}`",
+        "Command": f"`{metadata['command']}`",
         "Licence": LICENCE,
         "SHA-256": f"`{sha256}`",
     }
-    lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
-    path.with_suffix(".md").write_text(f"# Age synthesis\n\n{lines}")
-    if settings.joint:
-        save_joint_recognizer(run, path.with_name("recognizer.safetensors"))
-    return sha256
 
 
 def chosen_strength(run: SynthesisRun) -> tuple[float, dict[str, float]]:

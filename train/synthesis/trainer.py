@@ -63,7 +63,7 @@ class SynthesisRun(Run):
         self.generator = self._placed(Generator(settings.size, count, settings.condition, settings.share))
         self.discriminator = self._placed(PatchDiscriminator(count))
         self.frozen = self._placed(FrozenNetworks(load_recognizer(None), load_attributes(None)))
-        self.classifier = trained_classifier(faces, settings.classifier, out / "classifier.pt", self.device)
+        self.classifier = trained_classifier(faces, settings.classifier, out / "classifier.pt", processes)
         self.before = self.frozen  # says who a face was; it never learns
         if settings.start:
             self._start_from(Path(settings.start))

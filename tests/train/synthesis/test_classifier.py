@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +14,14 @@ import torch
 
 from cascade.datasets import FAIRFACE_AGES
 from train.attributes.store import LabelledCrops
+from train.common.checkpoints import TrainingError
+from train.common.device import Processes
 from train.synthesis.classifier import anchor_ages, trained_classifier, varied
 from train.synthesis.faces import AgedFaces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 
-CPU = torch.device("cpu")
+ALONE = Processes(0, 1, torch.device("cpu"))
+REPOSITORY = Path(__file__).parents[3]
 
 
 def bright_by_age(count: int = 90) -> LabelledCrops:
@@ -29,15 +36,70 @@ def bright_by_age(count: int = 90) -> LabelledCrops:
 def test_it_learns_ages_and_is_kept(tmp_path: Path) -> None:
     faces = AgedFaces([bright_by_age()], SynthesisSettings(precision="float32"))
     torch.manual_seed(0)
-    classifier = trained_classifier(faces, 60, tmp_path / "classifier.pt", CPU)
+    classifier = trained_classifier(faces, 60, tmp_path / "classifier.pt", ALONE)
     crops = torch.stack([torch.full((3, 64, 64), (20 + 26 * n - 127.5) / 128) for n in (0, 8)])
     young, old = anchor_ages(classifier(crops))
     assert young < 25 and old > 50
     assert [path.name for path in tmp_path.iterdir()] == ["classifier.pt"]
-    again = trained_classifier(faces, 60, tmp_path / "classifier.pt", CPU)
+    again = trained_classifier(faces, 60, tmp_path / "classifier.pt", ALONE)
     assert torch.equal(again(crops), classifier(crops)) and not any(p.requires_grad for p in again.parameters())
     large = torch.nn.functional.interpolate(crops, (112, 112))
     torch.testing.assert_close(classifier(large), classifier(crops), atol=1e-3, rtol=0)
+
+
+def test_one_of_other_settings_or_faces_is_refused(tmp_path: Path) -> None:
+    settings, file = SynthesisSettings(precision="float32"), tmp_path / "classifier.pt"
+    first = trained_classifier(AgedFaces([bright_by_age()], settings), 1, file, ALONE)
+    again = trained_classifier(AgedFaces([bright_by_age()], replace(settings, steps=5)), 1, file, ALONE)
+    assert torch.equal(first.score.weight, again.score.weight)
+    changed = [(bright_by_age(), settings, 2), (bright_by_age(), replace(settings, seed=1), 1)]
+    changed += [(bright_by_age(), replace(settings, size=112), 1), (bright_by_age(99), settings, 1)]
+    for crops, other, steps in changed:
+        with pytest.raises(TrainingError, match=r"classifier\.pt was made with other settings or faces"):
+            trained_classifier(AgedFaces([crops], other), steps, file, ALONE)
+    torch.save({"network": first.state_dict()}, file)  # as it was kept once
+    with pytest.raises(TrainingError, match="was made with other settings or faces"):
+        trained_classifier(AgedFaces([bright_by_age()], settings), 1, file, ALONE)
+
+
+PARALLEL = """
+import sys
+from pathlib import Path
+
+import torch
+from tests.train.synthesis.test_classifier import bright_by_age
+
+from train.common.device import Processes
+from train.synthesis import classifier
+from train.synthesis.faces import AgedFaces
+from train.synthesis.settings import SynthesisSettings
+
+out, processes = Path(sys.argv[1]), Processes.joined()
+torch.manual_seed(processes.rank)  # so that one that trained, too, would have other weights
+faces = AgedFaces([bright_by_age()], SynthesisSettings(precision="float32"), processes.rank, processes.world)
+if processes.rank:
+    del classifier._trained
+network = classifier.trained_classifier(faces, 2, out / "classifier.pt", processes)
+torch.save(network.state_dict(), out / f"{processes.rank}.pt")
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_one_process_trains_it_for_all(tmp_path: Path) -> None:
+    script = tmp_path / "parallel.py"
+    script.write_text(PARALLEL)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 def test_expected_ages_lie_between_anchors() -> None:
