@@ -37,8 +37,12 @@ def save_checkpoint(out: Path, settings: DataclassInstance, step: int, parts: Ma
 
 
 def write_checkpoint(out: Path, state: Mapping[str, Any]) -> None:
-    """Writes a checkpoint atomically."""
-    file = checkpoint_file(out)
+    """Writes the checkpoint of the run in this folder, atomically."""
+    write_state(checkpoint_file(out), state)
+
+
+def write_state(file: Path, state: Mapping[str, Any]) -> None:
+    """Writes a file that `read_checkpoint` reads, whole or not at all."""
     partial = file.with_suffix(".partial")
     torch.save(dict(state), partial)
     partial.replace(file)

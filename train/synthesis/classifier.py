@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from train.common.checkpoints import TrainingError, read_checkpoint
+from train.common.checkpoints import TrainingError, read_checkpoint, write_state
 from train.common.device import Processes
 from train.common.order import PoolOrder
 from train.common.schedule import set_rate, warmed_cosine
@@ -90,9 +90,7 @@ def trained_classifier(faces: AgedFaces, steps: int, file: Path, processes: Proc
     made_with = _made_with(faces, steps)
     if processes.rank == 0 and not file.exists():
         network = _trained(faces, steps, processes.device)
-        partial = file.with_suffix(".partial")
-        torch.save({"network": network.state_dict(), "made_with": made_with}, partial)
-        partial.replace(file)
+        write_state(file, {"network": network.state_dict(), "made_with": made_with})
     processes.wait()
     state = read_checkpoint(file, processes.device)
     if state.get("made_with") != made_with:
