@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from train.common.warping import warp_crops
+
 SHIFT, ZOOM, ANGLE = 0.03, 0.08, 0.08  # largest: share of the side, share of the scale, radians
 GRAY, BLUR, BORDER, COVER = 0.10, 0.15, 0.10, 0.08  # share of the crops that are changed so
 BRIGHTNESS, CONTRAST, COLOUR = 0.15, 0.20, 0.10
@@ -35,12 +37,9 @@ def _move(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     n = len(crops)
     angle = _uniform(n, ANGLE, generator)
     scale = 1 + _uniform(n, ZOOM, generator)
-    mirrored = torch.where(_random(generator, n) < 0.5, -1.0, 1.0)
-    cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
-    shift = [2 * _uniform(n, SHIFT, generator) for _ in range(2)]
-    rows = [torch.stack([mirrored * cosine, -sine, shift[0]], 1), torch.stack([mirrored * sine, cosine, shift[1]], 1)]
-    grid = functional.affine_grid(torch.stack(rows, 1), list(crops.shape), align_corners=False)
-    return functional.grid_sample(crops, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    mirrored = _random(generator, n) < 0.5
+    shift = _uniform(n, SHIFT, generator), _uniform(n, SHIFT, generator)
+    return warp_crops(crops, angle, scale, shift, mirrored, "border")
 
 
 def recolour(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

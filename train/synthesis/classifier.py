@@ -21,6 +21,7 @@ from train.common.checkpoints import TrainingError, read_checkpoint, write_state
 from train.common.device import Processes
 from train.common.order import PoolOrder
 from train.common.schedule import set_rate, warmed_cosine
+from train.common.warping import warp_crops
 from train.detection.augment import normalise
 from train.synthesis.faces import AgedFaces, age_pools, shares
 from train.synthesis.frozen import coarsened
@@ -30,7 +31,7 @@ WIDTHS = (24, 48, 96, 160)
 SIDE = 64
 EACH = 4  # faces of each age group in a step
 RATE, WARM_UP = 3e-3, 50
-ANGLE, SCALE, SHIFT, LIGHT = 0.2, 0.12, 0.12, 0.2  # radians, shares of the size and of half the side, contrast
+ANGLE, SCALE, SHIFT, LIGHT = 0.2, 0.12, 0.06, 0.2  # radians, shares of the size and of the side, contrast
 
 
 class AgeClassifier(nn.Module):
@@ -72,12 +73,9 @@ def varied(crops: torch.Tensor) -> torch.Tensor:
     """Crops each rotated, scaled, moved, mirrored and lit at random, and coarsened."""
     n, device = len(crops), crops.device
     angle, scale, across, down, light = (torch.rand(5, n, device=device) * 2 - 1).unbind(0)
-    angle, scale = angle * ANGLE, 1 + scale * SCALE
-    mirrored = torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0)
-    rows = [scale * angle.cos() * mirrored, -scale * angle.sin(), SHIFT * across]
-    rows += [scale * angle.sin() * mirrored, scale * angle.cos(), SHIFT * down]
-    grid = functional.affine_grid(torch.stack(rows, 1).reshape(n, 2, 3), list(crops.shape), align_corners=False)
-    crops = functional.grid_sample(crops, grid, padding_mode="reflection", align_corners=False)
+    mirrored = torch.rand(n, device=device) < 0.5
+    shift = SHIFT * across, SHIFT * down
+    crops = warp_crops(crops, ANGLE * angle, 1 + SCALE * scale, shift, mirrored, "reflection")
     return coarsened(crops * (1 + LIGHT * light)[:, None, None, None])
 
 
