@@ -10,6 +10,7 @@ __all__ = [
     "ArchiveError",
     "ArchiveLockedError",
     "ArchiveMismatchError",
+    "cannot_be_read",
     "import_fsspec",
     "import_pyarrow",
     "import_ray",
@@ -29,6 +30,11 @@ class ArchiveLockedError(ArchiveError):
 
 class ArchiveMismatchError(ArchiveError):
     """An index of another format, of other networks or of other settings: its rows cannot be compared with new ones."""
+
+
+def cannot_be_read(error: BaseException) -> str:
+    """What a message says of a file, folder or object that could not be read, and why."""
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
 def import_pyarrow() -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cascade.archive.errors import ArchiveError, import_pyarrow
+from cascade.archive.errors import ArchiveError, cannot_be_read, import_pyarrow
 from cascade.archive.locations import local_folder
 from cascade.archive.manifest import Manifest
 from cascade.archive.schema import face_schema, photo_schema
@@ -47,7 +47,7 @@ class Index:
             shards = shard_names(place)
             removals = [_read(path, None) for path in removal_files(place)]
         except OSError as error:
-            raise ArchiveError(f"{place}: cannot be read: {error.strerror or error}") from error
+            raise ArchiveError(f"{place}: {cannot_be_read(error)}") from error
         removed: dict[str, Any] = {}
         if removals:
             rows = pa.concat_tables(removals).combine_chunks()

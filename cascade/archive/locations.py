@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cascade.archive import remote
-from cascade.archive.errors import ArchiveError
+from cascade.archive.errors import ArchiveError, cannot_be_read
 from cascade.imaging.errors import ImageError
 from cascade.imaging.reading import RGBImage, read_image
 
@@ -73,7 +73,7 @@ def read_photo(path: str) -> RGBImage:
         with remote.opened(path) as (file, _):
             return read_image(file)
     except (OSError, ArchiveError, ImportError) as error:
-        raise ImageError(f"image: {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(f"image: {path}: {cannot_be_read(error)}") from error
 
 
 def local_folder(folder: str | Path) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cascade.archive.errors import ArchiveError, ArchiveMismatchError
+from cascade.archive.errors import ArchiveError, ArchiveMismatchError, cannot_be_read
 from cascade.gallery_errors import GalleryError
 from cascade.gallery_file import EmbeddingModel
 from cascade.private_files import replacing
@@ -88,7 +88,7 @@ class Manifest:
         except FileNotFoundError:
             raise ArchiveError(f"{folder}: there is no index, as it has no {MANIFEST}") from None
         except OSError as error:
-            raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
+            raise ArchiveError(f"{path}: {cannot_be_read(error)}") from error
         try:
             told = json.loads(data)
             format_of_file = told["format"]

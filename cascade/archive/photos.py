@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cascade.archive.errors import ArchiveError
+from cascade.archive.errors import ArchiveError, cannot_be_read
 from cascade.archive.locations import absolute, opened
 from cascade.archive.manifest import Manifest, Network
 from cascade.archive.remote import State
@@ -73,7 +73,7 @@ class PhotoIndexer(FixedSettings):
             with opened(name) as (file, state):
                 return self._index_file(name, file, state)
         except (OSError, ArchiveError, ImportError) as error:  # another run may find it readable again
-            return PhotoResult(name, error=f"cannot be read: {getattr(error, 'strerror', None) or error}")
+            return PhotoResult(name, error=cannot_be_read(error))
 
     def index_bytes(self, path: str | bytes, data: bytes, mtime_ns: int | None = None) -> PhotoResult:
         """The same of a photo whose file's content is at hand, as from a database; ``path`` names it."""

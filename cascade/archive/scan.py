@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from cascade.archive import locations, remote
-from cascade.archive.errors import ArchiveError
+from cascade.archive.errors import ArchiveError, cannot_be_read
 from cascade.imaging.formats import is_photo, is_unread_picture, is_video
 
 __all__ = ["STANDARD_INPUT", "Found", "Scan"]
@@ -189,7 +189,7 @@ def _exists_as_folder(path: str) -> bool:
     except FileNotFoundError:
         raise missing from None
     except OSError as error:
-        raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ArchiveError(f"{path}: {cannot_be_read(error)}") from error
     raise ArchiveError(f"{path}: expected the URL of a folder or a photo")
 
 
@@ -198,7 +198,7 @@ def _opened_list(path: str) -> io.BufferedReader:
     try:
         return open(path, "rb")
     except OSError as error:
-        raise ArchiveError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ArchiveError(f"{path}: {cannot_be_read(error)}") from error
 
 
 def _entries(folder: bytes) -> list[Entry]:
