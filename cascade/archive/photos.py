@@ -82,7 +82,9 @@ class PhotoIndexer(FixedSettings):
 
     def _index_file(self, name: bytes, file: BinaryIO, state: os.stat_result | State) -> PhotoResult:
         known: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
-        if state.st_size <= WHOLE:
+        length = file.seek(0, os.SEEK_END)  # a store may say less, or nothing
+        file.seek(0)
+        if length <= WHOLE:
             data = file.read()
             return self._index(name, data, {**known, "sha256": hashlib.sha256(data).digest()})
         known["sha256"] = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]

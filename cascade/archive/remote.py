@@ -151,9 +151,16 @@ def opened(url: str | bytes) -> Iterator[tuple[BinaryIO, State]]:
 
 
 def _fetched(place: _Place, size: int) -> BinaryIO:
-    """The content. An object of unknown size is read no further than is allowed."""
+    """The content of an object of this size, as its store says; 0 where it does not say.
+
+    The object may be larger, as where a store unpacks it or it was replaced since: then it is read whole, up to
+    `IN_MEMORY`. Raises OSError for more: a stream would end at the size that the store says.
+    """
     if 0 < size <= IN_MEMORY:
-        return BytesIO(place.files.cat_file(place.name))
+        data = place.files.cat_file(place.name, end=IN_MEMORY + 1)
+        if len(data) > IN_MEMORY:
+            raise OSError(errno.EFBIG, f"expected {size:,} bytes, as its store says, got more than {IN_MEMORY:,}")
+        return BytesIO(data)
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 whoever asked closes it
     try:
         with place.files.open(place.name, "rb") as stream:

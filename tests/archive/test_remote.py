@@ -20,6 +20,7 @@ import fsspec
 
 from cascade import ImageError, read_image
 from cascade.archive import ArchiveError, Index, remote
+from cascade.archive import photos as photos_module
 from cascade.archive.indexing import ShardWriter, index_archive, planned
 from cascade.archive.locations import is_below, read_photo
 from cascade.archive.photos import PhotoIndexer
@@ -124,8 +125,11 @@ class Endless(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def tell(self) -> int:
+        return Endless.taken
+
     def read(self, size: int = -1) -> bytes:
-        assert size >= 0
+        assert size >= 0  # nobody asks for all of it
         Endless.taken += size
         return bytes(size)
 
@@ -147,12 +151,65 @@ def test_an_object_of_unknown_size_is_read_as_far_as_allowed(photos: Path, monke
     fsspec.register_implementation("sizeless", WithoutSizes, clobber=True)
     monkeypatch.setattr(WithoutSizes, "photo", (photos / "one.jpg").read_bytes())
     assert (read_photo("sizeless://one.jpg") == read_image(photos / "one.jpg")).all()
+    monkeypatch.setattr(Endless, "taken", 0)
     monkeypatch.setattr(remote, "MAX_FILE_BYTES", 3 << 20)
     with pytest.raises(ImageError, match="expected at most 3,145,728 bytes, got more"):
         read_photo("sizeless://endless.jpg")
     assert Endless.taken == (3 << 20) + 1
     monkeypatch.setattr(remote, "MAX_FILE_BYTES", len(WithoutSizes.photo))
     assert (read_photo("sizeless://one.jpg") == read_image(photos / "one.jpg")).all()
+
+
+def test_an_object_of_unknown_size_is_not_held_in_memory_whole(
+    photos: Path, indexer: PhotoIndexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("sizeless", WithoutSizes, clobber=True)
+    monkeypatch.setattr(WithoutSizes, "photo", (photos / "one.jpg").read_bytes())
+    read, sources = photos_module.read_reduced, []
+
+    def noted(source: Any, *args: Any, **options: Any) -> Any:
+        sources.append(source)
+        return read(source, *args, **options)
+
+    monkeypatch.setattr(photos_module, "read_reduced", noted)
+    in_memory = indexer.index("sizeless://one.jpg")
+    monkeypatch.setattr(photos_module, "WHOLE", 1000)
+    by_file = indexer.index("sizeless://one.jpg")
+    assert [isinstance(source, bytes) for source in sources] == [True, False]
+    assert len(in_memory.scores) == len(by_file.scores) == 1
+    assert in_memory.sha256 == by_file.sha256
+
+
+class Understating(fsspec.AbstractFileSystem):
+    """A store whose objects are larger than it says."""
+
+    protocol = "understating"
+    photo = b""
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        return {"name": path, "type": "file", "size": 5}
+
+    def open(self, path: str, *args: Any, **options: Any) -> Any:
+        return Endless() if "endless" in path else io.BytesIO(self.photo)
+
+
+def test_an_object_may_be_larger_than_its_store_says_as_far_as_memory_allows(
+    photos: Path, indexer: PhotoIndexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("understating", Understating, clobber=True)
+    monkeypatch.setattr(Understating, "photo", (photos / "one.jpg").read_bytes())
+    assert (read_photo("understating://one.jpg") == read_image(photos / "one.jpg")).all()
+    found = indexer.index("understating://one.jpg")
+    assert (len(found.scores), found.size) == (1, 5)  # the size that the next run compares with
+    monkeypatch.setattr(Endless, "taken", 0)
+    monkeypatch.setattr(remote, "IN_MEMORY", 3 << 20)
+    refused = "expected 5 bytes, as its store says, got more than 3,145,728"
+    with pytest.raises(ImageError, match=refused):
+        read_photo("understating://endless.jpg")
+    assert Endless.taken == (3 << 20) + 1
+    monkeypatch.setattr(Endless, "taken", 0)
+    found = indexer.index("understating://endless.jpg")
+    assert (found.error, found.mtime_ns) == (f"cannot be read: {refused}", None)  # and is tried again
 
 
 def zipped(path: Path, photos: Path) -> str:
