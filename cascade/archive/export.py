@@ -30,7 +30,8 @@ def photos_of_index(index: Index, images: str | Path | None = None, *, opened: b
     """Yield the photos of an index for `cascade.datasets.write_photos`, one shard in memory at a time.
 
     images  the folder that names start from; without it, and for photos elsewhere, the name is the path. A photo with a
-            URL is a path without the protocol, that of its archive first, or what is below ``images``, then a URL, too
+            URL is a path without the protocol, that of its archive first, or what is below ``images``, then a URL, too.
+            The protocol is a folder before it where paths of two stores begin alike
     opened  whether the photos are opened to write the format (`cascade.datasets.formats.Format.opens`), which those
             with a URL cannot be: then there may be none. Their paths may be those of other files here
 
@@ -41,12 +42,13 @@ def photos_of_index(index: Index, images: str | Path | None = None, *, opened: b
     """
     if opened:
         _check_files(index)
-    results = _results(index, _names(index))
-    if images is not None and remote.is_url(str(images)):
-        root = absolute(os.fsencode(images))
-        yield from photos_from_faces((each._replace(path=_path(each.path, root)) for each in results), None)
-    else:
-        yield from photos_from_faces((each._replace(path=_path(each.path)) for each in results), images)
+    paths = _Paths(index, None if images is None else absolute(os.fsencode(images)))
+    folder = None if images is None or remote.is_url(str(images)) else images
+    for each in _results(index, _names(index)):
+        if remote.is_url(each.path):
+            yield from photos_from_faces([each._replace(path=paths(each.path))])
+        else:
+            yield from photos_from_faces([each], folder)
 
 
 def _check_files(index: Index) -> None:
@@ -57,14 +59,43 @@ def _check_files(index: Index) -> None:
                 raise ArchiveError(f"{index.folder}: {what}, got {photo['path']}")
 
 
-def _path(path: str, root: bytes | None = None) -> str:
-    """What stands for a photo's path, as other programs take no URLs; an archive is like a folder."""
-    if not remote.is_url(path):
-        return path
-    url = path.partition(remote.CHAIN)[0]
-    if root is not None and is_below(os.fsencode(path), root):
-        return url[len(os.fsdecode(root).partition(remote.CHAIN)[0].rstrip("/")) :].lstrip("/")
-    return "/".join(part.rpartition("://")[2].strip("/") for part in reversed(path.split(remote.CHAIN)))
+class _Paths:
+    """What stands for the photos' URLs, as other programs take none; an archive is like a folder.
+
+    Where two stores have a bucket of one name, or there is a folder of that name below ``root``, its photos are in a
+    folder with the name of their store.
+    """
+
+    def __init__(self, index: Index, root: bytes | None) -> None:
+        self._root = root
+        self._stores: dict[str, set[str]] = {}
+        """By the first folder of a path, or the photo itself."""
+        for photos in index.iter_photos(("path", "raw_path", "width")):
+            for photo in photos.to_pylist():
+                if photo["width"] is not None:
+                    store, path = self._place(path_of(photo["path"], photo["raw_path"]))
+                    self._stores.setdefault(path.partition("/")[0], set()).add(store)
+
+    def __call__(self, url: str) -> str:
+        """A relative path with slashes."""
+        store, path = self._place(url)
+        if not store or len(self._stores[path.partition("/")[0]]) == 1:
+            return path
+        while store in self._stores:
+            store += "_"
+        return f"{store}/{path}"
+
+    def _place(self, path: str) -> tuple[str, str]:
+        """The protocol of the store and a path; no protocol for what is below the root, and for other files."""
+        if self._root is not None and is_below(os.fsencode(path), self._root):
+            root, name = (
+                each.partition(remote.CHAIN)[0].replace(os.sep, "/") for each in (os.fsdecode(self._root), path)
+            )
+            return "", name[len(root.rstrip("/")) :].lstrip("/")
+        if not remote.is_url(path):
+            return "", path
+        parts = [part.rpartition("://") for part in reversed(path.split(remote.CHAIN))]
+        return parts[0][0] or "file", "/".join(name.strip("/") for _, _, name in parts)
 
 
 def _names(index: Index) -> dict[str, str]:

@@ -97,6 +97,37 @@ def test_urls_become_paths(tmp_path: Path, images: str | None, names: list[str])
     assert [photo.name for photo in photos] == [photo.path.as_posix() for photo in photos] == names
 
 
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (None, ["s3/all/a.jpg", "gs_/all/a.jpg", "file/all/a.jpg", "gs/b.jpg", "/p/all/a.jpg"]),
+        ("/p", ["s3/all/a.jpg", "gs_/all/a.jpg", "file/all/a.jpg", "gs/b.jpg", "all/a.jpg"]),
+        ("s3://all", ["a.jpg", "gs_/all/a.jpg", "file/all/a.jpg", "gs/b.jpg", "/p/all/a.jpg"]),
+        ("zip://::/all", ["s3/all/a.jpg", "gs_/all/a.jpg", "a.jpg", "gs/b.jpg", "/p/all/a.jpg"]),
+    ],
+)
+def test_no_two_photos_become_one(tmp_path: Path, images: str | None, names: list[str]) -> None:
+    """Buckets of one name at two stores, an archive and a folder of that name; a bucket called like a store."""
+    with Store.open(tmp_path / "index", manifest()) as store:
+        urls = [b"s3://all/a.jpg", b"gs://all/a.jpg", b"zip://a.jpg::/all", b"s3://gs/b.jpg"]
+        store.write([result(url, 1) for url in [*urls, b"/p/all/a.jpg"]])
+    photos = list(photos_of_index(Index.open(tmp_path / "index"), images))
+    assert [photo.name for photo in photos] == names
+
+
+def test_photos_below_the_folder_and_a_bucket_of_that_name(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "index", manifest()) as store:
+        store.write([result(b"s3://all/a.jpg", 1), result(b"/p/all/a.jpg", 1)])
+    photos = photos_of_index(Index.open(tmp_path / "index"), "/p")
+    write_photos("yolo", tmp_path / "out", photos, bring="none")
+    assert {
+        path.relative_to(tmp_path / "out/labels/train").as_posix() for path in (tmp_path / "out").rglob("*.txt")
+    } == {
+        "all/a.txt",
+        "s3/all/a.txt",
+    }
+
+
 def test_urls_are_refused_where_photos_are_opened(tmp_path: Path) -> None:
     """In any shard, and before the first photo."""
     index = save_index(tmp_path / "index", [[face(ANN)]])
