@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed
 
 from train.common.checkpoints import TrainingError
+
+Result = TypeVar("Result")
+
+LONGEST_WAIT = timedelta(hours=12)
+"""Of a process for the others: torch's ten to thirty minutes are short while the first one finds all faces of a set."""
 
 
 def chosen_device(name: str | None = None) -> torch.device:
@@ -42,10 +50,19 @@ class Processes:
         if on_gpu:
             torch.cuda.set_device(device)
         if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
+            torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=LONGEST_WAIT)
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
 
     def wait(self) -> None:
         """Waits until all of them have come here."""
         if self.world > 1:
             torch.distributed.barrier()
+
+    def after_first(self, work: Callable[[], Result]) -> Result:
+        """What ``work`` returns. The first process does it alone, and the others then find the files that it wrote."""
+        if self.rank:
+            self.wait()
+            return work()
+        found = work()
+        self.wait()
+        return found

@@ -62,14 +62,12 @@ def _weight(text: str) -> tuple[str, float]:
 
 def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     """python -m train synthesis"""
-    from cascade.imaging.pasting import mirrored_crops
-    from train.attributes.pack import pack_source
     from train.attributes.sources import read_attribute_sources
     from train.common.device import Processes
     from train.common.settings import save_settings, with_changes
     from train.detection.sources import read_entries
     from train.synthesis.export import export_synthesis
-    from train.synthesis.faces import AgedFaces
+    from train.synthesis.faces import AgedFaces, packed_sets
     from train.synthesis.settings import SynthesisSettings
     from train.synthesis.trainer import SynthesisRun
 
@@ -77,10 +75,8 @@ def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     settings = with_changes(SynthesisSettings(), changes)
     sources = read_attribute_sources(list(read_entries(arguments.data)), arguments.root)
     folder = arguments.faces or arguments.out / "faces"
-    sets = [
-        pack_source(each, arguments.root, folder / each.name, arguments.workers, mirrored_crops) for each in sources
-    ]
     processes = Processes.joined()
+    sets = packed_sets(sources, arguments.root, folder, arguments.workers, processes)
     faces = AgedFaces(sets, settings, processes.rank, processes.world)
     run = SynthesisRun(settings, faces, arguments.out, processes)
     if run.writes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cascade.age_groups import AGE_GROUPS, group_numbers
+from cascade.imaging.pasting import mirrored_crops
 from cascade.models.aging import anchor_shares
+from train.attributes.pack import pack_source
+from train.attributes.sources import AttributeSource
 from train.attributes.store import LabelledCrops
 from train.common.checkpoints import TrainingError
+from train.common.device import Processes
 from train.common.order import PoolOrder
 from train.detection.augment import normalise
 from train.synthesis.settings import ANCHORS, SynthesisSettings
@@ -41,6 +46,15 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def packed_sets(
+    sources: Sequence[AttributeSource], root: Path, folder: Path, workers: int, processes: Processes
+) -> list[LabelledCrops]:
+    """The sets in ``folder``, which the first process packs for all. Raises what `pack_source` does."""
+    return processes.after_first(
+        lambda: [pack_source(each, root, folder / each.name, workers, mirrored_crops) for each in sources]
+    )
 
 
 class AgedFaces:

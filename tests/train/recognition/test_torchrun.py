@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
 
 from tests.train.packed_faces import SETTINGS
 from tests.train.runs import rows, state
-from train.recognition import trainer as loop
+from tests.train.torchrun import run_in_two_processes
 from train.recognition.batches import Batch
-
-REPOSITORY = Path(loop.__file__).parents[2]
 
 
 def test_a_batch_on_the_cpu_stays_there():
@@ -63,18 +57,7 @@ torch.distributed.destroy_process_group()
 
 @pytest.mark.slow
 def test_two_processes_end_with_the_same_weights(tmp_path):
-    script = tmp_path / "parallel.py"
-    script.write_text(PARALLEL)
-    path = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes(PARALLEL, tmp_path)
     for name in ("light", "plain", "few"):
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt", weights_only=True) for rank in (0, 1))
         assert set(first) == set(second)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 import torch
 
 from cascade.datasets import FAIRFACE_AGES
+from tests.train.torchrun import run_in_two_processes
 from train.attributes.store import LabelledCrops
 from train.common.checkpoints import TrainingError
 from train.common.device import Processes
@@ -21,7 +19,6 @@ from train.synthesis.faces import AgedFaces
 from train.synthesis.settings import ANCHORS, SynthesisSettings
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-REPOSITORY = Path(__file__).parents[3]
 
 
 def bright_by_age(count: int = 90) -> LabelledCrops:
@@ -87,17 +84,7 @@ torch.distributed.destroy_process_group()
 
 @pytest.mark.slow
 def test_one_process_trains_it_for_all(tmp_path: Path) -> None:
-    script = tmp_path / "parallel.py"
-    script.write_text(PARALLEL)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes(PARALLEL, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
