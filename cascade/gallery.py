@@ -14,6 +14,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cascade import encryption, gallery_file, gallery_search
+from cascade import encryption, gallery_file
 from cascade.checks import FixedSettings, integer, number
 from cascade.encryption import FileKey
 from cascade.gallery_errors import GalleryAuthenticationError, GalleryDamagedError, GalleryError, GalleryKeyError
@@ -35,6 +36,7 @@ from cascade.gallery_file import (
     HasEmbeddings,
     checked_name,
 )
+from cascade.gallery_people import PeopleEmbeddings
 from cascade.gallery_records import AuditLine, PersonRecord, new_line
 from cascade.gallery_search import Match, unlike
 
@@ -53,9 +55,6 @@ __all__ = [
     "checked_name",
     "unlike",
 ]
-
-BLOCK_SIMILARITIES = 1 << 24
-"""Similarities computed at once, which bounds the memory of a search."""
 
 
 class Gallery(FixedSettings):
@@ -76,11 +75,10 @@ class Gallery(FixedSettings):
 
     def __init__(self, model: HasEmbeddings | EmbeddingModel) -> None:
         self.model = EmbeddingModel.of(model)
-        self._people: dict[str, FloatArray] = {}
+        self._people = PeopleEmbeddings(self.model.dimension)
         self._records: dict[str, PersonRecord] = {}  # of those of whom something is noted
         self._audit: list[AuditLine] = []
         self._key: FileKey | None = None
-        self._stacked: tuple[FloatArray, npt.NDArray[np.intp]] | None = None
         self._files: dict[str, FileState] = {}  # that were loaded or saved, as they were then
         self._fix_settings()
 
@@ -90,17 +88,10 @@ class Gallery(FixedSettings):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and unicodedata.normalize("NFC", name) in self._people
 
-    def __getstate__(self) -> dict[str, Any]:
-        # arrays of their own, not one array as large as the gallery behind each
-        return {
-            **self.__dict__,
-            "_people": {name: rows.copy() for name, rows in self._people.items()},
-            "_stacked": None,
-        }
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         # what only this gallery may change, and not the one it is a copy of
-        self.__dict__.update(state, _records=dict(state["_records"]), _audit=list(state["_audit"]))
+        own = {name: copy(state[name]) for name in ("_people", "_records", "_audit")}
+        self.__dict__.update(state, **own)
 
     def __repr__(self) -> str:
         return f"<Gallery: {len(self)} people, {sum(self.counts.values())} embeddings of {self.model.name}>"
@@ -113,7 +104,7 @@ class Gallery(FixedSettings):
     @property
     def counts(self) -> dict[str, int]:
         """How many embeddings each person has."""
-        return {name: len(rows) for name, rows in self._people.items()}
+        return self._people.counts
 
     @property
     def encrypted(self) -> bool:
@@ -166,9 +157,8 @@ class Gallery(FixedSettings):
             raise GalleryError(f"name: {name!r} is in the gallery already; extend=True adds to the same person")
         earlier = self._records.get(name, PersonRecord())
         record = PersonRecord(earlier.note if note is None else note, earlier.expires if expires is None else expires)
-        self._people[name] = np.concatenate([self._people[name], rows]) if known else rows
+        self._people.add(name, rows)
         self._note(name, record)
-        self._stacked = None
         self._log("extend" if known else "add", name, len(rows))
 
     def remove(self, name: str) -> None:
@@ -263,23 +253,7 @@ class Gallery(FixedSettings):
         count = integer("top", top, 1)
         limit = -np.inf if threshold is None else number("threshold", threshold, -1.0, 1.0)
         probes = self.model.checked_rows(embeddings)
-        if not self._people:
-            return [[] for _ in probes]
-        names, expired = self.names, set(self.expired())
-        gone = [at for at, name in enumerate(names) if name in expired] if expired else []
-        rows, starts = self._stack()
-        if pooled:
-            rows, starts = gallery_search.pooled_people(rows, starts), np.arange(len(names))
-        if once:
-            found_all = gallery_search.person_similarities(probes, rows, starts, gone)
-            similarities = gallery_search.each_person_once(found_all, limit)
-            return [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
-        step = max(1, BLOCK_SIMILARITIES // len(rows))
-        found: list[list[Match]] = []
-        for first in range(0, len(probes), step):
-            similarities = gallery_search.person_similarities(probes[first : first + step], rows, starts, gone)
-            found += [gallery_search.best_matches(of_one, names, count, limit) for of_one in similarities]
-        return found
+        return self._people.search(probes, count, limit, set(self.expired()), once=once, pooled=pooled)
 
     def check_model(self, model: HasEmbeddings | EmbeddingModel) -> None:
         """Raises `GalleryError` if embeddings of this Recognizer cannot be compared with those in the gallery."""
@@ -390,7 +364,7 @@ class Gallery(FixedSettings):
         return gallery
 
     def _contents(self) -> Contents:
-        return Contents(self.model, self.counts, self._stack()[0], self._records, self._audit)
+        return Contents(self.model, self.counts, self._people.stack()[0], self._records, self._audit)
 
     def _write(self, path: Path) -> None:
         place = os.path.realpath(path)
@@ -401,12 +375,7 @@ class Gallery(FixedSettings):
     @classmethod
     def _from_contents(cls, contents: Contents) -> Gallery:
         gallery = cls(contents.model)
-        rows = gallery.model.checked_rows(contents.rows)
-        ends = np.cumsum(list(contents.people.values()), dtype=np.intp)
-        starts = np.concatenate([np.zeros(1, np.intp), ends])[:-1]
-        for name, start, end in zip(contents.people, starts.tolist(), ends.tolist(), strict=True):
-            gallery._people[name] = rows[start:end]
-        gallery._stacked = rows, starts
+        gallery._people = PeopleEmbeddings.from_stack(gallery.model.checked_rows(contents.rows), contents.people)
         gallery._records, gallery._audit = contents.records, contents.audit
         return gallery
 
@@ -414,14 +383,6 @@ class Gallery(FixedSettings):
         if name not in self:
             raise GalleryError(f"name: there is no {name!r} in the gallery")
         return unicodedata.normalize("NFC", name)
-
-    def _stack(self) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-        """All embeddings (rows, D), person after person, and each person's first row."""
-        if self._stacked is None:
-            rows = np.concatenate([np.empty((0, self.model.dimension), np.float32), *self._people.values()])
-            lengths = [len(some) for some in self._people.values()]
-            self._stacked = rows, np.cumsum([0, *lengths])[:-1]
-        return self._stacked
 
     def _log(self, what: str, person: str | None = None, embeddings: int | None = None) -> None:
         self._audit.append(new_line(what, person, embeddings))
@@ -435,8 +396,7 @@ class Gallery(FixedSettings):
     def _drop(self, name: str) -> int:
         """Removes a person, and returns how many embeddings there were."""
         self._records.pop(name, None)
-        self._stacked = None
-        return len(self._people.pop(name, ()))
+        return self._people.drop(name)
 
     def _forget(self, names: set[str], what: str) -> None:
         for name in names:

@@ -212,7 +212,7 @@ def test_equally_similar_people_stand_as_they_were_added():
 def test_a_search_in_blocks(monkeypatch):
     gallery, probes = small(), unit(np.random.default_rng(0).normal(size=(11, 4)))
     whole = gallery.identify(probes)
-    monkeypatch.setattr("cascade.gallery.BLOCK_SIMILARITIES", 8)
+    monkeypatch.setattr("cascade.gallery_people.BLOCK_SIMILARITIES", 8)
     for some, all_at_once in zip(gallery.identify(probes), whole, strict=True):
         assert [match.name for match in some] == [match.name for match in all_at_once]
 
