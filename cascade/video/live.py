@@ -18,7 +18,8 @@ import numpy as np
 from cascade.imaging.pixels import RGBImage
 from cascade.video.errors import CameraError, StreamError, VideoError, named
 from cascade.video.frames import VideoFrame
-from cascade.video.reading import Recording, VideoInfo
+from cascade.video.opening import VideoInfo
+from cascade.video.recording import Recording
 
 __all__ = ["Camera", "LiveSource", "Stream", "open_live"]
 

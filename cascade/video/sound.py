@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from cascade.video.errors import import_av
-from cascade.video.reading import open_container, origin_of
+from cascade.video.opening import open_container, origin_of
 
 __all__ = ["Sound"]
 
