@@ -18,6 +18,7 @@ from .class_folders import read_class_folders
 from .coco import open_coco, read_coco
 from .cvat import cvat_labels, open_cvat, read_cvat
 from .detections import Boxed, Detections
+from .entry import Entry, people_in_folds
 from .fairface import FAIRFACE_AGES, FAIRFACE_RACES, read_fairface
 from .fddb import ellipse_boxes, read_fddb, read_fddb_detections, write_fddb_detections
 from .fgnet import read_fgnet
@@ -34,7 +35,7 @@ from .people import Pair, Pairs, People, PersonPhoto
 from .photo import Dataset, DatasetError, Photo, Problem
 from .points68 import PointsPhoto, PointsPhotos, read_points68
 from .pseudo_labels import read_pseudo_labels
-from .registry import REGISTRY, Entry, people_in_folds
+from .registry import REGISTRY
 from .results import PhotoFaces, open_json, open_json_lines, photos_from_faces, read_results
 from .tables import open_csv, open_parquet, read_csv, read_parquet
 from .utkface import UTKFACE_RACES, read_utkface
