@@ -18,7 +18,7 @@ from cascade.anonymize.settings import Hiding
 from cascade.anonymize.shapes import hidden_pixels
 from cascade.datasets import Photo
 from cascade.faces import Faces
-from cascade.imaging.reading import ImageError, read_image
+from eval.photos import images_of
 
 __all__ = ["COVERED", "SCORES", "SMALLEST", "Coverage", "measure"]
 
@@ -66,13 +66,9 @@ def measure(
 
     Raises ValueError where none can be read.
     """
-    counts, broken = [], {}
-    for photo in photos:
-        try:
-            image = read_image(photo.path)
-        except ImageError as error:
-            broken[photo.name] = str(error)
-            continue
+    counts = []
+    broken: dict[str, str] = {}
+    for photo, image in images_of(photos, broken):
         size = image.shape[1], image.shape[0]
         counts.append(_count(photo, finder.find(image, min(scores)), hiding, scores, size))
     if not counts:

@@ -12,9 +12,10 @@ import numpy as np
 
 from cascade.boxes import iou
 from cascade.datasets import Photo
-from cascade.imaging.reading import ImageError, RGBImage, read_image
+from cascade.imaging.reading import RGBImage
 from eval.detection.average_precision import FloatArray
 from eval.detection.predictions import Found
+from eval.photos import images_of
 
 __all__ = ["InputRule", "OurDetector", "Run", "Settings", "merge", "run"]
 
@@ -165,12 +166,7 @@ def run(photos: Iterable[Photo], detect: Callable[[RGBImage], Found] | None) -> 
     sizes: dict[str, tuple[int, int]] = {}
     broken: dict[str, str] = {}
     milliseconds: dict[str, float] = {}
-    for photo in photos:
-        try:
-            image = read_image(photo.path)
-        except ImageError as error:
-            broken[photo.name] = str(error)
-            continue
+    for photo, image in images_of(photos, broken):
         sizes[photo.name] = (image.shape[1], image.shape[0])
         if detect is not None:
             start = time.perf_counter()
