@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Tally, go_through, photos_of, progress_of
+from cascade.cli.batch import Tally, add_no_progress, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder
-from cascade.cli.detect import SETTINGS, make_detector
+from cascade.cli.detect import add_detector, make_detector
 from cascade.cli.photos import read_photo
 from cascade.cli.recognition import add_largest, new_parser
 from cascade.cli.results import Pictures
@@ -63,14 +63,10 @@ def add_parser(commands: Any) -> None:
     several = parser.add_mutually_exclusive_group()
     add_largest(several)
     several.add_argument("--all", action="store_true", help="where a photo has several faces, change all")
-    parser.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_no_progress(parser)
     networks = parser.add_argument_group("networks")
     networks.add_argument("--aging-weights", metavar="FILE", help="trained generator of `python -m train synthesis`")
-    networks.add_argument(
-        "--weights", metavar="NAME|DIR", help="trained detector: one of `cascade models`, or a folder"
-    )
-    networks.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
-    parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
+    add_detector(parser, networks)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Tally, go_through, photos_of, progress_of
+from cascade.cli.batch import Tally, add_no_progress, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, counted, printable, say, writable_folder, writing
-from cascade.cli.detect import SETTINGS, make_detector
+from cascade.cli.detect import add_detector, make_detector
 from cascade.cli.photos import read_photo
 from cascade.cli.recognition import new_parser
 from cascade.cli.results import FORMATS, Further, Pictures, Writer, interrupts_wait, open_results
@@ -102,17 +102,13 @@ def add_parser(commands: Any) -> None:
     )
     written.add_argument("--json", action="store_true", help="a JSON object per photo and line: --format jsonl")
     written.add_argument("--draw", action="store_true", help="write a copy of each photo with the results drawn")
-    written.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_no_progress(written)
     networks = parser.add_argument_group("networks")
     networks.add_argument(
         "--attribute-weights", metavar="NAME|FILE", help="trained attribute network, also of your own"
     )
     networks.add_argument("--landmark-weights", metavar="FILE", help="trained network for 68 points")
-    networks.add_argument(
-        "--weights", metavar="NAME|DIR", help="trained detector: one of `cascade models`, or a folder"
-    )
-    networks.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
-    parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
+    add_detector(parser, networks)
 
 
 @dataclass(frozen=True)

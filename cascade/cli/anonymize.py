@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import go_through, photos_of, progress_of
+from cascade.cli.batch import add_no_progress, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder, writing
 from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import check_gallery_exists, load_gallery, say_expired
@@ -79,7 +79,7 @@ def add_parser(commands: Any) -> None:
         "--every", type=int, default=1, metavar="N", help="search every n-th frame of videos (default: 1, all)"
     )
     group.add_argument("--no-audio", action="store_true", help="leave the sound of videos out")
-    group.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_no_progress(group)
     _add_hiding_options(parser.add_argument_group("how faces are hidden"))
     _add_finding_options(parser.add_argument_group("which faces are hidden"))
 

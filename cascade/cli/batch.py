@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -61,6 +62,11 @@ class Tally:
         """The faces and problems so far in words."""
         faces = [counted(self.faces, "face")] * self.counts_faces
         return faces + [counted(self.problems, "problem")] * bool(self.problems)
+
+
+def add_no_progress(to: argparse._ActionsContainer) -> None:
+    """Adds ``--no-progress``, for `progress_of` and the summary at the end."""
+    to.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
 
 
 def photos_of(

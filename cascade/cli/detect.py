@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import ReadAhead, Tally, go_through, photos_of, progress_of
+from cascade.cli.batch import ReadAhead, Tally, add_no_progress, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder
 from cascade.cli.photos import STANDARD_INPUT, read_photo
 from cascade.cli.results import FORMATS, Pictures, Writer, interrupts_wait, open_results
@@ -87,13 +87,20 @@ def add_parser(commands: Any) -> None:
     _add_detector_options(parser.add_argument_group("what to find, and how"))
 
 
+def add_detector(parser: argparse.ArgumentParser, to: argparse._ActionsContainer) -> None:
+    """Adds ``--weights`` and ``--threads`` for commands without the other options that `make_detector` knows."""
+    to.add_argument("--weights", metavar="NAME|DIR", help="trained detector: one of `cascade models`, or a folder")
+    to.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
+    parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
+
+
 def _add_output_options(group: Any) -> None:
     group.add_argument("--out", metavar="DIR", help="folder for all results; created if it does not exist")
     group.add_argument("--format", choices=FORMATS, help="format of the results (default: jsonl)")
     group.add_argument("--json", action="store_true", help="a JSON object per photo and line: --format jsonl")
     group.add_argument("--draw", action="store_true", help="write a copy of each photo with its faces drawn")
     group.add_argument("--crop", action="store_true", help="write each face as a picture")
-    group.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_no_progress(group)
 
 
 def _add_detector_options(group: Any) -> None:

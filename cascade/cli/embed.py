@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import Progress, Tally, go_through, photos_of, progress_of
+from cascade.cli.batch import Progress, Tally, add_no_progress, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder, writing
 from cascade.cli.photos import Found
 from cascade.cli.recognition import add_largest, add_options, make_recognizer, new_parser
@@ -64,7 +64,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
     parser.add_argument("--out", metavar="FILE.npz", help="file for all results; an earlier one is replaced")
     add_largest(parser)
-    parser.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_no_progress(parser)
     add_options(parser)
 
 

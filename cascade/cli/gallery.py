@@ -14,7 +14,9 @@ from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import (
     NOT_PROOF,
     add_options,
+    add_search,
     check_gallery_exists,
+    check_search,
     checked_threshold,
     load_gallery,
     make_recognizer,
@@ -86,15 +88,7 @@ def _add_identifying(actions: Any) -> None:
     parser = new_parser(actions, "identify", "find people in photos", IDENTIFYING, "")
     parser.set_defaults(run=run_identify, parser=parser)
     parser.add_argument("gallery", metavar="GALLERY", help="the file")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="most people to print for a face (default: 5)")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="T",
-        help="least similarity of a match, -1 to 1 (default: the one measured for pairs of photos; "
-        "raise it for a large gallery)",
-    )
+    add_search(parser, 5, "gallery")
     parser.add_argument(
         "--once", action="store_true", help="name nobody twice in a photo: the most similar face is the person's"
     )
@@ -144,10 +138,7 @@ def _until(gallery: Gallery, name: str) -> str:
 
 def run_identify(args: argparse.Namespace) -> int:
     """Prints who is in each photo, and draws names on copies of the photos if asked to."""
-    if not args.paths:
-        args.parser.error("name a photo or a folder")
-    if args.top < 1:
-        raise CommandError(f"--top: expected at least 1, got {args.top}")
+    check_search(args)
     found = photos_of(args.paths, args.draw)
     recognizer = make_recognizer(args)
     threshold = checked_threshold(args, recognizer)

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.cli.batch import LINE_SECONDS, Progress, Tally, progress_line, progress_of
+from cascade.cli.batch import LINE_SECONDS, Progress, Tally, add_no_progress, progress_line, progress_of
 from cascade.cli.console import SOME_FAILED, CommandError, counted, say
 from cascade.cli.embed import TERMINATED, termination_stops
 from cascade.cli.recognition import add_options, make_recognizer, new_parser
@@ -96,7 +96,7 @@ def add_parser(commands: Any) -> None:
         help="reduced: read JPEG files at 1/2, 1/4 or 1/8 of their size where --min-face is 80, 160 or 320 or more, "
         "which is faster and changes embeddings a little (default: full)",
     )
-    work.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_no_progress(work)
     add_options(parser)
     what = parser.add_argument_group("what to say of faces")
     what.add_argument(

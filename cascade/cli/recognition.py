@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.cli.console import CommandError, say
-from cascade.cli.detect import SETTINGS, make_detector
+from cascade.cli.detect import add_detector, make_detector
 from cascade.cli.keys import Secret, secret_of
 
 if TYPE_CHECKING:
@@ -46,14 +46,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--min-face", type=float, metavar="N", help="smallest face, in pixels of the photo (default: 20)"
     )
-    group.add_argument("--weights", metavar="NAME|DIR", help="trained detector: one of `cascade models`, or a folder")
-    group.add_argument("--threads", type=int, metavar="N", help="threads to use (default: one per core, at most 4)")
-    parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
+    add_detector(parser, group)
 
 
 def add_largest(parser: argparse._ActionsContainer) -> None:
     """Adds ``--largest``, for commands that expect one face in a photo."""
     parser.add_argument("--largest", action="store_true", help="where a photo has several faces, take the largest")
+
+
+def add_search(parser: argparse.ArgumentParser, top: int, where: str) -> None:
+    """Adds photos, ``--top`` and ``--threshold`` of commands that search for each face: in an index or a gallery.
+
+    `check_search` checks them.
+    """
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
+    parser.add_argument(
+        "--top", type=int, default=top, metavar="K", help=f"most matches to print for a face (default: {top})"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="least similarity of a match, -1 to 1 (default: the one measured for pairs of photos; "
+        f"raise it for a large {where})",
+    )
+
+
+def check_search(args: argparse.Namespace) -> None:
+    """Ends the program without photos. Raises `CommandError` for a wrong ``--top``."""
+    if not args.paths:
+        args.parser.error("name a photo or a folder")
+    if args.top < 1:
+        raise CommandError(f"--top: expected at least 1, got {args.top}")
 
 
 def make_recognizer(args: argparse.Namespace) -> Recognizer:

@@ -13,6 +13,8 @@ from cascade.cli.recognition import (
     NOT_PROOF,
     add_largest,
     add_options,
+    add_search,
+    check_search,
     checked_threshold,
     make_recognizer,
     new_parser,
@@ -45,14 +47,7 @@ def add_parser(commands: Any) -> None:
     parser = new_parser(commands, "search", "find the faces of photos in an index", DESCRIPTION, EPILOG)
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("index", metavar="INDEX", help="the folder of the index")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, or a folder with photos")
-    parser.add_argument("--top", type=int, default=10, metavar="K", help="most faces to print for each (default: 10)")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="T",
-        help="least similarity, -1 to 1 (default: the one measured for pairs of photos; raise it for a large index)",
-    )
+    add_search(parser, 10, "index")
     add_largest(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON object per photo")
     add_options(parser)
@@ -60,10 +55,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Searches for each face of each photo. Raises `CommandError`."""
-    if not args.paths:
-        args.parser.error("name a photo or a folder")
-    if args.top < 1:
-        raise CommandError(f"--top: expected at least 1, got {args.top}")
+    check_search(args)
     found = photos_of(args.paths)
     index = open_index(args.index)
     recognizer = make_recognizer(args)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from cascade.cli.batch import add_no_progress
 from cascade.cli.console import CommandError, counted, printable, say, writable_folder, writing
-from cascade.cli.detect import SETTINGS
 from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import (
     NOT_PROOF,
@@ -89,9 +89,8 @@ def add_parser(commands: Any) -> None:
     written.add_argument("--no-sound", action="store_true", help="leave the sound out of the video of --draw")
     written.add_argument("--resume", action="store_true", help="go on with a run that was stopped, in the same --out")
     written.add_argument("--show", action="store_true", help="show the video in a window (needs opencv-python)")
-    written.add_argument("--no-progress", action="store_true", help="print problems only: no progress bar, no summary")
+    add_no_progress(written)
     add_options(parser)
-    parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
 
 
 def run(args: argparse.Namespace) -> int:
