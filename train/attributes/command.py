@@ -9,9 +9,10 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from train.common.options import add_packed_run, add_start
 
 if TYPE_CHECKING:
     from train.attributes.settings import AttributeConfig
@@ -23,19 +24,13 @@ def add_attributes(commands: Any) -> None:
     """Adds the command to those of `python -m train`."""
     to = commands.add_parser("attributes", help="train a network that says what a face tells: tasks of your own too")
     to.add_argument("--config", type=Path, required=True, help="TOML file: [run], [[task]], [[source]]")
-    to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
-    to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
-    to.add_argument("--faces", type=Path, help="folder of the packed faces, for several runs to share; OUT/faces")
-    to.add_argument("--name", default="attributes", help="name of the weight file")
-    to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that find faces")
+    add_packed_run(to, "attributes")
     for name in ("steps", "batch", "views", "seed"):
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
     to.add_argument("--task-weights", choices=("fixed", "uncertainty", "dwa", "gradnorm"))
     to.add_argument("--precision", choices=("float32", "bfloat16"))
-    to.add_argument(
-        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
-    )
+    add_start(to)
     to.add_argument("--dp-epsilon", type=float, metavar="E", help="differentially private: heads alone, with this ε")
     to.add_argument("--dp-delta", type=float, metavar="D", help="and this δ (default: a tenth of one over the faces)")
     to.set_defaults(run=run_attributes)

@@ -19,6 +19,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from train.common.options import add_start
 from train.recognition.settings import PRESETS, BlockSettings, RecognitionSettings
 
 # Options that change a field of `RecognitionSettings`, by its name.
@@ -49,7 +50,7 @@ def add_recognition(commands: Any) -> None:
     faces.set_defaults(run=run_faces)
 
     embeddings = commands.add_parser("embeddings", help="embed these faces with a public network, as a teacher")
-    embeddings.add_argument("--faces", type=Path, required=True, help="folder that `faces` wrote")
+    _add_faces(embeddings)
     embeddings.add_argument("--param", type=Path, required=True, help="the network in ncnn's format")
     embeddings.add_argument("--bin", type=Path, required=True, help="its weights")
     embeddings.set_defaults(run=run_embeddings)
@@ -61,7 +62,7 @@ def add_recognition(commands: Any) -> None:
     to = commands.add_parser("recognition", help="train a recogniser on these faces")
     about = "light: the shipped network, a GPU; dense: two CPU cores; paper: IR-50, several GPUs"
     to.add_argument("--config", choices=PRESETS, default="light", help=about)
-    to.add_argument("--faces", type=Path, required=True, help="folder that `faces` wrote")
+    _add_faces(to)
     to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
     kinds = {field.name: field.type for field in fields(RecognitionSettings)}
     for name in NUMBERS:
@@ -71,10 +72,7 @@ def add_recognition(commands: Any) -> None:
     add_teacher(to)
     groups = ("NAMED", "AGED", "NEITHER", "AVERAGES")
     to.add_argument("--shares", type=int, nargs=4, metavar=groups, help="parts of a batch")
-    # not --start, which torchrun takes for one of its own options
-    to.add_argument(
-        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
-    )
+    add_start(to)
     people = "text files of people to measure on, one a line (default: a share of all)"
     to.add_argument("--held-out", nargs="+", metavar="FILE", help=people)
     to.add_argument("--no-decomposition", dest="decomposed", action="store_false", default=None, help="plain embedding")
@@ -82,10 +80,20 @@ def add_recognition(commands: Any) -> None:
     to.set_defaults(run=run_recognition)
 
 
+def _add_faces(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--faces", type=Path, required=True, help="folder that `faces` wrote")
+
+
+def _add_weights(to: argparse.ArgumentParser) -> None:
+    """Adds the weight file that what is measured is stated in."""
+    to.add_argument("--weights", type=Path, required=True, help="weight file, which is changed")
+    to.add_argument("--threads", type=int)
+
+
 def _add_blocks(commands: Any) -> None:
     blocks = commands.add_parser("blocks", help="fit an encoder's blocks to a teacher's, to begin a run from")
     blocks.add_argument("--config", choices=PRESETS, default="light")
-    blocks.add_argument("--faces", type=Path, required=True, help="folder that `faces` wrote")
+    _add_faces(blocks)
     add_teacher(blocks, required=True)
     blocks.add_argument("--out", type=Path, required=True, help="folder for checkpoint.pt and the teacher's maps")
     blocks.add_argument("--initial", dest="start", default="", metavar="CHECKPOINT", help="begin from a run's")
@@ -103,17 +111,15 @@ def _add_face_sizes(commands: Any) -> None:
     )
     sizes.add_argument("--images", type=Path, required=True, help="folder with a folder of photos for each person")
     sizes.add_argument("--people", type=Path, required=True, help="text file: people held out of training, one a line")
-    sizes.add_argument("--weights", type=Path, required=True, help="weight file, which is changed")
-    sizes.add_argument("--threads", type=int)
+    _add_weights(sizes)
     sizes.set_defaults(run=run_face_sizes)
 
 
 def _add_calibration(commands: Any) -> None:
     to = commands.add_parser("calibration", help="fit probabilities to similarities, and state them in a weight file")
     to.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    to.add_argument("--weights", type=Path, required=True, help="weight file, which is changed")
+    _add_weights(to)
     to.add_argument("--out", type=Path, required=True, help="folder for the reliability diagram")
-    to.add_argument("--threads", type=int)
     to.set_defaults(run=run_calibration)
 
 

@@ -12,9 +12,10 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
+
+from train.common.options import add_packed_run, add_start
 
 CHANGES = ("size", "condition", "share", "joint", "steps", "batch", "learning_rate", "precision", "seed", "start")
 
@@ -23,11 +24,7 @@ def add_synthesis(commands: Any) -> None:
     """Adds the command to those of `python -m train`."""
     to = commands.add_parser("synthesis", help="train a generator that shows a face at other ages")
     to.add_argument("--data", type=Path, required=True, help="TOML file: [[source]] entries of sets with ages")
-    to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
-    to.add_argument("--out", type=Path, required=True, help="folder of the run; the same command resumes it")
-    to.add_argument("--faces", type=Path, help="folder of the packed faces, for several runs to share; OUT/faces")
-    to.add_argument("--name", default="face", help="name of the weight file")
-    to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that find faces")
+    add_packed_run(to, "face")
     to.add_argument("--size", type=int, choices=(64, 112), help="side of the crops in pixels")
     to.add_argument("--condition", choices=("onehot", "icb"), help="how the age enters: Figure 5a or 5b of the paper")
     to.add_argument("--share", type=float, help="share of its filters that an age has in common with each neighbour")
@@ -41,9 +38,7 @@ def add_synthesis(commands: Any) -> None:
         "--weigh", nargs="+", default=[], type=_weight, metavar="LOSS=W", help="weights of losses, as age=1.5 smooth=1"
     )
     to.add_argument("--precision", choices=("float32", "bfloat16"))
-    to.add_argument(
-        "--initial", dest="start", metavar="FILE", help="begin from the checkpoint.pt of a run, or a weight file"
-    )
+    add_start(to)
     to.set_defaults(run=run_synthesis)
 
 
