@@ -84,7 +84,9 @@ def add_parser(commands: Any) -> None:
         "--demo", action="store_true", help="find the face in a bundled portrait and draw it; takes no PATH"
     )
     _add_output_options(parser.add_argument_group("what to write"))
-    _add_detector_options(parser.add_argument_group("what to find, and how"))
+    finding = parser.add_argument_group("what to find, and how")
+    _add_finding_options(finding)
+    _add_network_options(finding)
 
 
 def add_detector(parser: argparse.ArgumentParser, to: argparse._ActionsContainer) -> None:
@@ -103,7 +105,7 @@ def _add_output_options(group: Any) -> None:
     add_no_progress(group)
 
 
-def _add_detector_options(group: Any) -> None:
+def _add_finding_options(group: Any) -> None:
     group.add_argument(
         "--min-face",
         type=float,
@@ -145,6 +147,9 @@ def _add_detector_options(group: Any) -> None:
         help="reduced: read JPEG files at 1/2, 1/4 or 1/8 of their size where --min-face is 80, 160 or 320 or more, "
         "which is faster and changes results a little (default: full)",
     )
+
+
+def _add_network_options(group: Any) -> None:
     group.add_argument("--weights", metavar="NAME|DIR", help="trained networks: one of `cascade models`, or a folder")
     group.add_argument(
         "--engine", choices=("native", "torch", "onnx"), help="what runs the networks (default: native, in C)"

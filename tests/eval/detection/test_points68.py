@@ -74,7 +74,7 @@ def helen(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_command_judges_our_network_and_files(helen: Path, tmp_path: Path, capsys) -> None:
+def test_the_command_evaluates_our_network_and_files(helen: Path, tmp_path: Path, capsys) -> None:
     weights, out = save_still_landmarks(tmp_path / "still.safetensors"), tmp_path / "out"
     options = ("landmarks", "--points", "68", "--data", helen, "--out", out)
     assert run_eval(*options, "--landmark-weights", weights, "--threads", "1") == 0
