@@ -93,7 +93,7 @@ class _Paths:
             )
             return "", name[len(root.rstrip("/")) :].lstrip("/")
         if not remote.is_url(path):
-            return "", path
+            return "", path.replace(os.sep, "/")
         parts = [part.rpartition("://") for part in reversed(path.split(remote.CHAIN))]
         return parts[0][0] or "file", "/".join(name.strip("/") for _, _, name in parts)
 
