@@ -105,6 +105,8 @@ def _add_training(to: argparse.ArgumentParser) -> None:
     to.add_argument("--batch", type=int)
     to.add_argument("--learning-rate", type=float)
     to.add_argument("--mining-ratio", type=float, help="share of the hardest face losses; 1.0 switches mining off")
+    kinds = ("NEGATIVES", "POSITIVES", "PARTS", "LANDMARKS")
+    to.add_argument("--ratio", type=int, nargs=4, metavar=kinds, help="of the kinds of samples in a batch")
     to.add_argument("--no-landmarks", dest="landmarks", action="store_false", help="no landmark task")
     to.add_argument("--landmark-loss", choices=("l2", "wing"))
     to.add_argument("--box-loss", choices=("l2", "iou"))
@@ -117,7 +119,9 @@ def _add_training(to: argparse.ArgumentParser) -> None:
 
 def settings_of(base: TrainSettings, arguments: argparse.Namespace) -> TrainSettings:
     """The preset's settings with what the options change."""
-    settings = with_changes(base, {name: getattr(arguments, name, None) for name in CHANGES})
+    changes = {name: getattr(arguments, name, None) for name in CHANGES}
+    ratio = getattr(arguments, "ratio", None)
+    settings = with_changes(base, changes | {"ratio": ratio and tuple(ratio)})
     weights = arguments.task_weights or (None,) * 3
     losses = (None, arguments.box_loss, arguments.landmark_loss)
     heads = {}
