@@ -84,6 +84,8 @@ def _add_tools(commands: Any) -> None:
     calibrate.add_argument("--quantile", type=float, default=1.0, help=about)
     about = "log-odds by which P-Net's face scores are lowered; the default thresholds then let through fewer windows"
     calibrate.add_argument("--lower-proposals", type=float, default=0.0, metavar="LOG_ODDS", help=about)
+    about = "log-odds by which O-Net's face scores are lowered; the default threshold then gives fewer false alarms"
+    calibrate.add_argument("--lower-scores", type=float, default=0.0, metavar="LOG_ODDS", help=about)
     calibrate.add_argument("--out", type=Path, required=True, help="folder for the set with its activation ranges")
     calibrate.set_defaults(run=run_calibrate)
 
@@ -256,9 +258,10 @@ def run_pseudo_labels(arguments: argparse.Namespace, command: str) -> None:
 def run_calibrate(arguments: argparse.Namespace, command: str) -> None:
     """python -m train calibrate"""
     from cascade.models.detector import load_detector
-    from train.detection.calibration import find_photos, lower_proposals, measure_ranges, write_ranges
+    from train.detection.calibration import find_photos, lower_scores, measure_ranges, write_ranges
 
-    weights = lower_proposals(load_detector(arguments.weights), arguments.lower_proposals)
+    weights = lower_scores(load_detector(arguments.weights), "pnet", arguments.lower_proposals)
+    weights = lower_scores(weights, "onet", arguments.lower_scores)
     photos = find_photos(arguments.photos, arguments.limit)
     ranges = measure_ranges(weights, photos, arguments.quantile)
     for stage, sha256 in write_ranges(weights, ranges, arguments.out).items():
