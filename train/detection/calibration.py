@@ -89,7 +89,7 @@ def lower_scores(weights: DetectorWeights, stage: Stage, log_odds: float) -> Det
 
     Training, and the shares of faces and background in its batches, decide how freely a P-Net proposes and how high an
     O-Net scores; so a set can be made to propose as many windows, or to give as many false alarms, at the default
-    thresholds as another. By the fusion of scores (`cascade.stages`), a face's own falls by two thirds of that of O-Net.
+    thresholds as another. By the fusion of scores (`cascade.stages`) a face's own falls by two thirds of O-Net's.
     """
     chosen = weights.stages[stage]
     name = f"{len(chosen.architecture.layers) - 1}.bias"
