@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cascade.face_model import five_point_yaw, sizes_of
+from cascade.face_model import five_point_yaw, landmarks_of, sizes_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
@@ -135,9 +135,7 @@ def measure(image: ImageInput, faces: Faces | npt.ArrayLike, *, color: Literal["
     coincide or are of the wrong shape.
     """
     pixels = read_image(image, color=color)
-    if isinstance(faces, (list, tuple)) and not faces:
-        faces = np.empty((0, 5, 2))
-    points = np.asarray(faces.landmarks if isinstance(faces, Faces) else faces, np.float64)
+    points = landmarks_of(faces)
     return measure_crops(align(pixels, points), points)
 
 
