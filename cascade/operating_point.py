@@ -57,8 +57,8 @@ class OperatingPoint:
     def rates_at(self, *sizes: float) -> tuple[float, float] | None:
         """False and true accept rates for a pair of faces of these sizes in pixels, or for one size.
 
-        They are interpolated between the sizes that were measured, for the geometric mean of the two, which states too
-        much rather than too little: a small face is seldom taken for a large one. Faces smaller than any measured give
+        They are interpolated between the sizes that were measured, for the geometric mean of the two. That errs on the
+        high side: a small face is seldom taken for a large one. Faces smaller than any measured give
         None. Where nothing was measured by size, the rates are those for large faces.
 
         Raises ValueError or TypeError for sizes that are negative, NaN or no numbers, or more than two.
