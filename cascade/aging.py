@@ -127,6 +127,8 @@ class AgeSynthesizer(FaceModel):
         """What an age adds to aligned crops (n, size, size, 3) uint8 RGB: of the same shape, float32, 8-bit steps.
 
         It fades to 0 at the border. The crops are those of `cascade.imaging.pasting.mirrored_crops`.
+
+        Raises ValueError or TypeError for other crops, and for an age that is no number from 0 to 100.
         """
         (years,) = checked_ages([age])
         graph = self.weights.graph
