@@ -10,7 +10,7 @@ agreed. Mark what you publish as synthetic; `cascade.imaging.marking` does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,8 @@ __all__ = ["MOST_AGES", "OLDEST", "AgeSynthesizer", "Aged", "AgingError", "check
 OLDEST = 100.0  # years
 MOST_AGES = 101
 STEP = 128.0  # of 8 bits for 1 in the network's numbers
+MOST_CHROMA = 8
+"""Difference of a gray pixel's channels, at most: lossy compression leaves a step or two, colour has far more."""
 
 
 class AgingError(ValueError):
@@ -100,7 +102,7 @@ class AgeSynthesizer(FaceModel):
         ``image`` is whatever `cascade.read_image` takes. ``faces`` are `Faces`, or their five landmarks (N, 5, 2);
         without them, the ``detector`` finds the faces. ``ages`` are 1 to 101 numbers from 0 to 100, in years. Ages
         beyond those that the generator has learned are shown as the nearest ones. The photo keeps its size and its
-        detail: what changes is computed in a small crop, enlarged, and added to the photo. A gray photo stays gray.
+        detail: what changes is computed in a small crop, enlarged, and added to the photo. A gray face stays gray.
 
         A photo without faces comes back as it is. Raises `ImageError` if the image cannot be used, `AlignError` for
         landmarks that cannot, and ValueError or TypeError for other ages.
@@ -111,12 +113,13 @@ class AgeSynthesizer(FaceModel):
         chosen = five[[not reason for reason in unknown]]
         images = []
         crops = mirrored_crops(pixels, chosen, self.weights.graph.input_size)
-        gray = bool((pixels == pixels[:, :, :1]).all())
+        gray = np.ptp(crops, axis=3).max(axis=(1, 2)) <= MOST_CHROMA
         for age in years:
             canvas = pixels.astype(np.float32)
-            for residual, points in zip(self.residuals(crops, age), chosen, strict=True):
-                brightness = residual.mean(axis=2, keepdims=True)
-                add_residual(canvas, np.repeat(brightness, 3, axis=2) if gray else residual, points)
+            residuals = self.residuals(crops, age)
+            residuals[gray] = residuals[gray].mean(axis=3, keepdims=True)
+            for residual, points in zip(residuals, chosen, strict=True):
+                add_residual(canvas, residual, points)
             images.append(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
         return Aged(tuple(images), years, five, unknown)
 
@@ -124,6 +127,8 @@ class AgeSynthesizer(FaceModel):
         """What an age adds to aligned crops (n, size, size, 3) uint8 RGB: of the same shape, float32, 8-bit steps.
 
         It fades to 0 at the border. The crops are those of `cascade.imaging.pasting.mirrored_crops`.
+
+        Raises ValueError or TypeError for other crops, and for an age that is no number from 0 to 100.
         """
         (years,) = checked_ages([age])
         graph = self.weights.graph
@@ -136,7 +141,8 @@ class AgeSynthesizer(FaceModel):
 
 def checked_ages(ages: Sequence[float]) -> tuple[float, ...]:
     """The ages as floats. Raises ValueError or TypeError unless they are 1 to 101 numbers from 0 to 100."""
-    if isinstance(ages, (str, bytes)) or not hasattr(ages, "__len__"):
+    unordered = isinstance(ages, (str, bytes, Set, Mapping)) or getattr(ages, "ndim", 1) == 0
+    if unordered or not hasattr(ages, "__len__"):
         raise TypeError(f"ages: expected a sequence of years, got {type(ages).__name__}")
     if not 1 <= len(ages) <= MOST_AGES:
         raise ValueError(f"ages: expected 1 to {MOST_AGES} of them, got {len(ages)}")

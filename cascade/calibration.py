@@ -48,8 +48,11 @@ class Calibration:
     """The data that the curves were fitted to."""
 
     def curve_for(self, *ages: float) -> AgeCurve:
-        """The curve for faces that look so old, in years; without ages the one for everybody."""
-        oldest = max(ages, default=math.inf)
+        """The curve for faces that look so old, in years; without ages the one for everybody.
+
+        Raises ValueError or TypeError for ages that are negative, NaN or no numbers.
+        """
+        oldest = max((number("ages", age, 0.0, math.inf) for age in ages), default=math.inf)
         return next((curve for curve in self.curves if oldest <= curve.oldest), self.curves[-1])
 
     def probability(self, similarity: float, *ages: float, prior: float = PRIOR) -> float:
@@ -57,13 +60,14 @@ class Calibration:
 
         ``ages`` are the apparent ages of both in years, as `cascade.Recognizer.analyze` estimates them. ``prior`` is
         the share of pairs of one person among all pairs that are compared: among a hundred strangers it is 0.01, not
-        0.5, and the same similarity means much less. Raises ValueError for numbers out of range.
+        0.5, and the same similarity means much less. Raises ValueError for numbers out of range, and TypeError for
+        what is no number.
         """
         cosine = number("similarity", similarity, -1.0, 1.0)
         share = number("prior", prior, 0.0, 1.0)
+        curve = self.curve_for(*ages)
         if share in (0.0, 1.0):
             return share
-        curve = self.curve_for(*ages)
         logit = curve.slope * cosine + curve.offset + math.log(share / (1 - share))
         return 1 / (1 + math.exp(-max(-LARGEST, min(LARGEST, logit))))
 

@@ -47,6 +47,13 @@ def integer(name: str, value: int, low: int, high: int | None = None) -> int:
     return whole
 
 
+def boolean(name: str, value: bool) -> bool:
+    """The value, if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def instance(name: str, value: object, kind: type) -> None:
     """Raises TypeError unless the value is None or of that class."""
     if value is not None and not isinstance(value, kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cascade.checks import boolean
 from cascade.faces import Faces
 from cascade.imaging.reading import RGBImage
 from cascade.operating_point import OperatingPoint, face_sizes
@@ -45,8 +46,9 @@ def only_face(faces: Faces, image: str = "image", largest: bool = False) -> Face
     """The one face of a photo, as `Faces` of one; with ``largest``, the one of largest area.
 
     Of equal areas the first one is taken. ``image`` is the photo's name in the error. Raises `FaceCountError` if there
-    is no face, or if there are several and not ``largest``.
+    is no face, or if there are several and not ``largest``; TypeError for a ``largest`` that is no bool.
     """
+    largest = boolean("largest", largest)
     if not len(faces) or (len(faces) > 1 and not largest):
         raise FaceCountError(image, len(faces))
     sides = faces.boxes[:, 2:].astype(np.float64) - faces.boxes[:, :2]

@@ -12,10 +12,16 @@ from cascade.checks import FixedSettings, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
 from cascade.faces import Faces
-from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, align, similarity_transforms
+from cascade.imaging.alignment import (
+    ARCFACE_TEMPLATE,
+    TEMPLATE_SIZE,
+    align,
+    checked_landmarks,
+    similarity_transforms,
+)
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
 
-__all__ = ["CHUNK", "PROFILE", "TOO_SMALL", "FaceModel", "five_point_yaw", "sizes_of"]
+__all__ = ["CHUNK", "PROFILE", "TOO_SMALL", "FaceModel", "five_point_yaw", "landmarks_of", "sizes_of"]
 
 TOO_SMALL, PROFILE = "too small", "profile"
 """Why a face is not estimated."""
@@ -69,21 +75,28 @@ class FaceModel(FixedSettings):
         pixels = read_image(image, color=color)
         if faces is None:
             faces = self.detector.detect(pixels)
-        if isinstance(faces, Faces):
-            return pixels, faces.landmarks, faces
-        if isinstance(faces, (list, tuple)) and not faces:
-            faces = np.empty((0, 5, 2))
-        return pixels, np.asarray(faces, np.float32), None
+        points = landmarks_of(faces).astype(np.float32, copy=False)
+        return pixels, points, faces if isinstance(faces, Faces) else None
 
     def _unknown(self, pixels: RGBImage, points: npt.NDArray[np.float32]) -> tuple[str, ...]:
         """Why each face is not estimated, "" where it is. Raises `AlignError` for points of no face."""
-        if points.ndim != 3 or points.shape[1:] != (5, 2) or not np.isfinite(sizes_of(points)).all():
+        if not np.isfinite(sizes_of(points)).all():
             align(pixels, points)  # its error names the face and says what is wrong
         small, profile = sizes_of(points) < self.min_face, np.abs(five_point_yaw(points)) > self.max_yaw
         return tuple(
             TOO_SMALL if is_small else PROFILE if is_profile else ""
             for is_small, is_profile in zip(small.tolist(), profile.tolist(), strict=True)
         )
+
+
+def landmarks_of(faces: Faces | npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """The five points (N, 5, 2) of `Faces`, or of landmarks; an empty list is no face.
+
+    Raises `AlignError` for anything but numbers of that shape.
+    """
+    if isinstance(faces, Faces):
+        return faces.landmarks
+    return np.empty((0, 5, 2)) if isinstance(faces, (list, tuple)) and not faces else checked_landmarks(faces)
 
 
 def recreated(kind: type[Any], settings: dict[str, Any]) -> Any:

@@ -37,7 +37,7 @@ from cascade.gallery_file import (
     checked_name,
 )
 from cascade.gallery_people import PeopleEmbeddings
-from cascade.gallery_records import AuditLine, PersonRecord, new_line
+from cascade.gallery_records import AuditLine, PersonRecord, checked_day, new_line
 from cascade.gallery_search import Match, unlike
 
 __all__ = [
@@ -175,18 +175,19 @@ class Gallery(FixedSettings):
         The lines of the audit stay, with time, account and kind of the change alone, and so does one for this change.
         Also for people who were removed before. Raises `GalleryError` where nothing tells of such a person.
         """
-        name = unicodedata.normalize("NFC", name)
+        name = checked_name(name)
         if name not in self and all(line.person != name for line in self._audit):
             raise GalleryError(f"name: there is no {name!r} in the gallery, nor in its audit")
         self._forget({name}, "forget")
 
     def expired(self, on: date | None = None) -> tuple[str, ...]:
-        """The people whose last day is before that day; None is today."""
-        gone = {name for name, record in self._records.items() if record.expired(on)}
+        """The people whose last day is before that day; None is today. Raises TypeError for anything but a date."""
+        day = checked_day(on)
+        gone = {name for name, record in self._records.items() if record.expired(day)}
         return tuple(name for name in self._people if name in gone) if gone else ()
 
     def purge(self, on: date | None = None) -> tuple[str, ...]:
-        """Forgets the `expired` people, and returns their names."""
+        """Forgets the `expired` people, and returns their names. Raises as `expired`."""
         names = self.expired(on)
         self._forget(set(names), "purge")
         return names

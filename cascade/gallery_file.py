@@ -302,9 +302,7 @@ def _arrays(stream: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
         if set(arrays) not in ENTRIES.values():
             raise NpzError(f"it holds {', '.join(sorted(arrays))[:100] or 'nothing'}")
     except NpzError as error:
-        raise GalleryError(
-            f"not a gallery, or damaged or cut short ({error}); cascade gallery add writes one"
-        ) from error
+        raise GalleryError(f"not a gallery: {error}; cascade gallery add writes one") from error
     return arrays
 
 

@@ -39,8 +39,9 @@ class PersonRecord:
             raise GalleryError(f"expires: expected a datetime.date or None, got {type(self.expires).__name__}")
 
     def expired(self, on: date | None = None) -> bool:
-        """Whether the last day is before that day; None is today."""
-        return self.expires is not None and self.expires < (date.today() if on is None else on)
+        """Whether the last day is before that day; None is today. Raises TypeError for anything but a date."""
+        day = checked_day(on)
+        return self.expires is not None and self.expires < day
 
     def to_dict(self) -> dict[str, str]:
         """What is noted, as it is written to JSON."""
@@ -70,6 +71,15 @@ class AuditLine:
     def without_person(self) -> AuditLine:
         """The line without what tells of the person."""
         return AuditLine(self.when, self.who, self.what)
+
+
+def checked_day(on: date | None) -> date:
+    """The day, today for None. Raises TypeError for anything but a `datetime.date`."""
+    if on is None:
+        return date.today()
+    if type(on) is not date:  # a datetime is a date too, and cannot be compared with one
+        raise TypeError(f"on: expected a datetime.date or None, got {type(on).__name__}")
+    return on
 
 
 def new_line(what: str, person: str | None = None, embeddings: int | None = None) -> AuditLine:

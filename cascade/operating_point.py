@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cascade.checks import number
 from cascade.faces import FloatArray
 from cascade.models.files import MALFORMED, WeightsError
 
@@ -56,13 +57,18 @@ class OperatingPoint:
     def rates_at(self, *sizes: float) -> tuple[float, float] | None:
         """False and true accept rates for a pair of faces of these sizes in pixels, or for one size.
 
-        They are interpolated between the sizes that were measured, for the geometric mean of the two, which states too
-        much rather than too little: a small face is seldom taken for a large one. None for faces smaller than any
-        measured, and for any face where nothing was measured by size, the rates for large faces otherwise.
+        They are interpolated between the sizes that were measured, for the geometric mean of the two. That errs on the
+        high side: a small face is seldom taken for a large one. Faces smaller than any measured give
+        None. Where nothing was measured by size, the rates are those for large faces.
+
+        Raises ValueError or TypeError for sizes that are negative, NaN or no numbers, or more than two.
         """
+        if not 1 <= len(sizes) <= 2:
+            raise ValueError(f"sizes: expected one or two, got {len(sizes)}")
+        pixels = [number("sizes", size, 0.0, np.inf) for size in sizes]
         if not self.by_face_size:
             return self.false_accept_rate, self.true_accept_rate
-        size = float(np.exp(np.mean(np.log(np.maximum(sizes, 1e-3)))))
+        size = float(np.exp(np.mean(np.log(np.maximum(pixels, 1e-3)))))
         measured = [each.face_size for each in self.by_face_size]
         if size < measured[0] - 0.5:
             return None

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cascade.face_model import five_point_yaw, sizes_of
+from cascade.face_model import five_point_yaw, landmarks_of, sizes_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
@@ -48,7 +48,7 @@ LEAST_SHARPNESS, MOST_YAW, LEAST_EXPOSURE = 100.0, 45.0, 0.35
 """Where a face is called blurred, a profile (degrees) and badly lit."""
 
 PROFILE_POWER = 4
-"""Of the cosine of the yaw: chosen on people held out of training, like the shape of the other shares."""
+"""Of the cosine of the yaw: chosen on people held out of training, like the form of the other factors."""
 
 DARK, BRIGHT = 20, 235
 """Brightness below and above which a pixel shows next to nothing."""
@@ -83,7 +83,8 @@ class FaceQuality:
     size       (n,) pixels: the side of a detector's box around such a face
     sharpness  (n,) variance of the Laplacian of the aligned crop at half its size; enlarged faces have little
     yaw        (n,) degrees, by the five landmarks, rough; positive where the face looks to the right
-    exposure   (n,) 0 to 1: the share of the face's pixels that are neither black nor white, times its contrast
+    exposure   (n,) 0 to 1: the share of the face's pixels that are neither black nor white, less where there is little
+               contrast
     """
 
     size: FloatArray
@@ -101,11 +102,11 @@ class FaceQuality:
 
     @property
     def score(self) -> FloatArray:
-        """(n,) float32, 0 to 1: the product of four shares, one of each measure."""
+        """(n,) float32, 0 to 1: the product of four factors, one for each measure."""
         sharp = self.sharpness / (self.sharpness + GOOD_SHARPNESS)
         frontal = np.cos(np.radians(np.clip(np.abs(self.yaw), 0, 90))) ** PROFILE_POWER
-        share = np.clip(self.size / GOOD_SIZE, 0, 1)
-        return np.asarray(np.clip(share * sharp * frontal * self.exposure, 0, 1), np.float32)
+        large = np.clip(self.size / GOOD_SIZE, 0, 1)
+        return np.asarray(np.clip(large * sharp * frontal * self.exposure, 0, 1), np.float32)
 
     def problems(self, index: int) -> tuple[str, ...]:
         """What is wrong with a face: any of `BLURRED`, `PROFILE` and `LIGHT`; empty for a good one."""
@@ -135,9 +136,7 @@ def measure(image: ImageInput, faces: Faces | npt.ArrayLike, *, color: Literal["
     coincide or are of the wrong shape.
     """
     pixels = read_image(image, color=color)
-    if isinstance(faces, (list, tuple)) and not faces:
-        faces = np.empty((0, 5, 2))
-    points = np.asarray(faces.landmarks if isinstance(faces, Faces) else faces, np.float64)
+    points = landmarks_of(faces)
     return measure_crops(align(pixels, points), points)
 
 
@@ -157,7 +156,7 @@ def crop_sharpness(crops: RGBImage) -> FloatArray:
 
 
 def _exposure(crops: RGBImage) -> FloatArray:
-    """Share (n,) of the pixels on the face that are neither black nor white, times a share for its contrast."""
+    """Share (n,) of the pixels on the face that are neither black nor white, times a factor for its contrast."""
     gray = crops[:, MIDDLE, MIDDLE, 1]
     seen = ((gray > DARK) & (gray < BRIGHT)).mean(axis=(1, 2))
     contrast = gray.std(axis=(1, 2), dtype=np.float32)

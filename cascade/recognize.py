@@ -19,12 +19,14 @@ import numpy.typing as npt
 
 from cascade import _native
 from cascade.calibration import Calibration, calibration_of
-from cascade.checks import FixedSettings, number, thread_count
+from cascade.checks import FixedSettings, boolean, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
 from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face
+from cascade.face_model import landmarks_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
+from cascade.imaging.errors import ImageError
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
 from cascade.models.files import WeightsError
 from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
@@ -110,11 +112,9 @@ class Recognizer(FixedSettings):
     ) -> None:
         if detector is not None and not isinstance(detector, Detector):
             raise TypeError(f"detector: expected a Detector, got {type(detector).__name__}")
-        if not isinstance(flip, bool):
-            raise TypeError(f"flip: expected True or False, got {flip!r}")
         self.weights = weights if isinstance(weights, RecognizerWeights) else load_recognizer(weights)
         self.threads = thread_count(threads)
-        self.flip = flip
+        self.flip = boolean("flip", flip)
         self.operating_point = operating_point_of(self.weights.metadata, self.weights.path)
         self.calibration = calibration_of(self.weights.metadata, self.weights.path)
         self._network = _Network(self.weights, self.threads)
@@ -237,7 +237,8 @@ class Recognizer(FixedSettings):
         faces that look so old. With ``largest`` the largest face of each photo is taken.
 
         Raises `FaceCountError` for a photo without a face, or with several and not ``largest``; `WeightsError` if no
-        threshold is given and the weights have none; otherwise as `embed`.
+        threshold is given and the weights have none; `ImageError`, naming ``image_a`` or ``image_b``; otherwise as
+        `embed`.
         """
         point = self.operating_point
         if threshold is not None:
@@ -248,7 +249,7 @@ class Recognizer(FixedSettings):
             raise WeightsError(f"weights: {self.weights.name} has no measured threshold; give threshold=")
         rows, sizes, ages = [], [], []
         for name, image in (("image_a", image_a), ("image_b", image_b)):
-            pixels = read_image(image, color=color)
+            pixels = _named_image(name, image, color)
             face = only_face(self.detector.detect(pixels), name, largest)
             found = self.analyze(pixels, face)
             rows.append(found.embeddings[0])
@@ -266,11 +267,7 @@ class Recognizer(FixedSettings):
         pixels = read_image(image, color=color)
         if faces is None:
             faces = self.detector.detect(pixels)
-        if isinstance(faces, Faces):
-            return faces.align(pixels)
-        if isinstance(faces, (list, tuple)) and not faces:
-            faces = np.empty((0, 5, 2))
-        return align(pixels, faces)
+        return align(pixels, landmarks_of(faces))
 
     def _unit_rows(self, embeddings: FloatArray, ages: FloatArray, crops: RGBImage) -> FloatArray:
         """Embeddings after age-mean subtraction, with those of the mirror images if ``flip`` is set."""
@@ -326,6 +323,14 @@ class _Network:
         """Embeddings (n, D), not normalised, and logits of ages (n, 101) of crops (n, 112, 112, 3)."""
         embeddings, ages = self._graph.run(np.ascontiguousarray(crops), self._threads.pool)
         return embeddings, ages
+
+
+def _named_image(name: str, image: ImageInput, color: Literal["rgb", "bgr"]) -> RGBImage:
+    """The pixels of an argument. Raises `ImageError` naming it."""
+    try:
+        return read_image(image, color=color)
+    except ImageError as error:
+        raise ImageError(f"{name}: {str(error).removeprefix('image: ')}") from error
 
 
 def _recreated(

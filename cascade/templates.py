@@ -41,7 +41,8 @@ class KeyedRotation:
 
     def __init__(self, key: bytes, model: HasEmbeddings | EmbeddingModel) -> None:
         if not isinstance(key, bytes) or len(key) != KEY_BYTES:
-            raise GalleryError(f"key: expected {KEY_BYTES} bytes, got {len(key) if isinstance(key, bytes) else key!r}")
+            got = f"{len(key)}" if isinstance(key, bytes) else type(key).__name__  # the key itself is a secret
+            raise GalleryError(f"key: expected {KEY_BYTES} bytes, got {got}")
         source = EmbeddingModel.of(model)
         if source.dimension > LARGEST_DIMENSION:
             raise GalleryError(f"model: expected at most {LARGEST_DIMENSION:,} numbers, got {source.dimension:,}")

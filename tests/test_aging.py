@@ -55,6 +55,21 @@ def test_gray_photos_with_a_face_are_changed_and_stay_gray(random: AgeSynthesize
     assert (found != gray[:, :, None]).any() and (found == found[:, :, :1]).all()
 
 
+def test_gray_photos_stay_gray_after_lossy_compression(random: AgeSynthesizer) -> None:
+    gray = np.repeat(portrait().mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    gray[::7, ::5, 2] ^= 1  # what the decoders of such files leave
+    found = random.synthesize(gray, ages=[70]).images[0]
+    assert (found != gray).mean() > 0.01 and np.ptp(found, axis=2).max() <= 2
+
+
+def test_a_gray_face_in_a_colour_photo_stays_gray(random: AgeSynthesizer) -> None:
+    gray = np.repeat(portrait().mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    found = random.synthesize(np.concatenate([gray, portrait()], axis=1), ages=[70])
+    change = found.images[0].astype(int) - np.concatenate([gray, portrait()], axis=1)
+    assert found.unknown == ("", "")
+    assert np.ptp(change[:, :512], axis=2).max() == 0 < np.ptp(change[:, 512:], axis=2).max()
+
+
 def test_faces_too_small_or_in_profile_stay_and_say_so(random: AgeSynthesizer) -> None:
     faces = Detector(threads=1).detect(portrait())
     small, profile = faces.landmarks[0] * 0.1, faces.landmarks[0].copy()
@@ -72,6 +87,9 @@ def test_faces_too_small_or_in_profile_stay_and_say_so(random: AgeSynthesizer) -
         (["60"], TypeError, "ages: expected a number"),
         ("60", TypeError, "ages: expected a sequence"),
         (60, TypeError, "ages: expected a sequence"),
+        (np.array(60.0), TypeError, "ages: expected a sequence"),
+        ({60, 10}, TypeError, "ages: expected a sequence"),
+        ([True], TypeError, "ages: expected a number"),
         ([], ValueError, "ages: expected 1 to 101"),
     ],
 )
@@ -85,8 +103,9 @@ def test_wrong_input(random: AgeSynthesizer, tmp_path: Path) -> None:
     broken.write_bytes(b"no photo")
     with pytest.raises(ImageError):
         random.synthesize(broken)
-    with pytest.raises(AlignError):
-        random.synthesize(portrait(), np.full((1, 5, 2), np.nan), [5])
+    for points in (np.full((1, 5, 2), np.nan), np.zeros((5, 2)), [["left eye"]], 5):
+        with pytest.raises(AlignError, match="landmarks"):
+            random.synthesize(portrait(), points, [5])
     with pytest.raises(WeightsError):
         AgeSynthesizer(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="min_face"):

@@ -33,6 +33,10 @@ def test_probabilities_by_age_and_prior():
             CURVES.probability(wrong)
     with pytest.raises(ValueError, match="prior"):
         CURVES.probability(0.5, prior=2.0)
+    for ages in ((8, math.nan), (math.nan, 8), (-1,), ("8", 9), ([8, 9],)):
+        for prior in (0.0, 0.5):
+            with pytest.raises((ValueError, TypeError), match="ages"):
+                CURVES.probability(0.5, *ages, prior=prior)
 
 
 @given(COSINES, COSINES, st.floats(0.001, 0.999))

@@ -171,6 +171,14 @@ def test_expired_people_are_not_matched():
     assert gallery.identify(unit([1, 0, 0, 0]), 1) == [[Match("Ann", 1.0)]]
 
 
+@pytest.mark.parametrize("day", ["2026-01-31", datetime(2026, 1, 31), 7])
+def test_days_that_are_no_date(day):
+    gallery = small()
+    for ask in (gallery.expired, gallery.purge, PersonRecord().expired, PersonRecord(expires=TODAY).expired):
+        with pytest.raises(TypeError, match=r"on: expected a datetime\.date"):
+            ask(day)
+
+
 def test_purging_forgets_expired_people(tmp_path):
     gallery = small()
     gallery.set_record("Ann", PersonRecord("form 12", YESTERDAY))
@@ -237,6 +245,11 @@ def test_a_forgotten_person_leaves_nothing(tmp_path):
         ("forget", None, None),
     ]
     assert [line.person for line in lines[:3]] == ["Ann", "Bob", "Zoë"]
+
+
+def test_names_that_are_no_text_cannot_be_forgotten():
+    with pytest.raises(GalleryError, match="name: expected text, got int"):
+        small().forget(3)
 
 
 def test_people_who_were_removed_can_be_forgotten():

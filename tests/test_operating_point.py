@@ -59,6 +59,13 @@ def test_without_rates_by_size():
     assert operating_point_of({}, "file") is None
 
 
+@pytest.mark.parametrize("sizes", [(), (float("nan"),), (24, float("nan")), (-1,), ("24",), (True,), (24, 30, 40)])
+def test_sizes_without_a_rate(point, sizes):
+    for ask in (point.rates_at, point.is_small, point.is_too_small):
+        with pytest.raises((ValueError, TypeError), match="sizes: expected"):
+            ask(*sizes)
+
+
 def test_a_rate_of_zero():
     point = OperatingPoint(0.3, 0.0, 0.9, "some", (SizeRate(16, 0.0, 0.7), SizeRate(40, 0.0, 0.9)))
     assert point.rates_at(20)[0] == pytest.approx(0, abs=1e-8)

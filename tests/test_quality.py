@@ -93,6 +93,8 @@ def test_no_faces_and_bad_input():
         assert face_quality(portrait(), none).shape == (0,)
     with pytest.raises(AlignError, match=r"landmarks: expected shape \(N, 5, 2\)"):
         face_quality(portrait(), np.zeros((5, 2)))
+    with pytest.raises(AlignError, match="landmarks: expected an array of numbers"):
+        face_quality(portrait(), "a face")
     with pytest.raises(AlignError, match=r"landmarks\[0\]"):
         face_quality(portrait(), np.zeros((1, 5, 2)))
     with pytest.raises(AlignError):

@@ -329,6 +329,22 @@ def test_number_of_faces(recognizer):
     assert recognizer.verify(portrait(), two_faces(), largest=True).similarity > 0.9
 
 
+def test_errors_name_the_photo(recognizer):
+    with pytest.raises(ImageError, match=r"^image_b: expected"):
+        recognizer.verify(portrait(), np.zeros((3, 3, 7), np.uint8))
+    with pytest.raises(ImageError, match=r"^image_a: expected .* 'none.jpg'"):
+        recognizer.verify("none.jpg", portrait())
+
+
+def test_a_threshold_is_not_taken_for_largest(recognizer):
+    for wrong in (0.5, "no", None):
+        with pytest.raises(TypeError, match="largest: expected True or False"):
+            recognizer.verify(portrait(), two_faces(), wrong)
+        with pytest.raises(TypeError, match="largest: expected True or False"):
+            recognizer.enrol(portrait(), wrong)
+    assert len(only_face(portrait_faces(), largest=np.bool_(True))) == 1
+
+
 def test_largest_face():
     boxes = [[0, 0, 10, 10], [0, 0, 30, 10], [5, 5, 35, 15]]
     faces = Faces(boxes, [0.9, 0.8, 0.7], np.zeros((3, 5, 2)))

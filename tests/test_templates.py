@@ -71,6 +71,9 @@ def test_what_cannot_be_rotated():
     for key in (b"", bytes(31), "a" * 32, None):
         with pytest.raises(GalleryError, match="key: expected 32 bytes"):
             KeyedRotation(key, WIDE)
+    for secret in ("correct horse battery staple", bytearray(b"correct horse battery staple"), [99, 111]):
+        with pytest.raises(GalleryError, match=r"key: expected 32 bytes, got (str|bytearray|list)$"):
+            KeyedRotation(secret, WIDE)  # a secret does not go into a message
     with pytest.raises(GalleryError, match="at most 4,096"):
         KeyedRotation(KEY, EmbeddingModel("huge", "12" * 32, 5000))
     with pytest.raises(GalleryError, match=r"expected \(n, 128\)"):

@@ -20,6 +20,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    sys.exit("error: training needs torch: pip install -e . --group train")
 
 from train.attributes.command import add_attributes
 from train.common.checkpoints import TrainingError

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cascade.boxes import iou
-from cascade.checks import FixedSettings, number
+from cascade.checks import FixedSettings, boolean, number
 from cascade.detect import Detector
 from cascade.faces import Faces
 from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage
@@ -81,9 +81,7 @@ class FaceFinder(FixedSettings):
         if not self.scales:
             raise ValueError("scales: expected at least one, got none")
         self.rotations = checked_rotations(rotations)
-        if not isinstance(mirrored, bool):
-            raise TypeError(f"mirrored: expected True or False, got {mirrored!r}")
-        self.mirrored = mirrored
+        self.mirrored = boolean("mirrored", mirrored)
         self.exposure = exposure
         thresholds = (PNET_THRESHOLD, RNET_THRESHOLD, NOT_FOUND)
         self._detectors = tuple(

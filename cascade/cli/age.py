@@ -13,6 +13,8 @@ from cascade.cli.recognition import add_largest, new_parser
 from cascade.cli.results import Pictures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cascade.aging import Aged, AgeSynthesizer
     from cascade.faces import Faces
     from cascade.imaging.reading import RGBImage
@@ -41,7 +43,7 @@ files in --out DIR:
   that this program did not write stay as they are.
 
 exit status:
-  0  all photos were changed        2  wrong options, no photos, or nowhere to write; nothing was done
+  0  all faces were changed         2  wrong options, no photos, or nowhere to write; nothing was done
   1  some had problems            130  stopped with Ctrl-C
 
 examples:
@@ -76,13 +78,18 @@ def run(args: argparse.Namespace) -> int:
     synthesizer = make_synthesizer(args)
     found = photos_of(args.paths, args.out, standard_input=True)
     out = writable_folder(args.out)
+    _say_beyond(synthesizer, args.to)
     pictures = Pictures(found.photos, found.base, out)
 
     def work(photo: str, tally: Tally) -> None:
         image = read_photo(photo)
         faces = chosen_faces(synthesizer, image, args)
-        _save(pictures, photo, image, synthesizer.synthesize(image, faces, args.to), args.sheet)
-        tally.add(len(faces))
+        aged = synthesizer.synthesize(image, faces, args.to)
+        _save(pictures, photo, image, aged, args.sheet)
+        tally.add(aged.unknown.count(""))
+        if any(aged.unknown):
+            tally.problems += 1
+            say(f"{photo}: {_unchanged(aged.unknown)}")
 
     progress = progress_of(len(found.photos), False, not args.no_progress)
     tally = go_through(found.photos, work, progress, len(found.problems), found.left_out)
@@ -113,6 +120,15 @@ def chosen_faces(synthesizer: AgeSynthesizer, image: RGBImage, args: argparse.Na
     return faces if args.all and len(faces) else only_face(faces, largest=args.largest)
 
 
+def _say_beyond(synthesizer: AgeSynthesizer, ages: Sequence[float]) -> None:
+    """Says which ages the generator has not learned, and what the pictures show instead."""
+    youngest, oldest = synthesizer.weights.anchors[0], synthesizer.weights.anchors[-1]
+    for age in ages:
+        if not youngest <= age <= oldest:
+            nearest = min(max(age, youngest), oldest)
+            say(f"--to {age:g}: the generator has learned {youngest:g} to {oldest:g} years, so this shows {nearest:g}")
+
+
 def _save(pictures: Pictures, photo: str, image: RGBImage, aged: Aged, with_sheet: bool) -> None:
     """Writes the pictures of a photo. Raises `AgingError` if none of its faces could be changed."""
     from cascade.aging import AgingError
@@ -121,7 +137,7 @@ def _save(pictures: Pictures, photo: str, image: RGBImage, aged: Aged, with_shee
     from cascade.imaging.pasting import HEAD_TEMPLATE
 
     if all(aged.unknown):
-        raise AgingError(f"the face is {_reason(aged.unknown[0])}, so it stays as it is")
+        raise AgingError(_unchanged(aged.unknown))
     named = list(zip((f"{age:g}" for age in aged.ages), aged.images, strict=True))
     written = {f"_age{age}": mark_synthetic(picture, f"age {age}") for age, picture in named}
     if with_sheet:
@@ -132,5 +148,11 @@ def _save(pictures: Pictures, photo: str, image: RGBImage, aged: Aged, with_shee
     pictures.save(photo, written, synthetic_xmp("A face at other ages, synthesised by cascade. It shows nobody."))
 
 
-def _reason(unknown: str) -> str:
-    return "in profile" if unknown == "profile" else unknown
+def _unchanged(unknown: Sequence[str]) -> str:
+    """How many faces of a photo stay as they are, and why."""
+    reasons = [reason for reason in unknown if reason]
+    why = " or ".join({"profile": "in profile"}.get(reason, reason) for reason in dict.fromkeys(reasons))
+    if len(unknown) == 1:
+        return f"the face is {why}, so it stays as it is"
+    stay = "stays as it is" if len(reasons) == 1 else "stay as they are"
+    return f"{len(reasons)} of {len(unknown)} faces {stay}: {why}"

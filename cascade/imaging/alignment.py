@@ -116,10 +116,7 @@ def align(
     """
     pixels = read_image(image)
     side = _checked_size(size)
-    faces = _numbers(landmarks, "landmarks")
-    if faces.ndim != 3 or faces.shape[1:] != (5, 2):
-        hint = "; for one face pass landmarks[None]" if faces.shape == (5, 2) else ""
-        raise AlignError(f"landmarks: expected shape (N, 5, 2), got {faces.shape}{hint}")
+    faces = checked_landmarks(landmarks)
     target = ARCFACE_TEMPLATE if template is None else _finite_points(template, "template")
     if target.shape != (5, 2):
         raise AlignError(f"template: expected shape (5, 2), got {target.shape}")
@@ -131,6 +128,15 @@ def align(
             raise AlignError(f"landmarks[{index}]: {error}") from None
         crops[index] = _warp(pixels, matrix, side)
     return crops
+
+
+def checked_landmarks(landmarks: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The landmarks (N, 5, 2) as float64. Raises `AlignError` unless they are numbers of that shape."""
+    faces = _numbers(landmarks, "landmarks")
+    if faces.ndim != 3 or faces.shape[1:] != (5, 2):
+        hint = "; for one face pass landmarks[None]" if faces.shape == (5, 2) else ""
+        raise AlignError(f"landmarks: expected shape (N, 5, 2), got {faces.shape}{hint}")
+    return faces
 
 
 def _warp(image: RGBImage, matrix: npt.NDArray[np.float64], size: int) -> RGBImage:

@@ -38,10 +38,15 @@ def synthetic_xmp(about: str) -> bytes:
 
 
 def mark_synthetic(image: RGBImage, more: str = "") -> RGBImage:
-    """A copy of an image (H, W, 3) uint8 RGB with the word "synthetic", and ``more``, on a plate at its lower left."""
+    """A copy of an image (H, W, 3) uint8 RGB with the word "synthetic", and ``more``, on a plate at its lower left.
+
+    Images too narrow for both have the word alone.
+    """
     canvas: RGBImage = image.copy()
     height = min(max(SHARE * max(image.shape[:2]), SMALLEST), LARGEST)
     label = Label(f"{TEXT}{more and f': {more}'}", height)
+    if label.width > canvas.shape[1]:
+        label = Label(TEXT, height)
     label.draw(canvas, 0, max(0, canvas.shape[0] - label.height))
     return canvas
 

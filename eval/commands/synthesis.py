@@ -89,7 +89,7 @@ def as_text(found: dict[str, Any], sets: str) -> str:
         report.table(["cosine by years between", "mean", "pairs"], gaps),
         "",
         f"estimated ages rise: through 25, 45, 65 for {found['rising_25_45_65']:.1%} of the faces; through all nine "
-        f"for {found['rising_all']:.1%}, but for 3 years for {found['rising_all_3_years']:.1%}",
+        f"for {found['rising_all']:.1%}, with steps down of up to 3 years for {found['rising_all_3_years']:.1%}",
         f"gender kept: {found['gender_kept']:.1%}",
     ]
     return "\n".join(lines)

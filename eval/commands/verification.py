@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,9 @@ def execute(args: argparse.Namespace) -> None:
     args.started = time.perf_counter()
     everything = _read(args)
     pairs = _folds(everything, args.folds)
+    if len(pairs.folds()) < 2:
+        got = _listed(pairs.folds())
+        raise ValueError(f"folds: expected at least two, as each takes its threshold from the others, got only {got}")
     embedded = recognition.collect(args, pairs.photos())
     places = {photo.name: at for at, photo in enumerate(embedded.photos)}
     first, second = (
@@ -100,8 +104,12 @@ def _folds(pairs: Pairs, folds: list[int] | None) -> Pairs:
         return pairs
     unknown = sorted(set(folds) - set(pairs.folds()))
     if unknown:
-        raise ValueError(f"--folds: there is no fold {unknown[0]}, only {', '.join(map(str, pairs.folds()))}")
+        raise ValueError(f"--folds: there is no fold {unknown[0]}, only {_listed(pairs.folds())}")
     return replace(pairs, pairs=tuple(pair for pair in pairs if pair.fold in folds))
+
+
+def _listed(folds: Sequence[int]) -> str:
+    return ", ".join(map(str, folds))
 
 
 def _evaluate(pairs: Pairs, scores: FloatArray, *, leave_out: bool) -> tuple[VerificationResult, int]:

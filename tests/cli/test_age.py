@@ -66,6 +66,24 @@ def test_a_face_too_small_is_told(age, tmp_path: Path, capsys) -> None:
     assert "small.png: the face is too small, so it stays as it is" in capsys.readouterr().err
 
 
+def test_of_several_faces_those_that_stay_are_told(age, capsys) -> None:
+    photo = np.asarray(Image.open(portrait_photo("a.jpg")))
+    canvas = np.full((512, 700, 3), 128, np.uint8)
+    canvas[:, :512] = photo
+    canvas[80:208, 540:668] = photo[::4, ::4]
+    Image.fromarray(canvas).save("both.png")
+    assert age("both.png", "--to", 40, "--all") == 1
+    err = capsys.readouterr().err
+    assert "both.png: 1 of 2 faces stays as it is: too small" in err and "1 photo, 1 face, 1 problem" in err
+
+
+def test_ages_that_were_not_learned_are_told(age, capsys) -> None:
+    portrait_photo("a.jpg")
+    assert age("a.jpg", "--to", 60, 100) == 0
+    err = capsys.readouterr().err
+    assert "--to 100: the generator has learned 0 to 60 years, so this shows 60" in err and "--to 60:" not in err
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -141,7 +141,7 @@ def test_a_damaged_gallery_is_kept(run_recognition, capsys):
     capsys.readouterr()
     for argv in (["add", "g", "Bob", "a.jpg"], ["identify", "g", "a.jpg"]):
         assert run_recognition("gallery", *argv) == console.BAD_USAGE
-        assert "g: not a gallery, or damaged or cut short" in capsys.readouterr().err
+        assert "g: not a gallery: damaged or cut short (File is not a zip file);" in capsys.readouterr().err
     assert main(["gallery", "remove", "g", "Ann"]) == console.BAD_USAGE
     assert Path("g").read_bytes() == damaged
 

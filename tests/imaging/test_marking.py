@@ -24,6 +24,12 @@ def test_the_mark_is_in_a_corner_of_a_copy() -> None:
         assert mark_synthetic(np.zeros((side, side, 3), np.uint8)).shape == (side, side, 3)
 
 
+def test_narrow_pictures_have_the_whole_word() -> None:
+    narrow = np.full((64, 64, 3), 200, np.uint8)
+    assert np.array_equal(mark_synthetic(narrow, "age 60"), mark_synthetic(narrow))
+    assert (mark_synthetic(narrow)[-5:, -3:] == 200).all()  # the plate ends within the picture
+
+
 def test_metadata_come_back_from_the_file() -> None:
     packet = synthetic_xmp("a face <at> 60 & more")
     ElementTree.fromstring(packet.decode().split("?>", 1)[1].rsplit("<?", 1)[0])

@@ -84,18 +84,19 @@ def measure_ranges(
     }
 
 
-def lower_proposals(weights: DetectorWeights, log_odds: float) -> DetectorWeights:
-    """The set with P-Net's face log-odds lowered by that much, for every window alike.
+def lower_scores(weights: DetectorWeights, stage: Stage, log_odds: float) -> DetectorWeights:
+    """The set with the face log-odds of a stage lowered by that much, for every window alike.
 
-    Training decides how freely a P-Net proposes; so a set can be made to propose as many windows at the default
-    thresholds as another. Later stages see half of it, by the fusion of scores (`cascade.stages`).
+    Training, and the shares of faces and background in its batches, decide how freely a P-Net proposes and how high an
+    O-Net scores; so a set can be made to propose as many windows, or to give as many false alarms, at the default
+    thresholds as another. By the fusion of scores (`cascade.stages`) a face's own falls by two thirds of O-Net's.
     """
-    stage = weights.stages["pnet"]
-    name = f"{len(stage.architecture.layers) - 1}.bias"
-    bias = stage.tensors[name].copy()
-    bias[stage.architecture.output(FACE.name)] += (log_odds / 2, -log_odds / 2)  # of no face, of a face
-    lowered = replace(stage, tensors={**stage.tensors, name: bias})
-    return replace(weights, stages={**weights.stages, "pnet": lowered})
+    chosen = weights.stages[stage]
+    name = f"{len(chosen.architecture.layers) - 1}.bias"
+    bias = chosen.tensors[name].copy()
+    bias[chosen.architecture.output(FACE.name)] += (log_odds / 2, -log_odds / 2)  # of no face, of a face
+    lowered = replace(chosen, tensors={**chosen.tensors, name: bias})
+    return replace(weights, stages={**weights.stages, stage: lowered})
 
 
 def write_ranges(weights: DetectorWeights, ranges: dict[Stage, dict[str, np.ndarray]], out: Path) -> dict[Stage, str]:

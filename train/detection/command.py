@@ -84,6 +84,8 @@ def _add_tools(commands: Any) -> None:
     calibrate.add_argument("--quantile", type=float, default=1.0, help=about)
     about = "log-odds by which P-Net's face scores are lowered; the default thresholds then let through fewer windows"
     calibrate.add_argument("--lower-proposals", type=float, default=0.0, metavar="LOG_ODDS", help=about)
+    about = "log-odds by which O-Net's face scores are lowered; the default threshold then gives fewer false alarms"
+    calibrate.add_argument("--lower-scores", type=float, default=0.0, metavar="LOG_ODDS", help=about)
     calibrate.add_argument("--out", type=Path, required=True, help="folder for the set with its activation ranges")
     calibrate.set_defaults(run=run_calibrate)
 
@@ -105,6 +107,8 @@ def _add_training(to: argparse.ArgumentParser) -> None:
     to.add_argument("--batch", type=int)
     to.add_argument("--learning-rate", type=float)
     to.add_argument("--mining-ratio", type=float, help="share of the hardest face losses; 1.0 switches mining off")
+    kinds = ("NEGATIVES", "POSITIVES", "PARTS", "LANDMARKS")
+    to.add_argument("--ratio", type=int, nargs=4, metavar=kinds, help="of the kinds of samples in a batch")
     to.add_argument("--no-landmarks", dest="landmarks", action="store_false", help="no landmark task")
     to.add_argument("--landmark-loss", choices=("l2", "wing"))
     to.add_argument("--box-loss", choices=("l2", "iou"))
@@ -117,7 +121,9 @@ def _add_training(to: argparse.ArgumentParser) -> None:
 
 def settings_of(base: TrainSettings, arguments: argparse.Namespace) -> TrainSettings:
     """The preset's settings with what the options change."""
-    settings = with_changes(base, {name: getattr(arguments, name, None) for name in CHANGES})
+    changes = {name: getattr(arguments, name, None) for name in CHANGES}
+    ratio = getattr(arguments, "ratio", None)
+    settings = with_changes(base, changes | {"ratio": ratio and tuple(ratio)})
     weights = arguments.task_weights or (None,) * 3
     losses = (None, arguments.box_loss, arguments.landmark_loss)
     heads = {}
@@ -252,9 +258,10 @@ def run_pseudo_labels(arguments: argparse.Namespace, command: str) -> None:
 def run_calibrate(arguments: argparse.Namespace, command: str) -> None:
     """python -m train calibrate"""
     from cascade.models.detector import load_detector
-    from train.detection.calibration import find_photos, lower_proposals, measure_ranges, write_ranges
+    from train.detection.calibration import find_photos, lower_scores, measure_ranges, write_ranges
 
-    weights = lower_proposals(load_detector(arguments.weights), arguments.lower_proposals)
+    weights = lower_scores(load_detector(arguments.weights), "pnet", arguments.lower_proposals)
+    weights = lower_scores(weights, "onet", arguments.lower_scores)
     photos = find_photos(arguments.photos, arguments.limit)
     ranges = measure_ranges(weights, photos, arguments.quantile)
     for stage, sha256 in write_ranges(weights, ranges, arguments.out).items():

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from cascade.nn.architectures import Stage
 from cascade.nn.heads import BOX, DETECTION_HEADS, FACE, LANDMARKS, Head
 from train.common.schedule import warmed_cosine
+from train.detection.labels import KINDS
 
 # The paper's losses, and its weights of the three tasks.
 PAPER_HEADS: dict[Stage, tuple[Head, ...]] = {
@@ -54,6 +55,8 @@ class TrainSettings:
             raise ValueError("heads: expected one with a weight above 0")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision: expected float32 or bfloat16, got {self.precision!r}")
+        if len(self.ratio) != len(KINDS) or min(self.ratio) < 0 or not sum(self.ratio):
+            raise ValueError(f"ratio: expected {len(KINDS)} numbers from 0 on, one above, got {self.ratio!r}")
         if not 0 < self.mining_ratio <= 1:
             raise ValueError(f"mining_ratio: expected above 0 and at most 1, got {self.mining_ratio!r}")
 

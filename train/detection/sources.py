@@ -9,7 +9,8 @@
     kind = "wider"                          # or photos of one's own: "wider", "coco", "folder" (without any face),
                                             # "labelstudio", "cvat", "voc", "yolo", "jsonl", "csv", "parquet" (see
                                             # docs/formats.md), "xmp" (takes no annotations), or "pseudo" (see
-                                            # `cascade.datasets.read_pseudo_labels`)
+                                            # `cascade.datasets.read_pseudo_labels`), or "points68" (photos with .pts
+                                            # files of 68 points beside them; takes no annotations)
     annotations = "wider/wider_face_split/wider_face_train.mat"
     images = "wider/WIDER_train/images"
     exclude = "wider/validation_from_train.txt"     # photos kept out, one a line
@@ -18,6 +19,7 @@
                                             # to bring another box convention to that of WIDER FACE
     pseudo_labels = "mine.json"             # a detector's, see train.detection.pseudo_labels: never negatives
     landmarks = true                        # false: nothing learns the landmarks of this set
+    landmarks_from = 40                     # shorter side in pixels; those of smaller faces are not learned
     passes = 1                              # times each photo is gone through, for sets that count more than others
     about = "my photos"                     # what the model cards say of it
 
@@ -30,6 +32,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -40,10 +43,18 @@ from typing import Any
 import numpy as np
 
 from cascade.boxes import iou
-from cascade.datasets import PHOTO_READERS, REGISTRY, Entry, Photo, read_photos
+from cascade.datasets import PHOTO_READERS, REGISTRY, Dataset, Entry, Photo, read_photos
+from train.detection.points import read_points_photos
 
-WITHOUT_ANNOTATIONS = {"folder": "a folder of photos without any face", "xmp": "a folder of photos with XMP"}
-"""Kinds whose photos are all there is."""
+POINTS = "points68"
+KINDS = (*PHOTO_READERS, POINTS)
+
+WITHOUT_ANNOTATIONS = {
+    "folder": "a folder of photos without any face",
+    POINTS: "a folder of photos with .pts files",
+    "xmp": "a folder of photos with XMP",
+}
+"""Kinds that have no file of annotations."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class Source:
     box_rule: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     pseudo_labels: Path | None = None
     landmarks: bool = True
+    landmarks_from: float = 0.0
     passes: int = 1
     about: str = ""
 
@@ -125,10 +137,12 @@ def _source(entry: dict[str, Any], root: Path, pseudo_labels: Path, where: str) 
         source = Source(**values)
     except (SourceError, TypeError) as error:
         raise SourceError(f"{where}: {error}") from None
-    if source.kind not in PHOTO_READERS:
-        raise SourceError(f"{where}: kind: expected {_listed(PHOTO_READERS)}, got {source.kind!r}")
+    if source.kind not in KINDS:
+        raise SourceError(f"{where}: kind: expected {_listed(KINDS)}, got {source.kind!r}")
     if source.kind not in WITHOUT_ANNOTATIONS and source.annotations is None:
         raise SourceError(f"{where}: annotations are missing")
+    if source.kind == POINTS and source.exclude is not None:
+        raise SourceError(f"{where}: exclude: a set of kind {POINTS} is taken as a whole")
     if source.kind in WITHOUT_ANNOTATIONS and source.annotations is not None:
         raise SourceError(f"{where}: annotations: {WITHOUT_ANNOTATIONS[source.kind]} takes none")
     return source
@@ -154,6 +168,9 @@ def _check_values(values: dict[str, Any]) -> None:
         values["box_rule"] = tuple(map(float, rule))
     if not isinstance(values.get("about", ""), str):
         raise SourceError(f"about: expected text, got {values['about']!r}")
+    smallest = values.get("landmarks_from", 0)
+    if not isinstance(smallest, int | float) or isinstance(smallest, bool) or not 0 <= smallest < math.inf:
+        raise SourceError(f"landmarks_from: expected pixels from 0 on, got {smallest!r}")
     passes = values.get("passes", 1)
     if not isinstance(passes, int) or isinstance(passes, bool) or passes < 1:
         raise SourceError(f"passes: expected a whole number from 1 on, got {passes!r}")
@@ -178,16 +195,28 @@ def photos(source: Source) -> Iterator[Photo]:
     What its reader had to leave out is told on stderr.
     """
     labels = json.loads(source.pseudo_labels.read_text()) if source.pseudo_labels else {}
-    dataset = read_photos(source.kind, source.images, source.annotations, exclude=source.exclude)
+    dataset = _dataset(source)
     for problem in dataset.problems:
         print(problem, file=sys.stderr)
     for photo in dataset:
         faces = labels.get(photo.path.relative_to(source.images).as_posix(), []) if labels else []
         labelled = photo.fully_labelled and source.fully_labelled  # a file that denies it is believed
         moved = replace(_moved(photo, source.box_rule), fully_labelled=labelled)
-        if not source.landmarks:
-            moved = replace(moved, landmarks=np.full_like(moved.landmarks, np.nan))
+        moved = replace(moved, landmarks=_learned_landmarks(moved, source))
         yield _with_ignored(moved, np.array(faces, np.float32).reshape(-1, 15))
+
+
+def _dataset(source: Source) -> Dataset:
+    if source.kind == POINTS:
+        return read_points_photos(source.images)
+    return read_photos(source.kind, source.images, source.annotations, exclude=source.exclude)
+
+
+def _learned_landmarks(photo: Photo, source: Source) -> np.ndarray:
+    """The landmarks (n, 5, 2), NaN where nothing is to learn them."""
+    sides = (photo.boxes[:, 2:] - photo.boxes[:, :2]).min(axis=1, initial=np.inf)
+    learned = source.landmarks & (sides >= source.landmarks_from)
+    return np.where(learned[:, None, None], photo.landmarks, np.float32(np.nan))
 
 
 def _moved(photo: Photo, rule: tuple[float, float, float, float]) -> Photo:

@@ -68,6 +68,8 @@ def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
 
     changes = {name: getattr(arguments, name) for name in CHANGES} | dict(arguments.weigh)
     settings = with_changes(SynthesisSettings(), changes)
+    if settings.start and not Path(settings.start).is_file():
+        raise FileNotFoundError(f"--initial: there is no file {settings.start}")
     sources = read_attribute_sources(list(read_entries(arguments.data)), arguments.root)
     folder = arguments.faces or arguments.out / "faces"
     processes = Processes.joined()

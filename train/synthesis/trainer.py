@@ -62,11 +62,11 @@ class SynthesisRun(Run):
         count = len(ANCHORS)
         self.generator = self._placed(Generator(settings.size, count, settings.condition, settings.share))
         self.discriminator = self._placed(PatchDiscriminator(count))
+        if settings.start:  # before the classifier, which takes long
+            self._start_from(Path(settings.start))
         self.frozen = self._placed(FrozenNetworks(load_recognizer(None), load_attributes(None)))
         self.classifier = trained_classifier(faces, settings.classifier, out / "classifier.pt", processes)
         self.before = self.frozen  # says who a face was; it never learns
-        if settings.start:
-            self._start_from(Path(settings.start))
         self.averaged: Generator = deepcopy(self.generator).eval().requires_grad_(False)
         self.optimisers = {
             "generator": self._optimiser(self.generator.parameters()),

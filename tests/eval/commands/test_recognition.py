@@ -73,8 +73,9 @@ def test_folds_take_their_threshold_from_the_other_folds_given(lfw, tmp_path, ca
     assert (report["accuracy"], report["subset"], report["pairs_in_set"]) == (0.875, "8 of 12 pairs", 12)
     assert "8 of 12 pairs" in capsys.readouterr().out
     for folds, message in (((4, 1), "no fold 4"), ((1,), "at least two")):
-        assert run_eval(*arguments, file, "--folds", *folds) == 1
-        assert message in capsys.readouterr().err
+        for embeddings in (file, tmp_path / "none.npz"):  # said before the embeddings are read or made
+            assert run_eval(*arguments, embeddings, "--folds", *folds) == 1
+            assert message in capsys.readouterr().err
 
 
 def test_missed_faces_fail_unless_left_out(lfw, tmp_path, capsys):

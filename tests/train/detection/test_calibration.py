@@ -25,7 +25,7 @@ from cascade.nn.architectures import ARCHITECTURES
 from cascade.nn.quantization import range_name
 from cascade.nn.torch_network import export_tensors
 from train.__main__ import main
-from train.detection.calibration import find_photos, lower_proposals, measure_ranges, write_ranges
+from train.detection.calibration import find_photos, lower_scores, measure_ranges, write_ranges
 
 LICENCE = {"licence": "none, random weights"}
 
@@ -158,10 +158,22 @@ def test_the_command_writes_a_set_for_int8(
 
 def test_lowered_proposals(weights: DetectorWeights) -> None:
     """Every window's log-odds fall by as much; nothing else changes."""
-    lowered = lower_proposals(weights, 0.5)
+    lowered = lower_scores(weights, "pnet", 0.5)
     level = torch.from_numpy(np.ascontiguousarray(portrait()[100:180, 100:180]))
     before, after = (TorchEngine(each).dense_scan(level, -math.inf) for each in (weights, lowered))
     np.testing.assert_allclose(after[:, 2], before[:, 2] - 0.5, atol=1e-4)
     np.testing.assert_array_equal(after[:, 5:], before[:, 5:])
     assert all(lowered[stage] is weights[stage] for stage in ("rnet", "onet", "lnet"))
     assert weights["pnet"].tensors is not lowered["pnet"].tensors
+
+
+def test_lowered_scores_of_onet(weights: DetectorWeights) -> None:
+    """A face's log-odds are a mean, in which O-Net's own count 1 and those of the stages before 0.5."""
+    lowered = lower_scores(weights, "onet", 0.5)
+    settings = {"threads": 1, "precision": "float32", "thresholds": (0.7, 0.3, 0.0)}
+    before, after = (Detector(weights=each, **settings).detect(portrait()) for each in (weights, lowered))
+    assert len(before)
+    log_odds = [np.log(faces.scores / (1 - faces.scores)) for faces in (before, after)]
+    np.testing.assert_allclose(log_odds[1], log_odds[0] - 0.5 / 1.5, atol=1e-3)
+    np.testing.assert_array_equal(after.boxes, before.boxes)
+    assert all(lowered[stage] is weights[stage] for stage in ("pnet", "rnet", "lnet"))

@@ -25,7 +25,7 @@ from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES
 from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
 from tests.train.drawn_faces import iou
 from tests.train.drawn_sets import cascade, of_data
-from train.common.checkpoints import TrainingError
+from train.common.checkpoints import TrainingError, read_checkpoint
 from train.detection.batches import network_inputs
 from train.detection.pipeline import Pipeline
 from train.detection.presets import DEFAULT, StagePreset
@@ -366,6 +366,14 @@ def test_samples_of_other_data_are_refused(data, tmp_path):
 
 def samples_of(stage: str, **changes) -> SampleSettings:
     return replace(DEFAULT[stage].samples, **changes)
+
+
+def test_the_ratio_of_the_kinds_is_an_option(run, short, tmp_path, capsys):
+    assert command_line.main(one_stage(run, tmp_path / "x", "pnet", "--ratio", "1", "2", "1", "0")) == 0
+    assert tuple(read_checkpoint(tmp_path / "x/checkpoint.pt")["settings"]["ratio"]) == (1, 2, 1, 0)
+    capsys.readouterr()
+    assert command_line.main(one_stage(run, tmp_path / "y", "pnet", "--ratio", "1", "-2", "1", "0")) == 1
+    assert "ratio: expected 4 numbers from 0 on" in capsys.readouterr().err
 
 
 def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):

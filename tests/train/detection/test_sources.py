@@ -69,8 +69,8 @@ def test_reading(root):
         ('[[source]]\nimages = "coco"', "source 2: .*kind"),
         (
             '[[source]]\nkind = "labelme"\nimages = "coco"',
-            "source 2: kind: expected wider, coco, folder, pseudo, cvat, voc, yolo, labelstudio, jsonl, csv, parquet "
-            "or xmp, got 'labelme'",
+            "source 2: kind: expected wider, coco, folder, pseudo, cvat, voc, yolo, labelstudio, jsonl, csv, parquet, "
+            "xmp or points68, got 'labelme'",
         ),
         ('[[source]]\nkind = "coco"\nimages = "coco"', "source 2: annotations are missing"),
         ('[[source]]\nkind = "folder"\nimages = 3', "source 2: images: expected a path, got 3"),
@@ -83,6 +83,10 @@ def test_reading(root):
         ('[[source]]\nkind = "folder"\nimages = "coco"\nlandmarks = 1', "source 2: landmarks: expected true or false"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\npasses = 0', "source 2: passes: expected a whole number"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\npasses = true', "source 2: passes: expected a whole number"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nlandmarks_from = -1', "source 2: landmarks_from: .* pixels"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nlandmarks_from = inf', "source 2: landmarks_from: .* inf"),
+        ('[[source]]\nkind = "points68"\nimages = "a"\nexclude = "x"', "source 2: exclude: .* as a whole"),
+        ('[[source]]\nkind = "points68"\nimages = "a"\nannotations = "x"', "source 2: annotations: a folder .* none"),
     ],
 )
 def test_errors_name_the_entry(root, entry, message):
@@ -203,6 +207,23 @@ def test_landmarks_that_nothing_learns(root):
     for photo, plain in zip(without, with_them, strict=True):
         assert np.isnan(photo.landmarks).all()
         np.testing.assert_array_equal(photo.boxes, plain.boxes)
+
+
+def test_landmarks_of_small_faces_are_not_learned(root):
+    (root / "coco" / "annotations.json").unlink()
+    save_coco(root / "coco", {"a.png": [Face((10, 10, 30, 40)), Face((40, 10, 70, 50))]})
+    (first, *_) = photos(source(root, landmarks_from=25))
+    assert np.isfinite(first.landmarks).all(axis=(1, 2)).tolist() == [False, True]
+
+
+def test_68_points_give_a_box_and_five_landmarks(root):
+    points = np.stack(np.divmod(np.arange(68), 9)[::-1], axis=1) * 4.0 + (20, 10)
+    (root / "coco" / "a.pts").write_text("\n".join(f"{x} {y}" for x, y in points))
+    (only,) = photos(Source("points68", root / "coco", box_rule=(0.0, -0.5, 0.0, 0.0)))
+    assert not only.fully_labelled
+    np.testing.assert_allclose(only.boxes, [[19.5, 9.5 - 14, 51.5, 37.5]])
+    expected = [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
+    np.testing.assert_allclose(only.landmarks[0], np.array(expected) - 0.5)
 
 
 def test_paths_beside_the_file(root):

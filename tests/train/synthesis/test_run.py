@@ -156,6 +156,7 @@ def test_a_run_begins_from_a_weight_file(tmp_path: Path) -> None:
     other = SynthesisSettings(**SHORT, condition="onehot", start=str(shipped.path))
     with pytest.raises(TrainingError, match="other networks"):
         SynthesisRun(other, AgedFaces([packed()], other), tmp_path / "b")
+    assert not (tmp_path / "b/classifier.pt").exists()  # which would take long
     other = SynthesisSettings(**SHORT, start=str(tmp_path / "none.safetensors"))
     with pytest.raises(TrainingError, match=r"none\.safetensors"):
         SynthesisRun(other, AgedFaces([packed()], other), tmp_path / "c")
