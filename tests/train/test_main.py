@@ -8,7 +8,9 @@ from pathlib import Path
 
 from train.__main__ import main
 
-RUN = "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['train', '--help']; runpy.run_module('train.__main__')"
+RUN = (
+    "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['train', '--help']; runpy.run_module('train.__main__')"
+)
 
 
 def test_without_torch_it_says_what_to_install() -> None:
