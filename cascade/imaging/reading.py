@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, Type
 import numpy as np
 import numpy.typing as npt
 
+from cascade.checks import is_number
 from cascade.imaging.decoding import UNCOMPRESSED, Source, check_opened, decode, opened_orientation, read_header
 from cascade.imaging.errors import ImageError, ImageWarning, quoted
 from cascade.imaging.formats import FORMATS, format_of, what_it_is
@@ -181,7 +182,7 @@ def read_reduced(
 def _rules(truncated: str, max_pixels: int | None, alpha: str) -> _Rules:
     if truncated not in ("error", "allow"):
         raise ImageError(f'truncated: expected "error" or "allow", got {quoted(truncated)}')
-    if max_pixels is not None and not 1 <= max_pixels <= MAX_PIXELS:
+    if max_pixels is not None and not (is_number(max_pixels) and 1 <= max_pixels <= MAX_PIXELS):
         raise ImageError(f"max_pixels: expected 1 to {MAX_PIXELS:,}, got {quoted(max_pixels)}")
     if alpha not in ("drop", "white"):
         raise ImageError(f'alpha: expected "drop" or "white", got {quoted(alpha)}')

@@ -216,3 +216,6 @@ def test_fewer_pixels_can_be_allowed(kind: str, tmp_path: Path) -> None:
             read_image(image(), max_pixels=HEIGHT * WIDTH - 1)
     with pytest.raises(ImageError, match="max_pixels: expected 1 to 200,000,000, got 0"):
         read_image(data, max_pixels=0)
+    for wrong in ("5", True):
+        with pytest.raises(ImageError, match=f"max_pixels: expected 1 to 200,000,000, got {wrong!r}"):
+            read_image(data, max_pixels=wrong)  # type: ignore[arg-type]
