@@ -195,7 +195,8 @@ def _read(image: ImageInput, color: str, rules: _Rules) -> ReducedPhoto:
     if isinstance(image, (str, os.PathLike)):
         return _from_path(image, lambda file, name: _from_file(file, name, rules))
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return _from_file(io.BytesIO(image), "bytes", rules)
+        data = image.tobytes() if isinstance(image, memoryview) else image  # some views have gaps
+        return _from_file(io.BytesIO(data), "bytes", rules)
     if callable(getattr(image, "read", None)):
         return _from_file_object(image, rules)
     if all(hasattr(image, name) for name in ("getexif", "convert", "mode", "size")):
@@ -365,14 +366,17 @@ def _decoded(source: Source, name: str, rules: _Rules) -> ReducedPhoto:
 
 def _from_pillow(image: Any, rules: _Rules) -> RGBImage:
     problems: list[str] = []
-    check_opened(image)
     try:
+        check_opened(image)
         image.load()  # first: a PNG may have its orientation last, and Pillow applies that of TIFFs on loading
         shown = upright(image, opened_orientation(image, problems.append))
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
-        raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {error}") from error
+        reason = str(error) or type(error).__name__
+        if hasattr(image, "fp") and getattr(image.fp, "closed", True):
+            reason = "its file was closed before its pixels were read; call load() while the file is open"
+        raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {reason}") from error
     pixels = from_pillow(shown, on_white=rules.on_white)
     _warn(quoted(getattr(image, "filename", "") or "Pillow image"), problems)
     return pixels
