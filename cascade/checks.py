@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 
 
+def is_number(value: object) -> bool:
+    """Whether the value is a real number of Python or numpy; True and False are none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def number(name: str, value: float, low: float, high: float) -> float:
     """The value as a float, if it is a number from ``low`` to ``high``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_number(value):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
     if not low <= value <= high:
         raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")

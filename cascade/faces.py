@@ -12,6 +12,7 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 import numpy.typing as npt
 
+from cascade.checks import is_number
 from cascade.imaging.alignment import align as align_points
 from cascade.imaging.drawing import DEFAULT_COLOR, draw_faces
 from cascade.imaging.reading import MAX_PIXELS, ImageInput, RGBImage, read_image
@@ -137,8 +138,11 @@ class Faces:
         return self[sort_order(self.boxes, self.scores)]
 
     def with_data(self, data: Mapping[str, npt.ArrayLike]) -> Faces:
-        """Return the faces with these arrays in addition; one of a name that is there already takes its place."""
-        return Faces(self.boxes, self.scores, self.landmarks, {**self.data, **data})
+        """Return the faces with these arrays in addition; one of a name that is there already takes its place.
+
+        Raises `ValueError` as the constructor does.
+        """
+        return Faces(self.boxes, self.scores, self.landmarks, {**self.data, **_checked_data(data, len(self))})
 
     # The sequence protocol
 
@@ -206,8 +210,8 @@ class Faces:
         they do not come back. Raises `ValueError` if a key is missing or a value does not fit, and if two faces do not
         have the same names in "data".
         """
-        rows = list(dicts)
         try:
+            rows = list(dicts)
             boxes = [row["box"] for row in rows]
             scores = [row["score"] for row in rows]
             points = [[row["landmarks"][name] for name in LANDMARK_NAMES] for row in rows]
@@ -302,7 +306,7 @@ class Faces:
         Raises `ImageError` if the image cannot be read and `ValueError` for a wrong margin or a crop of more
         than 200 million pixels.
         """
-        if not -0.5 < margin < float("inf"):
+        if not is_number(margin) or not -0.5 < margin < float("inf"):
             raise ValueError(f"margin: expected a finite number above -0.5, got {margin!r}")
         pixels = read_image(image, color=color)
         boxes = self.boxes.astype(np.float64)

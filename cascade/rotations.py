@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cascade import _native
+from cascade.checks import is_number
 from cascade.faces import Faces
 from cascade.imaging.reading import RGBImage
 from cascade.stages import ONET_NMS
@@ -25,7 +26,8 @@ def checked_rotations(angles: Sequence[int]) -> tuple[int, ...]:
         given = tuple(angles)
     except TypeError:
         raise TypeError(f"rotations: expected angles such as (0, 90), got {type(angles).__name__}") from None
-    if not given or len(set(given)) < len(given) or any(angle not in ANGLES for angle in given):
+    valid = {angle for angle in given if is_number(angle) and angle in ANGLES}
+    if not given or len(valid) < len(given):
         raise ValueError(f"rotations: expected one or more of {', '.join(map(str, ANGLES))}, each once, got {given}")
     return tuple(int(angle) for angle in given)
 

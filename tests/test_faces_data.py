@@ -90,6 +90,13 @@ def test_copies_are_the_same(faces: Faces) -> None:
             np.testing.assert_array_equal(copied_face.data[name], values)
 
 
+def test_none_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"^data: expected a dict of arrays, got NoneType"):
+        portrait_faces().with_data(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^dicts: expected box, score"):
+        Faces.from_dicts(None)  # type: ignore[arg-type]
+
+
 @settings(max_examples=40)
 @given(faces_with_data(least=1))
 def test_dicts_and_json_have_the_same_values(faces: Faces) -> None:

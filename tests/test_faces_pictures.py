@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -192,8 +194,8 @@ def test_crop_margin_and_black_outside() -> None:
     assert narrow.shape == (20, 10, 3)
 
 
-@pytest.mark.parametrize("margin", [-0.5, -3, float("nan"), float("inf")])
-def test_bad_margins(margin: float) -> None:
+@pytest.mark.parametrize("margin", [-0.5, -3, float("nan"), float("inf"), "0.2", None, True])
+def test_bad_margins(margin: Any) -> None:
     with pytest.raises(ValueError, match=r"^margin: "):
         portrait_faces().crop(portrait(), margin)
 

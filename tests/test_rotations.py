@@ -53,7 +53,7 @@ def test_merging_keeps_the_best_of_overlapping_faces():
     assert len(merge([faces[:0], faces[:0]])) == 0
 
 
-@pytest.mark.parametrize("angles", [(), (45,), (0, 0), (0, 90, 360)])
+@pytest.mark.parametrize("angles", [(), (45,), (0, 0), (0, 90, 360), (False,), [[0, 90]], np.array([[0, 90]])])
 def test_wrong_angles_are_refused(angles):
     with pytest.raises(ValueError, match=r"^rotations: expected one or more of 0, 90, 180, 270"):
         Detector(rotations=angles)

@@ -52,7 +52,8 @@ files in --out DIR:
   faces.jsonl (or .json, .csv), and for sub/name.jpg with --draw sub/name_faces.jpg, with --crop
   sub/name_face1.jpg, sub/name_face2.jpg … (name-2_… for a second photo of that name, such as name.png).
   Results of an earlier run are replaced. Files that this program did not write, or that were changed since, stay as
-  they are, and results get a number: faces-2.jsonl, sub/name-2_faces.jpg. Hidden files and folders are left out.
+  they are, and results get a number: faces-2.jsonl, sub/name-2_faces.jpg. Where DIR holds the photos too, pictures of
+  an earlier run are not taken for photos. Hidden files and folders, and links to folders, are left out.
 
 exit status:
   0  all photos were read           2  wrong options, no photos, or nowhere to write; nothing was done

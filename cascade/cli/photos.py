@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cascade.cli.console import counted
+from cascade.cli.outputs import is_our_picture
 from cascade.imaging.formats import HEIF_SUFFIXES, is_photo, is_unread_picture
 
 if TYPE_CHECKING:
@@ -96,11 +98,12 @@ def _hint(path: str) -> str:
 
 
 def _below(folder: str, out: str | None, found: Found, wanted: Callable[[str], bool]) -> list[str]:
-    """Photos in a folder and those below it, without hidden ones."""
+    """Photos in a folder and those below it, without hidden ones, and without our pictures where results go there."""
     results = None if out is None else os.path.realpath(out)
+    into_itself = results is not None and Path(os.path.realpath(folder)).is_relative_to(results)
     names: list[str] = []
     unread: Counter[str] = Counter()
-    problems = len(found.problems)
+    problems, links, ours = len(found.problems), 0, 0
 
     def unreadable(error: OSError) -> None:
         found.problems.append(f"{error.filename}: {error.strerror}")
@@ -113,8 +116,17 @@ def _below(folder: str, out: str | None, found: Found, wanted: Callable[[str], b
                 subfolders.remove(name)
             elif name.startswith("."):
                 subfolders.remove(name)
-        names += [os.path.join(where, name) for name in files if _is_wanted(where, name, wanted)]
+            else:
+                links += os.path.islink(path)  # which `os.walk` does not follow
+        photos = [os.path.join(where, name) for name in files if _is_wanted(where, name, wanted)]
+        kept = [photo for photo in photos if not (into_itself and _is_result(photo))]
+        ours += len(photos) - len(kept)
+        names += kept
         unread.update(os.path.splitext(name)[1].lower() for name in files if is_unread_picture(name))
+    if links:
+        found.notes.append(f"{folder}: left out {counted(links, 'link')} to folders; name the folders themselves")
+    if ours:
+        found.notes.append(f"{folder}: left out {counted(ours, 'picture')} of an earlier run, since results go there")
     if unread:
         found.notes.append(f"{folder}: {_left_out(unread)}")
         found.left_out.update(unread)
@@ -136,6 +148,17 @@ def _is_wanted(folder: str, name: str, wanted: Callable[[str], bool]) -> bool:
     path = os.path.join(folder, name)
     # A broken link is reported as a problem later; a pipe is left out, since reading it would wait.
     return os.path.isfile(path) or not os.path.exists(path)
+
+
+def _is_result(photo: str) -> bool:
+    """Whether it is a picture that a command wrote."""
+    if not photo.endswith(".jpg"):
+        return False
+    try:
+        with open(photo, "rb") as file:
+            return is_our_picture(file)
+    except OSError:  # told when its turn comes
+        return False
 
 
 def name_results(photos: list[str], base: str, out: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cascade import _native
+from cascade.checks import thread_count
 from cascade.engines.threads import Threads
 from cascade.imaging.pyramid import Pyramid, crop_sources, with_scales
 from cascade.imaging.strips import CachedLevel, StreamedLevel, all_rows, is_streamed, lazy_levels, step_count, steps
@@ -36,7 +37,7 @@ class NativeEngine:
             raise ValueError(f"precision: expected 'float32' or 'int8', got {precision!r}")
         self.weights = weights
         self.precision = precision
-        self.threads = threads
+        self.threads = thread_count(threads)
         self.level = level or _native.default_simd_level()
         self._networks = {
             stage: _native.Network(
@@ -46,7 +47,7 @@ class NativeEngine:
             )
             for stage, network in weights.stages.items()
         }
-        self._threads = Threads(threads)
+        self._threads = Threads(self.threads)
         self._single: list[NativeEngine] = []  # what `on_one_thread` gave and got back
         self._settings = (weights, threads, level, precision)
 

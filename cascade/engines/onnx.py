@@ -20,6 +20,7 @@ except ImportError as error:
     ) from error
 
 from cascade import _native
+from cascade.checks import thread_count
 from cascade.exporting.networks import INPUT, Precision, stage_model
 from cascade.imaging.pyramid import PADDING_VALUE, Pyramid, build_pyramid, crop_sources
 from cascade.models.detector import DetectorWeights
@@ -35,12 +36,12 @@ class OnnxEngine:
     Parameters
     ----------
     weights : the result of `cascade.models.detector.load_detector`.
-    threads : threads that share the work of one network.
+    threads : threads that share the work of one network, 1 to 256.
     providers : names of ONNX Runtime's execution providers, the preferred one first, such as "CUDAExecutionProvider".
     precision : "float32", or "int8" for weights with activation ranges.
 
-    Raises ValueError for a provider that this installation of ONNX Runtime lacks, and `cascade.WeightsError` for
-    weights that int8 is not for.
+    Raises ValueError or TypeError naming a wrong setting, as a provider that this installation of ONNX Runtime lacks,
+    and `cascade.WeightsError` for weights that int8 is not for.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class OnnxEngine:
         if isinstance(providers, str) or not providers or not set(providers) <= set(available):
             raise ValueError(f"providers: expected some of {', '.join(available)}, got {providers!r}")
         self.weights = weights
-        self.threads = threads
+        self.threads = thread_count(threads)
         if precision not in ("float32", "int8"):
             raise ValueError(f"precision: expected 'float32' or 'int8', got {precision!r}")
         self.precision = precision
@@ -79,9 +80,9 @@ class OnnxEngine:
         return found
 
     def _session(self, model: bytes) -> Any:
-        _, threads, providers, _ = self._settings
+        providers = self._settings[2]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         return onnxruntime.InferenceSession(model, options, providers=list(providers))
 
     def _run(self, stage: Stage, pixels: np.ndarray) -> np.ndarray:

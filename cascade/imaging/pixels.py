@@ -37,6 +37,7 @@ def from_pillow(image: Image.Image, *, on_white: bool = False) -> RGBImage:
 
     Raises `ImageError` for values that no rule holds for.
     """
+    image = image.convert("LA") if image.mode == "La" else image  # Pillow converts it to nothing else
     if on_white and image.has_transparency_data:
         return _pillow_on_white(image)
     mode = image.mode
@@ -52,7 +53,7 @@ def from_pillow(image: Image.Image, *, on_white: bool = False) -> RGBImage:
     if mode in ("L", "LA"):
         return from_array(np.asarray(image if mode == "L" else image.getchannel("L")))
     # A palette not to RGB, which warns about transparent ones.
-    return _packed(image.convert("RGBA" if mode in ("P", "PA", "La", "RGBa") else "RGB"))
+    return _packed(image.convert("RGBA" if mode in ("P", "PA", "RGBa") else "RGB"))
 
 
 def _pillow_on_white(image: Image.Image) -> RGBImage:
@@ -61,7 +62,6 @@ def _pillow_on_white(image: Image.Image) -> RGBImage:
         pixels = from_pillow(image)
         pixels[np.asarray(image) == image.info["transparency"]] = 255
         return pixels
-    image = image.convert("LA") if image.mode == "La" else image
     image = image.convert("RGBA")
     white = Image.new("RGB", image.size, (255, 255, 255))
     white.paste(image, mask=image.getchannel("A"))

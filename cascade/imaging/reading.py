@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, Type
 import numpy as np
 import numpy.typing as npt
 
+from cascade.checks import is_number
 from cascade.imaging.decoding import UNCOMPRESSED, Source, check_opened, decode, opened_orientation, read_header
 from cascade.imaging.errors import ImageError, ImageWarning, quoted
 from cascade.imaging.formats import FORMATS, format_of, what_it_is
@@ -181,7 +182,7 @@ def read_reduced(
 def _rules(truncated: str, max_pixels: int | None, alpha: str) -> _Rules:
     if truncated not in ("error", "allow"):
         raise ImageError(f'truncated: expected "error" or "allow", got {quoted(truncated)}')
-    if max_pixels is not None and not 1 <= max_pixels <= MAX_PIXELS:
+    if max_pixels is not None and not (is_number(max_pixels) and 1 <= max_pixels <= MAX_PIXELS):
         raise ImageError(f"max_pixels: expected 1 to {MAX_PIXELS:,}, got {quoted(max_pixels)}")
     if alpha not in ("drop", "white"):
         raise ImageError(f'alpha: expected "drop" or "white", got {quoted(alpha)}')
@@ -194,7 +195,8 @@ def _read(image: ImageInput, color: str, rules: _Rules) -> ReducedPhoto:
     if isinstance(image, (str, os.PathLike)):
         return _from_path(image, lambda file, name: _from_file(file, name, rules))
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return _from_file(io.BytesIO(image), "bytes", rules)
+        data = image.tobytes() if isinstance(image, memoryview) else image  # some views have gaps
+        return _from_file(io.BytesIO(data), "bytes", rules)
     if callable(getattr(image, "read", None)):
         return _from_file_object(image, rules)
     if all(hasattr(image, name) for name in ("getexif", "convert", "mode", "size")):
@@ -364,14 +366,17 @@ def _decoded(source: Source, name: str, rules: _Rules) -> ReducedPhoto:
 
 def _from_pillow(image: Any, rules: _Rules) -> RGBImage:
     problems: list[str] = []
-    check_opened(image)
     try:
+        check_opened(image)
         image.load()  # first: a PNG may have its orientation last, and Pillow applies that of TIFFs on loading
         shown = upright(image, opened_orientation(image, problems.append))
-    except MemoryError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise OSError, ValueError, SyntaxError, struct.error …
-        raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {error}") from error
+        reason = str(error) or type(error).__name__
+        if hasattr(image, "fp") and getattr(image.fp, "closed", True):
+            reason = "its file was closed before its pixels were read; call load() while the file is open"
+        raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {reason}") from error
     pixels = from_pillow(shown, on_white=rules.on_white)
     _warn(quoted(getattr(image, "filename", "") or "Pillow image"), problems)
     return pixels

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import select
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -95,20 +96,28 @@ def predict(
     """Run baselines (name, interpreter) over photos; return their files of predictions, kept in ``folder``, by name.
 
     ``photos`` are the smallest face to look for in pixels (0: as the baseline does by itself) and the path below
-    ``data``. A file that is there already is taken as it is. Raises ValueError where a baseline fails.
+    ``data``. A file of an earlier run is taken where that ran the same command over the same photos. Raises ValueError
+    where a baseline fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     listing = folder / "photos.txt"
-    listing.write_text("".join(f"{size:g} {name}\n" for size, name in photos), encoding="utf-8")
+    listed = "".join(f"{size:g} {name}\n" for size, name in photos)
+    listing.write_text(listed, encoding="utf-8")
     files: dict[str, Path] = {}
     for name, python in baselines:
-        files[name] = folder / f"{name}.json"
-        if not files[name].exists():
-            paths = ["--data", data, "--photos", listing, "--out", files[name]]
-            command = [*_command(name, python, threads, "cpu", yunet_model), *map(str, paths)]
+        files[name], request = folder / f"{name}.json", folder / f"{name}.request.txt"
+        paths = ["--data", data, "--photos", listing, "--out", files[name]]
+        command = [*_command(name, python, threads, "cpu", yunet_model), *map(str, paths)]
+        wanted = f"{shlex.join(command)}\n{listed}"
+        if files[name].exists() and request.exists() and request.read_text(encoding="utf-8") == wanted:
+            continue
+        try:
             done = subprocess.run(command, env=with_threads(threads), check=False)
-            if done.returncode:
-                raise ValueError(f"--baseline {name}={python} failed with status {done.returncode}")
+        except OSError as error:
+            raise ValueError(f"--baseline {name}: cannot run {python}: {error.strerror or error}") from error
+        if done.returncode:
+            raise ValueError(f"--baseline {name}={python} failed with status {done.returncode}")
+        request.write_text(wanted, encoding="utf-8")
     return files
 
 

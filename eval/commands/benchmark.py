@@ -16,6 +16,7 @@ from eval.baselines.adapters import BASELINES
 from eval.commands import common
 from eval.commands.sets import Evaluation, OnSet, add_data, evaluate_file, run_ours
 from eval.detection.predictions import Predictions, to_json
+from eval.detection.running import OurDetector
 from eval.detection.test_sets import (
     SETS,
     TEST_SETS,
@@ -81,11 +82,28 @@ def execute_photos(args: argparse.Namespace) -> None:
 def execute_benchmark(args: argparse.Namespace) -> None:
     """Run and evaluate our detector, and evaluate the baselines and the files of --compare."""
     args.started = time.perf_counter()
+    titles = [BASELINES[name].title for name, _ in args.baselines]
+    common.check_names([args.name, *(name for name, _ in args.compare), *titles])
     sets = [read_set(args.data, name) for name in args.sets]
-    compared = common.read_compared([*args.compare, *_run_baselines(args, sets)], args.name)
+    # what needs no detector first, so that a wrong file or setting is told before the long work
+    OurDetector(common.settings_of(args))
+    others = _evaluate_files(args.compare, sets)
+    others |= _evaluate_files(_run_baselines(args, sets), sets)
     ours = run_ours(args, sets)
-    evaluated = {args.name: ours, **{name: evaluate_file(sets, each) for name, each in compared.items()}}
-    _report(args, sets, evaluated, ours.predictions)
+    if ours.broken:  # all detectors are evaluated on the same photos
+        sets = [each.test_set for each in ours.sets.values()]
+        others = {name: evaluate_file(sets, each.predictions) for name, each in others.items()}
+    _report(args, sets, {args.name: ours, **others}, ours.predictions)
+
+
+def _evaluate_files(files: Sequence[tuple[str, Path]], sets: Sequence[TestSet]) -> dict[str, Evaluation]:
+    evaluated = {}
+    for name, predictions in common.read_compared(files, None).items():
+        try:
+            evaluated[name] = evaluate_file(sets, predictions)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return evaluated
 
 
 def _run_baselines(args: argparse.Namespace, sets: Sequence[TestSet]) -> list[tuple[str, Path]]:
@@ -109,8 +127,7 @@ def execute_compare(args: argparse.Namespace) -> None:
     if not args.compare:
         raise ValueError("compare: give at least one --compare NAME=FILE")
     sets = [read_set(args.data, name) for name in args.sets]
-    compared = common.read_compared(args.compare, None)
-    _report(args, sets, {name: evaluate_file(sets, each) for name, each in compared.items()}, None)
+    _report(args, sets, _evaluate_files(args.compare, sets), None)
 
 
 def _report(

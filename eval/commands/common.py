@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +28,8 @@ __all__ = [
     "add_labels",
     "add_report",
     "add_shared",
+    "check_names",
+    "finite_number",
     "gather",
     "progress",
     "read_compared",
@@ -113,7 +117,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-score",
-        type=float,
+        type=finite_number,
         metavar="S",
         help='count only detections of at least this score; "landmarks" takes what the file of predictions calls '
         "the detector's own default, the others take all",
@@ -192,6 +196,14 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return Settings(**given, input_rule=args.input, scales=tuple(args.scales))
 
 
+def finite_number(text: str) -> float:
+    """Return the number; raises ArgumentTypeError for NaN and infinity too, which no figure can be taken with."""
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"a finite number expected, got {text!r}")
+
+
 def name_and_file(text: str) -> tuple[str, Path]:
     """Split NAME=FILE; raises ArgumentTypeError."""
     name, _, file = text.partition("=")
@@ -200,11 +212,15 @@ def name_and_file(text: str) -> tuple[str, Path]:
     return name, Path(file)
 
 
-def read_compared(pairs: Sequence[tuple[str, Path]], main: str | None) -> dict[str, Predictions]:
-    """Read the files of --compare; raises ValueError when two detectors have the same name."""
-    names = [name for name, _ in pairs] + ([] if main is None else [main])
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError when two detectors have the same name."""
     if len(set(names)) < len(names):
         raise ValueError(f"two detectors have the same name: {', '.join(sorted(names))}")
+
+
+def read_compared(pairs: Sequence[tuple[str, Path]], main: str | None) -> dict[str, Predictions]:
+    """Read the files of --compare; raises ValueError when two detectors have the same name."""
+    check_names([name for name, _ in pairs] + ([] if main is None else [main]))
     return {name: read_predictions(file) for name, file in pairs}
 
 

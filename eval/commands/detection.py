@@ -36,7 +36,7 @@ def add_parsers(verbs: Any) -> None:
     parser.add_argument("--photos", type=Path, metavar="FILE", help="evaluate only the photos listed here")
     parser.add_argument(
         "--min-size",
-        type=float,
+        type=common.finite_number,
         metavar="PX",
         help="ignore faces whose shorter side is smaller (default: 12 for WIDER FACE, else 0)",
     )

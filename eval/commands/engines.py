@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cascade.datasets import Photo
 from cascade.detect import Detector
-from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import load_detector
 from eval.commands import common
 from eval.commands.sets import add_data, evenly_spaced
 from eval.detection.agreement import SAME_BOX, Agreement, compare
 from eval.detection.test_sets import SETS, read_set
+from eval.photos import images_of
 from eval.report import files as report
 
 HEADER = ("set", "photos", "faces", "missing", "added", "box px", "landmark px", "score", "time ratio")
@@ -45,16 +44,20 @@ def execute(args: argparse.Namespace) -> None:
     """Compare, print and write the report. Raises ValueError or OSError for unfit input."""
     if args.limit is not None and args.limit < 1:
         raise ValueError(f"engines: --limit of at least 1 expected, got {args.limit}")
+    sets = [read_set(args.data, name) for name in args.sets]
     weights = load_detector(args.weights)
     reference = Detector(weights=weights, precision=args.reference, threads=1)
     other = Detector(weights=weights, engine=args.engine, precision=args.precision, threads=1)
     results, problems = {}, list[str]()
-    for name in args.sets:
-        results[name] = Agreement()
-        for photo in common.progress(name)(evenly_spaced(read_set(args.data, name).photos, args.limit)):
-            _compare(reference, other, photo, results[name], problems)
+    for each in sets:
+        broken: dict[str, str] = {}
+        results[each.name] = Agreement()
+        photos = common.progress(each.name)(evenly_spaced(each.photos, args.limit))
+        for _, image in images_of(photos, broken):
+            compare(reference, other, image, results[each.name])
+        problems += [f"broken photo: {reason}" for reason in broken.values()]
     for problem in problems:
-        print(f"warning: broken photo: {problem}", file=sys.stderr)
+        print(f"warning: {problem}", file=sys.stderr)
     summary = {
         "weights_sha256": weights.sha256,
         "same_box": SAME_BOX,
@@ -65,12 +68,3 @@ def execute(args: argparse.Namespace) -> None:
     with report.output_folder(args.out) as folder:
         report.write_summary(folder, summary)
     print(report.table(list(HEADER), [[name, *each.summary().values()] for name, each in results.items()]))
-
-
-def _compare(reference: Detector, other: Detector, photo: Photo, agreement: Agreement, problems: list[str]) -> None:
-    try:
-        image = read_image(photo.path)
-    except ImageError as error:
-        problems.append(f"{photo.name}: {error}")
-        return
-    compare(reference, other, image, agreement)

@@ -28,6 +28,7 @@ from eval.commands import (
     verification,
     wider,
 )
+from eval.report.files import check_output
 
 DETECTION = (fddb, wider, landmarks, detection, benchmark, errors, robustness, engines)
 RECOGNITION = (verification, identification, cross_age, age, false_accepts, templates, clustering)
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(given)
     args.command_line = ["python", "-m", "eval", *given]
     try:
+        if getattr(args, "out", None) is not None:
+            check_output(args.out)  # before hours of work
         args.execute(args)
     except (WeightsError, ValueError, TypeError, OSError, ImportError) as error:
         # DatasetError and ImageError are ValueErrors; each message says what to look at.

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from cascade.datasets import Photo
-from cascade.imaging.reading import ImageError, RGBImage, read_image
+from cascade.imaging.reading import RGBImage
 from cascade.version import __version__
 from eval.baselines import client
 from eval.baselines.adapters import BASELINES
@@ -28,6 +28,7 @@ from eval.detection import robustness
 from eval.detection.robustness import CONDITIONS, Boxes, Detect, Measurement
 from eval.detection.running import OurDetector
 from eval.detection.test_sets import SETS, TestSet, read_set
+from eval.photos import images_of
 from eval.report import files as report
 from eval.report.robustness_figures import draw_shares
 
@@ -41,9 +42,9 @@ def add_parsers(verbs: Any) -> None:
     """Add the command to the parser."""
     parser = verbs.add_parser("robustness", help="share of faces still found in other light, rotated, cut or close up")
     add_data(parser)
-    names = ", ".join(name for name, entry in SETS.items() if "boxes" in entry.labels)
+    names = tuple(name for name, entry in SETS.items() if "boxes" in entry.labels)
     parser.add_argument(
-        "--set", dest="sets", required=True, nargs="+", choices=tuple(SETS), metavar="NAME", help=f"of {names}"
+        "--set", dest="sets", required=True, nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the report")
     parser.add_argument("--limit", type=int, metavar="N", help="no more photos of a set than that, evenly spaced")
@@ -143,15 +144,10 @@ def _run_baselines(args: argparse.Namespace, threads: int) -> Iterator[dict[str,
 
 def _measure(photos: Sequence[Photo], measurement: Measurement) -> list[str]:
     """Take in all photos; return which could not be read, in words."""
-    broken = []
-    for photo in common.progress("robustness")(photos):
-        try:
-            image = read_image(photo.path)
-        except ImageError as error:
-            broken.append(f"broken photo: {error}")
-            continue
+    broken: dict[str, str] = {}
+    for photo, image in images_of(common.progress("robustness")(photos), broken):
         measurement.add(image, photo.boxes[~photo.ignored].astype(np.float64))
-    return broken
+    return [f"broken photo: {reason}" for reason in broken.values()]
 
 
 def _figures(measurement: Measurement, sets: Sequence[TestSet], chosen: Sequence[TestSet]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cascade.cli.console import counted
 from cascade.datasets import Photo
 from eval.commands import common
 from eval.detection.predictions import Found, Predictions, match_names
@@ -73,7 +74,7 @@ def evenly_spaced(photos: tuple[Photo, ...], limit: int | None) -> tuple[Photo, 
 def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:
     """Run our detector on every set, by default for times and counts and down to low scores for the curves.
 
-    Photos that cannot be read are left out of the figures.
+    Photos that cannot be read are left out of the figures. Raises ValueError for a set of which none can be read.
     """
     settings = common.settings_of(args)
     usual = OurDetector(settings)
@@ -86,6 +87,9 @@ def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:
         wanted = _settings_for(settings, test_set)
         detector = OurDetector(replace(wanted, score_floor=None))
         ran = run(common.progress(test_set.name)(test_set.photos), detector)
+        if not ran.found:
+            first = next(iter(ran.broken.values()), "it has none")
+            raise ValueError(f"{test_set.name}: no photo of the set can be read (first: {first})")
         broken |= ran.broken
         milliseconds |= ran.milliseconds
         gflop[test_set.name] = round(detector.gflop / max(len(ran.found), 1), 4)
@@ -117,7 +121,7 @@ def evaluate_file(sets: Iterable[TestSet], predictions: Predictions) -> Evaluati
             raise ValueError(f"the predictions hold no photo of {test_set.name}")
         if matched.missing:
             print(
-                f"warning: {test_set.name}: {len(matched.missing)} photos without predictions",
+                f"warning: {test_set.name}: {counted(len(matched.missing), 'photo')} without predictions",
                 file=sys.stderr,
             )
         figures = evaluate_detector(test_set, matched.found, predictions.default_score)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,12 +149,12 @@ def to_json(found: Mapping[str, Found], about: Mapping[str, Any]) -> str:
 
 def _from_json(file: Path) -> Predictions:
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes(), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
-    except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits, a repeated name
         raise DatasetError(f"{file}: not JSON: {error}") from error
     about: dict[str, Any] = {}
     if isinstance(content, dict) and isinstance(content.get("photos"), dict):
@@ -168,6 +169,14 @@ def _from_json(file: Path) -> Predictions:
         except (TypeError, ValueError, OverflowError) as error:
             raise DatasetError(f"{file}: {name}: {error}") from error
     return Predictions(found, about)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs; raises ValueError for a name that comes twice, of which Python's reader drops one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"{Counter(name for name, _ in pairs).most_common(1)[0][0]!r:.200} comes twice")
+    return found
 
 
 def _numbers(rows: Any) -> list[list[float]]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from cascade.boxes import iou
+from cascade.checks import number, probabilities
 from cascade.datasets import Photo
 from cascade.imaging.reading import RGBImage
 from eval.detection.average_precision import FloatArray
@@ -60,6 +61,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.scales or not all(0.05 <= scale <= 20 for scale in self.scales):
             raise ValueError(f"scales: numbers from 0.05 to 20 expected, got {self.scales}")
+        if self.score_floor is not None:
+            number("score_floor", self.score_floor, 0.0, 1.0)
 
 
 class OurDetector:
@@ -76,7 +79,8 @@ class OurDetector:
         scan = ("weights", "min_face", "max_face", "scale_factor", "rotations", "exposure")
         names = (*scan, "engine", "threads", "device", "precision")
         given = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
-        thresholds = settings.thresholds or THRESHOLDS
+        pnet, rnet, onet = probabilities("thresholds", settings.thresholds or THRESHOLDS, 3)
+        thresholds = (pnet, rnet, onet)
         self.default_score = thresholds[2]
         if settings.score_floor is not None:
             pnet, rnet, onet = map(min, thresholds, (*CURVE_THRESHOLDS, settings.score_floor))

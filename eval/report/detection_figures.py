@@ -20,7 +20,6 @@ from eval.detection.wider import LEVELS, WiderResult
 __all__ = ["draw_detection", "draw_fddb", "draw_landmarks", "draw_points", "draw_wider", "figure", "save", "set_panel"]
 
 # Colours that people with colour-blindness can tell apart (B. Wong, Nature Methods 8, 441, 2011), and lines for print.
-# print.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 LINES = ("-", "--", "-.", ":")
 

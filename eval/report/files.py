@@ -14,22 +14,43 @@ from typing import Any
 
 from cascade.csv_text import csv_line, text_cell
 
-__all__ = ["markdown_table", "output_folder", "plain", "subset_note", "table", "write_csv", "write_summary"]
+__all__ = [
+    "check_output",
+    "markdown_table",
+    "output_folder",
+    "plain",
+    "subset_note",
+    "table",
+    "write_csv",
+    "write_summary",
+]
 
 SUMMARY = "summary.json"
 
 
+def check_output(out: str | Path) -> None:
+    """Raise OSError where `output_folder` could not write; creates nothing."""
+    there = next(place for place in (Path(out), *Path(out).absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise NotADirectoryError(f"--out {out}: {there} is not a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise type(error)(f"--out {out}: cannot write in {there}: {error.strerror or error}") from error
+
+
 @contextmanager
 def output_folder(out: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``out`` and move its files there at the end, summary.json last.
+    """Give a temporary folder and move its files to ``out`` at the end, summary.json last.
 
-    When the block raises, nothing reaches ``out``: it holds complete results or none of this run's.
+    When the block raises, nothing reaches ``out``: it holds complete results or none of this run's. The temporary
+    folder is in ``out`` if that exists, which may be a file system of its own, else beside it.
     """
     out = Path(out)
+    check_output(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is not a folder")
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if out.is_dir() else out.parent))
     try:
         yield partial
         files = sorted(path for path in partial.rglob("*") if path.is_file())

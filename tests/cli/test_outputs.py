@@ -197,3 +197,22 @@ def test_records_of_any_name_are_known_again(tmp_path):
 def test_the_folder_may_be_missing(tmp_path):
     path = Path(tmp_path / "nowhere/a.jpg")
     assert outputs.usable(path, outputs.is_our_picture)
+
+
+@pytest.mark.parametrize("paths", [("photos",), ("photos/a", "photos/b")])
+def test_a_second_run_into_the_folder_of_the_photos_changes_nothing(paths, run, capsys, tmp_path):
+    for name in ("a/x.jpg", "b/y.jpg"):
+        photo(tmp_path / "photos" / name)
+    photo(tmp_path / "photos" / "a" / "theirs_faces.jpg")  # not ours, though of such a name
+    arguments = (*paths, "--out", "photos", "--draw", "--crop", "--no-progress")
+    assert run(*arguments) == 0
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "photos").rglob("*.jpg")}
+    text = (tmp_path / "photos" / "faces.jsonl").read_text()
+    capsys.readouterr()
+    assert run(*arguments) == 0
+    assert set((tmp_path / "photos").rglob("*.jpg")) == set(first)
+    assert (tmp_path / "photos" / "faces.jsonl").read_text() == text
+    assert "of an earlier run, since results go there" in capsys.readouterr().err
+    # elsewhere they are photos like others: crops may be what is wanted
+    assert run("photos", "--out", "elsewhere", "--no-progress") == 0
+    assert len((tmp_path / "elsewhere" / "faces.jsonl").read_text().splitlines()) == len(first)

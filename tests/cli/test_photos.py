@@ -38,3 +38,17 @@ def test_pictures_of_a_folder_that_cannot_be_read_are_counted(tmp_path):
     found = find_photos([str(tmp_path)])
     assert [os.path.basename(photo) for photo in found.photos] == ["a.jpg", "b.jfif", "c.avif"]
     assert found.notes == [f"{tmp_path}: left out 3 pictures (2 .dng, 1 .jxl)"]
+
+
+@posix_only
+def test_links_to_folders_are_left_out_and_told(tmp_path):
+    photos = tmp_path / "photos"
+    path = photo(photos / "a.jpg")
+    photo(tmp_path / "elsewhere" / "b.jpg")
+    (photos / "link").symlink_to(tmp_path / "elsewhere")
+    (photos / "loop").symlink_to(photos)
+    (photos / "c.jpg").symlink_to(tmp_path / "elsewhere" / "b.jpg")
+    found = find_photos([str(photos)])
+    assert found.photos == [str(path), str(photos / "c.jpg")]
+    assert found.notes == [f"{photos}: left out 2 links to folders; name the folders themselves"]
+    assert len(find_photos([str(photos / "link")]).photos) == 1

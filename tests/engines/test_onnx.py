@@ -123,6 +123,13 @@ def test_providers_are_those_of_this_installation() -> None:
             OnnxEngine(load_detector(), providers=wrong)
 
 
+@pytest.mark.parametrize(("threads", "kind"), [(0, ValueError), (1.5, ValueError), ("2", TypeError), (True, TypeError)])
+@pytest.mark.parametrize("engine", [OnnxEngine, NativeEngine])
+def test_threads_are_a_number_of_threads(engine, threads, kind) -> None:
+    with pytest.raises(kind, match=r"^threads: expected"):
+        engine(load_detector(), threads=threads)
+
+
 def test_settings_that_it_has_not() -> None:
     with pytest.raises(ValueError, match=r"^device: expected an OnnxEngine with providers"):
         Detector(engine="onnx", device="cuda")

@@ -48,6 +48,14 @@ def test_colours_are_laid_on_white(picture):
         assert (read_image(picture) == COLOUR).all()
 
 
+@pytest.mark.parametrize("alpha", ["drop", "white"])
+def test_premultiplied_gray_is_read_as_gray_with_alpha(alpha):
+    opaque = Image.fromarray(np.dstack([RGBA[:, :, 0], np.full(RGBA.shape[:2], 255, np.uint8)]))
+    gray = opaque.convert("La")
+    assert (gray.mode, opaque.mode) == ("La", "LA")
+    assert (read_image(gray, alpha=alpha) == RGBA[:, :, :1]).all()
+
+
 def test_arrays_of_opencv_are_laid_on_white():
     laid = read_image(RGBA[:, :, [2, 1, 0, 3]], color="bgr", alpha="white")
     assert np.abs(laid.astype(int) - LAID).max() <= 1

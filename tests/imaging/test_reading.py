@@ -216,3 +216,25 @@ def test_fewer_pixels_can_be_allowed(kind: str, tmp_path: Path) -> None:
             read_image(image(), max_pixels=HEIGHT * WIDTH - 1)
     with pytest.raises(ImageError, match="max_pixels: expected 1 to 200,000,000, got 0"):
         read_image(data, max_pixels=0)
+    for wrong in ("5", True):
+        with pytest.raises(ImageError, match=f"max_pixels: expected 1 to 200,000,000, got {wrong!r}"):
+            read_image(data, max_pixels=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_pillow_image_whose_file_was_closed_is_an_error(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(encode(colours(), kind))
+    with path.open("rb") as file:
+        theirs = Image.open(file)
+    with Image.open(path) as ours:
+        pass
+    for image in (theirs, ours):
+        with pytest.raises(ImageError, match=r"its file was closed before its pixels were read; call load\(\)"):
+            read_image(image)
+
+
+def test_views_of_memory_may_have_gaps() -> None:
+    data = encode(colours(), "PNG")
+    spread = memoryview(np.repeat(np.frombuffer(data, np.uint8), 2))[::2]
+    np.testing.assert_array_equal(read_image(spread), read_image(data))

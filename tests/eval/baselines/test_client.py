@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import time
 
@@ -157,3 +158,20 @@ def test_installed_says_what_is_not_there(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert installed(None)[1] == ["yunet (needs --yunet-model FILE.onnx)"]
     assert installed("model.onnx") == (dict.fromkeys(BASELINES, sys.executable), [])
+
+
+def test_predictions_are_kept_for_the_same_photos_and_threads_only(photo, fakes, tmp_path):
+    fakes()
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+
+    def found(*names, threads=1):
+        baselines = [("facenet-pytorch", sys.executable)]
+        photos = [(0.0, name) for name in names]
+        (file,) = client.predict(baselines, tmp_path, photos, tmp_path / "kept", threads=threads).values()
+        content = json.loads(file.read_text())
+        return list(content["photos"]), content["settings"]["threads"], file.stat().st_mtime_ns
+
+    first = found("photo.png")
+    assert found("photo.png") == first
+    assert found("photo.png", "other.png")[0] == ["photo.png", "other.png"]
+    assert found("photo.png", threads=2)[:2] == (["photo.png"], 2)

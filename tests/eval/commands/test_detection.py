@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from cascade.datasets import Dataset
 from eval.commands import wider as wider_command
 from eval.commands.main import main
 from eval.detection.predictions import to_json
+from eval.detection.running import OurDetector
+from eval.detection.test_sets import read_set
 from tests.eval.helpers import (
     found,
     run_eval,
@@ -23,7 +26,7 @@ from tests.eval.helpers import (
     save_wider,
     summary,
 )
-from tests.photos import portrait
+from tests.photos import FACE_BOX, portrait
 
 FACES = {"e--x/1": [(10, 10, 40, 40)], "e--x/2.g": [(10, 10, 40, 40), (100, 100, 30, 30)], "f--y/3": [(5, 5, 60, 60)]}
 HITS = {
@@ -435,3 +438,79 @@ def test_detector_without_weights_is_an_error(data_root, tmp_path, capsys):
     assert run_eval(*arguments) == 1
     assert "weights" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def no_detector(monkeypatch):
+    """Fails the test where our detector looks at a photo."""
+    monkeypatch.setattr(OurDetector, "__call__", lambda *_: pytest.fail("our detector ran"))
+
+
+@pytest.mark.parametrize("verb", ["benchmark", "errors", "robustness"])
+def test_an_out_that_is_a_file_is_an_error_before_the_work(verb, data_root, no_detector, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert run_eval(verb, "--data", data_root, "--set", "fddb_single", "--out", tmp_path / "out") == 1
+    assert "out is not a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--set", "fddb_single", "--compare", "other=empty.json"),
+            "other: the predictions hold no photo of fddb_single",
+        ),
+        (("--set", "net7876", "--compare", "other=boxes.json"), "other: landmarks: the detections in"),
+        (("--set", "fddb_single", "--compare", "YuNet=boxes.json", "--baseline", "yunet=/nowhere"), "the same name"),
+        (("--set", "fddb_single", "--thresholds", "2", "0", "0", "--baseline", "yunet=/nowhere"), "thresholds[0]"),
+        (
+            ("--set", "fddb_single", "--baseline", "yunet=/nowhere"),
+            "--baseline yunet: cannot run /nowhere: No such file",
+        ),
+        (("--set", "fddb_single", "--score-floor", "nan"), "score_floor: expected 0 to 1, got nan"),
+    ],
+)
+def test_a_benchmark_tells_what_is_wrong_before_the_work(
+    options, message, data_root, no_detector, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.json").write_text("{}")
+    photos = {photo.name: [[0, 0, 500, 500, 0.9]] for photo in read_set(data_root, "net7876").photos}
+    (tmp_path / "boxes.json").write_text(json.dumps(photos))
+    assert run_eval("benchmark", "--data", data_root, "--out", tmp_path / "out", *options) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_a_set_of_broken_photos_is_an_error_with_its_name(data_root, tmp_path, capsys):
+    for photo in read_set(data_root, "fddb_single").photos:
+        photo.path.write_bytes(b"broken")
+    assert run_eval("benchmark", "--data", data_root, "--set", "fddb_single", "--out", tmp_path / "out") == 1
+    assert "fddb_single: no photo of the set can be read (first: " in capsys.readouterr().err
+
+
+def test_files_are_evaluated_on_the_photos_that_ours_can_read(data_root, tmp_path):
+    readable, broken = (photo.name for photo in read_set(data_root, "wider_val").photos)
+    box = [*map(float, FACE_BOX), 0.9]
+    (tmp_path / "other.json").write_text(json.dumps({readable: [box], broken: [[0, 0, 50, 50, 0.9]]}))
+    arguments = ("--data", data_root, "--set", "wider_val", "--threads", 1, "--out", tmp_path / "out")
+    assert run_eval("benchmark", *arguments, "--compare", f"other={tmp_path / 'other.json'}") == 0
+    figures = {name: each["wider_val"] for name, each in summary(tmp_path / "out")["detectors"].items()}
+    assert {name: each["photos"] for name, each in figures.items()} == {"cascade": 1, "other": 1}
+    assert (figures["other"]["ap"], figures["other"]["false_positives"]) == (1, 0)
+
+
+def test_engines_reads_all_sets_before_the_work(data_root, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("eval.commands.engines.compare", lambda *_: pytest.fail("a detector ran"))
+    shutil.rmtree(data_root / "no_face")
+    arguments = ("--data", data_root, "--engine", "torch", "--set", "fddb_single", "no_face", "--out", tmp_path / "out")
+    assert run_eval("engines", *arguments) == 1
+    assert "no_face" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--min-score", "--min-size"])
+def test_numbers_that_are_not_finite_are_wrong_usage(option, capsys):
+    with pytest.raises(SystemExit):
+        run_eval("detection", "--data", "coco.json", "--out", "out", option, "nan")
+    assert f"argument {option}: a finite number expected, got 'nan'" in capsys.readouterr().err

@@ -133,3 +133,9 @@ def test_unfit_options_end_the_run_before_any_figure(data, tmp_path, capsys, mon
     assert robustness(data, tmp_path / "out", "--set", "fddb_single", *options) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_sets_without_boxes_are_wrong_usage(data, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        robustness(data, tmp_path / "out", "--set", "no_face")
+    assert "invalid choice: 'no_face'" in capsys.readouterr().err

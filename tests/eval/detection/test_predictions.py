@@ -159,3 +159,10 @@ def test_ambiguous_names_are_refused():
         match_names(["e/1"], {"e/1": found(), "x/e/1.jpg": found()})
     with pytest.raises(DatasetError, match="could mean 2"):
         match_names(["e/1", "f/1"], {"1": found()})
+
+
+@pytest.mark.parametrize("text", ['{"a": [], "b": [], "a": [[0, 0, 1, 1, 0.5]]}', '{"photos": {"a": [], "a": []}}'])
+def test_a_photo_that_comes_twice_in_json_is_an_error(text, tmp_path):
+    (tmp_path / "twice.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"twice\.json: .*'a' comes twice"):
+        read_predictions(tmp_path / "twice.json")

@@ -7,7 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from eval.report.files import markdown_table, output_folder, plain, subset_note, table, write_csv, write_summary
+from eval.report.files import (
+    check_output,
+    markdown_table,
+    output_folder,
+    plain,
+    subset_note,
+    table,
+    write_csv,
+    write_summary,
+)
 
 
 def test_files_arrive_together(tmp_path):
@@ -42,6 +51,26 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(NotADirectoryError), output_folder(tmp_path / "out"):
         pass
+
+
+def test_a_folder_that_exists_is_filled_from_within(tmp_path):
+    """It may be a file system of its own, into which nothing can be moved from beside it."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with output_folder(out) as folder:
+        assert folder.parent == out
+        write_summary(folder, {"x": 1})
+    assert [path.name for path in out.iterdir()] == ["summary.json"]
+
+
+def test_the_check_creates_nothing(tmp_path):
+    check_output(tmp_path / "new" / "out")
+    check_output(tmp_path)
+    (tmp_path / "link").symlink_to("nowhere")
+    for wrong in (tmp_path / "link", tmp_path / "link" / "out"):
+        with pytest.raises(NotADirectoryError, match=r"^--out .*link is not a folder"):
+            check_output(wrong)
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
 def test_plain_values():
