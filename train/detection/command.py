@@ -1,4 +1,4 @@
-"""The commands of `python -m train` about detection: samples, training, pseudo-labels, calibration."""
+"""The commands of `python -m train` about detection: samples, training, pseudo-labels, calibration, landmarks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from cascade.datasets import Dataset
 from cascade.models.detector import stage_file
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Stage
 from train.common.checkpoints import checkpoint_file
@@ -88,6 +91,13 @@ def _add_tools(commands: Any) -> None:
     calibrate.add_argument("--lower-scores", type=float, default=0.0, metavar="LOG_ODDS", help=about)
     calibrate.add_argument("--out", type=Path, required=True, help="folder for the set with its activation ranges")
     calibrate.set_defaults(run=run_calibrate)
+
+    centre = commands.add_parser("centre-landmarks", help="remove what L-Net's landmarks are off by in the median face")
+    centre.add_argument("--weights", type=Path, required=True, help="folder of a complete set, calibrated for int8")
+    centre.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    centre.add_argument("--set", default="net7876_train", metavar="NAME", help="a training set with landmarks")
+    centre.add_argument("--out", type=Path, required=True, help="folder for lnet.safetensors")
+    centre.set_defaults(run=run_centre_landmarks)
 
 
 def _add_data(to: argparse.ArgumentParser) -> None:
@@ -266,3 +276,22 @@ def run_calibrate(arguments: argparse.Namespace, command: str) -> None:
     ranges = measure_ranges(weights, photos, arguments.quantile)
     for stage, sha256 in write_ranges(weights, ranges, arguments.out).items():
         print(f"{arguments.out / stage}.safetensors  SHA-256 {sha256}")
+
+
+def run_centre_landmarks(arguments: argparse.Namespace, command: str) -> None:
+    """python -m train centre-landmarks"""
+    from cascade.models.detector import load_detector, save_stage
+    from train.detection.landmark_bias import centre_landmarks
+    from train.detection.sources import registered
+
+    photos = registered(arguments.set).read(arguments.data)
+    if not isinstance(photos, Dataset):
+        raise ValueError(f"--set: expected a set of photos with landmarks, got {arguments.set!r}")
+    weights, shift = centre_landmarks(load_detector(arguments.weights), photos)
+    stage = weights[LANDMARK_STAGE]
+    tensors = {name: array.astype(np.float16) for name, array in stage.tensors.items()}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = arguments.out / f"{LANDMARK_STAGE}.safetensors"
+    sha256 = save_stage(file, stage.architecture, tensors, stage.metadata)
+    print(f"moved by {np.round(-shift, 2).tolist()} pixels of {stage.architecture.input_size}")
+    print(f"{file}  SHA-256 {sha256}")
