@@ -25,6 +25,7 @@ TARGETS = (1.0, 6.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0)
 COARSE = (3, 5, 7)  # of TARGETS: 25, 45, 65
 ADULT = 20.0  # years
 FAR = 1e-3
+LEAST = 8  # people on each side of a distance
 GAPS = ((0, 10), (10, 20), (20, 30), (30, 45), (45, 100))
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
@@ -72,6 +73,10 @@ class Results:
     sources: list[int]
     aged: Estimates
     unknown: list[str]
+
+    def people(self) -> npt.NDArray[np.intp]:
+        """(faces,) the same number for faces of one person."""
+        return np.unique([face.person for face in self.faces], return_inverse=True)[1]
 
     def aged_ages(self) -> npt.NDArray[np.float64]:
         """(sources, targets) estimated ages."""
@@ -165,9 +170,8 @@ def _sources(faces: Sequence[Face], most: int) -> list[int]:
 def figures(results: Results) -> dict[str, Any]:
     """The figures as summary.json has them."""
     faces, aged = results.faces, results.aged_ages()
-    people = np.unique([face.person for face in faces], return_inverse=True)[1]
     embeddings = np.array(results.real.embeddings)
-    threshold = measures.threshold_at(measures.different_people(embeddings, people), FAR)
+    threshold = measures.threshold_at(measures.different_people(embeddings, results.people()), FAR)
     return {
         "sources": len(results.sources),
         "real_faces": len(faces),
@@ -187,8 +191,8 @@ def figures(results: Results) -> dict[str, Any]:
 def _by_target(results: Results) -> list[dict[str, Any]]:
     """Of each target age: estimated ages of real and synthesised faces, distances of their features, diversity."""
     groups = group_numbers([face.age for face in results.faces], GROUPS)
-    real, ages = np.array(results.real.embeddings), np.array(results.real.ages)
-    aged, embeddings = results.aged_ages(), results.aged_embeddings()
+    real, ages, people = np.array(results.real.embeddings), np.array(results.real.ages), results.people()
+    aged, embeddings, sources = results.aged_ages(), results.aged_embeddings(), people[results.sources]
     rows = []
     for number, (name, _, _) in enumerate(GROUPS):
         own = groups == number
@@ -196,17 +200,39 @@ def _by_target(results: Results) -> list[dict[str, Any]]:
         row["real"] = float(ages[own].mean()) if own.any() else None
         row["synthesised"] = float(aged[:, number].mean())
         row["difference"] = None if row["real"] is None else row["synthesised"] - row["real"]
-        row["diversity"] = measures.diversity(embeddings[:, number])
-        if own.sum() >= 20:
-            half = np.random.default_rng(0).permutation(np.flatnonzero(own))
-            size = min(len(half) // 2, len(aged))
-            row["kid"] = measures.kernel_distance(embeddings[:, number], real[half[:size]])
-            row["kid_real"] = measures.kernel_distance(real[half[size : 2 * size]], real[half[:size]])
-            row["fid"] = measures.frechet_distance(embeddings[:size, number], real[half[:size]])
-            row["fid_real"] = measures.frechet_distance(real[half[size : 2 * size]], real[half[:size]])
-            row["diversity_real"] = measures.diversity(real[own])
+        row["diversity"] = measures.diversity(embeddings[:, number], sources)
+        if own.any():
+            row["diversity_real"] = measures.diversity(real[own], people[own])
+            row |= _distances(embeddings[:, number], sources, real[own], people[own])
         rows.append(row)
     return rows
+
+
+def _distances(
+    synthesised: npt.NDArray[np.float32],
+    sources: npt.NDArray[np.intp],
+    real: npt.NDArray[np.float32],
+    people: npt.NDArray[np.intp],
+) -> dict[str, float]:
+    """KID and FID of synthesised faces of ``sources``, and of real ones, each to other real ones of ``people``.
+
+    Nobody is on both sides, and nobody is on a side twice: a face beside itself, or beside another photo of the same
+    person, would look too good. Empty for fewer than `LEAST` people on a side.
+    """
+    one_each = np.random.default_rng(0).permutation(np.unique(people, return_index=True)[1])
+    size = len(one_each) // 2
+    reference, others = one_each[:size], one_each[size : 2 * size]
+    apart = synthesised[~np.isin(sources, people[reference])]
+    size = min(size, len(apart))
+    if size < LEAST:
+        return {}
+    near, far = real[reference[:size]], real[others[:size]]
+    return {
+        "kid": measures.kernel_distance(apart, near),
+        "kid_real": measures.kernel_distance(far, near),
+        "fid": measures.frechet_distance(apart[:size], near),
+        "fid_real": measures.frechet_distance(far, near),
+    }
 
 
 def similarities(results: Results) -> npt.NDArray[np.float64]:

@@ -71,8 +71,10 @@ def _kernel(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> FloatAr
     return np.asarray((a @ b.T + 1) ** 3)
 
 
-def diversity(embeddings: npt.NDArray[np.floating]) -> float:
-    """1 less the mean similarity of embeddings (n, D) of length 1 of different people: 0 if all look the same."""
-    n = len(embeddings)
-    total = np.square(embeddings.astype(np.float64).sum(axis=0)).sum() - n
-    return float(1 - total / (n * (n - 1)))
+def diversity(embeddings: npt.NDArray[np.floating], people: npt.NDArray[np.integer]) -> float | None:
+    """1 less the mean similarity of embeddings (n, D) of length 1 of different people (n,): 0 if all look the same.
+
+    Pairs of one person do not count. None if there are no others.
+    """
+    pairs = different_people(embeddings, people)
+    return float(1 - pairs.mean()) if len(pairs) else None

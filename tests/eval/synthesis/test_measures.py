@@ -46,9 +46,12 @@ def test_rising_ages() -> None:
     assert measures.rising(ages, 1).tolist() == [True, True, False]
 
 
-@given(st.integers(2, 30), st.integers(0, 1000))
-def test_diversity_is_the_mean_over_pairs(n: int, seed: int) -> None:
-    rows = unit(np.random.default_rng(seed), n)
-    first, second = np.triu_indices(n, 1)
-    expected = 1 - (rows[first] * rows[second]).sum(axis=1).mean()
-    assert measures.diversity(rows) == pytest.approx(expected, abs=1e-9)
+@given(st.integers(2, 30), st.integers(1, 4), st.integers(0, 1000))
+def test_diversity_is_the_mean_over_pairs_of_different_people(n: int, photos: int, seed: int) -> None:
+    rows, people = unit(np.random.default_rng(seed), n), np.arange(n) // photos
+    pairs = [(i, j) for i in range(n) for j in range(i) if people[i] != people[j]]
+    found = measures.diversity(rows, people)
+    if pairs:
+        assert found == pytest.approx(1 - np.mean([rows[i] @ rows[j] for i, j in pairs]), abs=1e-9)
+    else:
+        assert found is None
