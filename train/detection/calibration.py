@@ -91,12 +91,17 @@ def lower_scores(weights: DetectorWeights, stage: Stage, log_odds: float) -> Det
     O-Net scores; so a set can be made to propose as many windows, or to give as many false alarms, at the default
     thresholds as another. By the fusion of scores (`cascade.stages`) a face's own falls by two thirds of O-Net's.
     """
+    return shift_outputs(weights, stage, FACE.name, np.array([log_odds / 2, -log_odds / 2]))  # of no face, of a face
+
+
+def shift_outputs(weights: DetectorWeights, stage: Stage, head: str, shift: np.ndarray) -> DetectorWeights:
+    """The set with ``shift`` (width,) added to the outputs of a stage's head, by the bias of its last layer."""
     chosen = weights.stages[stage]
     name = f"{len(chosen.architecture.layers) - 1}.bias"
     bias = chosen.tensors[name].copy()
-    bias[chosen.architecture.output(FACE.name)] += (log_odds / 2, -log_odds / 2)  # of no face, of a face
-    lowered = replace(chosen, tensors={**chosen.tensors, name: bias})
-    return replace(weights, stages={**weights.stages, stage: lowered})
+    bias[chosen.architecture.output(head)] += shift
+    shifted = replace(chosen, tensors={**chosen.tensors, name: bias})
+    return replace(weights, stages={**weights.stages, stage: shifted})
 
 
 def write_ranges(weights: DetectorWeights, ranges: dict[Stage, dict[str, np.ndarray]], out: Path) -> dict[Stage, str]:

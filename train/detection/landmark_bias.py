@@ -10,7 +10,6 @@ it, as it learned from faces that were aligned by other weights.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from cascade.models.detector import DetectorWeights
 from cascade.nn.architectures import LANDMARK_STAGE
 from cascade.nn.heads import LANDMARKS
 from cascade.stages import landmark_template
+from train.detection.calibration import shift_outputs
 
 MIN_FACE, THRESHOLDS = 24, (0.6, 0.3, 0.5)
 
@@ -47,11 +47,8 @@ def centre_landmarks(
     if not len(errors):
         raise ValueError("photos: none of the faces with landmarks is found")
     shift = np.median(errors, axis=0)
-    name = f"{len(stage.architecture.layers) - 1}.bias"
-    bias = stage.tensors[name].copy()
-    bias[stage.architecture.output(LANDMARKS.name)] -= (shift / stage.architecture.window).ravel()
-    centred = replace(stage, tensors={**stage.tensors, name: bias})
-    return replace(weights, stages={**weights.stages, LANDMARK_STAGE: centred}), shift
+    in_windows = (shift / stage.architecture.window).ravel()
+    return shift_outputs(weights, LANDMARK_STAGE, LANDMARKS.name, -in_windows), shift
 
 
 def _errors(weights: DetectorWeights, photos: Iterable[Photo]) -> npt.NDArray[np.float64]:
@@ -69,8 +66,9 @@ def _errors(weights: DetectorWeights, photos: Iterable[Photo]) -> npt.NDArray[np
         if faces is None or not len(faces):
             continue
         overlaps = iou(photo.boxes[known], faces.boxes)
-        for face, best in zip(known, overlaps.argmax(axis=1), strict=True):
-            if iou(photo.boxes[face : face + 1], faces.boxes[best : best + 1])[0, 0] >= SAME_FACE:
+        for face, overlap in zip(known, overlaps, strict=True):
+            best = overlap.argmax()
+            if overlap[best] >= SAME_FACE:
                 found = faces.landmarks[best].astype(np.float64)
                 (transform,) = similarity_transforms(found[None], template)
                 errors.append((found - photo.landmarks[face]) @ transform[:, :2].T)
