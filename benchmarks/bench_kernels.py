@@ -170,9 +170,9 @@ def test_window_boxes(benchmark: Any) -> None:
     benchmark(_native.window_boxes, found, SCALES, 2, -1.5, 12)
 
 
-@pytest.mark.benchmark(group=f"unusually_framed of {BOXES} windows")
-def test_unusually_framed(benchmark: Any) -> None:
-    benchmark(_native.unusually_framed, boxes(BOXES, 20, 80), 640, 480, 240)
+@pytest.mark.benchmark(group=f"framing of {BOXES} windows")
+def test_framing(benchmark: Any) -> None:
+    benchmark(_native.framing, boxes(BOXES, 20, 80), 640, 480, 1 / 3, 240)
 
 
 @pytest.mark.benchmark(group=f"fuse_logits of {BOXES} windows")

@@ -273,12 +273,13 @@ def window_boxes(
     ``window`` pixels. Returns float32 (n in all, 4).
     """
 
-def unusually_framed(
-    windows: npt.ArrayLike, width: float, height: float, close_up_side: float
-) -> npt.NDArray[np.bool_]:
-    """Which windows (n, 4) lie at the border of a photo, or are large: (n,).
+def framing(
+    windows: npt.ArrayLike, width: float, height: float, gap: float, close_up_side: float
+) -> npt.NDArray[np.uint8]:
+    """How windows (n, 4) lie in a photo of ``width`` by ``height`` pixels: (n,), 0 inside, 1 at its border, 2 close up.
 
-    At the border: within a third of their side of one of its edges. Large: with a side of at least ``close_up_side``.
+    Close up: with a side of at least ``close_up_side``. Else at the border: less than ``gap`` of their side is between
+    them and one of its edges. A negative ``gap`` is a part of them that lies beyond it.
     """
 
 def square(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -18,7 +18,7 @@ from cascade.boxes import expand, square, window_boxes
 from cascade.engines.base import ClassifyCrops, DenseScan, StageGenerator
 from cascade.faces import Faces, faces_found, sort_order
 from cascade.imaging.alignment import ARCFACE_TEMPLATE, TEMPLATE_SIZE, similarity_transforms
-from cascade.imaging.pyramid import Pyramid
+from cascade.imaging.pyramid import CLOSE_UP_SHARE, Pyramid
 from cascade.models.detector import DetectorWeights
 from cascade.nn.architectures import LANDMARK_STAGE, Architecture, Stage
 
@@ -34,16 +34,37 @@ ONET_NMS: Overlaps = ((0.4, "union"), (0.7, "min"))
 SCORE_FUSION_WEIGHT = 0.5
 
 
-# Log-odds added to P-Net's for windows at the border, or that take up much of the photo. P-Net scores faces low that a
-# border cuts off, and close-ups without hair and chin. R-Net and O-Net know them better, and such windows are few.
-UNUSUAL_FRAMING_LOGIT = 2.0
+@dataclass(frozen=True)
+class Framing:
+    """Log-odds added for windows that the border cuts off or that take up much of the photo.
 
-# From this share of the photo's shorter side on a window takes up much of it.
-CLOSE_UP_SHARE = 0.5
+    gap        a window is at the border if less than this share of its side is between them; a negative one lies beyond
+    at_border  log-odds for windows at the border that are no close-ups
+    close_up   log-odds for windows of at least CLOSE_UP_SHARE of the photo's shorter side
+    """
 
-# Log-odds added to those of R-Net and O-Net for such windows. With less around the face than their crops usually show,
-# they score low, too. The few windows of that size give hardly any false alarms.
-CLOSE_UP_LOGIT = 1.0
+    gap: float
+    at_border: float
+    close_up: float
+
+    @property
+    def most(self) -> float:
+        """The most that is added to any window."""
+        return max(0.0, self.at_border, self.close_up)
+
+    def logits(self, windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
+        """What is added for windows (n, 4) in pixels of a photo (height, width, 3): float32 (n,)."""
+        height, width = photo.shape[:2]
+        framing = _native.framing(windows, width, height, self.gap, CLOSE_UP_SHARE * min(width, height))
+        return np.array([0.0, self.at_border, self.close_up], np.float32)[framing]
+
+
+# P-Net scores faces low that a border cuts off, and close-ups without hair and chin. R-Net and O-Net know them better,
+# and such windows are few.
+PNET_FRAMING = Framing(gap=1 / 3, at_border=2.0, close_up=4.0)
+
+# With less around the face than their crops usually show, R-Net and O-Net score it low, too.
+CROP_FRAMING = Framing(gap=-0.1, at_border=0.75, close_up=0.3)
 
 
 @dataclass(frozen=True)
@@ -71,29 +92,18 @@ def run_pnet(
 ) -> StageGenerator[Candidates]:
     """P-Net over all levels: windows of at least this face probability, moved by its box deltas.
 
-    Windows at the border and close-ups count with UNUSUAL_FRAMING_LOGIT more, from here on.
+    Windows at the border and close-ups count more, as PNET_FRAMING says, from here on.
     """
-    levels = yield DenseScan(pyramid, logit(threshold) - UNUSUAL_FRAMING_LOGIT)
+    levels = yield DenseScan(pyramid, logit(threshold) - PNET_FRAMING.most)
     if not levels:
         return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     windows = window_boxes(levels, weights["pnet"].architecture, pyramid.scales[1:])
     # rows of column, row, logit and the outputs after the first two: but for the column, they are indexed as outputs
     found = np.concatenate(levels)
     deltas = found[:, 1:][:, weights["pnet"].architecture.output("box")]
-    logits = found[:, 2] + np.float32(UNUSUAL_FRAMING_LOGIT) * _unusually_framed(windows, pyramid.images[0])
+    logits = found[:, 2] + PNET_FRAMING.logits(windows, pyramid.images[0])
     _, boxes, logits = _native.candidates(windows, deltas, logits, logit(threshold), ((nms, "union"),))
     return Candidates(boxes, logits)
-
-
-def _unusually_framed(windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """Which windows (n, 4) lie within a third of their side of the photo's border or take up much of it: (n,) bool."""
-    height, width = photo.shape[:2]
-    return _native.unusually_framed(windows, width, height, CLOSE_UP_SHARE * min(width, height))
-
-
-def _close_ups(windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """Which windows (n, 4) take up much of the photo: (n,) bool."""
-    return np.asarray(windows[:, 2] - windows[:, 0] >= CLOSE_UP_SHARE * min(photo.shape[:2]))
 
 
 def run_rnet(
@@ -170,12 +180,12 @@ def _classify(
 ) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The square windows of the candidates, the network's outputs on them, and log-odds fused with the candidates'.
 
-    Those of close-ups count CLOSE_UP_LOGIT more.
+    Those at the border and of close-ups count more, as CROP_FRAMING says.
     """
     windows = square(candidates.boxes)
     outputs = yield ClassifyCrops(stage, pyramid, expand(windows, weights[stage].architecture.context))
     logits = _native.fuse_logits(outputs, candidates.logits, SCORE_FUSION_WEIGHT)
-    return windows, outputs, logits + np.float32(CLOSE_UP_LOGIT) * _close_ups(windows, pyramid.images[0])
+    return windows, outputs, logits + CROP_FRAMING.logits(windows, pyramid.images[0])
 
 
 def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:

@@ -27,16 +27,16 @@ def window_boxes(found, scales, stride, margin, window):
     return boxes
 
 
-def unusually_framed(windows, width, height, close_up_side):
-    """Which windows lie at the border of an image of ``width`` by ``height`` pixels, or are at least that large."""
+def framing(windows, width, height, gap, close_up_side):
+    """How windows lie in an image of ``width`` by ``height`` pixels: 0 inside, 1 at its border, 2 as a close-up."""
     windows = check_boxes(windows, "windows", np.float32)
-    out = np.empty(len(windows), bool)
+    out = np.empty(len(windows), np.uint8)
     cdef const float[:, ::1] source = windows
-    cdef uint8_t[::1] target = out.view(np.uint8)
+    cdef uint8_t[::1] target = out
     cdef float right = real("width", width, 0), bottom = real("height", height, 0)
-    cdef float side = real("close_up_side", close_up_side, 0)
+    cdef float share = real("gap", gap), side = real("close_up_side", close_up_side, 0)
     if len(windows):
-        cascade_unusually_framed(&source[0, 0], source.shape[0], right, bottom, side, &target[0])
+        cascade_framing(&source[0, 0], source.shape[0], right, bottom, share, side, &target[0])
     return out
 
 

@@ -214,8 +214,8 @@ cdef extern from "detect.h" nogil:
 
     void cascade_window_boxes(const float *found, size_t n, size_t pitch, const cascade_window_layout *layout,
                               const double *scale, float *boxes)
-    void cascade_unusually_framed(const float *windows, size_t n, float width, float height, float close_up_side,
-                                  uint8_t *framed)
+    void cascade_framing(const float *windows, size_t n, float width, float height, float gap, float close_up_side,
+                         uint8_t *framing)
     void cascade_square(float *boxes, size_t n)
     void cascade_expand(const float *boxes, size_t n, double context, double *expanded)
     void cascade_clip(float *boxes, size_t n, float width, float height)

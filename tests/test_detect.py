@@ -328,7 +328,8 @@ def assert_is_the_astronaut(faces: Faces) -> None:
 
 @pytest.mark.parametrize("name", shipped_detectors())
 def test_the_astronaut_has_one_face(name: str) -> None:
-    assert_is_the_astronaut(Detector(weights=name).detect(PORTRAIT))
+    score = 0.92 if name == "paper" else 0.8  # from which on nine in ten of the set's detections are right
+    assert_is_the_astronaut(Detector(weights=name, thresholds=(0.7, 0.3, score)).detect(PORTRAIT))
 
 
 def test_the_astronaut_has_one_face_in_torch_too() -> None:

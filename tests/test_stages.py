@@ -15,7 +15,7 @@ from cascade.engines.native import NativeEngine
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.models.detector import load_detector
-from cascade.stages import Candidates, landmark_template, logit, run_lnet, run_onet, run_pnet, run_rnet
+from cascade.stages import Candidates, Framing, landmark_template, logit, run_lnet, run_onet, run_pnet, run_rnet
 from tests.photos import FACE_LANDMARKS, portrait
 
 
@@ -55,44 +55,51 @@ def test_a_pyramid_without_levels_has_no_candidates(engine: NativeEngine) -> Non
     assert (found.boxes.dtype, found.logits.dtype) == (np.float32, np.float32)
 
 
-def test_windows_at_the_border_and_close_ups_need_less(
+NO_FRAMING = Framing(gap=0.0, at_border=0.0, close_up=0.0)
+
+
+def test_windows_at_the_border_and_close_ups_need_less_in_pnet(
     engine: NativeEngine, pyramid: Pyramid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All others are what they are without the bonus, which the suppression of 1 leaves to be seen."""
     (found,) = run(engine, [run_pnet(engine.weights, pyramid, 0.0, nms=1.0)])
-    monkeypatch.setattr(stages, "UNUSUAL_FRAMING_LOGIT", 0.0)
+    monkeypatch.setattr(stages, "PNET_FRAMING", NO_FRAMING)
     (plain,) = run(engine, [run_pnet(engine.weights, pyramid, 0.0, nms=1.0)])
     order, before = np.lexsort(found.boxes.T), np.lexsort(plain.boxes.T)
     np.testing.assert_array_equal(found.boxes[order], plain.boxes[before])
     gains = found.logits[order] - plain.logits[before]
-    raised = gains > 1
-    np.testing.assert_allclose(gains[raised], 2, atol=1e-5)
-    np.testing.assert_array_equal(gains[~raised], 0)
-    assert 0 < raised.mean() < 0.5
+    np.testing.assert_array_equal(np.unique(np.rint(gains)), [0, 2, 4])
+    np.testing.assert_allclose(gains, np.rint(gains), atol=1e-5)
+    assert 0 < (gains > 1).mean() < 0.5
 
 
-@pytest.mark.parametrize(("side", "gain"), [(250, 1.0), (100, 0.0)])
-def test_close_ups_need_less_in_rnet_and_onet(
-    engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, side: int, gain: float
+@pytest.mark.parametrize(
+    ("corner", "side", "gain"), [((60, 40), 250, 0.3), ((60, 40), 100, 0.0), ((-20, 40), 100, 0.75)]
+)
+def test_windows_beyond_the_border_and_close_ups_need_less_in_rnet_and_onet(
+    engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, corner: tuple[int, int], side: int, gain: float
 ) -> None:
     image = np.ascontiguousarray(portrait()[:400, :400])
     pyramid = engine.pyramid(image, level_sizes(400, 400, 40, None, 12, 0.709))
-    candidates = Candidates(np.array([(60, 40, 60 + side, 40 + side)], np.float32), np.array([9], np.float32))
+    box = [*corner, corner[0] + side, corner[1] + side]
+    candidates = Candidates(np.array([box], np.float32), np.array([9], np.float32))
     for stage in (run_rnet, run_onet):
         (found,) = run(engine, [stage(engine.weights, pyramid, candidates, 0.0)])
         with monkeypatch.context() as patch:
-            patch.setattr(stages, "CLOSE_UP_LOGIT", 0.0)
+            patch.setattr(stages, "CROP_FRAMING", NO_FRAMING)
             (plain,) = run(engine, [stage(engine.weights, pyramid, candidates, 0.0)])
         logits = [each.logits if isinstance(each, Candidates) else each[1] for each in (found, plain)]
         np.testing.assert_allclose(logits[0] - logits[1], gain, atol=1e-5)
 
 
-def test_which_windows_are_unusually_framed() -> None:
+def test_how_windows_are_framed() -> None:
     photo = np.zeros((100, 200, 3), np.uint8)
     windows = [(10, 10, 40, 40), (9, 50, 39, 80), (160, 50, 190, 80), (170, 50, 199, 79), (50, 72, 70, 92)]
-    windows += [(50, 71, 75, 96), (90, 20, 139, 69), (70, 22, 120, 72)]
-    framed = stages._unusually_framed(np.array(windows, np.float32), photo)
-    assert framed.tolist() == [False, True, False, True, False, True, False, True]
+    windows += [(50, 71, 75, 96), (90, 20, 139, 69), (70, 22, 120, 72), (0, 0, 50, 50)]
+    table = np.array(windows, np.float32)
+    assert Framing(1 / 3, 1.0, 5.0).logits(table, photo).tolist() == [0, 1, 0, 1, 0, 1, 0, 5, 5]
+    beyond = np.array([(-2, 40, 28, 70), (-4, 40, 26, 70), (175, 40, 205, 70), (172, 40, 202, 70)], np.float32)
+    assert Framing(-0.1, 1.0, 5.0).logits(beyond, photo).tolist() == [0, 1, 1, 0]
 
 
 def test_a_threshold_is_a_probability() -> None:

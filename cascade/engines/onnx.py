@@ -98,8 +98,10 @@ class OnnxEngine:
         """See `cascade.engines.base.Engine.dense_scan`."""
         pnet = self.weights["pnet"].architecture
         field, stride, margin = pnet.input_size, pnet.stride, pnet.padding
-        padded = np.pad(level, ((margin, margin), (margin, margin), (0, 0)), constant_values=PADDING_VALUE)
-        rows, columns = (max(0, (side - field) // stride + 1) for side in padded.shape[:2])
+        rows, columns = (pnet.windows(side) for side in level.shape[:2])
+        ends = [max(0, (count - 1) * stride + field) for count in (rows, columns)]
+        after = [max(0, end - margin - side) for end, side in zip(ends, level.shape[:2], strict=True)]
+        padded = np.pad(level, ((margin, after[0]), (margin, after[1]), (0, 0)), constant_values=PADDING_VALUE)
         found = [np.empty((0, 1 + pnet.outputs), np.float32)]
         step = max(1, STRIP_PIXELS // (stride * padded.shape[1]))
         for first in range(0, rows if columns else 0, step):

@@ -10,28 +10,20 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade.attributes import BY_NAME
 from cascade.detect import THRESHOLDS, Detector
 from cascade.exporting.networks import Precision, attributes_model, landmarks_model, recognizer_model, stage_model
-from cascade.imaging.pyramid import SMALLEST_SHARE
+from cascade.imaging.pyramid import CLOSE_UP_SHARE, SMALLEST_SHARE
 from cascade.models.attributes import load_attributes
 from cascade.models.detector import load_detector
 from cascade.models.landmarks import load_landmarks
 from cascade.models.recognizer import load_recognizer
 from cascade.private_files import whole_file
-from cascade.stages import (
-    CLOSE_UP_LOGIT,
-    CLOSE_UP_SHARE,
-    ONET_NMS,
-    PNET_NMS,
-    RNET_NMS,
-    SCORE_FUSION_WEIGHT,
-    UNUSUAL_FRAMING_LOGIT,
-)
+from cascade.stages import CROP_FRAMING, ONET_NMS, PNET_FRAMING, PNET_NMS, RNET_NMS, SCORE_FUSION_WEIGHT
 from cascade.version import __version__
 
 if TYPE_CHECKING:
@@ -112,9 +104,8 @@ def pipeline() -> dict[str, Any]:
             "onet": [list(each) for each in ONET_NMS],
         },
         "score_fusion_weight": SCORE_FUSION_WEIGHT,
-        "unusual_framing_logit": UNUSUAL_FRAMING_LOGIT,
         "close_up_share": CLOSE_UP_SHARE,
-        "close_up_logit": CLOSE_UP_LOGIT,
+        "framing": {"pnet": asdict(PNET_FRAMING), "rnet": asdict(CROP_FRAMING), "onet": asdict(CROP_FRAMING)},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,6 +17,10 @@ PADDING_VALUE = 128
 
 # The shorter side of the smallest level covers at least this share of a window: faces may reach beyond the photo.
 SMALLEST_SHARE = 0.6
+
+# From this share of the photo's shorter side on a window holds a close-up. There the steps between levels are the root of
+# those before: such levels cost next to nothing, and P-Net has few windows to find a face in that fills the photo.
+CLOSE_UP_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ def crop_sources(pyramid: Pyramid) -> tuple[list[Any], np.ndarray]:
 def level_sizes(
     width: int, height: int, min_face: float, max_face: float | None, window: float, scale_factor: float
 ) -> list[tuple[int, int]]:
-    """Sizes (width, height) of the levels. On the first, a face of ``min_face`` pixels fills P-Net's window."""
+    """Sizes (width, height) of the levels. On the first, a face of ``min_face`` pixels fills P-Net's window.
+
+    Each is ``scale_factor`` times the one before, or its root from CLOSE_UP_SHARE on.
+    """
     return list(_level_sizes(width, height, min_face, max_face, window, scale_factor))
 
 
@@ -82,5 +90,6 @@ def _level_sizes(
         if max_face is not None and sizes and window / scale > max_face:
             break
         sizes.append((max(1, round(width * scale)), max(1, round(height * scale))))
-        scale *= scale_factor
+        close_up = window / scale >= CLOSE_UP_SHARE * min(width, height)
+        scale *= math.sqrt(scale_factor) if close_up else scale_factor
     return tuple(sizes)

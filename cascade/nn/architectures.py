@@ -114,6 +114,14 @@ class Architecture:
         """Grey pixels around an image so that windows in its corners are seen too."""
         return int((self.input_size - self.window) // 2)
 
+    def windows(self, side: int) -> int:
+        """How many windows of a dense scan lie along an image's side of that many pixels.
+
+        The last may see up to a stride more of grey than the padding, so that no part of the image is left out.
+        """
+        room = side + 2 * self.padding - self.input_size
+        return -(-room // self.stride) + 1 if room >= 0 else 0
+
     @property
     def outputs(self) -> int:
         """Outputs of the last layer, which are those of all heads."""

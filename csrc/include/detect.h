@@ -24,10 +24,13 @@ typedef struct {
  * `scale` is the size of the level over that of the image, across and down. */
 void cascade_window_boxes(const float *found, size_t n, size_t pitch, const cascade_window_layout *layout,
                           const double scale[2], float *boxes);
-/* Which of n windows lie within a third of their side of the border of an image of width * height, or have a side of at least
- * `close_up_side`. */
-void cascade_unusually_framed(const float *windows, size_t n, float width, float height, float close_up_side,
-                              uint8_t *framed);
+/* How a window lies in the image. */
+enum { CASCADE_INSIDE, CASCADE_AT_BORDER, CASCADE_CLOSE_UP };
+
+/* Tells how n windows lie in an image of width * height: as a close-up if their side is at least `close_up_side`, else at the
+ * border if less than `gap` of their side is between them and it. A negative gap is a part that lies beyond the border. */
+void cascade_framing(const float *windows, size_t n, float width, float height, float gap, float close_up_side,
+                     uint8_t *framing);
 /* Adds deltas * the box's size to each edge of n boxes, in place. */
 void cascade_apply_box_deltas(float *boxes, const float *deltas, size_t n);
 /* Grows n boxes to squares of the longer side about their centres. */

@@ -21,6 +21,12 @@ static size_t needed_before(const cascade_layer *layer, size_t phases_in, size_t
     return (inputs + phases_in - 1) / phases_in;
 }
 
+/* Windows along `length` padded pixels, none if it has no room for one. The last may reach up to a stride beyond the end,
+ * into more padding, so that no border of the image is further from a window than the other. */
+static size_t windows_along(size_t length, size_t field, size_t stride) {
+    return length >= field ? (length - field + stride - 1) / stride + 1 : 0;
+}
+
 int cascade_feature_grid_plan(cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count,
                               size_t padding, size_t width, size_t height) {
     size_t stride = 1, field = 1, elements = cascade_input_elements(layers);
@@ -40,8 +46,8 @@ int cascade_feature_grid_plan(cascade_feature_grid *grid, const cascade_layer *l
     grid->receptive_field = field;
     grid->padding = padding;
     grid->outputs = elements;
-    grid->columns = width + 2 * padding >= field ? (width + 2 * padding - field) / stride + 1 : 0;
-    grid->rows = height + 2 * padding >= field ? (height + 2 * padding - field) / stride + 1 : 0;
+    grid->columns = windows_along(width + 2 * padding, field, stride);
+    grid->rows = windows_along(height + 2 * padding, field, stride);
     return 1;
 }
 

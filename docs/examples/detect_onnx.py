@@ -50,8 +50,7 @@ class Detector:
             outputs = self.classify(stage, [photo, *levels], windows)
             own = outputs["face"][:, 1] - outputs["face"][:, 0]
             weight = self.settings["score_fusion_weight"]
-            close_up = self.close_ups(photo, windows)
-            logits = (own + weight * logits) / (1 + weight) + self.settings["close_up_logit"] * close_up
+            logits = (own + weight * logits) / (1 + weight) + self.framing(stage, photo, windows)
             boxes = windows + outputs["box"] * np.tile(windows[:, 2:] - windows[:, :2], 2)
             kept = self.kept(boxes, logits, stage, number)
             boxes, logits, windows = boxes[kept], logits[kept], windows[kept]
@@ -71,39 +70,46 @@ class Detector:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             level = resampled(level, (0, 0, level.shape[1], level.shape[0]), *size)
             levels.append(level)
-            scale *= self.settings["scale_factor"]
+            # twice as many levels for faces that fill the photo
+            close_up = window / scale >= self.settings["close_up_share"] * min(width, height)
+            scale *= self.settings["scale_factor"] ** (0.5 if close_up else 1)
         return levels
 
     def proposals(self, photo, levels):
         """P-Net: boxes and log-odds of the windows that may hold a face."""
-        facts, bonus = self.facts["pnet"], self.settings["unusual_framing_logit"]
+        facts, framing = self.facts["pnet"], self.settings["framing"]["pnet"]
+        lowest = log_odds(self.settings["thresholds"][0]) - max(framing["at_border"], framing["close_up"])
         padding, stride, side = facts["padding"], facts["stride"], facts["window"]
         margin = (facts["input_size"] - side) / 2 - padding
         height, width = photo.shape[:2]
         boxes, logits = [np.empty((0, 4))], [np.empty(0)]
         for level in levels:
-            padded = np.pad(level, ((padding, padding), (padding, padding), (0, 0)), constant_values=GREY)
-            if min(padded.shape[:2]) < facts["input_size"]:
+            room = np.array(level.shape[:2]) + 2 * padding - facts["input_size"]
+            if min(room) < 0:
                 continue
+            # so much more to the right and below that the last windows reach the border
+            (down, right) = padding + -room % stride
+            padded = np.pad(level, ((padding, down), (padding, right), (0, 0)), constant_values=GREY)
             outputs = self.run("pnet", padded[None])
             logit = outputs["face"][0, 1] - outputs["face"][0, 0]
-            row, column = np.nonzero(logit >= log_odds(self.settings["thresholds"][0]) - bonus)
+            row, column = np.nonzero(logit >= lowest)
             corners = margin + stride * np.stack([column, row], axis=1)
             windows = np.hstack([corners, corners + side]) * np.tile([width, height], 2)
             windows /= np.tile([level.shape[1], level.shape[0]], 2)
-            sides = windows[:, 2:] - windows[:, :2]
-            # P-Net scores faces low that the border cuts off, and close-ups
-            gaps = np.minimum(windows[:, :2], [width, height] - windows[:, 2:]).min(axis=1)
-            unusual = (gaps < sides[:, 0] / 3) | self.close_ups(photo, windows)
-            logits.append(logit[row, column] + bonus * unusual)
-            boxes.append(windows + outputs["box"][0][:, row, column].T * np.tile(sides, 2))
+            logits.append(logit[row, column] + self.framing("pnet", photo, windows))
+            boxes.append(windows + outputs["box"][0][:, row, column].T * np.tile(windows[:, 2:] - windows[:, :2], 2))
         boxes, logits = np.concatenate(boxes), np.concatenate(logits)
         kept = self.kept(boxes, logits, "pnet", 0)
         return boxes[kept], logits[kept]
 
-    def close_ups(self, photo, windows):
-        """Which windows take up much of the photo: networks score the faces in them low."""
-        return windows[:, 2] - windows[:, 0] >= self.settings["close_up_share"] * min(photo.shape[:2])
+    def framing(self, stage, photo, windows):
+        """What is added for windows at the border and for close-ups: networks score the faces in them low."""
+        framing, (height, width) = self.settings["framing"][stage], photo.shape[:2]
+        sides = windows[:, 2] - windows[:, 0]
+        gaps = np.minimum(windows[:, :2], [width, height] - windows[:, 2:]).min(axis=1)
+        at_border = np.where(gaps < framing["gap"] * sides, framing["at_border"], 0.0)
+        close_up = sides >= self.settings["close_up_share"] * min(width, height)
+        return np.where(close_up, framing["close_up"], at_border)
 
     def kept(self, boxes, logits, stage, number):
         """Which boxes reach the stage's threshold and are suppressed by no better one, best first."""

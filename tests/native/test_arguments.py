@@ -113,7 +113,7 @@ def test_wrong_arrays_of_boxes(boxes: Any) -> None:
     ):
         refuses(call, "^boxes: expected ")
     refuses(lambda: _native.candidates(boxes, BOXES, [0.5], 0, []), "^windows: expected ")
-    refuses(lambda: _native.unusually_framed(boxes, 10, 10, 5), "^windows: expected ")
+    refuses(lambda: _native.framing(boxes, 10, 10, 0.3, 5), "^windows: expected ")
     refuses(lambda: _native.candidates(BOXES, boxes, [0.5], 0, []), "^offsets: expected ")
     refuses(lambda: _native.window_points(boxes, POINTS), "^windows: expected ")
 
@@ -334,9 +334,10 @@ def test_wrong_rows_and_paddings(number: Any) -> None:
 def test_wrong_thresholds(number: Any) -> None:
     refuses(lambda: network().dense_scan(IMAGE, 0, number), "^threshold: expected ")
     refuses(lambda: _native.clip(BOXES, number, 5), "^width: expected ")
-    refuses(lambda: _native.unusually_framed(BOXES, number, 5, 3), "^width: expected ")
-    refuses(lambda: _native.unusually_framed(BOXES, 5, number, 3), "^height: expected ")
-    refuses(lambda: _native.unusually_framed(BOXES, 5, 5, number), "^close_up_side: expected ")
+    refuses(lambda: _native.framing(BOXES, number, 5, 0.3, 3), "^width: expected ")
+    refuses(lambda: _native.framing(BOXES, 5, number, 0.3, 3), "^height: expected ")
+    refuses(lambda: _native.framing(BOXES, 5, 5, number, 3), "^gap: expected ")
+    refuses(lambda: _native.framing(BOXES, 5, 5, 0.3, number), "^close_up_side: expected ")
     refuses(lambda: _native.clip(BOXES, 5, number), "^height: expected ")
     refuses(lambda: _native.expand(BOXES, number), "^context: expected ")
     refuses(lambda: _native.fuse_logits([(1, 2)], [3], number), "^share: expected ")
@@ -552,12 +553,12 @@ def test_cut_never_crashes(boxes: list[Any], scales: list[Any]) -> None:
 def test_box_functions_never_crash(rows: list[Any], threshold: float, other: float) -> None:
     table = np.array(rows, np.float32).reshape(-1, 5)
     boxes, scores, overlaps = table[:, :4], table[:, 4], [(threshold, "min"), (other, "union")]
-    names = ["threshold", "sigma", "width", "height", "context", "share", "overlaps", "stride", "margin", "window"]
+    names = ["threshold", "sigma", "width", "height", "gap", "context", "share", "overlaps", "stride", "margin", "window"]
     for call in (
         lambda: _native.square(boxes),
         lambda: _native.expand(boxes, threshold),
         lambda: _native.clip(boxes, threshold, other),
-        lambda: _native.unusually_framed(boxes, threshold, other, threshold),
+        lambda: _native.framing(boxes, threshold, other, other, threshold),
         lambda: _native.fuse_logits(boxes, scores, other),
         lambda: _native.candidates(boxes, boxes[::-1], scores, threshold, overlaps),
         lambda: _native.window_boxes([boxes[:3], table[3:]], [(1, 1), (0.1, 1e-300)], threshold, other, threshold),
@@ -625,7 +626,7 @@ def test_any_number_type_and_layout_will_do(layout: Callable[[np.ndarray], Any])
         (_native.square, [boxes]),
         (lambda a: _native.expand(a, 1.5), [boxes]),
         (lambda a: _native.clip(a, 50, 40), [boxes]),
-        (lambda a: _native.unusually_framed(a, 50, 40, 20), [boxes]),
+        (lambda a: _native.framing(a, 50, 40, -0.1, 20), [boxes]),
         (lambda a, b: _native.fuse_logits(a, b, 0.5), [boxes, scores]),
         (lambda a, b, c: _native.candidates(a, b, c, 1, [(0.5, "union")]), [boxes, moves, scores]),
         (_native.window_points, [boxes, shares]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -62,12 +63,14 @@ def scanned(network: CascadeNetwork, image: np.ndarray, padding: int) -> np.ndar
     """torch's answer to `Network.dense_scan` at a threshold of minus infinity."""
     architecture = network.architecture
     window, stride = architecture.input_size, architecture.stride
-    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), constant_values=128)
-    rows, columns = ((side - window) // stride + 1 for side in padded.shape[:2])
-    if rows < 1 or columns < 1:
+    room = [side + 2 * padding - window for side in image.shape[:2]]
+    if min(room) < 0:
         return np.empty((0, architecture.outputs + 1), np.float32)
-    exact = padded[: (rows - 1) * stride + window, : (columns - 1) * stride + window]
-    output = network(normalised(exact[None]))[0].numpy()
+    # the last windows may reach beyond the padding, so that all of the image is seen
+    rows, columns = (math.ceil(each / stride) + 1 for each in room)
+    after = [padding + -each % stride for each in room]
+    padded = np.pad(image, ((padding, after[0]), (padding, after[1]), (0, 0)), constant_values=128)
+    output = network(normalised(padded[None]))[0].numpy()
     assert output.shape[1:] == (rows, columns)
     y, x = np.divmod(np.arange(rows * columns), columns)
     head = np.stack([x, y, (output[1] - output[0]).ravel()])
@@ -154,7 +157,7 @@ def test_dense_scan_is_torchs_for_any_size(family: str, level: str, shape: tuple
 def test_dense_scan_sees_what_a_crop_of_the_same_window_shows(family: str, level: str) -> None:
     native = named(family, "pnet", level)[1]
     image, padding = noise(45, 60, 3), 5
-    padded = np.pad(image, ((5, 5), (5, 5), (0, 0)), constant_values=128)
+    padded = np.pad(image, ((5, 9), (5, 9), (0, 0)), constant_values=128)
     found = native.dense_scan(image, padding, -np.inf)
     _, _, stride, receptive_field = native.grid(60, 45, padding)
     windows = [

@@ -45,11 +45,12 @@ class Layout:
 def layout(sizes: tuple[Size, ...], pnet: Architecture) -> Layout:
     """The layout of levels of ``sizes`` (width, height), each within P-Net's padding and on its stride."""
     stride, margin = pnet.stride, pnet.padding
-    padded = [(height + 2 * margin, width + 2 * margin) for width, height in sizes]
-    places, height, width = shelves([(_round_up(rows, stride), _round_up(columns, stride)) for rows, columns in padded])
-    levels = np.full([_windows(side, pnet) for side in (height, width)], -1, np.int16)
-    for index, ((top, left), (rows, columns)) in enumerate(zip(places, padded, strict=True)):
-        levels[top // stride :, left // stride :][: _windows(rows, pnet), : _windows(columns, pnet)] = index
+    windows = [(pnet.windows(height), pnet.windows(width)) for width, height in sizes]
+    seen = [[_round_up(max(0, count - 1) * stride + pnet.input_size, stride) for count in counts] for counts in windows]
+    places, height, width = shelves([(rows, columns) for rows, columns in seen])
+    levels = np.full([max(0, (side - pnet.input_size) // stride + 1) for side in (height, width)], -1, np.int16)
+    for index, ((top, left), (rows, columns)) in enumerate(zip(places, windows, strict=True)):
+        levels[top // stride :, left // stride :][:rows, :columns] = index
     firsts = np.array([(left // stride, top // stride) for top, left in places], np.int64).reshape(-1, 2)
     return Layout(height, width, sizes, [(top + margin, left + margin) for top, left in places], firsts, levels)
 
@@ -72,11 +73,6 @@ def shelves(sides: list[Size]) -> tuple[list[Size], int, int]:
         places.append((shelf[0], shelf[2]))
         shelf[2] += columns
     return places, bottom, width
-
-
-def _windows(side: int, pnet: Architecture) -> int:
-    """How many windows of P-Net lie along a side."""
-    return max(0, (side - pnet.input_size) // pnet.stride + 1)
 
 
 def _round_up(side: int, stride: int) -> int:

@@ -65,7 +65,7 @@ export class Detector {
 
   /** The levels. On the first, the smallest face fills P-Net's window; each is resampled from the one before. */
   pyramid(image) {
-    const { min_face, scale_factor, smallest_share } = this.settings;
+    const { min_face, scale_factor, smallest_share, close_up_share } = this.settings;
     const window = this.facts.pnet.window;
     const levels = [];
     let level = image;
@@ -73,7 +73,9 @@ export class Detector {
       const size = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
       level = resampled(level, [0, 0, level.width, level.height], ...size);
       levels.push(level);
-      scale *= scale_factor;
+      // twice as many levels for faces that fill the photo
+      const closeUp = window / scale >= close_up_share * Math.min(image.width, image.height);
+      scale *= closeUp ? Math.sqrt(scale_factor) : scale_factor;
     }
     return levels;
   }
@@ -81,39 +83,38 @@ export class Detector {
   /** P-Net: the windows that may hold a face. */
   async proposals(image, levels) {
     const { padding, stride, window, input_size } = this.facts.pnet;
-    const { unusual_framing_logit: bonus, thresholds } = this.settings;
+    const { thresholds, framing } = this.settings;
+    const lowest = logOdds(thresholds[0]) - Math.max(framing.pnet.at_border, framing.pnet.close_up);
     const margin = (input_size - window) / 2 - padding;
     const found = [];
     for (const level of levels) {
       if (Math.min(level.width, level.height) + 2 * padding < input_size) continue;
-      const { face, box } = await this.run("pnet", [padded(level, padding)]);
+      const { face, box } = await this.run("pnet", [padded(level, padding, stride, input_size)]);
       const [, , rows, columns] = face.dims;
       const scale = [image.width / level.width, image.height / level.height];
       for (let i = 0; i < rows * columns; i++) {
-        let logit = face.data[rows * columns + i] - face.data[i];
-        if (!(logit >= logOdds(thresholds[0]) - bonus)) continue;
+        const logit = face.data[rows * columns + i] - face.data[i];
+        if (!(logit >= lowest)) continue;
         const corner = [i % columns, Math.floor(i / columns)].map((at) => margin + stride * at);
         const square = [...corner, ...corner.map((at) => at + window)].map((at, k) => at * scale[k % 2]);
-        const side = square[2] - square[0];
-        // P-Net scores faces low that the border cuts off, and close-ups
-        const gap = Math.min(square[0], square[1], image.width - square[2], image.height - square[3]);
-        if (gap < side / 3 || this.closeUp(image, square)) logit += bonus;
         const deltas = [0, 1, 2, 3].map((k) => box.data[k * rows * columns + i]);
-        found.push({ box: moved(square, deltas), logit });
+        found.push({ box: moved(square, deltas), logit: logit + this.framing("pnet", image, square) });
       }
     }
     return this.kept(found, "pnet", 0);
   }
 
-  /** Whether a window takes up much of the photo: networks score the faces in such windows low. */
-  closeUp(image, [x1, , x2]) {
-    return x2 - x1 >= this.settings.close_up_share * Math.min(image.width, image.height);
+  /** What is added for windows at the border and for close-ups: networks score the faces in them low. */
+  framing(stage, { width, height }, [x1, y1, x2, y2]) {
+    const { gap, at_border, close_up } = this.settings.framing[stage];
+    if (x2 - x1 >= this.settings.close_up_share * Math.min(width, height)) return close_up;
+    return Math.min(x1, y1, width - x2, height - y2) < gap * (x2 - x1) ? at_border : 0;
   }
 
   /** R-Net or O-Net on the square windows around what the stage before let through. */
   async stage(stage, number, images, before) {
     const { context, input_size } = this.facts[stage];
-    const { score_fusion_weight: weight, close_up_logit: bonus } = this.settings;
+    const { score_fusion_weight: weight } = this.settings;
     const found = [];
     for (let first = 0; first < before.length; first += 64) {
       const some = before.slice(first, first + 64);
@@ -121,7 +122,7 @@ export class Detector {
       const { face, box, landmarks } = await this.run(stage, windows.map((one) => crop(images, one, context, input_size)));
       windows.forEach((window, i) => {
         const own = face.data[2 * i + 1] - face.data[2 * i];
-        const logit = (own + weight * some[i].logit) / (1 + weight) + (this.closeUp(images[0], window) ? bonus : 0);
+        const logit = (own + weight * some[i].logit) / (1 + weight) + this.framing(stage, images[0], window);
         const deltas = box.data.slice(4 * i, 4 * i + 4);
         const points = landmarks && [0, 1, 2, 3, 4].map((k) => [0, 1].map((axis) =>
           window[axis] + landmarks.data[10 * i + 2 * k + axis] * (window[axis + 2] - window[axis])));
@@ -162,13 +163,14 @@ function withoutAlpha({ data, width, height }) {
   return { data: found, width, height };
 }
 
-function padded({ data, width, height }, padding) {
-  const wide = width + 2 * padding;
-  const found = new Uint8Array(3 * wide * (height + 2 * padding)).fill(GREY);
+/** With grey around it, and so much more to the right and below that the last windows reach the border. */
+function padded({ data, width, height }, padding, stride, input) {
+  const [wide, high] = [width, height].map((side) => input + stride * Math.ceil((side + 2 * padding - input) / stride));
+  const found = new Uint8Array(3 * wide * high).fill(GREY);
   for (let y = 0; y < height; y++) {
     found.set(data.subarray(3 * y * width, 3 * (y + 1) * width), 3 * ((y + padding) * wide + padding));
   }
-  return { data: found, width: wide, height: height + 2 * padding };
+  return { data: found, width: wide, height: high };
 }
 
 const moved = (box, deltas) => box.map((edge, k) => edge + deltas[k] * (box[(k % 2) + 2] - box[k % 2]));

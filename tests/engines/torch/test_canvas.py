@@ -53,9 +53,7 @@ def test_every_window_of_a_level_is_one_of_the_canvas(sizes: list[tuple[int, int
         assert (owner[top : top + height, left : left + width] == -1).all()
         owner[top : top + height, left : left + width] = index
     for index, (width, height) in enumerate(sizes):
-        rows, columns = (
-            max(0, (side + 2 * pnet.padding - pnet.input_size) // pnet.stride + 1) for side in (height, width)
-        )
+        rows, columns = pnet.windows(height), pnet.windows(width)
         found = np.argwhere(one.levels == index)
         assert len(found) == rows * columns
         for row, column in found:
