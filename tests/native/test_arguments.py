@@ -553,7 +553,19 @@ def test_cut_never_crashes(boxes: list[Any], scales: list[Any]) -> None:
 def test_box_functions_never_crash(rows: list[Any], threshold: float, other: float) -> None:
     table = np.array(rows, np.float32).reshape(-1, 5)
     boxes, scores, overlaps = table[:, :4], table[:, 4], [(threshold, "min"), (other, "union")]
-    names = ["threshold", "sigma", "width", "height", "gap", "context", "share", "overlaps", "stride", "margin", "window"]
+    names = [
+        "threshold",
+        "sigma",
+        "width",
+        "height",
+        "gap",
+        "context",
+        "share",
+        "overlaps",
+        "stride",
+        "margin",
+        "window",
+    ]
     for call in (
         lambda: _native.square(boxes),
         lambda: _native.expand(boxes, threshold),
