@@ -5,10 +5,12 @@ NASA's official portrait of Eileen Collins, 512×512 pixels, in the public domai
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import cascade.faces
 import cascade.imaging.reading
@@ -29,6 +31,14 @@ def portrait() -> np.ndarray:
     image = cascade.imaging.reading.read_image(PORTRAIT)
     image.flags.writeable = False
     return image
+
+
+@cache
+def portrait_png() -> bytes:
+    """Return the portrait as a PNG file: packing it takes longer than reading it, so that happens once."""
+    file = io.BytesIO()
+    Image.fromarray(portrait()).save(file, "PNG")
+    return file.getvalue()
 
 
 def portrait_faces() -> Faces:

@@ -176,7 +176,9 @@ def test_what_is_no_image_raises_an_image_error(detector: Detector, image: Any) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("detector", ["default", "paper"], indirect=True)
 def test_twelve_megapixels(detector: Detector) -> None:
+    """test_strips.py has the other families, in smaller strips."""
     large = np.tile(portrait(), (6, 8, 1))[:3000, :4000]
     faces = detector.detect(large)
     assert len(faces) > 20

@@ -9,12 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cascade.archive import Index
 from cascade.archive.store import Store
 from tests.archive.helpers import DIMENSION, manifest, result
-from tests.photos import FACE_BOX, FACE_LANDMARKS, portrait
+from tests.photos import FACE_BOX, FACE_LANDMARKS, portrait_png
 
 ANN, BOB, CAT = range(3)
 """People whose faces are alike, and unlike the others'."""
@@ -45,7 +44,7 @@ def save_index(
 def _result(path: Path, rows: Sequence[np.ndarray], written: bool, changes: dict) -> object:
     count = len(rows)
     if written:
-        Image.fromarray(portrait()).save(path)
+        path.write_bytes(portrait_png())
     made = result(os.fsencode(path), count)
     told = {
         "sha256": hashlib.sha256(path.name.encode()).digest(),

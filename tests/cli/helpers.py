@@ -79,7 +79,7 @@ def portrait_photo(path: str, people: int = 1, brightness: float = 1.0) -> Path:
         canvas[:, :512] = portrait()
     for number in range(people - 1):
         canvas[: 512 // 2, 512 + 256 * number :][:, :256] = portrait()[::2, ::2]
-    Image.fromarray(np.clip(canvas * brightness, 0, 255).astype(np.uint8)).save(file)
+    Image.fromarray(np.clip(canvas * brightness, 0, 255).astype(np.uint8)).save(file, compress_level=1)  # of PNG
     return file
 
 

@@ -23,7 +23,7 @@ def text_cell(values):
     return cell([np.array([value]) for value in values])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def save_wider_mat():
     """Return a function that writes {event: {stem: rows of ten numbers}} like wider_face_*.mat."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,10 @@ EVENTS = {"0--Parade": {"train": [ROW], "kept": [ROW]}}
 FOLDS = 10
 
 
-@pytest.fixture
-def data(tmp_path, save_wider_mat) -> Path:
-    """A data folder in which every registered set has a photo or more."""
-    root = tmp_path / "data"
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, save_wider_mat) -> Path:
+    """A data folder in which every registered set has a photo or more; no test changes it."""
+    root = tmp_path_factory.mktemp("data")
     split = root / "wider" / "wider_face_split"
     split.mkdir(parents=True)
     for part, events in (("train", EVENTS), ("val", {"13--Interview": {"one": [ROW]}})):
@@ -81,6 +82,7 @@ def data(tmp_path, save_wider_mat) -> Path:
             name = "portraits/held_out.png" if entry.split == "holdout" else "trained.png"
             _save(root / entry.images, name)
             (root / entry.annotations).write_text(json.dumps({name: [[5, 5, 25, 25, 0.9, 4, None]]}))
+    (root / "face_masks.json").write_text("{}")
     return root
 
 
@@ -111,6 +113,7 @@ def paths_of(entry: Entry, data: Path) -> set[Path]:
     return {photo.path for photo in (read.photos() if isinstance(read, Pairs) else read)}
 
 
+@cache
 def trained_on(recipe: Path, data: Path) -> set[Path]:
     """The photos of a recipe, for the detector, recognition or attributes."""
     if "[[task]]" in recipe.read_text():
@@ -120,7 +123,6 @@ def trained_on(recipe: Path, data: Path) -> set[Path]:
         sources = read_sources(recipe, data, data)
     except SourceError:
         return {photo.path for source in read_face_sources(recipe, data) for photo in source_photos(source)}
-    (data / "face_masks.json").write_text("{}")
     return {photo.path for source in sources for photo in photos(source)}
 
 
@@ -149,7 +151,8 @@ def test_a_recipe_that_trains_on_a_test_set_by_its_folder_is_noticed(data, tmp_p
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_every_set_is_read_and_says_what_it_is(data, name):
+def test_every_set_is_read_and_says_what_it_is(data, name, tmp_path):
+    data = shutil.copytree(data, tmp_path / "data")
     entry = REGISTRY[name]
     read = entry.read(data)
     assert len(read) > 0

@@ -85,12 +85,13 @@ def test_shell_blocks_run(page: str, folder: Path) -> None:
     assert [line for line in others if not line.startswith(("cascade ", "python -c ", " "))] == []
     if not commands:
         pytest.skip("all blocks install something or need something")
-    run(["sh", "-eux", "-c", "\n".join(commands)], page, COMMAND_SECONDS * len(commands))
+    typed = Path(__file__).with_name("typed.py")
+    run([sys.executable, str(typed)], page, COMMAND_SECONDS * len(commands), "\n".join(commands))
 
 
-def run(command: list[str], page: str, seconds: int = LEAST_SECONDS) -> None:
+def run(command: list[str], page: str, seconds: int = LEAST_SECONDS, typed: str = "") -> None:
     limit = max(seconds, LEAST_SECONDS)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    done = subprocess.run(command, input=typed, capture_output=True, text=True, timeout=limit, check=False)
     assert done.returncode == 0, f"{page}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +26,13 @@ def load(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@cache
+def model_cards() -> dict[str, str]:
+    """The generated pages, which read all shipped weights: once."""
+    cards: dict[str, str] = load("pages").model_cards()
+    return cards
 
 
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
@@ -48,7 +56,7 @@ def anchors(text: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_links_between_files_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    generated = {(ROOT / "docs" / name).resolve() for name in load("pages").model_cards()}
+    generated = {(ROOT / "docs" / name).resolve() for name in model_cards()}
     for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
         if "://" in link:
             continue
@@ -60,7 +68,7 @@ def test_links_between_files_lead_somewhere(page: str) -> None:
 
 
 def test_model_cards_are_those_of_the_files() -> None:
-    cards = load("pages").model_cards()
+    cards = model_cards()
     assert sorted(cards) == sorted(f"models/{name}.md" for name in (*shipped_detectors(), *shipped_recognizers()))
     for name in shipped_detectors():
         for stage in load_detector(name).stages.values():

@@ -17,6 +17,7 @@ from cascade.imaging import strips
 from cascade.imaging.pyramid import build_pyramid, level_sizes
 from cascade.imaging.strips import CachedLevel, LazyLevel, StreamedLevel, all_rows, is_streamed, lazy_levels
 from cascade.models.detector import load_detector
+from cascade.nn.architectures import ARCHITECTURES
 from tests.photos import portrait
 
 Folder = Callable[[str], Path]
@@ -77,7 +78,7 @@ def outcome(detector: Detector) -> list[np.ndarray]:
     return [faces.boxes, faces.scores, faces.landmarks]
 
 
-@pytest.mark.parametrize(("family", "min_face"), [("default", 8), ("default", 20), ("paper", 20)])
+@pytest.mark.parametrize(("family", "min_face"), [("default", 8), *((family, 20) for family in ARCHITECTURES)])
 def test_strips_change_nothing(
     random_weights: Folder, in_small_strips: Callable[[int, int], None], family: str, min_face: float
 ) -> None:

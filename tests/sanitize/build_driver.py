@@ -73,7 +73,7 @@ def build_core(
     emulator: str = "",
     changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Core:
-    """The core with all SIMD levels of this machine, or those named. Raises ToolMissingError.
+    """The core with all SIMD levels of this architecture, or those named. Raises ToolMissingError.
 
     What the ``compiler`` builds runs here, or in an ``emulator``. ``changes`` are other fields of levels, by name.
     """
@@ -98,6 +98,15 @@ def build_core(
         objects.append(str(folder / f"{path.stem}.o"))
         run([*command, "-c", str(path), "-o", objects[-1]])
     return Core(folder, command, objects)
+
+
+def check_warnings(folder: Path) -> None:
+    """Fails if a SIMD level of this architecture gives a warning, whether or not this machine has it."""
+    config = build_config()
+    for level in config.levels_of():
+        gcc = _compiler(folder, level.flags, "gcc", "")
+        own = [*level.flags, *config.defines(level.macros), f"-I{config.INCLUDE_FOLDER}"]
+        run([gcc, *config.DEBUG_FLAGS, *own, "-fsyntax-only", str(config.KERNELS_SOURCE)])
 
 
 def _compiler(folder: Path, extra: Sequence[str], compiler: str, emulator: str) -> str:

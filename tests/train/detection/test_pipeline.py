@@ -313,9 +313,9 @@ def test_samples_of_one_stage_by_themselves(run, data, short, tmp_path, capsys):
 def test_other_networks_by_the_default_recipe(data, short, tmp_path, family):
     """Only the networks differ; without an L-Net, landmarks are O-Net's own."""
     out = tmp_path / family
-    steps = ("40", "30", "20", "20")[: len(ARCHITECTURES[family])]
+    steps = ("40", "30", "10", "10")[: len(ARCHITECTURES[family])]
     options = ("--family", family, "--limit", "8", "--passes", "1", "--stage-steps", *steps)
-    assert command_line.main(cascade(data, out, "--batch", "112", *options)) == 0
+    assert command_line.main(cascade(data, out, "--batch", "56", *options)) == 0
     weights = load_detector(out / "weights")
     assert list(weights.stages) == list(ARCHITECTURES[family])
     for stage, part in weights.stages.items():
@@ -383,21 +383,10 @@ def test_a_wrong_mining_ratio_is_told(run, short, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_in_a_process_of_its_own_with_two_workers(data, tmp_path):
-    """Stopped after P-Net and gone on with by the same command."""
-    command = [
-        sys.executable,
-        "-m",
-        "train",
-        *cascade(data, tmp_path / "run"),
-        "--batch",
-        "112",
-        "--limit",
-        "16",
-        "--passes",
-        "1",
-    ]
+    """The weights' folder is all of its standard output."""
+    options = ("--batch", "56", "--limit", "16", "--passes", "1", "--stage-steps", "60", "30", "10", "10")
+    command = [sys.executable, "-m", "train", *cascade(data, tmp_path / "run", *options)]
     command[command.index("--workers") + 1] = "2"
-    command += ["--limit", "16", "--passes", "1", "--stage-steps", "60", "30", "30", "20"]
     done = subprocess.run(
         command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from cascade.datasets import FAIRFACE_AGES
-from tests.train.torchrun import run_in_two_processes
 from train.attributes.store import LabelledCrops
 from train.common.checkpoints import TrainingError
 from train.common.device import Processes
@@ -57,36 +56,6 @@ def test_one_of_other_settings_or_faces_is_refused(tmp_path: Path) -> None:
     torch.save({"network": first.state_dict()}, file)  # as it was kept once
     with pytest.raises(TrainingError, match="was made with other settings or faces"):
         trained_classifier(AgedFaces([bright_by_age()], settings), 1, file, ALONE)
-
-
-PARALLEL = """
-import sys
-from pathlib import Path
-
-import torch
-from tests.train.synthesis.test_classifier import bright_by_age
-
-from train.common.device import Processes
-from train.synthesis import classifier
-from train.synthesis.faces import AgedFaces
-from train.synthesis.settings import SynthesisSettings
-
-out, processes = Path(sys.argv[1]), Processes.joined()
-torch.manual_seed(processes.rank)  # so that one that trained, too, would have other weights
-faces = AgedFaces([bright_by_age()], SynthesisSettings(precision="float32"), processes.rank, processes.world)
-if processes.rank:
-    del classifier._trained
-network = classifier.trained_classifier(faces, 2, out / "classifier.pt", processes)
-torch.save(network.state_dict(), out / f"{processes.rank}.pt")
-torch.distributed.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-def test_one_process_trains_it_for_all(tmp_path: Path) -> None:
-    run_in_two_processes(PARALLEL, tmp_path)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 def test_expected_ages_lie_between_anchors() -> None:
