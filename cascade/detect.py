@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -96,7 +95,7 @@ class Detector(FixedSettings):
         thresholds: tuple[float, float, float] = THRESHOLDS,
         engine: Literal["native", "torch", "onnx"] | Engine = "native",
         threads: int | None = None,
-        weights: str | Path | DetectorWeights | None = None,
+        weights: str | os.PathLike[str] | DetectorWeights | None = None,
         device: str | None = None,
         precision: Literal["float32", "int8"] | None = None,
         exposure: Literal["auto", "none"] = "auto",

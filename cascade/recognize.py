@@ -9,6 +9,7 @@ sphere, near the points of other photos of the person at any age. The cosine of 
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,7 +107,7 @@ class Recognizer(FixedSettings):
 
     def __init__(
         self,
-        weights: str | Path | RecognizerWeights | None = None,
+        weights: str | os.PathLike[str] | RecognizerWeights | None = None,
         threads: int | None = None,
         *,
         detector: Detector | None = None,
