@@ -105,7 +105,7 @@ def _load(file: Path) -> list[Any]:
     try:
         tasks = json.loads(file.read_bytes())
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{file}: not JSON: {error}") from error
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):

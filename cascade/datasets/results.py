@@ -150,7 +150,7 @@ def _records(file: Path, log: ProblemLog) -> Iterator[tuple[int, Any]]:
                 good += 1
                 yield from ((number, each) for each in (value if isinstance(value, list) else [value]))
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
 
 
 def _whole(text: str, file: Path) -> list[Any]:

@@ -146,7 +146,7 @@ def _from_json(file: Path) -> Predictions:
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_without_repeats)
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits, a repeated name
