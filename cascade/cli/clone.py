@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -21,6 +23,8 @@ def run_clone(package: str, group: str, load: Callable[[], Callable[[], int]]) -
 
     def run() -> int:
         try:
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=_end_without_a_word)
             main = load()
             raise_interrupts()
             return main()
@@ -31,6 +35,11 @@ def run_clone(package: str, group: str, load: Callable[[], Callable[[], int]]) -
             return SOME_FAILED
 
     return run_program(program, run)
+
+
+def _end_without_a_word() -> None:
+    """Has Ctrl-C end a worker process at once: the process that started it says that all is stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def missing(error: ImportError, group: str) -> str:

@@ -11,6 +11,19 @@ from pathlib import Path
 
 import pytest
 
+WORKERS = """
+import sys, time
+from concurrent.futures import ProcessPoolExecutor
+from cascade.cli.clone import run_clone
+
+def main():
+    with ProcessPoolExecutor(2) as pool:
+        pool.submit(print, "here", flush=True).result()
+        list(pool.map(time.sleep, [300] * 4))
+
+sys.exit(run_clone("workers", "train", lambda: main))
+"""
+
 CLONE = Path(__file__).parents[2]
 
 posix_only = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs signals and named pipes")
@@ -54,6 +67,22 @@ def test_ctrl_c_during_the_imports(tmp_path: Path, program: str) -> None:
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("", f"python -m {program}: stopped\n")
+    assert process.returncode == 130
+
+
+@posix_only
+def test_ctrl_c_ends_worker_processes_without_a_word() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKERS],
+        env={**os.environ, "PYTHONPATH": str(CLONE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "here\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=60) == ("", "python -m workers: stopped\n")
     assert process.returncode == 130
 
 
