@@ -88,9 +88,9 @@ def test_toned_photos_keep_their_tone(random: AgeSynthesizer, name: str) -> None
     photo = toned(name)
     change = random.synthesize(photo, portrait_faces(), ages=[70]).images[0].astype(int) - photo
     changed = np.abs(change).max(axis=2) >= 8
-    assert changed.mean() > 0.01
+    assert changed.sum() > 1000
     expected = change.mean(axis=2, keepdims=True) * TONES[name] / np.mean(TONES[name])
-    assert np.abs(change - expected)[changed].max() < 3 + 0.05 * np.abs(change).max()
+    assert np.abs(change - expected).max() < 2
     assert len({tuple(pixel) for pixel in np.sign(change[changed])}) <= 2  # lighter or darker, never another colour
 
 
