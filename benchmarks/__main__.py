@@ -3,35 +3,13 @@ see their --help."""
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from benchmarks.arguments import parser
-from benchmarks.commands import (
-    execute_archive,
-    execute_arithmetic,
-    execute_attributes,
-    execute_decode,
-    execute_fps,
-    execute_pareto,
-    execute_scaling,
-    execute_summary,
-    execute_video,
-)
-
-COMMANDS = {
-    "fps": execute_fps,
-    "scaling": execute_scaling,
-    "attributes": execute_attributes,
-    "archive": execute_archive,
-    "arithmetic": execute_arithmetic,
-    "decode": execute_decode,
-    "pareto": execute_pareto,
-    "summary": execute_summary,
-    "video": execute_video,
-}
+from cascade.cli.clone import missing, run_clone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,16 +17,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit where argparse ends the program: with status 2 for options that it does not take.
     """
+    from benchmarks import commands
+    from benchmarks.arguments import parser
+
     given = list(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(given)
     args.command_line = shlex.join(["python", "-m", "benchmarks", *given])
     try:
-        return COMMANDS[args.command](args)
-    except (ValueError, TypeError, OSError, ImportError, subprocess.SubprocessError) as error:
+        status: int = getattr(commands, f"execute_{args.command}")(args)
+        return status
+    except (ValueError, TypeError, OSError, subprocess.SubprocessError) as error:
         # WeightsError and ImageError are ValueErrors; each message says what to look at
-        print(f"python -m benchmarks {args.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        message = " ".join(str(error).split())
+    except ImportError as error:
+        message = missing(error, "eval")
+    print(f"python -m benchmarks {args.command}: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _load() -> Callable[[], int]:
+    importlib.import_module("benchmarks.commands")  # slow
+    return main
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_clone("benchmarks", "eval", _load))

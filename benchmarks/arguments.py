@@ -28,7 +28,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``command`` of what it parses is a key of `benchmarks.__main__.COMMANDS`."""
+    """The parser of all commands; ``command`` of what it parses names a function of `benchmarks.commands`."""
     top = OneLineParser(prog="python -m benchmarks", description="Speed of the detector and of attributes.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fps(commands.add_parser("fps", help="milliseconds for a photo, beside baselines in the same run"))

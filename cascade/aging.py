@@ -10,9 +10,9 @@ agreed. Mark what you publish as synthetic; `cascade.imaging.marking` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,10 @@ MOST_AGES = 101
 STEP = 128.0  # of 8 bits for 1 in the network's numbers
 MOST_CHROMA = 8
 """Difference of a gray pixel's channels, at most: lossy compression leaves a step or two, colour has far more."""
+MOST_SPREAD = 0.1
+"""Distance of a toned face's colours from their line, over the contrast along it, at most; both are RMS values."""
+BLOCK = 4
+"""Side in pixels of the blocks whose mean colours are looked at: lossy compression blurs what is finer."""
 
 
 class AgingError(ValueError):
@@ -75,7 +79,7 @@ class AgeSynthesizer(FaceModel):
 
     def __init__(
         self,
-        weights: str | Path | AgingWeights | None = None,
+        weights: str | os.PathLike[str] | AgingWeights | None = None,
         threads: int | None = None,
         *,
         min_face: float = 32,
@@ -102,7 +106,8 @@ class AgeSynthesizer(FaceModel):
         ``image`` is whatever `cascade.read_image` takes. ``faces`` are `Faces`, or their five landmarks (N, 5, 2);
         without them, the ``detector`` finds the faces. ``ages`` are 1 to 101 numbers from 0 to 100, in years. Ages
         beyond those that the generator has learned are shown as the nearest ones. The photo keeps its size and its
-        detail: what changes is computed in a small crop, enlarged, and added to the photo. A gray face stays gray.
+        detail: what changes is computed in a small crop, enlarged, and added to the photo. A gray face stays gray, and
+        one of a toned photo, such as a sepia print, keeps its tone.
 
         A photo without faces comes back as it is. Raises `ImageError` if the image cannot be used, `AlignError` for
         landmarks that cannot, and ValueError or TypeError for other ages.
@@ -113,13 +118,13 @@ class AgeSynthesizer(FaceModel):
         chosen = five[[not reason for reason in unknown]]
         images = []
         crops = mirrored_crops(pixels, chosen, self.weights.graph.input_size)
-        gray = np.ptp(crops, axis=3).max(axis=(1, 2)) <= MOST_CHROMA
+        tones = [tone_of(crop) for crop in crops]
         for age in years:
             canvas = pixels.astype(np.float32)
             residuals = self.residuals(crops, age)
-            residuals[gray] = residuals[gray].mean(axis=3, keepdims=True)
-            for residual, points in zip(residuals, chosen, strict=True):
-                add_residual(canvas, residual, points)
+            for residual, tone, points in zip(residuals, tones, chosen, strict=True):
+                change = residual if tone is None else residual.mean(axis=2, keepdims=True) * tone
+                add_residual(canvas, change, points)
             images.append(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
         return Aged(tuple(images), years, five, unknown)
 
@@ -137,6 +142,24 @@ class AgeSynthesizer(FaceModel):
         (found,) = network.run(np.ascontiguousarray(crops), self._threads.pool)
         size = graph.input_size
         return np.asarray(STEP * found.reshape(-1, size, size, 3) * soft_mask(size)[:, :, None], np.float32)
+
+
+def tone_of(crop: RGBImage) -> npt.NDArray[np.float32] | None:
+    """How much each channel of a monochrome face (size, size, 3) changes with its brightness: (3,), of mean 1.
+
+    These are ones for a gray face, and for one whose colours lie close to a line, as those of toned prints do, the
+    line's slopes. None for a face in colour.
+    """
+    if np.ptp(crop, axis=2).max() <= MOST_CHROMA:
+        return np.ones(3, np.float32)
+    side = len(crop) // BLOCK * BLOCK
+    blocks = crop[:side, :side].reshape(side // BLOCK, BLOCK, side // BLOCK, BLOCK, 3).mean(axis=(1, 3)).reshape(-1, 3)
+    colours = blocks - blocks.mean(axis=0)
+    brightness = colours.mean(axis=1)
+    contrast = float(brightness @ brightness)
+    slopes = brightness @ colours / max(contrast, 1e-9)
+    off = colours - brightness[:, None] * slopes
+    return slopes.astype(np.float32) if np.square(off).sum() <= MOST_SPREAD**2 * contrast else None
 
 
 def checked_ages(ages: Sequence[float]) -> tuple[float, ...]:

@@ -10,9 +10,9 @@ in schools.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -143,7 +143,7 @@ class AttributeEstimator(FaceModel):
 
     def __init__(
         self,
-        weights: str | Path | AttributeWeights | None = None,
+        weights: str | os.PathLike[str] | AttributeWeights | None = None,
         tasks: Iterable[str] | None = None,
         threads: int | None = None,
         *,

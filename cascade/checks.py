@@ -5,6 +5,7 @@ Each check raises ValueError or TypeError with a message that begins with the na
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Iterable
@@ -13,9 +14,17 @@ from typing import Any
 import numpy as np
 
 
-def is_number(value: object) -> bool:
+def is_number(value: Any) -> bool:
     """Whether the value is a real number of Python or numpy; True and False are none."""
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether the value is such a number and fits into a float: neither NaN nor infinite, nor a larger integer."""
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def number(name: str, value: float, low: float, high: float) -> float:

@@ -11,18 +11,17 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from cascade import _native
 from cascade.checks import FixedSettings, number, probabilities, thread_count
 from cascade.engines.base import BatchEngine, Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
 from cascade.engines.native import NativeEngine
 from cascade.faces import Faces
 from cascade.imaging.errors import LONGEST, shortened
+from cascade.imaging.exposure import exposures
 from cascade.imaging.pyramid import Pyramid, level_sizes
 from cascade.imaging.reading import ImageError, ImageInput, RGBImage, read_reduced
 from cascade.imaging.reduced import Frame, ReducedPhoto, largest_reduction
@@ -65,7 +64,9 @@ class Detector(FixedSettings):
         or better (`cascade.nn.quantization`); otherwise float32, which the torch engine always uses.
     exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see
         `cascade._native.auto_exposure`). It looks at a few thousand pixels of every photo, 6 µs, and changes only
-        photos that need it, about 1 ms per megapixel and a copy of the pixels. "none" leaves all photos as they are.
+        photos that need it, about 1 ms per megapixel and a copy of the pixels. If that turns a part of the photo black
+        or white, such as the only lit face in the dark, the photo is searched as it is, too, and the results are
+        merged as those of ``rotations`` are. "none" leaves all photos as they are.
     rotations : angles of 0, 90, 180 and 270 degrees by which the photo is rotated before it is searched. The results of
         several are merged: of faces that overlap the one with the highest score stays. Each angle takes the time of a
         search. Landmarks keep the order of the upright face.
@@ -94,7 +95,7 @@ class Detector(FixedSettings):
         thresholds: tuple[float, float, float] = THRESHOLDS,
         engine: Literal["native", "torch", "onnx"] | Engine = "native",
         threads: int | None = None,
-        weights: str | Path | DetectorWeights | None = None,
+        weights: str | os.PathLike[str] | DetectorWeights | None = None,
         device: str | None = None,
         precision: Literal["float32", "int8"] | None = None,
         exposure: Literal["auto", "none"] = "auto",
@@ -250,24 +251,33 @@ class Detector(FixedSettings):
                 yield photo
 
     def _detect(self, photos: Iterable[ReducedPhoto], engine: Engine | None = None) -> Iterator[Faces]:
-        """The faces of each photo, merged over the angles."""
-        frames: deque[Frame] = deque()
-        parts: list[Faces] = []  # what was found in one photo at the angles so far
-        for faces, (width, height) in self._search(self._views(photos, frames), engine or self.engine):
-            angle = self.rotations[len(parts)]
+        """The faces of each photo, merged over its views."""
+        begun: deque[tuple[Frame, tuple[int, ...]]] = deque()
+        parts: list[Faces] = []  # what was found in the views of one photo so far
+        for faces, (width, height) in self._search(self._views(photos, begun), engine or self.engine):
+            frame, angles = begun[0]
+            angle = angles[len(parts)]
             photo_sides = (height, width) if angle % 180 else (width, height)
             parts.append(rotate_back(faces, angle, *photo_sides))
-            if len(parts) == len(self.rotations):
-                yield _in_photo(parts[0] if len(parts) == 1 else merge(parts), frames.popleft())
+            if len(parts) == len(angles):
+                yield _in_photo(parts[0] if len(parts) == 1 else merge(parts), frame)
+                begun.popleft()
                 parts = []
 
-    def _views(self, photos: Iterable[ReducedPhoto], frames: deque[Frame]) -> Iterator[tuple[RGBImage, int]]:
-        """The pixels to search, each photo in each orientation, and how they are reduced; notes the photos' frames."""
+    def _views(
+        self, photos: Iterable[ReducedPhoto], begun: deque[tuple[Frame, tuple[int, ...]]]
+    ) -> Iterator[tuple[RGBImage, int]]:
+        """The pixels to search, each photo at its exposures in each orientation, and how they are reduced.
+
+        Notes each photo's frame, and the angle of each of its views.
+        """
         for photo in photos:
-            frames.append(photo.frame)
-            pixels = _native.auto_exposure(photo.pixels) if self.exposure == "auto" else photo.pixels
-            for angle in self.rotations:
-                yield rotate(pixels, angle), photo.frame.reduction
+            reduction = photo.frame.reduction
+            images = exposures(photo.pixels, self.min_face / reduction) if self.exposure == "auto" else (photo.pixels,)
+            begun.append((photo.frame, self.rotations * len(images)))
+            for pixels in images:
+                for angle in self.rotations:
+                    yield rotate(pixels, angle), reduction
 
     def _search(self, views: Iterable[tuple[RGBImage, int]], engine: Engine) -> Iterator[tuple[Faces, tuple[int, int]]]:
         """The faces of each view, in its own pixels, and its width and height."""

@@ -1,16 +1,27 @@
-"""Which face of a photo somebody is stored by, and whether it is good enough for that."""
+"""Which face of a photo somebody is compared or stored by, and whether it is good enough for that."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from cascade.checks import boolean
+from cascade.face_model import TOO_SMALL
 from cascade.faces import Faces
 from cascade.imaging.reading import RGBImage
 from cascade.operating_point import OperatingPoint, face_sizes
 from cascade.quality import FaceQualityError, measure
 
-__all__ = ["FaceCountError", "FaceQualityError", "FaceSizeError", "check_enrolment", "only_face"]
+__all__ = [
+    "FaceCountError",
+    "FaceQualityError",
+    "FaceSizeError",
+    "Suitability",
+    "check_enrolment",
+    "only_face",
+    "suitability",
+]
 
 
 class FaceCountError(ValueError):
@@ -55,6 +66,27 @@ def only_face(faces: Faces, image: str = "image", largest: bool = False) -> Face
     return faces[[int(np.argmax(sides.prod(axis=1)))]]
 
 
+@dataclass(frozen=True)
+class Suitability:
+    """How suited a face is for recognition.
+
+    size      pixels, see `cascade.operating_point.face_sizes`
+    quality   0 to 1, see `cascade.quality.face_quality`
+    problems  what is wrong: any of "too small", "blurred", "profile" and "badly lit"; empty for a good face
+    """
+
+    size: float
+    quality: float
+    problems: tuple[str, ...]
+
+
+def suitability(image: RGBImage, face: Faces, point: OperatingPoint | None) -> Suitability:
+    """Judges a face (`Faces` of one): its size by the operating point, if there is one, the rest by its quality."""
+    size, quality = float(face_sizes(face.boxes)[0]), measure(image, face)
+    small = (TOO_SMALL,) if point is not None and point.is_small(size) else ()
+    return Suitability(size, float(quality.score[0]), small + quality.problems(0))
+
+
 def check_enrolment(
     image: RGBImage,
     face: Faces,
@@ -69,12 +101,9 @@ def check_enrolment(
     Raises `FaceSizeError` for a face that is small by the operating point of the network's weights and not
     ``allow_small``, and `FaceQualityError` for one that is blurred, a profile or badly lit and not ``allow_poor``.
     """
-    size = float(face_sizes(face.boxes)[0])
-    if not allow_small and point is not None and point.is_small(size):
-        raise FaceSizeError(name, size, point.smallest_good_face)
-    if allow_poor:
-        return
-    quality = measure(image, face)
-    problems = quality.problems(0)
-    if problems:
-        raise FaceQualityError(name, problems, float(quality.score[0]))
+    found = suitability(image, face, point)
+    if TOO_SMALL in found.problems and point is not None and not allow_small:
+        raise FaceSizeError(name, found.size, point.smallest_good_face)
+    poor = tuple(problem for problem in found.problems if problem != TOO_SMALL)
+    if poor and not allow_poor:
+        raise FaceQualityError(name, poor, found.quality)

@@ -35,7 +35,10 @@ Data = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face, in pixels of the image (see `Faces` for the frame). Two faces are equal only if they are one object."""
+    """One face, in pixels of the image (see `Faces` for the frame). Two faces are equal only if they are one object.
+
+    Its arrays are read-only, those of copies too.
+    """
 
     box: FloatArray
     """(4,) float32: x1, y1, x2, y2."""
@@ -47,7 +50,10 @@ class Face:
     """Its row of each array in `Faces.data`: an array, or a number or text of numpy where there is one per face."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data", MappingProxyType(dict(self.data)))
+        for name in ("box", "landmarks"):
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
+        data = {name: _read_only(values) for name, values in self.data.items()}
+        object.__setattr__(self, "data", MappingProxyType(data))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Face, (self.box, self.score, self.landmarks, dict(self.data))
@@ -361,6 +367,15 @@ def _cut(image: RGBImage, x1: int, y1: int, x2: int, y2: int) -> RGBImage:
     if left < right and top < bottom:
         crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
     return crop
+
+
+def _read_only(values: Any) -> Any:
+    """The values, if they are no array or cannot be changed; otherwise a copy that cannot, as numpy's pickles can."""
+    if not isinstance(values, np.ndarray) or not values.flags.writeable:
+        return values
+    copied = values.copy()
+    copied.flags.writeable = False
+    return copied
 
 
 def _checked(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) -> FloatArray:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any, Literal
 
 import numpy as np
@@ -71,7 +71,7 @@ class LandmarkEstimator(FaceModel):
 
     def __init__(
         self,
-        weights: str | Path | LandmarkWeights | None = None,
+        weights: str | os.PathLike[str] | LandmarkWeights | None = None,
         threads: int | None = None,
         *,
         passes: int = 1,

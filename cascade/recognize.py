@@ -9,6 +9,7 @@ sphere, near the points of other photos of the person at any age. The cosine of 
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from cascade.calibration import Calibration, calibration_of
 from cascade.checks import FixedSettings, boolean, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
-from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face
+from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face, suitability
 from cascade.face_model import landmarks_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
@@ -77,10 +78,12 @@ class Verification:
     face_sizes: tuple[float, float] | None = None
     """Pixels: the geometric mean of width and height of each face's box."""
     warning: str | None = None
-    """What to heed if the faces are small."""
+    """What to heed if the faces are small, or if there are `problems`."""
     probability: float | None = None
     """That both are one person's, if as many pairs of one person are compared as of two; None for small faces, and for
     weights without a `Calibration`, which has it for other shares."""
+    problems: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """What is wrong with each face: any of "too small", "blurred", "profile" and "badly lit"."""
 
 
 class Recognizer(FixedSettings):
@@ -104,7 +107,7 @@ class Recognizer(FixedSettings):
 
     def __init__(
         self,
-        weights: str | Path | RecognizerWeights | None = None,
+        weights: str | os.PathLike[str] | RecognizerWeights | None = None,
         threads: int | None = None,
         *,
         detector: Detector | None = None,
@@ -233,7 +236,8 @@ class Recognizer(FixedSettings):
 
         They do if the similarity reaches ``threshold``, −1 to 1. Without it, the threshold in the weight file is used,
         whose false accept rate was measured, for small faces too. Small faces give a warning, and where the rate is
-        more than ten times that for large faces, ``same`` is None. ``probability`` says what the similarity means for
+        more than ten times that for large faces, ``same`` is None. Faces that `enrol` would refuse give a warning, too,
+        and ``problems`` says what is wrong with each. ``probability`` says what the similarity means for
         faces that look so old. With ``largest`` the largest face of each photo is taken.
 
         Raises `FaceCountError` for a photo without a face, or with several and not ``largest``; `WeightsError` if no
@@ -247,21 +251,22 @@ class Recognizer(FixedSettings):
             limit = point.threshold
         else:
             raise WeightsError(f"weights: {self.weights.name} has no measured threshold; give threshold=")
-        rows, sizes, ages = [], [], []
+        rows, judged, ages = [], [], []
         for name, image in (("image_a", image_a), ("image_b", image_b)):
             pixels = _named_image(name, image, color)
             face = only_face(self.detector.detect(pixels), name, largest)
             found = self.analyze(pixels, face)
             rows.append(found.embeddings[0])
             ages.append(float(found.ages[0]))
-            sizes.append(float(face_sizes(face.boxes)[0]))
+            judged.append(suitability(pixels, face, point))
         similarity = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
-        result = Verification(similarity, similarity >= limit, limit, None, None, (sizes[0], sizes[1]))
+        first, second = judged
+        result = Verification(similarity, similarity >= limit, limit, None, None, (first.size, second.size))
         if point is not None:
             result = _with_rates(result, point, threshold is None)
-        if self.calibration is None or result.warning is not None:
-            return result
-        return replace(result, probability=self.calibration.probability(similarity, *ages))
+        if self.calibration is not None and result.warning is None:
+            result = replace(result, probability=self.calibration.probability(similarity, *ages))
+        return _with_problems(result, first.problems, second.problems)
 
     def _crops(self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]) -> RGBImage:
         pixels = read_image(image, color=color)
@@ -354,6 +359,13 @@ def _with_rates(result: Verification, point: OperatingPoint, own_threshold: bool
     warning = f"{of_size}: faces below {point.smallest_good_face:.0f} pixels are more often taken for other people's"
     rates = _rates(point, result.face_sizes) if own_threshold else {}
     return replace(result, **rates, warning=warning if small else None)
+
+
+def _with_problems(result: Verification, first: tuple[str, ...], second: tuple[str, ...]) -> Verification:
+    """The result with what is wrong with either face, also as part of its warning."""
+    told = [f"{place} face: {', '.join(found)}" for place, found in (("first", first), ("second", second)) if found]
+    warning = "; ".join([*([result.warning] if result.warning else []), *told])
+    return replace(result, warning=warning or None, problems=(first, second))
 
 
 def _rates(point: OperatingPoint, sizes: tuple[float, float]) -> dict[str, Any]:

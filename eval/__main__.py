@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
-from eval.commands.main import main
+from cascade.cli.clone import run_clone
+
+
+def _load() -> Callable[[], int]:
+    from eval.commands.main import main
+
+    return main
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_clone("eval", "eval", _load))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from cascade.aging import AgeSynthesizer, checked_ages
+from cascade.aging import AgeSynthesizer, checked_ages, tone_of
 from cascade.detect import Detector
 from cascade.imaging.alignment import AlignError
 from cascade.imaging.errors import ImageError
 from cascade.models.files import WeightsError
-from tests.photos import portrait
+from tests.photos import portrait, portrait_faces
 from tests.random_aging import save_random_aging
 
 
@@ -68,6 +70,36 @@ def test_a_gray_face_in_a_colour_photo_stays_gray(random: AgeSynthesizer) -> Non
     change = found.images[0].astype(int) - np.concatenate([gray, portrait()], axis=1)
     assert found.unknown == ("", "")
     assert np.ptp(change[:, :512], axis=2).max() == 0 < np.ptp(change[:, 512:], axis=2).max()
+
+
+TONES = {"sepia": (1.25, 1.02, 0.76), "cyanotype": (0.75, 1.0, 1.2)}
+
+
+def toned(name: str) -> np.ndarray:
+    """The portrait as a print of one tone, after lossy compression."""
+    picture = np.clip(portrait().mean(axis=2, keepdims=True) * 0.75 * TONES[name], 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=75)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("name", TONES)
+def test_toned_photos_keep_their_tone(random: AgeSynthesizer, name: str) -> None:
+    photo = toned(name)
+    change = random.synthesize(photo, portrait_faces(), ages=[70]).images[0].astype(int) - photo
+    changed = np.abs(change).max(axis=2) >= 8
+    assert changed.sum() > 1000
+    expected = change.mean(axis=2, keepdims=True) * TONES[name] / np.mean(TONES[name])
+    assert np.abs(change - expected).max() < 2
+    assert len({tuple(pixel) for pixel in np.sign(change[changed])}) <= 2  # lighter or darker, never another colour
+
+
+def test_tones() -> None:
+    box = slice(120, 232), slice(200, 312)
+    assert tone_of(portrait()[box]) is None
+    np.testing.assert_array_equal(tone_of(np.repeat(portrait()[box][:, :, 1:2], 3, axis=2)), 1)
+    for name, slopes in TONES.items():
+        np.testing.assert_allclose(tone_of(toned(name)[box]), slopes / np.mean(slopes), atol=0.03)
 
 
 def test_faces_too_small_or_in_profile_stay_and_say_so(random: AgeSynthesizer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.checks import FixedSettings, integer, number, probabilities, thread_count
+from cascade.checks import FixedSettings, integer, is_finite_number, number, probabilities, thread_count
 
 
 @pytest.mark.parametrize("value", [1, 1.0, np.int8(1), np.float32(1)])
@@ -31,6 +31,11 @@ def test_numbers_of_every_type(value: Any) -> None:
 def test_wrong_numbers(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         number("size", value, 0, 2)
+
+
+def test_finite_numbers() -> None:
+    assert all(map(is_finite_number, [0, -1.5, 10**300, np.float32(1), np.int8(-1)]))
+    assert not any(map(is_finite_number, [math.nan, math.inf, -math.inf, 10**400, True, "1", None, np.float32("inf")]))
 
 
 @pytest.mark.parametrize("value", [2, np.int64(2)])

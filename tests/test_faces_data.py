@@ -85,9 +85,19 @@ def test_copies_are_the_same(faces: Faces) -> None:
     for copied in (pickle.loads(pickle.dumps(faces)), copy.deepcopy(faces)):
         assert_rows(copied, faces, slice(None))
     for face in faces:
-        copied_face = pickle.loads(pickle.dumps(face))
-        for name, values in face.data.items():
-            np.testing.assert_array_equal(copied_face.data[name], values)
+        for copied_face in (face, pickle.loads(pickle.dumps(face)), copy.copy(face), copy.deepcopy(face)):
+            assert (copied_face.box == face.box).all() and (copied_face.landmarks == face.landmarks).all()
+            for name, values in face.data.items():
+                np.testing.assert_array_equal(copied_face.data[name], values)
+            arrays = [copied_face.box, copied_face.landmarks, *copied_face.data.values()]
+            assert not any(array.flags.writeable for array in arrays)
+
+
+def test_a_face_keeps_what_it_was_made_of():
+    box, points, embedding = np.array([1, 2, 3, 4], np.float32), np.zeros((5, 2), np.float32), np.ones(3)
+    face = Face(box, 0.5, points, {"embedding": embedding})
+    box[0] = points[0] = embedding[0] = 9
+    assert face.box[0] == 1 and face.landmarks[0, 0] == 0 and face.data["embedding"][0] == 1
 
 
 def test_none_is_refused_by_name() -> None:

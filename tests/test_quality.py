@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageFilter
 
-from cascade.enrolment import check_enrolment
+from cascade.enrolment import check_enrolment, suitability
 from cascade.faces import Faces
 from cascade.imaging.alignment import AlignError
 from cascade.imaging.reading import ImageError
+from cascade.operating_point import face_sizes
 from cascade.quality import (
     BLURRED,
     LIGHT,
@@ -25,6 +26,7 @@ from cascade.quality import (
     measure,
     measure_crops,
 )
+from cascade.recognize import Recognizer
 from tests.photos import FACE_LANDMARKS, PORTRAIT, portrait, portrait_faces
 
 
@@ -55,6 +57,19 @@ def test_a_good_photo():
     np.testing.assert_allclose(face_quality(portrait(), [FACE_LANDMARKS]), found.score, rtol=1e-5)
     bgr = portrait()[:, :, ::-1]
     np.testing.assert_array_equal(face_quality(bgr, portrait_faces(), color="bgr"), found.score)
+
+
+def test_suitability_is_what_enrolment_goes_by():
+    profile = Faces(portrait_faces().boxes, portrait_faces().scores, turned(60))
+    found = suitability(portrait(), profile, Recognizer().operating_point)
+    assert found.problems == (PROFILE,)
+    assert found.quality == face_quality(portrait(), profile)[0]
+    assert found.size == face_sizes(profile.boxes)[0]
+    with pytest.raises(FaceQualityError, match="found it profile"):
+        check_enrolment(portrait(), profile, Recognizer().operating_point)
+    small = shrunk(0.2)
+    assert suitability(*small, Recognizer().operating_point).problems[0] == "too small"
+    assert "too small" not in suitability(*small, None).problems
 
 
 def test_quality_falls_with_size_blur_turning_and_darkness():

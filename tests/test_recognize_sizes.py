@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from cascade.detect import Detector
 from cascade.gallery import Gallery
@@ -43,7 +43,7 @@ def test_large_faces(recognizer):
     result = recognizer.verify(PORTRAIT, portrait())
     assert result.same is True
     assert (result.false_accept_rate, result.true_accept_rate) == (0.01, 0.9)
-    assert result.warning is None
+    assert result.warning is None and result.problems == ((), ())
     assert result.face_sizes == pytest.approx((FACE, FACE), rel=0.1)
 
 
@@ -67,6 +67,18 @@ def test_faces_too_small_to_tell(recognizer):
     mine = recognizer.verify(small, small, threshold=0.4)  # who gives a threshold decides
     assert (mine.same, mine.false_accept_rate) == (True, None)
     assert mine.warning is not None
+
+
+def test_what_is_wrong_with_either_face(recognizer):
+    blurred = Image.fromarray(portrait()).filter(ImageFilter.GaussianBlur(5))
+    result = recognizer.verify(blurred, portrait())
+    assert result.problems == (("blurred",), ())
+    assert result.warning == "first face: blurred"
+    dark = (portrait() * 0.08).astype(np.uint8)
+    assert "badly lit" in recognizer.verify(portrait(), dark).problems[1]
+    result = recognizer.verify(portrait(), shrunk(30))
+    assert not result.problems[0] and "too small" in result.problems[1]
+    assert "second face: too small" in result.warning
 
 
 def test_enrolment(recognizer):

@@ -20,35 +20,37 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from importlib.util import find_spec
+from collections.abc import Callable
 
-if find_spec("torch") is None:
-    sys.exit("error: training needs torch: pip install -e . --group train")
-
-from train.attributes.command import add_attributes
-from train.common.checkpoints import TrainingError
-from train.detection.command import add_detection
-from train.detection.sources import SourceError
-from train.experiments.command import add_experiments
-from train.landmarks.command import add_landmarks
-from train.recognition.command import add_recognition
-from train.synthesis.command import add_synthesis
+from cascade.cli.clone import missing, run_clone
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
+    from train.common.checkpoints import TrainingError
+
     arguments = parser().parse_args(argv)
     command = "python -m train " + shlex.join(sys.argv[1:] if argv is None else argv)
     try:
         arguments.run(arguments, command)
-    except (SourceError, TrainingError, FileNotFoundError, ValueError) as error:
+    except (TrainingError, FileNotFoundError, ValueError) as error:  # SourceError is a ValueError
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        print(f"error: {missing(error, 'train')}", file=sys.stderr)
         return 1
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
+    from train.attributes.command import add_attributes
+    from train.detection.command import add_detection
+    from train.experiments.command import add_experiments
+    from train.landmarks.command import add_landmarks
+    from train.recognition.command import add_recognition
+    from train.synthesis.command import add_synthesis
+
     top = argparse.ArgumentParser(
         prog="python -m train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,5 +64,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _load() -> Callable[[], int]:
+    parser()  # imports what the commands need
+    return main
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_clone("train", "train", _load))

@@ -8,6 +8,7 @@ found in one alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -70,7 +71,7 @@ class FaceFinder(FixedSettings):
         rotated_score: float = 0.95,
         exposure: Literal["auto", "none"] = "none",
         threads: int | None = None,
-        weights: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
     ) -> None:
         self.min_score = number("min_score", min_score, NOT_FOUND, 1)
         self.rotated_score = number("rotated_score", rotated_score, NOT_FOUND, 1)

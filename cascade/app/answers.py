@@ -138,6 +138,9 @@ class Comparison(Answer):
     face_sizes: Pair = Field(description="pixels")
     boxes: Annotated[tuple[Box, Box], Strict(False)]
     sides: Annotated[tuple[Size, Size], Strict(False)] = Field(description="width and height of each photo")
+    problems: Annotated[tuple[list[str], list[str]], Strict(False)] = Field(
+        description="what is wrong with each face: too small, blurred, profile or badly lit"
+    )
     warnings: list[str]
 
 

@@ -113,22 +113,28 @@ def counted(number: int, thing: str) -> str:
 # Ctrl-C
 
 
-def end_on_interrupt() -> None:
+def end_on_interrupt(program: str = "cascade") -> None:
     """Has Ctrl-C end the process at once until `raise_interrupts`: numpy's imports swallow KeyboardInterrupt."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGINT, _Ending(program))
 
 
 def raise_interrupts() -> None:
     """Has Ctrl-C raise KeyboardInterrupt again, from the moment on that there is something to finish."""
-    if signal.getsignal(signal.SIGINT) is _end:
+    if isinstance(signal.getsignal(signal.SIGINT), _Ending):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    with contextlib.suppress(OSError):
-        os.write(2, b"cascade: stopped\n")
-    os._exit(INTERRUPTED)
+class _Ending:
+    """Handles Ctrl-C by the end of the process, and a line that names the program."""
+
+    def __init__(self, program: str) -> None:
+        self.line = f"{program}: stopped\n".encode()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, self.line)
+        os._exit(INTERRUPTED)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ DECISIONS = {True: "the same person", False: "different people", None: "too smal
 
 DESCRIPTION = f"""\
 Compares two photos of one person each, and says whether they show the same person. The error rates are those for
-faces of that size: small faces are taken for one person more often, and very small ones are not decided about.
+faces of that size: small faces are taken for one person more often, and very small ones are not decided about. Faces
+that are small, blurred, profiles or badly lit give a warning.
 
 {NOT_PROOF}"""
 
@@ -88,6 +89,7 @@ def as_json(result: Verification, paths: list[str]) -> str:
             "false_accept_rate": result.false_accept_rate,
             "true_accept_rate": result.true_accept_rate,
             "face_sizes": sizes,
+            "problems": result.problems,
             "warning": result.warning,
         }
     )
@@ -101,12 +103,11 @@ def describe(result: Verification, recognizer: Recognizer) -> list[str]:
         f"decision    {DECISIONS[result.same]}",
         f"threshold   {result.threshold:.4f}",
     ]
-    sizes = ""
+    sizes, point = "", recognizer.operating_point
     if result.face_sizes is not None:
         first, second = (f"{size:.0f}" for size in result.face_sizes)
         lines.append(f"faces       {first} and {second} pixels")
-        sizes = " with faces of that size" if result.warning else ""
-    point = recognizer.operating_point
+        sizes = " with faces of that size" if point is not None and point.is_small(*result.face_sizes) else ""
     if result.false_accept_rate is None or point is None:
         return [*lines, f"errors      not measured for {'such faces' if result.same is None else 'this threshold'}"]
     lines.append(

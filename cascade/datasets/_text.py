@@ -45,7 +45,7 @@ def read_lines(file: Path) -> list[bytes]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     return split_lines(data, str(file))
 
 

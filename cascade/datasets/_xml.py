@@ -38,7 +38,7 @@ def read_xml(file: Path) -> ElementTree.Element:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     check_xml(data, str(file))
     return ElementTree.fromstring(data)
 

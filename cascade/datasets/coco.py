@@ -100,7 +100,7 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, numbers of thousands of digits, deep nesting

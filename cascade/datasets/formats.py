@@ -120,7 +120,7 @@ def _format_of_json(file: Path) -> str | None:
         with file.open(encoding="utf-8-sig", errors="surrogateescape") as text:
             start = text.read(1 << 16).lstrip()
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     if start.startswith("{"):
         return "json" if start.startswith('{"path"') else "coco"
     element = start.removeprefix("[").lstrip()

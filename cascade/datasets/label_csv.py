@@ -78,4 +78,4 @@ def _rows(file: Path, name_column: str, log: ProblemLog) -> Iterator[tuple[int, 
                 else:
                     yield rows.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{file}: cannot be read: {error}") from error
+        raise DatasetError.unreadable(file, error) from error

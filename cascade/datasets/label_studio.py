@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from cascade.checks import is_finite_number
 from cascade.faces import LANDMARK_NAMES
 from cascade.version import __version__
 
@@ -104,7 +105,7 @@ def _load(file: Path) -> list[Any]:
     try:
         tasks = json.loads(file.read_bytes())
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{file}: not JSON: {error}") from error
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
@@ -194,7 +195,7 @@ def _pixels(result: dict[str, Any], value: dict[str, Any], across: str, down: st
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_finite_number(value):
         raise ValueError(f"{name}: expected a number, got {value!r}")
     return float(value)
 

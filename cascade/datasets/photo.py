@@ -16,6 +16,11 @@ __all__ = ["Dataset", "DatasetError", "Photo", "PhotoSet", "Problem"]
 class DatasetError(ValueError):
     """An annotation or prediction file cannot be used; the message names the file and any line known."""
 
+    @classmethod
+    def unreadable(cls, file: Path, error: Exception) -> DatasetError:
+        """The error of a file that cannot be opened, read or decoded, with the reason."""
+        return cls(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -63,7 +63,7 @@ def _load(file: Path) -> dict[str, Any]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DatasetError(f"{file}: damaged gzip file: {error}") from error
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, numbers of thousands of digits, deep nesting
         raise DatasetError(f"{file}: not JSON: {error}") from error
     if not isinstance(content, dict):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cascade.checks import is_finite_number
 from cascade.faces import LANDMARK_NAMES
 
 from ._images import ProblemLog
@@ -149,7 +150,7 @@ def _records(file: Path, log: ProblemLog) -> Iterator[tuple[int, Any]]:
                 good += 1
                 yield from ((number, each) for each in (value if isinstance(value, list) else [value]))
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
 
 
 def _whole(text: str, file: Path) -> list[Any]:
@@ -177,7 +178,7 @@ def _listed(record: Any, line: int) -> Listed:
 
 def _face(face: dict[str, Any], path: str) -> LabelledFace:
     box = face.get("box")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_finite_number, box)):
         raise ValueError(f"{path}: box: expected four numbers, got {box!r}")
     points = face.get("landmarks")
     places = None
@@ -195,22 +196,19 @@ def _face(face: dict[str, Any], path: str) -> LabelledFace:
     matches = face.get("matches")
     if isinstance(matches, list):
         labels[NAME] = str(matches[0].get("name") or "") if matches and isinstance(matches[0], dict) else ""
-    if _is_number(face.get("score")):
+    if is_finite_number(face.get("score")):
         labels[SCORE] = float(face["score"])
     return LabelledFace(box, places, face.get("ignored") is True, {k: v for k, v in labels.items() if _is_label(v)})
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_label(value: Any) -> bool:
     """Whether a value is one number or text, or a list of numbers (of one depth or two)."""
     if isinstance(value, list):
         return bool(value) and (
-            all(map(_is_number, value)) or all(isinstance(row, list) and all(map(_is_number, row)) for row in value)
+            all(map(is_finite_number, value))
+            or all(isinstance(row, list) and all(map(is_finite_number, row)) for row in value)
         )
-    return isinstance(value, str | bool) or _is_number(value)
+    return isinstance(value, str | bool) or is_finite_number(value)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def csv_entries(file: Path, log: ProblemLog) -> Iterator[Listed]:
             _check_columns(heading, file)
             yield from _entries(_csv_rows(rows, heading, file, log), file, log)
     except (OSError, csv.Error) as error:
-        raise DatasetError(f"{file}: cannot be read: {error}") from error
+        raise DatasetError.unreadable(file, error) from error
 
 
 def _csv_rows(rows: Any, heading: list[str], file: Path, log: ProblemLog) -> Iterator[tuple[int, Row]]:

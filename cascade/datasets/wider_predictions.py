@@ -72,7 +72,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
                 try:
                     yield place, path.read_bytes()
                 except OSError as error:
-                    raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
+                    raise DatasetError.unreadable(path, error) from error
         return
     try:
         with zipfile.ZipFile(source) as archive:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any, Literal
 
 from cascade._native import default_simd_level, int8_is_fast
@@ -15,7 +15,7 @@ from cascade.models.detector import DetectorWeights, load_detector
 def make_engine(
     engine: Any,
     threads: int | None,
-    weights: str | Path | DetectorWeights | None,
+    weights: str | os.PathLike[str] | DetectorWeights | None,
     device: str | None,
     precision: Literal["float32", "int8"] | None = None,
 ) -> Engine:
@@ -57,7 +57,7 @@ def default_precision(weights: DetectorWeights, level: str) -> Literal["float32"
 def _given_engine(
     engine: Engine,
     threads: int | None,
-    weights: str | Path | DetectorWeights | None,
+    weights: str | os.PathLike[str] | DetectorWeights | None,
     device: str | None,
     precision: str | None,
 ) -> Engine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,10 +50,10 @@ def export_onnx(
     out: str | Path,
     networks: Iterable[str] = NETWORKS,
     *,
-    detector: str | Path | None = None,
-    recognizer: str | Path | None = None,
-    attributes: str | Path | None = None,
-    landmarks: str | Path | None = None,
+    detector: str | os.PathLike[str] | None = None,
+    recognizer: str | os.PathLike[str] | None = None,
+    attributes: str | os.PathLike[str] | None = None,
+    landmarks: str | os.PathLike[str] | None = None,
     tasks: Iterable[str] | None = None,
     precision: Precision = "float32",
 ) -> list[Exported]:
@@ -109,24 +110,26 @@ def pipeline() -> dict[str, Any]:
     }
 
 
-def _detector(weights: str | Path | None, precision: Precision) -> Iterator[tuple[str, ModelProto]]:
+def _detector(weights: str | os.PathLike[str] | None, precision: Precision) -> Iterator[tuple[str, ModelProto]]:
     loaded = load_detector(weights)
     for stage, stored in loaded.stages.items():
         yield stage, stage_model(stored, loaded.name, precision)
 
 
-def _recognizer(weights: str | Path | None) -> Iterator[tuple[str, ModelProto]]:
+def _recognizer(weights: str | os.PathLike[str] | None) -> Iterator[tuple[str, ModelProto]]:
     yield "recognizer", recognizer_model(load_recognizer(weights))
 
 
-def _attributes(weights: str | Path | None, tasks: Iterable[str] | None) -> Iterator[tuple[str, ModelProto]]:
+def _attributes(
+    weights: str | os.PathLike[str] | None, tasks: Iterable[str] | None
+) -> Iterator[tuple[str, ModelProto]]:
     loaded = load_attributes(weights)
     known = tuple(task.name for task in loaded.tasks)
     default = tuple(name for name in known if name not in BY_NAME)
     yield "attributes", attributes_model(loaded, default if tasks is None else _chosen("tasks", tasks, known))
 
 
-def _landmarks(weights: str | Path | None) -> Iterator[tuple[str, ModelProto]]:
+def _landmarks(weights: str | os.PathLike[str] | None) -> Iterator[tuple[str, ModelProto]]:
     yield "landmarks", landmarks_model(load_landmarks(weights))
 
 

@@ -7,6 +7,7 @@ conditional blocks their weight too, has one more axis in front, an entry for ea
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -70,7 +71,7 @@ def anchor_shares(ages: npt.ArrayLike, anchors: tuple[float, ...]) -> npt.NDArra
     return np.stack([np.interp(years, anchors, unit) for unit in units], axis=1).astype(np.float32)
 
 
-def load_aging(weights: str | Path | None = None) -> AgingWeights:
+def load_aging(weights: str | os.PathLike[str] | None = None) -> AgingWeights:
     """Loads a shipped generator by name, the default one for None, or a file.
 
     Raises `WeightsError` naming the file that is missing or wrong.

@@ -6,6 +6,7 @@ One file holds one network: its graph, tasks, licence and training data in the m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def shipped_attributes() -> list[str]:
     return shipped_names(FOLDER, DEFAULT)
 
 
-def load_attributes(weights: str | Path | None = None) -> AttributeWeights:
+def load_attributes(weights: str | os.PathLike[str] | None = None) -> AttributeWeights:
     """Loads a shipped network by name, the default one for None, or a file.
 
     Raises `WeightsError` naming the file that is missing or wrong.

@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from cascade.models.files import MALFORMED, SHIPPED, WeightsError, check_tensors, read_tensors, write_tensors
+from cascade.models.files import (
+    MALFORMED,
+    SHIPPED,
+    WeightsError,
+    check_place,
+    check_tensors,
+    read_tensors,
+    write_tensors,
+)
 from cascade.nn.architectures import LANDMARK_STAGE, STAGES, Architecture, Stage
 from cascade.nn.quantization import has_ranges, quantized_layers, range_name
 
@@ -86,20 +94,19 @@ def shipped_detectors() -> list[str]:
     return sorted(names, key=lambda name: name != DEFAULT)
 
 
-def load_detector(weights: str | Path | None = None, stages: tuple[Stage, ...] = STAGES) -> DetectorWeights:
+def load_detector(weights: str | os.PathLike[str] | None = None, stages: tuple[Stage, ...] = STAGES) -> DetectorWeights:
     """Loads a shipped set by name, the default one for None, or a folder.
 
     All stages are loaded, with L-Net if there is one, or only those in ``stages``. Raises `WeightsError` naming the
     file that is missing or wrong.
     """
-    if weights is not None and not isinstance(weights, (str, Path)):
-        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
+    check_place(weights)
     folder = Path(DEFAULT if weights is None else weights)
     if weights is None or (isinstance(weights, str) and weights in shipped_detectors()):
         folder = FOLDER / folder
     if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
         known = ", ".join(shipped_detectors())
-        raise WeightsError(f"weights: expected a folder or one of {known}, got {str(weights)!r}")
+        raise WeightsError(f"weights: expected a folder or one of {known}, got {str(folder)!r}")
     if stages == STAGES and stage_file(folder, LANDMARK_STAGE).exists():
         stages = (*stages, LANDMARK_STAGE)
     return DetectorWeights(folder.name, {stage: _stage_of_set(folder, stage) for stage in stages})

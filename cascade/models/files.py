@@ -153,16 +153,27 @@ def shipped_names(folder: Path, default: str) -> list[str]:
     return sorted(names, key=lambda name: name != default)
 
 
-def find_weights(weights: str | Path | None, folder: Path, default: str) -> Path:
+def check_place(weights: str | os.PathLike[str] | None) -> None:
+    """Raises TypeError unless ``weights`` is a name, a path or None, and `WeightsError` if it is empty.
+
+    An empty name would be the current folder.
+    """
+    place = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else weights
+    if place is not None and not isinstance(place, str):
+        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
+    if place == "":
+        raise WeightsError("weights: expected a name or a path, got ''")
+
+
+def find_weights(weights: str | os.PathLike[str] | None, folder: Path, default: str) -> Path:
     """The file that ``weights`` names: a shipped one in ``folder``, the default one for None, or a path.
 
-    Raises TypeError for what is no name, and `WeightsError` where there is no such file.
+    Raises as `check_place` does, and `WeightsError` where there is no such file.
     """
-    if weights is not None and not isinstance(weights, (str, Path)):
-        raise TypeError(f"weights: expected a name, a path or loaded weights, got {type(weights).__name__}")
+    check_place(weights)
     if weights is None or (isinstance(weights, str) and weights in shipped_names(folder, default)):
         return folder / f"{default if weights is None else weights}.safetensors"
     if not os.path.exists(weights):  # Path.exists raises for names that are too long
         known = ", ".join(shipped_names(folder, default))
-        raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {str(weights)!r}")
+        raise WeightsError(f"weights: expected a safetensors file or one of {known}, got {os.fspath(weights)!r}")
     return Path(weights)

@@ -7,13 +7,22 @@ side, and ``mean_face`` (68, 3), a face in space for the head pose.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cascade.models.files import SHIPPED, WeightsError, check_tensors, half_precision, read_tensors, write_tensors
+from cascade.models.files import (
+    SHIPPED,
+    WeightsError,
+    check_tensors,
+    find_weights,
+    half_precision,
+    read_tensors,
+    write_tensors,
+)
 from cascade.nn.graphs import Graph, native_nodes
 
 FORMAT = "cascade-landmarks-1"
@@ -39,11 +48,12 @@ class LandmarkWeights:
         return native_nodes(self.graph, self.tensors)
 
 
-def load_landmarks(weights: str | Path | None = None) -> LandmarkWeights:
-    """Loads the shipped network for None, or a file. Raises `WeightsError` naming the file that is missing or wrong."""
-    if weights is not None and not isinstance(weights, (str, Path)):
-        raise TypeError(f"weights: expected a path or loaded weights, got {type(weights).__name__}")
-    path = FOLDER / f"{DEFAULT}.safetensors" if weights is None else Path(weights)
+def load_landmarks(weights: str | os.PathLike[str] | None = None) -> LandmarkWeights:
+    """Loads a shipped network by name, the default one for None, or a file.
+
+    Raises `WeightsError` naming the file that is missing or wrong.
+    """
+    path = find_weights(weights, FOLDER, DEFAULT)
     tensors, metadata, sha256 = read_tensors(path, FORMAT)
     try:
         graph = Graph.from_dict(metadata["graph"])

@@ -7,6 +7,7 @@ age-mean subtraction.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def shipped_recognizers() -> list[str]:
     return shipped_names(FOLDER, DEFAULT)
 
 
-def load_recognizer(weights: str | Path | None = None) -> RecognizerWeights:
+def load_recognizer(weights: str | os.PathLike[str] | None = None) -> RecognizerWeights:
     """Loads a shipped network by name, the default one for None, or a file.
 
     Raises `WeightsError` naming the file that is missing or wrong.

@@ -167,7 +167,7 @@ def read_attribute_predictions(file: str | Path) -> Predictions:
         records = _csv_records(text) if file.suffix.lower() == ".csv" else _json_records(text)
         found = _predictions(list(records))
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except (AttributeError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise DatasetError(f"{file}: no predictions of attributes: {str(error)[:200]}") from error
     about = {"model": file.stem, "predictions_sha256": hashlib.sha256(content).hexdigest()}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from cascade.checks import is_finite_number
 from cascade.datasets import People, read_utkface
 from eval.commands import common, recognition
 from eval.recognition.embedding import our_embedder
@@ -91,7 +91,7 @@ def _collect(args: argparse.Namespace, people: People) -> tuple[recognition.Phot
 def _chosen(threshold: float | None, stated: Any) -> float:
     if threshold is not None:
         return threshold
-    if isinstance(stated, bool) or not isinstance(stated, int | float) or not math.isfinite(stated):
+    if not is_finite_number(stated):
         raise ValueError("--threshold T is needed: nothing says which threshold the network verifies with")
     return float(stated)
 

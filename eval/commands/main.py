@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from cascade.cli.clone import missing
 from cascade.models.files import WeightsError
 from eval.commands import (
     age,
@@ -48,8 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(args, "out", None) is not None:
             check_output(args.out)  # before hours of work
         args.execute(args)
-    except (WeightsError, ValueError, TypeError, OSError, ImportError) as error:
+    except (WeightsError, ValueError, TypeError, OSError) as error:
         # DatasetError and ImageError are ValueErrors; each message says what to look at.
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        print(f"error: {missing(error, 'eval')}", file=sys.stderr)
         return 1
     return 0

@@ -120,7 +120,7 @@ def _read(file: Path, photos: Sequence[PointsPhoto]) -> tuple[Points, dict[str, 
         arrays = read_npz(file, ("names", "points"))
         names, points = arrays["names"], arrays["points"]
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{file}: not a file of points: {str(error)[:200]}") from error
     if (

@@ -167,7 +167,7 @@ def _inside_braces(file: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: cannot be read: {error}") from error
+        raise DatasetError.unreadable(file, error) from error
     inside = False
     for number, text in enumerate(lines, 1):
         fields = text.split()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade.checks import is_finite_number
 from cascade.datasets import DatasetError, Detections, read_fddb_detections, read_wider_predictions
 from cascade.imaging.formats import IMAGE_SUFFIXES
 from cascade.npz import read_npz
@@ -105,18 +105,13 @@ class Predictions:
         """The time that each photo took by its name, as far as the file says so."""
         told = self.about.get("milliseconds")
         times = told.items() if isinstance(told, Mapping) else ()
-        return {name: float(value) for name, value in times if _is_plain(value)}
+        return {name: float(value) for name, value in times if is_finite_number(value)}
 
 
 def default_score(about: Mapping[str, Any]) -> float | None:
     """Return the score from which a detector reports faces by itself, if what is said of it holds that."""
-    value = about.get("default_score")
-    return float(value) if _is_plain(value) else None
-
-
-def _is_plain(value: Any) -> TypeGuard[int | float]:
-    """Whether a value from JSON is a finite number that fits into a float; Python's reader takes NaN too."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    value: Any = about.get("default_score")
+    return float(value) if is_finite_number(value) else None
 
 
 def read_predictions(source: str | Path) -> Predictions:
@@ -151,7 +146,7 @@ def _from_json(file: Path) -> Predictions:
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_without_repeats)
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits, a repeated name
@@ -188,7 +183,7 @@ def _numbers(rows: Any) -> list[list[float]]:
         if not fits or len(row) != len(rows[0]):
             raise ValueError(f"row {at}: {WIDTHS} numbers expected, as many in every row")
         for value in row:
-            if not _is_plain(value):
+            if not is_finite_number(value):
                 raise ValueError(f"row {at}: {value!r:.40} is not a finite number")
         if row[2] < row[0] or row[3] < row[1]:
             raise ValueError(f"row {at}: negative width or height (rows are x1, y1, x2, y2, score)")

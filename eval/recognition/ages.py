@@ -150,7 +150,7 @@ def read_ages(file: str | Path) -> Embeddings:
         with np.errstate(over="ignore"):  # infinity is refused
             return Embeddings(names, ages[:, None].astype(np.float32), {"ages_sha256": sha256})
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except (ValueError, KeyError, TypeError, EOFError, csv.Error, zipfile.BadZipFile) as error:
         raise DatasetError(f"{file}: not a file of ages: {error}") from error
 

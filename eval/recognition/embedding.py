@@ -294,6 +294,6 @@ def read_embeddings(file: str | Path) -> Embeddings:
         about["embeddings_sha256"] = sha256
         return Embeddings(tuple(names.tolist()), vectors, about, broken if isinstance(broken, dict) else {})
     except OSError as error:
-        raise DatasetError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise DatasetError.unreadable(file, error) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{file}: not a file of embeddings: {str(error)[:200]}") from error

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from cascade.cli import console, main
 from cascade.recognize import Recognizer
@@ -87,6 +87,17 @@ def test_a_full_disk_is_not_a_decision(recognizer_weights):
         )
     assert done.returncode == console.BAD_USAGE
     assert b"cannot write to standard output" in done.stderr
+
+
+def test_a_poor_photo_gives_a_warning(run_recognition, capsys):
+    portrait_photo("a.jpg")
+    Image.fromarray(portrait()).filter(ImageFilter.GaussianBlur(5)).save("b.png")
+    assert run_recognition("verify", "a.jpg", "b.png") in (0, 1)
+    out, err = capsys.readouterr()
+    assert err == "warning: second face: blurred\n"
+    assert "1 % of pairs of different people reach this threshold" in out
+    assert run_recognition("verify", "a.jpg", "b.png", "--json") in (0, 1)
+    assert json.loads(capsys.readouterr().out)["problems"] == [[], ["blurred"]]
 
 
 def test_verify_with_the_shipped_weights(capsys, tmp_path):

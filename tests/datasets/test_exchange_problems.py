@@ -98,6 +98,7 @@ def test_broken_yolo_lines(text, message, tmp_path):
         ('{"path": "a.jpg", "width": 0, "height": 5, "faces": []}', "from 1 on, got 0×5"),
         ('{"path": "a.jpg", "width": 1, "height": 1, "faces": [{"box": [1, 2, 3]}]}', "four numbers"),
         ('{"path": "a.jpg", "width": 1, "height": 1, "faces": [{"box": [1, 2, 3, NaN]}]}', "four numbers"),
+        (f'{{"path": "a.jpg", "width": 1, "height": 1, "faces": [{{"box": [1, 2, 3, {10**400}]}}]}}', "four numbers"),
         ('{"path": "a.jpg", "width": 1, "height": 1, "faces": [{"box": [3, 2, 1, 4]}]}', "x1 <= x2"),
         ('{"path": "a.jpg", "width": 1, "height": 1, "faces": [{"box": [1,2,3,4], "landmarks": {}}]}', "landmarks"),
         ("[[[[", "not JSON"),

@@ -25,6 +25,16 @@ def photo(n=2, **changes):
     return Photo(**{**values, **changes})
 
 
+def test_a_file_that_cannot_be_read_is_named_once_with_the_reason():
+    file = Path("none/faces.csv")
+    for read in (cascade.datasets.read_coco, cascade.datasets.read_label_csv):
+        with pytest.raises(DatasetError) as caught:
+            read(file, Path())
+        assert str(caught.value) == f"{file}: cannot be read: No such file or directory"
+    error = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    assert str(DatasetError.unreadable(file, error)) == f"{file}: cannot be read: {error}"
+
+
 def test_dtypes_and_length():
     one = photo(attributes={"blur": [0, 2]}, ellipses=np.ones((2, 5), np.float32))
     assert len(one) == 2

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from cascade import Detector, _native
 from cascade.boxes import iou
+from cascade.imaging.exposure import exposures
 from tests.photos import FACE_BOX, portrait
 
 CHANGES = {
@@ -52,6 +53,50 @@ def test_without_it_photos_stay_as_they_are():
     image = portrait()
     np.testing.assert_array_equal(plain.detect(image).boxes, Detector(threads=1, exposure="auto").detect(image).boxes)
     assert len(plain.detect((image * 0.03).astype(np.uint8))) == 0
+
+
+def lit_face(around: np.ndarray, light: float = 1.0) -> np.ndarray:
+    """A photo that shows nothing but a lit face of the portrait."""
+    x1, y1, x2, y2 = (int(side) for side in FACE_BOX)
+    x1, y1, x2, y2 = x1 - 60, y1 - 60, x2 + 60, y2 + 60
+    around[y1:y2, x1:x2] = portrait()[y1:y2, x1:x2] * light
+    return around
+
+
+@pytest.mark.parametrize(
+    ("side", "around", "light"), [(4096, 0, 1), (2048, 0, 0.35), (2048, 255, 1)], ids=["black", "dim", "white"]
+)
+@pytest.mark.parametrize("rotations", [(0,), (90, 0)])
+def test_the_only_lit_face_of_a_photo_is_found(side, around, light, rotations):
+    image = lit_face(np.full((side, side, 3), around, np.uint8), light)
+    faces = Detector(min_face=80, threads=1, exposure="auto", rotations=rotations).detect(image)
+    overlaps = iou(faces.boxes, [FACE_BOX])
+    assert overlaps.max(initial=0) > 0.6 and (overlaps > 0.3).sum() == 1
+
+
+def test_photos_in_a_batch_keep_their_places_whatever_their_exposures():
+    photos = [portrait(), lit_face(np.zeros((2048, 2048, 3), np.uint8)), changed("dark")]
+    detector = Detector(min_face=80, threads=1, rotations=(0, 180))
+    for together, photo in zip(detector.detect_batch(iter(photos)), photos, strict=True):
+        np.testing.assert_array_equal(together.boxes, detector.detect(photo).boxes)
+
+
+@pytest.mark.parametrize("name", ["dark", "very dark"])
+def test_photos_that_are_dark_all_over_are_searched_once(name):
+    (only,) = exposures(changed(name), 20)
+    np.testing.assert_array_equal(only, _native.auto_exposure(changed(name)))
+
+
+def test_an_ordinary_photo_is_searched_once_as_it_is():
+    image = portrait()
+    (only,) = exposures(image, 20)
+    assert only is image
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.floats(4, 200))
+def test_photos_of_any_size_are_taken(height, width, min_face):
+    image = np.full((height, width, 3), 3, np.uint8)
+    assert 1 <= len(exposures(image, min_face)) <= 2
 
 
 def test_other_settings_are_refused():

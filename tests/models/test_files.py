@@ -14,6 +14,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from cascade import Detector, Recognizer, WeightsError
+from cascade.aging import AgeSynthesizer
+from cascade.anonymize import FaceFinder
+from cascade.attributes import AttributeEstimator
+from cascade.landmarks import LandmarkEstimator
 from cascade.models import files
 from cascade.models.detector import FORMAT as DETECTOR
 from cascade.models.detector import load_detector, load_stage
@@ -21,6 +25,8 @@ from cascade.models.files import LARGEST, METADATA_ENTRY, SHIPPED, SUMS, read_te
 from cascade.models.recognizer import FORMAT as RECOGNIZER
 from cascade.models.recognizer import load_recognizer
 from cascade.nn.architectures import DEFAULT
+from tests.random_networks import save_random_weights
+from tests.random_recognizer import save_random_recognizer
 
 NESTED = "[" * 100_000 + "]" * 100_000
 
@@ -179,3 +185,48 @@ def test_a_damaged_list(installed: Path, content: bytes) -> None:
     files._shipped_sums.cache_clear()
     (installed / SUMS).write_bytes(content)
     refused(lambda: load_stage(installed / "detection/default/pnet.safetensors"), SUMS)
+
+
+# --------------------------------------------------------------------------------------------------
+# What names them
+
+
+class Place:
+    """A path of somebody else's class."""
+
+    def __init__(self, place: str | bytes) -> None:
+        self.place = place
+
+    def __fspath__(self) -> str | bytes:
+        return self.place
+
+
+ALL = (Detector, Recognizer, AttributeEstimator, LandmarkEstimator, AgeSynthesizer, FaceFinder)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_an_empty_name_is_not_the_current_folder(kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_random_weights("default", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for empty in ("", Place("")):
+        with pytest.raises(WeightsError, match=r"^weights: expected a name or a path, got ''$"):
+            kind(weights=empty)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_is_no_name_is_told(kind: Any) -> None:
+    for other in (b"default", Place(b"default"), 3, True):
+        with pytest.raises(TypeError, match=r"^weights: expected a name, a path or loaded weights, got "):
+            kind(weights=other)
+
+
+def test_paths_of_every_class_are_taken(tmp_path: Path) -> None:
+    save_random_weights("default", tmp_path / "set")
+    expected = Detector(weights=tmp_path / "set").weights.sha256
+    assert Detector(weights=Place(str(tmp_path / "set"))).weights.sha256 == expected  # type: ignore[arg-type]
+    (folder,) = (entry for entry in os.scandir(tmp_path) if entry.is_dir())
+    assert Detector(weights=folder).weights.sha256 == expected
+    file = save_random_recognizer(tmp_path / "mine.safetensors")
+    assert Recognizer(Place(str(file))).weights.name == "mine"  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match=r"got '/nowhere/at/all'"):
+        Recognizer(Place("/nowhere/at/all"))  # type: ignore[arg-type]

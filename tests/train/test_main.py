@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from train.__main__ import main
-
-RUN = (
-    "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['train', '--help']; runpy.run_module('train.__main__')"
-)
-
-
-def test_without_torch_it_says_what_to_install() -> None:
-    found = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, check=False)
-    assert found.returncode == 1 and "error: training needs torch: pip install" in found.stderr
-    assert "Traceback" not in found.stderr
 
 
 def test_a_missing_file_to_begin_from_is_told_before_any_photo_is_read(tmp_path: Path, capsys) -> None:

@@ -39,8 +39,9 @@ def check_positive(settings: DataclassInstance, *names: str) -> None:
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings with every change that is not None."""
-    return replace(settings, **{name: value for name, value in changes.items() if value is not None})
+    """The settings with every change that is not None; lists, as options give them, become tuples."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(settings, **{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
 
 
 def plain_values(settings: DataclassInstance) -> dict[str, Any]:

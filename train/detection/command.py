@@ -29,7 +29,10 @@ RUN_HELP = "folder of the run; the same command resumes it"
 TRAINED: tuple[Stage, ...] = (*STAGES, LANDMARK_STAGE)
 
 # Options that change a field of `TrainSettings`, by its name.
-CHANGES = ("family", "batch", "learning_rate", "mining_ratio", "augment", "seed", "steps", "start", "precision")
+CHANGES = (
+    *("family", "batch", "learning_rate", "ratio", "mining_ratio"),
+    *("augment", "seed", "steps", "start", "precision"),
+)
 
 
 def add_detection(commands: Any) -> None:
@@ -132,8 +135,7 @@ def _add_training(to: argparse.ArgumentParser) -> None:
 def settings_of(base: TrainSettings, arguments: argparse.Namespace) -> TrainSettings:
     """The preset's settings with what the options change."""
     changes = {name: getattr(arguments, name, None) for name in CHANGES}
-    ratio = getattr(arguments, "ratio", None)
-    settings = with_changes(base, changes | {"ratio": ratio and tuple(ratio)})
+    settings = with_changes(base, changes)
     weights = arguments.task_weights or (None,) * 3
     losses = (None, arguments.box_loss, arguments.landmark_loss)
     heads = {}

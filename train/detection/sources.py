@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -43,6 +42,7 @@ from typing import Any
 import numpy as np
 
 from cascade.boxes import iou
+from cascade.checks import is_finite_number
 from cascade.datasets import PHOTO_READERS, REGISTRY, Dataset, Entry, Photo, read_photos
 from train.detection.points import read_points_photos
 
@@ -163,13 +163,13 @@ def _registered_values(entry: dict[str, Any]) -> dict[str, Any]:
 def _check_values(values: dict[str, Any]) -> None:
     if "box_rule" in values:
         rule = values["box_rule"]
-        if not isinstance(rule, list) or len(rule) != 4 or not all(isinstance(v, int | float) for v in rule):
+        if not isinstance(rule, list) or len(rule) != 4 or not all(is_finite_number(v) for v in rule):
             raise SourceError(f"box_rule: expected four numbers, got {rule!r}")
         values["box_rule"] = tuple(map(float, rule))
     if not isinstance(values.get("about", ""), str):
         raise SourceError(f"about: expected text, got {values['about']!r}")
     smallest = values.get("landmarks_from", 0)
-    if not isinstance(smallest, int | float) or isinstance(smallest, bool) or not 0 <= smallest < math.inf:
+    if not is_finite_number(smallest) or smallest < 0:
         raise SourceError(f"landmarks_from: expected pixels from 0 on, got {smallest!r}")
     passes = values.get("passes", 1)
     if not isinstance(passes, int) or isinstance(passes, bool) or passes < 1:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from train.common.options import add_start
+from train.common.settings import with_changes
 from train.recognition.settings import PRESETS, BlockSettings, RecognitionSettings
 
 # Options that change a field of `RecognitionSettings`, by its name.
@@ -221,11 +222,10 @@ def settings_of(arguments: argparse.Namespace) -> RecognitionSettings:
     changes = {name: getattr(arguments, name) for name in names}
     if not arguments.teacher and arguments.lambda_maps is None:
         changes["lambda_maps"] = 0.0
-    changes = {name: value for name, value in changes.items() if value is not None}
-    changes |= {name: tuple(changes[name]) for name in ("shares", "held_out") if name in changes}
-    if changes.get("decomposed") is False:
-        changes = {"lambda_age": 0.0, "lambda_adversary": 0.0, **changes}
-    return replace(PRESETS[arguments.config], **changes)
+    preset = PRESETS[arguments.config]
+    if arguments.decomposed is False:
+        preset = replace(preset, lambda_age=0.0, lambda_adversary=0.0)
+    return with_changes(preset, changes)
 
 
 def run_recognition(arguments: argparse.Namespace, command: str) -> None:

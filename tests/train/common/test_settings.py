@@ -20,3 +20,7 @@ def test_settings_are_written_with_the_revision(tmp_path):
 def test_with_changes_takes_what_is_said():
     changed = with_changes(SETTINGS, {"batch": 7, "augment": False, "steps": None, "seed": 0})
     assert changed == replace(SETTINGS, batch=7, augment=False, seed=0)
+
+
+def test_lists_of_options_become_tuples():
+    assert with_changes(SETTINGS, {"ratio": [1, 2, 1, 0]}) == replace(SETTINGS, ratio=(1, 2, 1, 0))

@@ -78,6 +78,8 @@ def test_reading(root):
         ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = [0, 1]', "source 2: box_rule: expected four"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = ["a", 0, 0, 0]', "source 2: box_rule"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = 1', "source 2: box_rule"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = [true, 0, 0, 0]', "source 2: box_rule"),
+        ('[[source]]\nkind = "folder"\nimages = "coco"\nbox_rule = [nan, 0, 0, 0]', "source 2: box_rule"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nfully_labelled = "no"', "source 2: fully_labelled"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nannotations = "x"', "source 2: annotations: a folder .* none"),
         ('[[source]]\nkind = "folder"\nimages = "coco"\nlandmarks = 1', "source 2: landmarks: expected true or false"),
