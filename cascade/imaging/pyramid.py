@@ -18,8 +18,8 @@ PADDING_VALUE = 128
 # The shorter side of the smallest level covers at least this share of a window: faces may reach beyond the photo.
 SMALLEST_SHARE = 0.6
 
-# From this share of the photo's shorter side on a window holds a close-up. From there on there are twice as many levels:
-# they cost next to nothing, and P-Net has few windows in which to find a face that fills the photo.
+# From this share of the photo's shorter side on a window holds a close-up. Twice as many levels from there on cost next
+# to nothing, and P-Net has few windows in which to find a face that fills the photo.
 CLOSE_UP_SHARE = 0.5
 
 
