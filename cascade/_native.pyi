@@ -222,13 +222,14 @@ class Network:
         self,
         images: Sequence[npt.NDArray[np.uint8] | tuple[npt.NDArray[np.uint8], int, int | None, int, int | None]],
         padding: int,
-        threshold: float,
+        threshold: float | Sequence[float],
         pool: ThreadPool | None = None,
         source: npt.NDArray[np.uint8] | None = None,
         ready: int | None = None,
     ) -> list[npt.NDArray[np.float32]]:
         """``dense_scan`` of several images, each an array or (image, first, rows, top, height) as there.
 
+        ``threshold`` is one number for all of them, or one for each.
         Images from number ``ready`` on are written first: each is resampled from the image before, the very first from
         ``source``. None: all exist already.
         """
@@ -276,10 +277,10 @@ def window_boxes(
 def framing(
     windows: npt.ArrayLike, width: float, height: float, gap: float, close_up_side: float
 ) -> npt.NDArray[np.uint8]:
-    """How windows (n, 4) lie in a photo of ``width`` by ``height`` pixels: (n,), 0 inside, 1 at its border, 2 close up.
+    """How windows (n, 4) lie in a photo of ``width`` by ``height`` pixels, (n,): 0 inside, 1 at its border, 2 close up.
 
-    Close up: with a side of at least ``close_up_side``. Else at the border: less than ``gap`` of their side is between
-    them and one of its edges. A negative ``gap`` is a part of them that lies beyond it.
+    A close-up has a side of at least ``close_up_side``. Others are at the border if the space between them and the
+    nearest edge is less than ``gap`` of their side; with -0.1, if more than a tenth of them lies outside.
     """
 
 def square(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -36,7 +36,7 @@ STEP = 128.0  # of 8 bits for 1 in the network's numbers
 MOST_CHROMA = 8
 """Difference of a gray pixel's channels, at most: lossy compression leaves a step or two, colour has far more."""
 MOST_SPREAD = 0.1
-"""Distance of a toned face's colours from their line, over the contrast along it, at most; both are RMS values."""
+"""Distance of a toned face's colours from their line, over the contrast of its brightness, at most; both are RMS."""
 BLOCK = 4
 """Side in pixels of the blocks whose mean colours are looked at: lossy compression blurs what is finer."""
 
@@ -157,7 +157,9 @@ def tone_of(crop: RGBImage) -> npt.NDArray[np.float32] | None:
     colours = blocks - blocks.mean(axis=0)
     brightness = colours.mean(axis=1)
     contrast = float(brightness @ brightness)
-    slopes = brightness @ colours / max(contrast, 1e-9)
+    if contrast == 0:
+        return None
+    slopes = brightness @ colours / contrast
     off = colours - brightness[:, None] * slopes
     return slopes.astype(np.float32) if np.square(off).sum() <= MOST_SPREAD**2 * contrast else None
 

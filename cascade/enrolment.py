@@ -101,9 +101,11 @@ def check_enrolment(
     Raises `FaceSizeError` for a face that is small by the operating point of the network's weights and not
     ``allow_small``, and `FaceQualityError` for one that is blurred, a profile or badly lit and not ``allow_poor``.
     """
-    found = suitability(image, face, point)
-    if TOO_SMALL in found.problems and point is not None and not allow_small:
-        raise FaceSizeError(name, found.size, point.smallest_good_face)
-    poor = tuple(problem for problem in found.problems if problem != TOO_SMALL)
-    if poor and not allow_poor:
-        raise FaceQualityError(name, poor, found.quality)
+    size = float(face_sizes(face.boxes)[0])
+    if not allow_small and point is not None and point.is_small(size):
+        raise FaceSizeError(name, size, point.smallest_good_face)
+    if allow_poor:
+        return
+    found = suitability(image, face, None)
+    if found.problems:
+        raise FaceQualityError(name, found.problems, found.quality)

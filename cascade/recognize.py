@@ -24,7 +24,7 @@ from cascade.checks import FixedSettings, boolean, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
 from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face, suitability
-from cascade.face_model import landmarks_of
+from cascade.face_model import TOO_SMALL, landmarks_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.errors import ImageError
@@ -362,9 +362,13 @@ def _with_rates(result: Verification, point: OperatingPoint, own_threshold: bool
 
 
 def _with_problems(result: Verification, first: tuple[str, ...], second: tuple[str, ...]) -> Verification:
-    """The result with what is wrong with either face, also as part of its warning."""
-    told = [f"{place} face: {', '.join(found)}" for place, found in (("first", first), ("second", second)) if found]
-    warning = "; ".join([*([result.warning] if result.warning else []), *told])
+    """The result with what is wrong with either face, also in its warning, which may tell of small ones already."""
+    told = [] if result.warning is None else [result.warning]
+    for place, found in (("first", first), ("second", second)):
+        others = [problem for problem in found if problem != TOO_SMALL or result.warning is None]
+        if others:
+            told.append(f"{place} face: {', '.join(others)}")
+    warning = "; ".join(told)
     return replace(result, warning=warning or None, problems=(first, second))
 
 

@@ -1,4 +1,4 @@
-"""Searching a photo in several orientations: rotation by quarter turns, and merging what was found.
+"""Searching a photo in several orientations: rotation by quarter turns, and merging what several searches found.
 
 P-, R- and O-Net know faces that lean a little. Faces of a photo that lies on its side, or of heads upside down, are
 found by looking at the photo in each orientation.
@@ -50,7 +50,7 @@ def rotate_back(faces: Faces, angle: int, width: int, height: int) -> Faces:
 
 
 def merge(parts: Sequence[Faces]) -> Faces:
-    """What was found in several orientations, best first; of overlapping boxes the one with the highest score stays."""
+    """What several searches of a photo found, best first; of overlapping boxes the one with the highest score stays."""
     boxes = np.concatenate([part.boxes for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     landmarks = np.concatenate([part.landmarks for part in parts])

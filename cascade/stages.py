@@ -38,7 +38,8 @@ SCORE_FUSION_WEIGHT = 0.5
 class Framing:
     """Log-odds added for windows that the border cuts off or that take up much of the photo.
 
-    gap        a window is at the border if less than this share of its side is between them; a negative one lies beyond
+    gap        a window is at the border if the space between it and the nearest edge is less than this share of its
+               side; -0.1: if more than a tenth of it lies outside
     at_border  log-odds for windows at the border that are no close-ups
     close_up   log-odds for windows of at least CLOSE_UP_SHARE of the photo's shorter side
     """
@@ -47,12 +48,12 @@ class Framing:
     at_border: float
     close_up: float
 
-    @property
-    def most(self) -> float:
-        """The most that is added to any window."""
-        return max(0.0, self.at_border, self.close_up)
+    def most(self, sides: np.ndarray, photo: np.ndarray) -> list[float]:
+        """The most that is added to a window with one of these sides (n,) in pixels of a photo."""
+        close_up = sides * 1.001 >= CLOSE_UP_SHARE * min(photo.shape[:2])  # a little more than rounding can do
+        return [float(most) for most in np.where(close_up, max(self.at_border, self.close_up), self.at_border)]
 
-    def logits(self, windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    def bonus(self, windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
         """What is added for windows (n, 4) in pixels of a photo (height, width, 3): float32 (n,)."""
         height, width = photo.shape[:2]
         framing = _native.framing(windows, width, height, self.gap, CLOSE_UP_SHARE * min(width, height))
@@ -94,14 +95,16 @@ def run_pnet(
 
     Windows at the border and close-ups count more, as PNET_FRAMING says, from here on.
     """
-    levels = yield DenseScan(pyramid, logit(threshold) - PNET_FRAMING.most)
+    sides = weights["pnet"].architecture.window / pyramid.scales[1:, 0]
+    most = PNET_FRAMING.most(sides, pyramid.images[0])
+    levels = yield DenseScan(pyramid, [logit(threshold) - bonus for bonus in most])
     if not levels:
         return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     windows = window_boxes(levels, weights["pnet"].architecture, pyramid.scales[1:])
     # rows of column, row, logit and the outputs after the first two: but for the column, they are indexed as outputs
     found = np.concatenate(levels)
     deltas = found[:, 1:][:, weights["pnet"].architecture.output("box")]
-    logits = found[:, 2] + PNET_FRAMING.logits(windows, pyramid.images[0])
+    logits = found[:, 2] + PNET_FRAMING.bonus(windows, pyramid.images[0])
     _, boxes, logits = _native.candidates(windows, deltas, logits, logit(threshold), ((nms, "union"),))
     return Candidates(boxes, logits)
 
@@ -185,7 +188,7 @@ def _classify(
     windows = square(candidates.boxes)
     outputs = yield ClassifyCrops(stage, pyramid, expand(windows, weights[stage].architecture.context))
     logits = _native.fuse_logits(outputs, candidates.logits, SCORE_FUSION_WEIGHT)
-    return windows, outputs, logits + CROP_FRAMING.logits(windows, pyramid.images[0])
+    return windows, outputs, logits + CROP_FRAMING.bonus(windows, pyramid.images[0])
 
 
 def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:

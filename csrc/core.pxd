@@ -264,6 +264,7 @@ cdef extern from "detect.h" nogil:
         size_t end
         size_t tile_rows
         size_t tile_columns
+        float threshold
 
     ctypedef struct cascade_scan_tile:
         size_t level
@@ -281,7 +282,6 @@ cdef extern from "detect.h" nogil:
         size_t strips
         cascade_scan_tile *tiles
         size_t tile_count
-        float threshold
         float *found
         size_t capacity
         size_t levels_done

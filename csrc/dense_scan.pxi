@@ -35,9 +35,12 @@ cdef class DenseScan:
         scan.kernels, scan.layers, scan.layer_count = network.kernels, network.layers, network.layer_count
         scan.levels, scan.level_count = self.levels, count
         scan.ready = count if ready is None else integer("ready", ready, 0, count)
-        scan.threshold = real("threshold", threshold)
+        thresholds = threshold if isinstance(threshold, (list, tuple)) else (threshold,) * count
+        if len(thresholds) != count:
+            raise ValueError(f"threshold: expected one number, or one for each of {count} images, got {len(thresholds)}")
         for k, image in enumerate(images):
             self.add(k, image, padding, name)
+            self.levels[k].threshold = real("threshold", thresholds[k])
         if scan.ready == 0 and count:
             self.source = strip_of(self.hold(source, "source"), 0, None)
             scan.source = &self.source

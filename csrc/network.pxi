@@ -203,7 +203,10 @@ cdef class Network:
         return out
 
     def grid(self, width, height, padding):
-        """(rows, columns, stride, receptive field) of the windows over an image with ``padding`` grey pixels around it."""
+        """(rows, columns, stride, receptive field) of the windows over an image with ``padding`` grey pixels around it.
+
+        The last windows may see less than a stride more of grey.
+        """
         cdef cascade_feature_grid grid
         self.plan(&grid, width, height, padding)
         return grid.rows, grid.columns, grid.stride, grid.receptive_field
@@ -227,7 +230,10 @@ cdef class Network:
         return scan.run(pool or ThreadPool())[0]
 
     def dense_scan_levels(self, images, padding, threshold, ThreadPool pool=None, source=None, ready=None):
-        """The same over several images, of which those from ``ready`` on are resampled first, each from the one before."""
+        """The same over several images, of which those from ``ready`` on are resampled first, each from the one before.
+
+        ``threshold`` is one number, or a list of one for each image.
+        """
         cdef DenseScan scan = DenseScan(self, images, padding, threshold, source, ready, "images")
         return scan.run(pool or ThreadPool())
 

@@ -97,9 +97,9 @@ def test_how_windows_are_framed() -> None:
     windows = [(10, 10, 40, 40), (9, 50, 39, 80), (160, 50, 190, 80), (170, 50, 199, 79), (50, 72, 70, 92)]
     windows += [(50, 71, 75, 96), (90, 20, 139, 69), (70, 22, 120, 72), (0, 0, 50, 50)]
     table = np.array(windows, np.float32)
-    assert Framing(1 / 3, 1.0, 5.0).logits(table, photo).tolist() == [0, 1, 0, 1, 0, 1, 0, 5, 5]
+    assert Framing(1 / 3, 1.0, 5.0).bonus(table, photo).tolist() == [0, 1, 0, 1, 0, 1, 0, 5, 5]
     beyond = np.array([(-2, 40, 28, 70), (-4, 40, 26, 70), (175, 40, 205, 70), (172, 40, 202, 70)], np.float32)
-    assert Framing(-0.1, 1.0, 5.0).logits(beyond, photo).tolist() == [0, 1, 1, 0]
+    assert Framing(-0.1, 1.0, 5.0).bonus(beyond, photo).tolist() == [0, 1, 1, 0]
 
 
 def test_a_threshold_is_a_probability() -> None:

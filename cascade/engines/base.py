@@ -38,8 +38,8 @@ class Engine(Protocol):
         """
         ...
 
-    def dense_scan_levels(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
-        """`Engine.dense_scan` over each level."""
+    def dense_scan_levels(self, levels: list[Any], thresholds: Sequence[float]) -> list[np.ndarray]:
+        """`Engine.dense_scan` over each level with its threshold."""
         ...
 
     def classify_crops(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
@@ -65,12 +65,15 @@ class BatchEngine(ABC):
         """`Engine.pyramid` of each image with its sizes."""
 
     @abstractmethod
-    def dense_scan_levels(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
-        """`Engine.dense_scan` over each level."""
+    def dense_scan_levels(self, levels: list[Any], thresholds: Sequence[float]) -> list[np.ndarray]:
+        """`Engine.dense_scan` over each level with its threshold."""
 
     @abstractmethod
-    def dense_scan_pyramids(self, pyramids: list[Any], threshold: float) -> list[list[np.ndarray]]:
-        """`Engine.dense_scan` over each level of each pyramid from `pyramids`."""
+    def dense_scan_pyramids(self, pyramids: list[Any], thresholds: Sequence[Sequence[float]]) -> list[list[np.ndarray]]:
+        """`Engine.dense_scan` over each level of each pyramid from `pyramids`, with the threshold of the level.
+
+        Those of pyramids of one size must be equal.
+        """
 
     @abstractmethod
     def classify_crops_of_pyramids(
@@ -87,7 +90,7 @@ class BatchEngine(ABC):
 
     def dense_scan(self, level: Any, threshold: float) -> np.ndarray:
         """See `Engine.dense_scan`."""
-        return self.dense_scan_levels([level], threshold)[0]
+        return self.dense_scan_levels([level], [threshold])[0]
 
     def classify_crops(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `Engine.classify_crops`."""
@@ -100,10 +103,13 @@ class BatchEngine(ABC):
 
 @dataclass(frozen=True)
 class DenseScan:
-    """A request for P-Net over all levels of an image; the answer is the list of `Engine.dense_scan` of each."""
+    """A request for P-Net over all levels of an image; the answer is the list of `Engine.dense_scan` of each.
+
+    ``thresholds`` has one for each level.
+    """
 
     pyramid: Pyramid
-    threshold: float
+    thresholds: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -164,14 +170,13 @@ def _answer_all(engine: Engine, requests: list[Request]) -> list[Any]:
     if scans and crops:
         raise ValueError("generators: expected generators with the same requests, got both kinds at once")
     if scans:
-        (threshold,) = {scan.threshold for scan in scans}
-        return engine.dense_scan_pyramids([scan.pyramid for scan in scans], threshold)
+        return engine.dense_scan_pyramids([scan.pyramid for scan in scans], [scan.thresholds for scan in scans])
     (stage,) = {some.stage for some in crops}
     return engine.classify_crops_of_pyramids(stage, [some.pyramid for some in crops], [some.regions for some in crops])
 
 
 def _answer(engine: Engine, request: Request) -> Any:
     if isinstance(request, DenseScan):
-        return engine.dense_scan_levels(request.pyramid.images[1:], request.threshold)
+        return engine.dense_scan_levels(request.pyramid.images[1:], request.thresholds)
     classify = engine.classify_crops if request.regions.ndim == 2 else engine.classify_aligned_crops
     return classify(request.stage, request.pyramid, request.regions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Literal
@@ -89,20 +89,22 @@ class NativeEngine:
 
     def dense_scan(self, level: Any, threshold: float) -> np.ndarray:
         """See `cascade.engines.base.Engine.dense_scan`."""
-        return self.dense_scan_levels([level], threshold)[0]
+        return self.dense_scan_levels([level], [threshold])[0]
 
-    def dense_scan_levels(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
+    def dense_scan_levels(self, levels: list[Any], thresholds: Sequence[float]) -> list[np.ndarray]:
         """See `cascade.engines.base.Engine.dense_scan_levels`."""
         streamed = [level for level in levels if is_streamed(level)]
         if not streamed:
-            return self._scan_in_memory(levels, threshold)
+            return self._scan_in_memory(levels, thresholds)
         others = [level for level in levels if not is_streamed(level)]
+        of_others = [one for level, one in zip(levels, thresholds, strict=True) if not is_streamed(level)]
+        of_streamed = [one for level, one in zip(levels, thresholds, strict=True) if is_streamed(level)]
         first_cached = next((level for level in others if isinstance(level, CachedLevel)), None)
-        from_strips = iter(self._scan_strips(streamed, first_cached, threshold))
-        from_others = iter(self._scan_in_memory(others, threshold))
+        from_strips = iter(self._scan_strips(streamed, first_cached, of_streamed))
+        from_others = iter(self._scan_in_memory(others, of_others))
         return [next(from_strips if is_streamed(level) else from_others) for level in levels]
 
-    def _scan_in_memory(self, levels: list[Image], threshold: float) -> list[np.ndarray]:
+    def _scan_in_memory(self, levels: list[Image], thresholds: Sequence[float]) -> list[np.ndarray]:
         """Resampling levels and scanning all of them is one parallel_for, so that no thread waits for long."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
         empty = _empty_levels(levels)
@@ -110,13 +112,13 @@ class NativeEngine:
         images = [*(all_rows(level) for level in levels[:ready]), *(level.pixels for level in empty)]
         source = empty[0].source if empty and not ready else None
         photo = source if isinstance(source, np.ndarray) else None
-        found = network.dense_scan_levels(images, padding, threshold, self.pool, photo, ready)
+        found = network.dense_scan_levels(images, padding, list(thresholds), self.pool, photo, ready)
         for level in empty:
             level.ready_rows = len(level.pixels)
         return found
 
     def _scan_strips(
-        self, levels: list[StreamedLevel], first_cached: CachedLevel | None, threshold: float
+        self, levels: list[StreamedLevel], first_cached: CachedLevel | None, thresholds: Sequence[float]
     ) -> list[np.ndarray]:
         """Down the photo, one strip of each level at a time; ``first_cached``, the level after them, is filled too."""
         network, padding = self._networks["pnet"], self.weights["pnet"].architecture.padding
@@ -131,7 +133,9 @@ class NativeEngine:
                     top = max(0, first * stride - padding)
                     strip = levels[index].rows(top, min(height, (last - 1) * stride - padding + field))
                     strips[index] = (strip, first, last - first, top, height)
-            parts = network.dense_scan_levels(list(strips.values()), padding, threshold, self.pool)
+            parts = network.dense_scan_levels(
+                list(strips.values()), padding, [thresholds[index] for index in strips], self.pool
+            )
             for index, part in zip(strips, parts, strict=True):
                 found[index].append(part)
         return [np.concatenate([np.empty((0, network.outputs + 1), np.float32), *parts]) for parts in found]

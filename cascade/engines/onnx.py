@@ -99,12 +99,14 @@ class OnnxEngine:
         pnet = self.weights["pnet"].architecture
         field, stride, margin = pnet.input_size, pnet.stride, pnet.padding
         rows, columns = (pnet.windows(side) for side in level.shape[:2])
-        ends = [max(0, (count - 1) * stride + field) for count in (rows, columns)]
-        after = [max(0, end - margin - side) for end, side in zip(ends, level.shape[:2], strict=True)]
+        if not (rows and columns):
+            return np.empty((0, 1 + pnet.outputs), np.float32)
+        ends = [(count - 1) * stride + field for count in (rows, columns)]
+        after = [end - margin - side for end, side in zip(ends, level.shape[:2], strict=True)]
         padded = np.pad(level, ((margin, after[0]), (margin, after[1]), (0, 0)), constant_values=PADDING_VALUE)
         found = [np.empty((0, 1 + pnet.outputs), np.float32)]
         step = max(1, STRIP_PIXELS // (stride * padded.shape[1]))
-        for first in range(0, rows if columns else 0, step):
+        for first in range(0, rows, step):
             last = min(first + step, rows) - 1
             strip = padded[first * stride : last * stride + field, : (columns - 1) * stride + field]
             outputs = self._run("pnet", strip[None])[0]
@@ -114,9 +116,9 @@ class OnnxEngine:
             found.append(np.concatenate([places, outputs[2:, row, column].T], axis=1).astype(np.float32))
         return np.concatenate(found)
 
-    def dense_scan_levels(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
+    def dense_scan_levels(self, levels: list[Any], thresholds: Sequence[float]) -> list[np.ndarray]:
         """See `cascade.engines.base.Engine.dense_scan_levels`."""
-        return [self.dense_scan(level, threshold) for level in levels]
+        return [self.dense_scan(level, threshold) for level, threshold in zip(levels, thresholds, strict=True)]
 
     def classify_crops(self, stage: Stage, pyramid: Pyramid, boxes: np.ndarray) -> np.ndarray:
         """See `cascade.engines.base.Engine.classify_crops`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from cascade import _native
@@ -38,5 +40,6 @@ def _loses_part(image: RGBImage, stretched: RGBImage, min_face: float) -> bool:
     for channel in range(3):
         before, after = (each[::step, ::step, channel][:height, :width] for each in (image, stretched))
         lost |= ((after == 0) | (after == 255)) & (before > NEARLY_BLACK) & (before < NEARLY_WHITE)
-    counts = lost.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).sum(axis=1).sum(axis=2)
+    rows = reduce(np.add, (lost[row::BLOCK] for row in range(BLOCK)))
+    counts = reduce(np.add, (rows[:, column::BLOCK] for column in range(BLOCK)))
     return bool((counts >= LOST_SHARE * BLOCK**2).any())

@@ -74,7 +74,7 @@ def level_sizes(
 ) -> list[tuple[int, int]]:
     """Sizes (width, height) of the levels. On the first, a face of ``min_face`` pixels fills P-Net's window.
 
-    Each is ``scale_factor`` times the one before, or its root from CLOSE_UP_SHARE on.
+    Each is ``scale_factor`` times the one before, or its square root from CLOSE_UP_SHARE on.
     """
     return list(_level_sizes(width, height, min_face, max_face, window, scale_factor))
 

@@ -117,7 +117,7 @@ class Architecture:
     def windows(self, side: int) -> int:
         """How many windows of a dense scan lie along an image's side of that many pixels.
 
-        The last may see up to a stride more of grey than the padding, so that no part of the image is left out.
+        The last may see less than a stride more of grey than the padding, so that no part of the image is left out.
         """
         room = side + 2 * self.padding - self.input_size
         return -(-room // self.stride) + 1 if room >= 0 else 0

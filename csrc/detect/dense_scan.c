@@ -121,10 +121,10 @@ static void scan_tile(cascade_dense_scan *scan, cascade_scan_tile *tile, void *w
     wait_for_levels(scan, tile->level + 1);
     const float *out = cascade_image_forward(scan->kernels, &level->grid, scan->layers, scan->layer_count,
                                              &level->image, &tile->tile, workspace, &pitch);
-    tile->count = count_detections(out, pitch, outputs, &tile->tile, scan->threshold);
+    tile->count = count_detections(out, pitch, outputs, &tile->tile, level->threshold);
     tile->first = atomic_fetch_add(&scan->found_count, tile->count);
     if (tile->count <= scan->capacity && tile->first <= scan->capacity - tile->count) {
-        write_detections(out, pitch, outputs, &tile->tile, scan->threshold, scan->found + tile->first * (outputs + 1));
+        write_detections(out, pitch, outputs, &tile->tile, level->threshold, scan->found + tile->first * (outputs + 1));
     }
 }
 

@@ -28,7 +28,8 @@ void cascade_window_boxes(const float *found, size_t n, size_t pitch, const casc
 enum { CASCADE_INSIDE, CASCADE_AT_BORDER, CASCADE_CLOSE_UP };
 
 /* Tells how n windows lie in an image of width * height: as a close-up if their side is at least `close_up_side`, else at the
- * border if less than `gap` of their side is between them and it. A negative gap is a part that lies beyond the border. */
+ * border if the space between them and the nearest edge is less than `gap` of their side; with -0.1, if more than a tenth of
+ * them lies outside. */
 void cascade_framing(const float *windows, size_t n, float width, float height, float gap, float close_up_side,
                      uint8_t *framing);
 /* Adds deltas * the box's size to each edge of n boxes, in place. */
@@ -117,6 +118,7 @@ typedef struct {
     size_t end;
     size_t tile_rows;
     size_t tile_columns;
+    float threshold; /* windows whose face logit less background logit is at least this are detections */
 } cascade_scan_level;
 
 /* A tile of a level, and where its detections are. */
@@ -141,8 +143,7 @@ typedef struct {
     size_t strips;
     cascade_scan_tile *tiles;
     size_t tile_count;
-    float threshold; /* windows whose face logit less background logit is at least this are detections */
-    float *found;    /* room for `capacity` detections of `outputs` + 1 floats */
+    float *found; /* room for `capacity` detections of `outputs` + 1 floats */
     size_t capacity;
     _Atomic(size_t) levels_done; /* `ready` at first */
     _Atomic(size_t) strips_done; /* 0 at first */

@@ -101,7 +101,7 @@ void cascade_small_batch_forward(const cascade_kernels *kernels, const cascade_l
 typedef struct {
     size_t stride;
     size_t receptive_field;
-    size_t padding; /* pixels of CASCADE_PADDING_VALUE around the image */
+    size_t padding; /* pixels of CASCADE_PADDING_VALUE around the image, and more for the last windows right and below */
     size_t rows;
     size_t columns;
     size_t outputs; /* channels of the last layer */

@@ -21,8 +21,8 @@ static size_t needed_before(const cascade_layer *layer, size_t phases_in, size_t
     return (inputs + phases_in - 1) / phases_in;
 }
 
-/* Windows along `length` padded pixels, none if it has no room for one. The last may reach up to a stride beyond the end,
- * into more padding, so that no border of the image is further from a window than the other. */
+/* Windows along `length` padded pixels, none if it has no room for one. The last may reach less than a stride beyond the
+ * end, into more padding, so that no border of the image is further from a window than the opposite one. */
 static size_t windows_along(size_t length, size_t field, size_t stride) {
     return length >= field ? (length - field + stride - 1) / stride + 1 : 0;
 }

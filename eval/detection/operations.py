@@ -60,10 +60,9 @@ def dense_scan_multiply_adds(network: Architecture, width: int, height: int) -> 
 
     Each map is as large as the windows need it, from the last layer back.
     """
-    padded = np.array([width, height]) + 2 * network.padding
-    if (padded < network.input_size).any():
+    sides, total = np.array([network.windows(width), network.windows(height)]), 0
+    if not sides.all():
         return 0
-    sides, total = (padded - network.input_size) // network.stride + 1, 0
     inputs = [3]
     for layer in network.layers:
         inputs.append(layer.channels or inputs[-1])

@@ -91,10 +91,12 @@ def test_an_engine_survives_a_fork(weights: DetectorWeights, threads: int) -> No
 
 def test_threads_change_nothing_where_levels_are_resampled_while_others_are_scanned(weights: DetectorWeights) -> None:
     one = NativeEngine(weights, 1)
-    expected = one.dense_scan_levels(one.pyramid(portrait(), SIZES).images[1:], 0.0)
+    expected = one.dense_scan_levels(one.pyramid(portrait(), SIZES).images[1:], [0.0] * len(SIZES))
     for threads in (2, 3, 8):
         engine = NativeEngine(weights, threads)
-        assert_equal(engine.dense_scan_levels(engine.pyramid(portrait(), SIZES).images[1:], 0.0), expected)
+        assert_equal(
+            engine.dense_scan_levels(engine.pyramid(portrait(), SIZES).images[1:], [0.0] * len(SIZES)), expected
+        )
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -58,7 +58,9 @@ def test_the_outputs_are_those_of_the_native_engine() -> None:
     assert all(isinstance(engine, Engine) for engine in engines)
     sizes = [(307, 307), (218, 218), (22, 22), (13, 12)]
     pyramids = [engine.pyramid(portrait(), sizes) for engine in engines]
-    scans = [e.dense_scan_levels(p.images[1:], -3.0) for e, p in zip(engines, pyramids, strict=True)]
+    scans = [
+        e.dense_scan_levels(p.images[1:], [-3.0] * len(p.images[1:])) for e, p in zip(engines, pyramids, strict=True)
+    ]
     for found, expected in zip(*scans, strict=True):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)

@@ -333,6 +333,8 @@ def test_wrong_rows_and_paddings(number: Any) -> None:
 @pytest.mark.parametrize("number", [NAN, None, "a", [1, 2]])
 def test_wrong_thresholds(number: Any) -> None:
     refuses(lambda: network().dense_scan(IMAGE, 0, number), "^threshold: expected ")
+    refuses(lambda: network().dense_scan_levels([IMAGE, IMAGE], 0, [0.0, number]), "^threshold: expected ")
+    refuses(lambda: network().dense_scan_levels([IMAGE, IMAGE], 0, [0.0]), "^threshold: expected ")
     refuses(lambda: _native.clip(BOXES, number, 5), "^width: expected ")
     refuses(lambda: _native.framing(BOXES, number, 5, 0.3, 3), "^width: expected ")
     refuses(lambda: _native.framing(BOXES, 5, number, 0.3, 3), "^height: expected ")

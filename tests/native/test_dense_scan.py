@@ -92,6 +92,9 @@ def test_several_images_are_as_each_alone(native: _native.Network, pool: _native
         expected = [native.dense_scan(image, PADDING, threshold) for image in images]
         assert_equal(native.dense_scan_levels(images, PADDING, threshold, pool), expected)
         assert_equal(native.dense_scan_levels(tuple(images[::-1]), PADDING, threshold, pool), expected[::-1])
+    thresholds = [-np.inf, np.inf, *[0.0] * (len(images) - 2)]
+    expected = [native.dense_scan(image, PADDING, one) for image, one in zip(images, thresholds, strict=True)]
+    assert_equal(native.dense_scan_levels(images, PADDING, thresholds, pool), expected)
     assert (
         native.dense_scan_levels([], PADDING, 0.0, pool)
         == native.dense_scan_levels([], PADDING, 0.0, pool, PHOTO, 0)

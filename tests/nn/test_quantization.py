@@ -75,12 +75,13 @@ def classified(layers: Layers, crops: np.ndarray) -> np.ndarray:
 def scanned(layers: Layers, image: np.ndarray, padding: int, architecture: Architecture) -> np.ndarray:
     """Numpy's answer to `Network.dense_scan` at a threshold of minus infinity."""
     field, stride = architecture.input_size, architecture.stride
-    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), constant_values=128)
-    rows, columns = ((side - field) // stride + 1 for side in padded.shape[:2])
-    if rows < 1 or columns < 1:
+    room = [side + 2 * padding - field for side in image.shape[:2]]
+    if min(room) < 0:
         return np.empty((0, architecture.outputs + 1), np.float32)
-    exact = padded[: (rows - 1) * stride + field, : (columns - 1) * stride + field]
-    output = convolved(layers, exact)[-1].astype(np.float32).reshape(rows * columns, -1)
+    rows, columns = (math.ceil(each / stride) + 1 for each in room)
+    after = [padding + -each % stride for each in room]
+    padded = np.pad(image, ((padding, after[0]), (padding, after[1]), (0, 0)), constant_values=128)
+    output = convolved(layers, padded)[-1].astype(np.float32).reshape(rows * columns, -1)
     y, x = np.divmod(np.arange(rows * columns), columns)
     return np.column_stack([x, y, output[:, 1] - output[:, 0], output[:, 2:]]).astype(np.float32)
 

@@ -341,6 +341,7 @@ typedef struct {
     cascade_feature_grid grid;
     cascade_tile tile;
     float *map;     /* (rows, outputs, columns) */
+    float threshold;
     float *windows; /* (count, outputs + 1) */
     size_t count;
 } expected_level;
@@ -352,7 +353,6 @@ typedef struct {
     cascade_layer layers[16];
     expected_level source, levels[MOST_LEVELS];
     size_t level_count;
-    float threshold;
     size_t total; /* detections */
 } pyramid;
 
@@ -421,12 +421,12 @@ static float any_threshold(const pyramid *pyramid) {
     return difference(level, chance(level->tile.rows), chance(level->tile.columns));
 }
 
-static void find_detections(expected_level *level, float threshold) {
+static void find_detections(expected_level *level) {
     size_t width = level->grid.outputs + 1;
     level->windows = exactly(level->tile.rows * level->tile.columns * width * sizeof(float));
     for (size_t y = 0; y < level->tile.rows; y++) {
         for (size_t x = 0; x < level->tile.columns; x++) {
-            if (difference(level, y, x) >= threshold) {
+            if (difference(level, y, x) >= level->threshold) {
                 float *window = level->windows + level->count++ * width;
                 window[0] = (float)x;
                 window[1] = (float)(level->tile.top + y);
@@ -452,9 +452,9 @@ static void make_pyramid(pyramid *made, const cascade_kernels *kernels) {
         level->pixels = resampled_whole(kernels, from->pixels, from->width, from->height, level->width, level->height);
         compute_level(made, level);
     }
-    made->threshold = any_threshold(made);
     for (size_t k = 0; k < made->level_count; k++) {
-        find_detections(made->levels + k, made->threshold);
+        made->levels[k].threshold = any_threshold(made);
+        find_detections(made->levels + k);
         made->total += made->levels[k].count;
     }
 }
@@ -473,8 +473,10 @@ static void unmake_pyramid(pyramid *made) {
  * windows cover. */
 static cascade_scan_level given_level(const expected_level *level, int resampled, int whole) {
     size_t width = level->width, height = level->height;
-    cascade_scan_level given = {
-        .grid = level->grid, .first = level->tile.top, .end = level->tile.top + level->tile.rows};
+    cascade_scan_level given = {.grid = level->grid,
+                                .first = level->tile.top,
+                                .end = level->tile.top + level->tile.rows,
+                                .threshold = level->threshold};
     if (resampled) {
         given.target = exactly(width * height * 3);
         given.image = (cascade_image){given.target, width, height, 0, height};
@@ -572,7 +574,6 @@ static void try_scan(group *group, const pyramid *pyramid) {
         levels[k] = given_level(pyramid->levels + k, k >= ready, k + 1 == ready && ready < count);
     }
     scan.layer_count = pyramid->network.count;
-    scan.threshold = pyramid->threshold;
     scan.source = ready ? NULL : &source;
     scan.levels = levels;
     scan.split_levels = chance(count - ready + 1);

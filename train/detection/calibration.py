@@ -52,9 +52,14 @@ class _Record:
 class _LevelByLevel(TorchEngine):
     """P-Net over each level by itself: on a canvas of all levels its maps hold what is between them, too."""
 
-    def dense_scan_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
+    def dense_scan_pyramids(
+        self, pyramids: list[StoredPyramid], thresholds: Sequence[Sequence[float]]
+    ) -> list[list[np.ndarray]]:
         """See `TorchEngine.dense_scan_pyramids`."""
-        return [[self.dense_scan(level, threshold) for level in pyramid.images[1:]] for pyramid in pyramids]
+        return [
+            [self.dense_scan(level, lowest) for level, lowest in zip(pyramid.images[1:], each, strict=True)]
+            for pyramid, each in zip(pyramids, thresholds, strict=True)
+        ]
 
 
 def measure_ranges(

@@ -288,9 +288,7 @@ def _scanned(
 
 def _grid(level: np.ndarray, architecture: Architecture) -> np.ndarray:
     """Columns and rows (n, 2) float32 of all windows of a level's dense scan."""
-    reach = 2 * architecture.padding - architecture.input_size
-    columns, rows = ((side + reach) // architecture.stride + 1 for side in (level.shape[1], level.shape[0]))
-    y, x = np.mgrid[: max(rows, 0), : max(columns, 0)]
+    y, x = np.mgrid[: architecture.windows(level.shape[0]), : architecture.windows(level.shape[1])]
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
@@ -310,9 +308,10 @@ def _preselect(boxes: np.ndarray, photo: Photo, settings: SampleSettings, rng: n
 def _cut_grid(pyramid: Pyramid, places: np.ndarray, architecture: Architecture, margin: int) -> np.ndarray:
     """Crops of windows (level, column, row), pixel for pixel what the dense scan sees."""
     around, side = architecture.padding + margin, architecture.input_size + 2 * margin
+    sides = (around, around + architecture.stride - 1)  # the last windows may reach as far beyond the padding
     crops = np.empty((len(places), side, side, 3), np.uint8)
     for number in np.unique(places[:, 0]):
-        level = np.pad(pyramid.images[number + 1], ((around,) * 2, (around,) * 2, (0, 0)), constant_values=128)
+        level = np.pad(pyramid.images[number + 1], (sides, sides, (0, 0)), constant_values=128)
         for i in np.flatnonzero(places[:, 0] == number):
             x, y = places[i, 1:] * architecture.stride
             crops[i] = level[y : y + side, x : x + side]

@@ -5,7 +5,7 @@ For small inputs a GPU takes as long to start a kernel as to run it, so fewer an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ class Layout:
     ``sizes`` are the widths and heights of the levels, ``corners`` row and column of the first pixel of each. Between
     levels the canvas has the padding value. ``firsts`` (levels, 2): column and row of each level's first window among
     those of the canvas. ``levels`` int16 (rows, columns): the level of each window of the canvas, -1 for a window that
-    is not within one level and its padding.
+    is of none: it would see parts of several, or nothing but grey.
     """
 
     height: int
@@ -46,8 +46,7 @@ def layout(sizes: tuple[Size, ...], pnet: Architecture) -> Layout:
     """The layout of levels of ``sizes`` (width, height), each within P-Net's padding and on its stride."""
     stride, margin = pnet.stride, pnet.padding
     windows = [(pnet.windows(height), pnet.windows(width)) for width, height in sizes]
-    seen = [[_round_up(max(0, count - 1) * stride + pnet.input_size, stride) for count in counts] for counts in windows]
-    places, height, width = shelves([(rows, columns) for rows, columns in seen])
+    places, height, width = shelves([(_extent(rows, pnet), _extent(columns, pnet)) for rows, columns in windows])
     levels = np.full([max(0, (side - pnet.input_size) // stride + 1) for side in (height, width)], -1, np.int16)
     for index, ((top, left), (rows, columns)) in enumerate(zip(places, windows, strict=True)):
         levels[top // stride :, left // stride :][:rows, :columns] = index
@@ -75,15 +74,16 @@ def shelves(sides: list[Size]) -> tuple[list[Size], int, int]:
     return places, bottom, width
 
 
-def _round_up(side: int, stride: int) -> int:
-    """The side rounded up to a multiple of the stride."""
-    return -(-side // stride) * stride
+def _extent(windows: int, pnet: Architecture) -> int:
+    """Pixels that so many windows in a row see, or those of one if there is none: a multiple of the stride."""
+    seen = max(0, windows - 1) * pnet.stride + pnet.input_size
+    return -(-seen // pnet.stride) * pnet.stride
 
 
 @lru_cache(maxsize=4)
-def _in_a_level(layout: Layout, device: torch.device) -> torch.Tensor:
-    """Which windows of a canvas belong to a level, bool (rows, columns)."""
-    return torch.tensor(layout.levels >= 0, device=device)
+def _thresholds(layout: Layout, thresholds: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """What the logit of each window of a canvas must reach, float32 (rows, columns): NaN, no number, outside levels."""
+    return torch.tensor(np.array([*thresholds, np.nan], np.float32)[layout.levels], device=device)
 
 
 class Canvas:
@@ -97,11 +97,11 @@ class Canvas:
         (top, left), (width, height) = self.layout.corners[index], self.layout.sizes[index]
         return self.pixels[:, top : top + height, left : left + width]
 
-    def dense_scan(self, network: Runner, threshold: float, photos: list[int]) -> list[list[np.ndarray]]:
+    def dense_scan(self, network: Runner, thresholds: Sequence[float], photos: list[int]) -> list[list[np.ndarray]]:
         """For each of these photos `cascade.engines.base.Engine.dense_scan` of each of its levels."""
         levels = len(self.layout.sizes)
         pixels = self.pixels if photos == list(range(len(self.pixels))) else self.pixels[photos]
-        strips = list(self._strips(pixels, network, threshold))
+        strips = list(self._strips(pixels, network, thresholds))
         places = np.concatenate([np.empty((0, 3), np.int64), *(places for places, _ in strips)])
         values = np.concatenate([np.empty((0, self.pnet.outputs), np.float32), *(values for _, values in strips)])
         photo, row, column = places.T
@@ -117,7 +117,7 @@ class Canvas:
         return [parts[first * levels : (first + 1) * levels] for first in range(len(photos))]
 
     def _strips(
-        self, pixels: torch.Tensor, network: Runner, threshold: float
+        self, pixels: torch.Tensor, network: Runner, thresholds: Sequence[float]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each strip of rows the windows that pass, in order of photo, row and column.
 
@@ -126,14 +126,14 @@ class Canvas:
         rows, columns = self.layout.levels.shape
         stride, field = self.pnet.stride, self.pnet.input_size
         pixels = pixels.permute(0, 3, 1, 2)
-        in_a_level = _in_a_level(self.layout, pixels.device)
+        lowest = _thresholds(self.layout, tuple(thresholds), pixels.device)
         most = at_most(STRIP_PIXELS, pixels.device)
         step = max(1, most // (len(pixels) * stride * max(1, self.layout.width)))
         for first in range(0, rows if columns else 0, step):
             last = min(first + step, rows) - 1
             strip = pixels[:, :, first * stride : last * stride + field, : (columns - 1) * stride + field]
             outputs = run(network, strip).permute(0, 2, 3, 1)
-            passing = (outputs[..., 1] - outputs[..., 0] >= threshold) & in_a_level[first : last + 1]
+            passing = outputs[..., 1] - outputs[..., 0] >= lowest[first : last + 1]
             places = passing.nonzero()
             values = outputs[places.unbind(1)].cpu().numpy()
             yield places.cpu().numpy() + np.array((0, first, 0)), values

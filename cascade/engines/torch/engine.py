@@ -6,7 +6,7 @@ networks are rounded differently.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,20 +86,22 @@ class TorchEngine(BatchEngine):
             return stored_pyramids(images, sizes, self.weights["pnet"].architecture, self.device)
 
     @torch.inference_mode()
-    def dense_scan_levels(self, levels: list[Any], threshold: float) -> list[np.ndarray]:
+    def dense_scan_levels(self, levels: list[Any], thresholds: Sequence[float]) -> list[np.ndarray]:
         """See `cascade.engines.base.Engine.dense_scan_levels`; the levels can come from anywhere."""
         canvas = canvas_of(levels, self.weights["pnet"].architecture)
-        return canvas.dense_scan(self._networks["pnet"], threshold, [0])[0]
+        return canvas.dense_scan(self._networks["pnet"], thresholds, [0])[0]
 
     @torch.inference_mode()
-    def dense_scan_pyramids(self, pyramids: list[StoredPyramid], threshold: float) -> list[list[np.ndarray]]:
+    def dense_scan_pyramids(
+        self, pyramids: list[StoredPyramid], thresholds: Sequence[Sequence[float]]
+    ) -> list[list[np.ndarray]]:
         """See `cascade.engines.base.BatchEngine.dense_scan_pyramids`; photos of one canvas together."""
         found: dict[int, list[np.ndarray]] = {}
         for some in group_equal([id(pyramid.canvas) for pyramid in pyramids]):
             if any(len(pyramids[index].images) != 1 + len(pyramids[index].canvas.layout.sizes) for index in some):
                 raise ValueError("pyramids: expected pyramids of this engine with all of their levels")
             photos = [pyramids[index].place for index in some]
-            windows = pyramids[some[0]].canvas.dense_scan(self._networks["pnet"], threshold, photos)
+            windows = pyramids[some[0]].canvas.dense_scan(self._networks["pnet"], thresholds[some[0]], photos)
             found.update(zip(some, windows, strict=True))
         return [found[index] for index in range(len(pyramids))]
 

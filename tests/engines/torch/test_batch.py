@@ -122,9 +122,9 @@ def test_each_network_is_asked_once_for_a_group(weights: Weights, monkeypatch: p
     scan, classify, networks = engine.dense_scan_pyramids, engine.classify_crops_of_pyramids, dict(engine._networks)
     inputs: list[int] = []
 
-    def scanning(pyramids: list[Any], threshold: float) -> list[list[np.ndarray]]:
+    def scanning(pyramids: list[Any], thresholds: list[list[float]]) -> list[list[np.ndarray]]:
         asked.append(("pnet", len(pyramids)))
-        return scan(pyramids, threshold)
+        return scan(pyramids, thresholds)
 
     def classifying(stage: Any, pyramids: list[Pyramid], regions: list[np.ndarray]) -> list[np.ndarray]:
         asked.append((stage, len(pyramids)))
@@ -191,7 +191,7 @@ def test_generators_with_different_requests_are_refused(weights: Weights) -> Non
         yield ClassifyCrops(stage, Pyramid([], np.ones((1, 2))), np.empty((0, 4)))
 
     def scanning() -> StageGenerator[None]:
-        yield DenseScan(Pyramid([], np.ones((1, 2))), 0.0)
+        yield DenseScan(Pyramid([], np.ones((1, 2))), [0.0])
 
     engine = TorchEngine(weights("default"))
     assert isinstance(engine, BatchEngine)

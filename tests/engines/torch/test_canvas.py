@@ -73,7 +73,7 @@ def test_every_window_of_a_level_is_one_of_the_canvas(sizes: list[tuple[int, int
 def test_levels_of_a_canvas_are_scanned_as_each_alone(engines: Engines, family: str) -> None:
     native, engine = engines(family, "cpu")
     levels = [noise(*shape, seed) for seed, shape in enumerate([(90, 130), (90, 130), (61, 38), (5, 5), (23, 200)])]
-    found = engine.dense_scan_levels([torch.tensor(level) for level in levels], 0.0)
+    found = engine.dense_scan_levels([torch.tensor(level) for level in levels], [0.0] * len(levels))
     assert sum(map(len, found)) > 50
     for some, level in zip(found, levels, strict=True):
         expected = native.dense_scan(level, 0.0)
@@ -110,10 +110,10 @@ def test_crops_of_pyramids_of_different_calls_are_those_of_each(engines: Engines
 def test_a_photo_without_levels_has_no_windows(engines: Engines) -> None:
     engine = engines("default", "cpu")[1]
     pyramids = engine.pyramids([noise(3, 3), noise(60, 90)], [[], [(40, 30)]])
-    nothing, some = engine.dense_scan_pyramids(list(pyramids), -np.inf)
+    nothing, some = engine.dense_scan_pyramids(list(pyramids), [[-np.inf] * len(p.images[1:]) for p in pyramids])
     assert nothing == []
     assert [len(level) > 0 for level in some] == [True]
-    assert engine.dense_scan_levels([], 0.0) == []
+    assert engine.dense_scan_levels([], []) == []
 
 
 def test_between_levels_is_the_padding_value(random_weights: Callable[[str], Path]) -> None:
@@ -128,12 +128,14 @@ def test_between_levels_is_the_padding_value(random_weights: Callable[[str], Pat
 def test_photos_of_a_canvas_can_be_scanned_by_themselves(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engines("default", "cpu")[1]
     pyramids = list(engine.pyramids([noise(60, 90, seed) for seed in range(3)], [[(40, 30), (20, 15)]] * 3))
-    expected = engine.dense_scan_pyramids(pyramids, 0.0)
+    expected = engine.dense_scan_pyramids(pyramids, [[0.0] * len(p.images[1:]) for p in pyramids])
     inputs: list[int] = []
     network = engine._networks["pnet"]
     monkeypatch.setitem(engine._networks, "pnet", lambda pixels: inputs.append(len(pixels)) or network(pixels))
     for some in ([2], [2, 0]):
-        found = engine.dense_scan_pyramids([pyramids[index] for index in some], 0.0)
+        found = engine.dense_scan_pyramids(
+            [pyramids[index] for index in some], [[0.0] * len(pyramids[index].images[1:]) for index in some]
+        )
         for levels, index in zip(found, some, strict=True):
             for one, other in zip(levels, expected[index], strict=True):
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
@@ -145,7 +147,7 @@ def test_a_pyramid_that_has_lost_levels_is_refused(engines: Engines) -> None:
     pyramid = engine.pyramid(noise(60, 90), [(40, 30), (20, 15)])
     less = replace(pyramid, images=pyramid.images[:2], scales=pyramid.scales[:2])
     with pytest.raises(ValueError, match=r"^pyramids: expected pyramids of this engine"):
-        engine.dense_scan_pyramids([less], 0.0)
+        engine.dense_scan_pyramids([less], [[0.0] * len(less.images[1:])])
 
 
 def test_layouts_are_kept_for_frames_of_one_size() -> None:

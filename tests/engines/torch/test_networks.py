@@ -159,7 +159,9 @@ def test_a_compiled_network_gives_the_same(weights: Callable[[str], DetectorWeig
     levels = [torch.tensor(noise(*shape)) for shape in ((90, 130), (90, 130), (61, 38), (5, 5))]
     for some in (levels[:1], levels):
         for found, expected in zip(
-            compiled.dense_scan_levels(some, 0.0), plain.dense_scan_levels(some, 0.0), strict=True
+            compiled.dense_scan_levels(some, [0.0] * len(some)),
+            plain.dense_scan_levels(some, [0.0] * len(some)),
+            strict=True,
         ):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 

@@ -19,7 +19,9 @@ def test_sliding_by_hand():
     network = Architecture("tiny", "pnet", 6, 6, layers)
     # On 8 × 6 pixels two windows: 2 × 1 outputs of 2·2·4 values, from 3 × 2 of the pool, from 6 × 4 of 3·3·3.
     assert dense_scan_multiply_adds(network, 8, 6) == 2 * 1 * 4 * 4 * 6 + 6 * 4 * 27 * 4
-    assert dense_scan_multiply_adds(network, 9, 7) == dense_scan_multiply_adds(network, 8, 6)
+    # the last windows reach beyond the image by less than a stride: 3 × 2 of them
+    assert dense_scan_multiply_adds(network, 9, 7) == dense_scan_multiply_adds(network, 10, 8)
+    assert dense_scan_multiply_adds(network, 10, 8) == 3 * 2 * 4 * 4 * 6 + 8 * 6 * 27 * 4
     assert dense_scan_multiply_adds(network, 5, 60) == 0
 
 

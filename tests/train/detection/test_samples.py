@@ -81,7 +81,8 @@ def detection_windows(image: np.ndarray, chosen: SampleSettings, name: str, weig
     around = architecture.padding + chosen.margin
     found: dict[bytes, list] = {}
     for level, scale in zip(pyramid.images[1:], pyramid.scales[1:], strict=True):
-        padded = np.pad(level, ((around, around), (around, around), (0, 0)), constant_values=128)
+        after = around + architecture.stride
+        padded = np.pad(level, ((around, after), (around, after), (0, 0)), constant_values=128)
         rows, columns, stride, field = network.grid(level.shape[1], level.shape[0], architecture.padding)
         side = field + 2 * chosen.margin
         for row in range(rows):
