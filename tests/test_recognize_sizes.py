@@ -50,7 +50,7 @@ def test_large_faces(recognizer):
 def test_small_faces(recognizer):
     result = recognizer.verify(shrunk(28), shrunk(28))
     assert result.same is True
-    assert result.face_sizes == pytest.approx((30, 30), rel=0.1)
+    assert result.face_sizes == pytest.approx((28, 28), rel=0.1)
     assert result.false_accept_rate == recognizer.operating_point.rates_at(*result.face_sizes)[0]
     assert 0.02 < result.false_accept_rate < 0.1
     assert "pixels are more often taken for other people's" in result.warning
@@ -78,7 +78,7 @@ def test_what_is_wrong_with_either_face(recognizer):
     assert "badly lit" in recognizer.verify(portrait(), dark).problems[1]
     result = recognizer.verify(portrait(), shrunk(28))
     assert result.problems[0] == () and "too small" in result.problems[1]
-    assert "too small to tell" in result.warning and "face: too small" not in result.warning
+    assert result.warning.count("too small") == 1
 
 
 def test_enrolment(recognizer):
