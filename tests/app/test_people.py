@@ -55,7 +55,7 @@ def test_a_name_that_is_taken(client):
 
 def test_a_small_face(client):
     small = io.BytesIO()
-    Image.open(PORTRAIT).resize((130, 130), Image.Resampling.LANCZOS).save(small, "PNG")
+    Image.open(PORTRAIT).resize((115, 115), Image.Resampling.LANCZOS).save(small, "PNG")
     answer = add(client, files=photo(small.getvalue()))
     assert "too small to store" in answer.json()["error"]
     assert add(client, files=photo(small.getvalue()), allow_small=True).status_code == 201
