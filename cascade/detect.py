@@ -64,7 +64,7 @@ class Detector(FixedSettings):
         or better (`cascade.nn.quantization`); otherwise float32, which the torch engine always uses.
     exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see
         `cascade._native.auto_exposure`). It looks at a few thousand pixels of every photo, 6 µs, and changes only
-        photos that need it, about 1 ms per megapixel and a copy of the pixels. If that turns a part of the photo black
+        photos that need it, 1 to 2 ms per megapixel and a copy of the pixels. If that turns a part of the photo black
         or white, such as the only lit face in the dark, the photo is searched as it is, too, and the results are
         merged as those of ``rotations`` are. "none" leaves all photos as they are.
     rotations : angles of 0, 90, 180 and 270 degrees by which the photo is rotated before it is searched. The results of
