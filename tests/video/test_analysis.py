@@ -26,7 +26,8 @@ RATE = 25
 
 @cache
 def detector() -> Detector:
-    return Detector(min_face=40, threads=1)
+    # the rocket, where the border of a frame cuts it, scores 0.9
+    return Detector(min_face=40, thresholds=(0.7, 0.3, 0.95), threads=1)
 
 
 @cache

@@ -152,7 +152,7 @@ def test_a_run_begins_from_a_weight_file(tmp_path):
     for network in (run.averaged, run.network.eval()):
         torch.testing.assert_close(run._predict(network, inputs), expected, atol=1e-3, rtol=1e-3)
     for file, message in (
-        (tmp_path / "none.safetensors", "is missing"),
+        (tmp_path / "none.safetensors", "expected a safetensors file"),
         (ATTRIBUTES / "face.safetensors", "start: .*"),
     ):
         with pytest.raises(TrainingError, match=message):
