@@ -130,7 +130,7 @@ def test_a_bad_photo_does_not_end_the_run(analyze, capsys):
         (("a.jpg", "--min-face", "-3"), "--min-face: expected 4 to"),
         (("a.jpg", "--min-face", "5000"), "--min-face: expected 0 to 1000"),
         (("a.jpg", "--attribute-weights", "none"), "--attribute-weights: expected a safetensors file"),
-        (("a.jpg", "--landmarks", "--landmark-weights", "none"), "--landmark-weights: expected a safetensors file or one of points68"),
+        (("a.jpg", "--landmarks", "--landmark-weights", "none"), "--landmark-weights: expected a safetensors file"),
     ],
 )
 def test_wrong_options_are_named(networks, tmp_path, monkeypatch, capsys, options, message):
