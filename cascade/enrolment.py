@@ -81,7 +81,7 @@ class Suitability:
 
 
 def suitability(image: RGBImage, face: Faces, point: OperatingPoint | None) -> Suitability:
-    """Judges a face (`Faces` of one): its size by the operating point, if there is one, the rest by its quality."""
+    """Measures a face (`Faces` of one): its quality, and whether it is small, if an operating point says from where."""
     size, quality = float(face_sizes(face.boxes)[0]), measure(image, face)
     small = (TOO_SMALL,) if point is not None and point.is_small(size) else ()
     return Suitability(size, float(quality.score[0]), small + quality.problems(0))
@@ -106,6 +106,7 @@ def check_enrolment(
         raise FaceSizeError(name, size, point.smallest_good_face)
     if allow_poor:
         return
-    found = suitability(image, face, None)
-    if found.problems:
-        raise FaceQualityError(name, found.problems, found.quality)
+    quality = measure(image, face)
+    problems = quality.problems(0)
+    if problems:
+        raise FaceQualityError(name, problems, float(quality.score[0]))

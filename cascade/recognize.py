@@ -251,16 +251,16 @@ class Recognizer(FixedSettings):
             limit = point.threshold
         else:
             raise WeightsError(f"weights: {self.weights.name} has no measured threshold; give threshold=")
-        rows, judged, ages = [], [], []
+        rows, measured, ages = [], [], []
         for name, image in (("image_a", image_a), ("image_b", image_b)):
             pixels = _named_image(name, image, color)
             face = only_face(self.detector.detect(pixels), name, largest)
             found = self.analyze(pixels, face)
             rows.append(found.embeddings[0])
             ages.append(float(found.ages[0]))
-            judged.append(suitability(pixels, face, point))
+            measured.append(suitability(pixels, face, point))
         similarity = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
-        first, second = judged
+        first, second = measured
         result = Verification(similarity, similarity >= limit, limit, None, None, (first.size, second.size))
         if point is not None:
             result = _with_rates(result, point, threshold is None)

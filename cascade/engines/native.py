@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -93,16 +93,16 @@ class NativeEngine:
 
     def dense_scan_levels(self, levels: list[Any], thresholds: Sequence[float]) -> list[np.ndarray]:
         """See `cascade.engines.base.Engine.dense_scan_levels`."""
-        streamed = [level for level in levels if is_streamed(level)]
-        if not streamed:
+        streamed = [is_streamed(level) for level in levels]
+        if not any(streamed):
             return self._scan_in_memory(levels, thresholds)
-        others = [level for level in levels if not is_streamed(level)]
-        of_others = [one for level, one in zip(levels, thresholds, strict=True) if not is_streamed(level)]
-        of_streamed = [one for level, one in zip(levels, thresholds, strict=True) if is_streamed(level)]
+        cached = [not one for one in streamed]
+        others = list(compress(levels, cached))
         first_cached = next((level for level in others if isinstance(level, CachedLevel)), None)
-        from_strips = iter(self._scan_strips(streamed, first_cached, of_streamed))
-        from_others = iter(self._scan_in_memory(others, of_others))
-        return [next(from_strips if is_streamed(level) else from_others) for level in levels]
+        strips = list(compress(levels, streamed))
+        from_strips = iter(self._scan_strips(strips, first_cached, list(compress(thresholds, streamed))))
+        from_others = iter(self._scan_in_memory(others, list(compress(thresholds, cached))))
+        return [next(from_strips if one else from_others) for one in streamed]
 
     def _scan_in_memory(self, levels: list[Image], thresholds: Sequence[float]) -> list[np.ndarray]:
         """Resampling levels and scanning all of them is one parallel_for, so that no thread waits for long."""
