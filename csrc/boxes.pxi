@@ -123,8 +123,19 @@ cdef survivors(const cascade_kernels *kernels, const float[:, ::1] boxes, const 
     return np.array(<int64_t[:count]>order)
 
 
-def candidates(windows, offsets, logits, threshold, overlaps, level=None):
-    """The windows that reach a threshold, after box deltas and suppression, best first."""
+cdef voted(const float[:, ::1] boxes, const float[::1] logits, size_t count, kept, float least):
+    """The kept boxes, by index among the first ``count``, as means of all of these that overlap them."""
+    found = np.empty((len(kept), 4), np.float32)
+    cdef float[:, ::1] target = found
+    cdef const int64_t[::1] indices = kept
+    if len(kept):
+        with nogil:
+            cascade_vote(&boxes[0, 0], &logits[0], count, &indices[0], indices.shape[0], least, &target[0, 0], check_signals)
+    return found
+
+
+def candidates(windows, offsets, logits, threshold, overlaps, level=None, voting=None):
+    """The windows that reach a threshold, after box deltas, suppression and voting, best first."""
     windows, offsets = check_boxes(windows, "windows", np.float32), check_boxes(offsets, "offsets", np.float32)
     if windows.shape != offsets.shape:
         raise ValueError(f"offsets: expected shape {windows.shape}, got {offsets.shape}")
@@ -136,6 +147,7 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None):
     overlaps = [(real("overlaps: a threshold", overlap), mode_of(mode)) for overlap, mode in overlaps]
     cdef const cascade_kernels *kernels = kernels_of(level or default_simd_level())
     cdef float least = real("threshold", threshold)
+    voting = None if voting is None else real("voting", voting, 0)
     kept, boxes = np.empty(len(windows), np.int64), np.empty(windows.shape, np.float32)
     cdef const float[:, ::1] window_view = windows, offset_view = offsets
     cdef float[::1] logit_view = logits
@@ -149,4 +161,5 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None):
             for i in range(count):
                 logit_view[i] = logit_view[kept_view[i]]
     best = survivors(kernels, box_view, logit_view, count, overlaps)
-    return kept[best], boxes[best], logits[best]
+    found = boxes[best] if voting is None else voted(box_view, logit_view, count, best, voting)
+    return kept[best], found, logits[best]

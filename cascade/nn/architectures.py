@@ -244,7 +244,7 @@ def _strided(name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tupl
     return {
         "pnet": Architecture(name, "pnet", 23, 12, _convolutions(pnet, (2, 2, 1, 1))),
         "rnet": Architecture(name, "rnet", 32, 18, _convolutions(rnet, (2, 2, 1, 1, 1))),
-        "onet": Architecture(name, "onet", 56, 32, deepest),
+        "onet": Architecture(name, "onet", 56, 24, deepest),
         # O-Net's layers over the aligned crop, as recognition sees it: its window is ArcFace's square
         "lnet": Architecture(name, "lnet", 56, 56, deepest),
     }
@@ -257,9 +257,11 @@ DEFAULT = _strided("default", (12, 24, 24, 32), (16, 32, 48, 64, 96), (16, 32, 6
 # The same with fewer channels, for slow processors: about half of the multiply-adds of every stage.
 SMALL = _strided("small", (8, 16, 24, 24), (8, 24, 32, 48, 64), (16, 24, 40, 40, 80, 128))
 
-# The default's P-, R- and L-Net, and an O-Net of 2.6 times the multiply-adds: it sees a few dozen crops of a photo.
+# The default's P-, R- and L-Net, and an O-Net of six times the multiply-adds: it sees a few dozen crops of a photo.
 ACCURATE = DEFAULT | {
-    "onet": Architecture("accurate", "onet", 56, 32, _convolutions((32, 48, 96, 128, 192, 256), (2, 2, 1, 2, 1, 1)))
+    "onet": Architecture(
+        "accurate", "onet", 72, 32, _convolutions((32, 48, 96, 128, 192, 256, 256), (2, 2, 1, 2, 1, 1, 1))
+    )
 }
 
 ARCHITECTURES: dict[str, dict[str, Architecture]] = {

@@ -67,6 +67,14 @@ size_t cascade_nms_workspace(size_t n);
 size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n, float threshold,
                    int mode, int64_t *keep, void *workspace, cascade_poll poll);
 
+/* ---- detect/voting.c ------------------------------------------------------------------------------------- */
+
+/* Writes, for each of the `count` kept boxes of n, by their indices, the mean of all n boxes that overlap it by at least
+ * `least` (intersection over union), weighted by that overlap and by the probability of their log-odds. Returns 0 if `poll`
+ * ended it. */
+int cascade_vote(const float *boxes, const float *logits, size_t n, const int64_t *kept, size_t count, float least,
+                 float *voted, cascade_poll poll);
+
 /* ---- detect/crops.c -------------------------------------------------------------------------------------- */
 
 /* Where crops of size * size pixels lie: crop i in level level_of[i], either as a box (x1, y1, x2, y2) in its pixels or, if

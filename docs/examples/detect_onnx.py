@@ -53,7 +53,8 @@ class Detector:
             logits = (own + weight * logits) / (1 + weight) + self.framing(stage, photo, windows)
             boxes = windows + outputs["box"] * np.tile(windows[:, 2:] - windows[:, :2], 2)
             kept = self.kept(boxes, logits, stage, number)
-            boxes, logits, windows = boxes[kept], logits[kept], windows[kept]
+            boxes = self.voted(boxes, logits, kept, number) if stage in self.settings["voting"] else boxes[kept]
+            logits, windows = logits[kept], windows[kept]
         shares = outputs["landmarks"][kept].reshape(-1, 5, 2)
         landmarks = windows[:, None, :2] + shares * (windows[:, None, 2:] - windows[:, None, :2])
         if "lnet" in self.networks:
@@ -120,6 +121,16 @@ class Detector:
             kept = kept[suppressed(boxes[kept], threshold, mode)]
         return kept
 
+    def voted(self, boxes, logits, kept, number):
+        """O-Net's boxes that are kept, each as the mean of all that overlap it, by overlap and probability."""
+        reach = logits >= log_odds(self.settings["thresholds"][number])
+        boxes, found, scores = boxes[reach], boxes[kept], 1 / (1 + np.exp(-logits[reach]))
+        for index, box in enumerate(found.copy()):
+            overlaps = overlap(box, boxes)
+            weights = np.where(overlaps >= self.settings["voting"]["onet"], overlaps * scores, 0)
+            found[index] = weights @ boxes / weights.sum()
+        return found
+
     def classify(self, stage, images, windows):
         """A network's outputs on crops of square windows, with as much around them as the network sees."""
         size, context = self.facts[stage]["input_size"], self.facts[stage]["context"]
@@ -173,16 +184,19 @@ def squares(boxes):
 
 def suppressed(boxes, threshold, mode):
     """The indices that greedy non-maximum suppression keeps of boxes that are sorted, best first."""
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     left, kept = np.arange(len(boxes)), []
     while len(left):
         best, left = left[0], left[1:]
         kept.append(best)
-        low, high = np.maximum(boxes[best, :2], boxes[left, :2]), np.minimum(boxes[best, 2:], boxes[left, 2:])
-        shared = np.clip(high - low, 0, None).prod(axis=1)
-        whole = np.minimum(areas[best], areas[left]) if mode == "min" else areas[best] + areas[left] - shared
-        left = left[shared <= threshold * whole]
+        left = left[overlap(boxes[best], boxes[left], mode) <= threshold]
     return np.array(kept, np.intp)
+
+
+def overlap(box, boxes, mode="union"):
+    """The intersection of a box with each of some (n, 4), over their union or over the smaller of the two."""
+    shared = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
+    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return shared / (np.minimum(area, areas) if mode == "min" else area + areas - shared)
 
 
 def filters(start, extent, source, size):

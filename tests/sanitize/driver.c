@@ -397,11 +397,18 @@ static void try_suppression(const cascade_kernels *level, size_t n) {
                                (k > 1 ? 15 : 0);
         }
     }
+    float *logits = exactly(n * sizeof(float)), *voted = exactly(4 * n * sizeof(float));
+    for (size_t i = 0; i < n; i++) {
+        logits[i] = (float)chance(20) - 10.0f;
+    }
     for (int mode = CASCADE_NMS_UNION; mode <= CASCADE_NMS_MIN; mode++) {
         size_t kept = cascade_nms(level, boxes, order, n, 0.3f, mode, keep, workspace, NULL);
         CHECK(kept == cascade_nms(scalar(), boxes, order, n, 0.3f, mode, expected, workspace, NULL) && kept <= n, "%zu", n);
         CHECK(!memcmp(keep, expected, kept * sizeof(int64_t)), "%s keeps other boxes of %zu", level->name, n);
+        CHECK(cascade_vote(boxes, logits, n, keep, kept, 0.5f, voted, NULL), "%zu", n);
     }
+    free(logits);
+    free(voted);
     free(boxes);
     free(workspace);
     free(order);

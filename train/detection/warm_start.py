@@ -1,6 +1,7 @@
 """Begins a network from the weights of a file, in which batch normalisation is merged into the convolutions.
 
-A file of fewer channels will do: they are repeated, as in Net2WiderNet (Chen, Goodfellow and Shlens 2016).
+A file of fewer channels will do: they are repeated, as in Net2WiderNet (Chen, Goodfellow and Shlens 2016). So will one
+of fewer layers before the heads: those that it lacks begin as identity, as in the paper's Net2DeeperNet.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 
 from cascade.models.detector import StageWeights, load_stage
 from cascade.models.files import WeightsError
-from cascade.nn.architectures import Architecture
+from cascade.nn.architectures import Architecture, Layer
 from cascade.nn.heads import layout
 from cascade.nn.torch_network import CascadeNetwork
 from train.common.checkpoints import TrainingError
@@ -30,36 +31,60 @@ def warm_start(network: CascadeNetwork, file: Path | str, inputs: torch.Tensor) 
 
     ``inputs`` (n, 3, size, size) set the statistics of batch normalisation, see `fill_blocks`. Heads that the file
     lacks stay as they are: P-Net and R-Net are stored without landmarks. Where the file's layers have fewer channels,
-    channels are repeated, and the function is nearly the same. Raises TrainingError for the weights of another network,
-    or a file that cannot be read.
+    channels are repeated, and the function is nearly the same. Where the network has more layers before the heads, for a
+    larger input, it computes what the file's computes in the middle of that. Raises TrainingError for the weights of
+    another network, or a file that cannot be read.
     """
-    stored = _stored(file, network.architecture)
+    stored, tensors = _stored(file, network.architecture)
+    tensors = _widened(stored, tensors, network.architecture)
     network.eval()
-    fill_blocks(dict(enumerate(network.blocks)), _widened(stored, network.architecture), lambda: network(inputs))
+    fill_blocks(dict(enumerate(network.blocks)), tensors, lambda: network(inputs))
     network.train()
 
 
-def _stored(file: Path | str, architecture: Architecture) -> StageWeights:
-    """The weights of the file.
+def _stored(file: Path | str, architecture: Architecture) -> tuple[tuple[Layer, ...], Tensors]:
+    """The layers of the file, and its tensors, with as many layers as the architecture has.
 
-    Raises TrainingError unless all layers but the last are those of the architecture, or have fewer channels.
+    Raises TrainingError unless all layers but the last are those of the architecture, or have fewer channels, but for
+    further ones at its end.
     """
     try:
         stored = load_stage(file, architecture.stage)
     except WeightsError as error:
         raise TrainingError(f"start: {error}") from error
-    given = stored.architecture
-    pairs = list(zip(given.layers, architecture.layers, strict=False))
-    same = len(given.layers) == len(architecture.layers) and pairs[-1][0].kernel == pairs[-1][1].kernel
+    layers, tensors = _deepened(stored, architecture)
+    pairs = list(zip(layers, architecture.layers, strict=False))
+    same = len(layers) == len(architecture.layers) and pairs[-1][0].kernel == pairs[-1][1].kernel
     same = same and all(
         old.channels <= new.channels and replace(old, channels=new.channels) == new for old, new in pairs[:-1]
     )
-    if not same or layout(given.heads) != layout(architecture.heads[: len(given.heads)]):
+    heads = stored.architecture.heads
+    if not same or layout(heads) != layout(architecture.heads[: len(heads)]):
         raise TrainingError(f"start: {file} holds another network than the {architecture.stage} to train")
-    return stored
+    return layers, tensors
 
 
-def _widened(stored: StageWeights, architecture: Architecture) -> Tensors:
+def _deepened(stored: StageWeights, architecture: Architecture) -> tuple[tuple[Layer, ...], Tensors]:
+    """The file's layers and tensors, with layers before the heads that repeat what comes, as many as are lacking.
+
+    After a ReLU, another ReLU changes nothing.
+    """
+    layers = stored.architecture.layers
+    tensors = {name: torch.from_numpy(values) for name, values in stored.tensors.items()}
+    for index in range(len(layers) - 1, len(architecture.layers) - 1):
+        new, width = architecture.layers[index], layers[index - 1].channels
+        if (new.kind, new.stride, new.activation, layers[index - 1].activation) != ("conv", 1, "relu", "relu"):
+            break
+        identity = torch.zeros(width, width, new.kernel, new.kernel)
+        identity[range(width), range(width), new.kernel // 2, new.kernel // 2] = 1
+        for name in ("weight", "bias"):
+            tensors[f"{index + 1}.{name}"] = tensors[f"{index}.{name}"]
+        tensors[f"{index}.weight"], tensors[f"{index}.bias"] = identity, torch.zeros(width)
+        layers = (*layers[:-1], replace(new, channels=width), layers[-1])
+    return layers, tensors
+
+
+def _widened(layers: tuple[Layer, ...], tensors: Tensors, architecture: Architecture) -> Tensors:
     """The file's tensors with channels repeated until the layers have the architecture's; the heads stay.
 
     A channel's copies share its weights in the next layer, so that what they add up to is the same.
@@ -68,21 +93,21 @@ def _widened(stored: StageWeights, architecture: Architecture) -> Tensors:
     found: Tensors = {}
     inputs = torch.arange(3)  # of each channel, the one of the file that it is a copy of
     last = len(architecture.layers) - 1
-    for index, (old, new) in enumerate(zip(stored.architecture.layers, architecture.layers, strict=True)):
+    for index, (old, new) in enumerate(zip(layers, architecture.layers, strict=True)):
         if old.kind != "conv":
             continue
         outputs = torch.arange(old.channels)
         if index < last:
             more = torch.randint(old.channels, (new.channels - old.channels,), generator=generator)
             outputs = torch.cat([outputs, more])
-        weight = torch.from_numpy(stored.tensors[f"{index}.weight"])
+        weight = tensors[f"{index}.weight"]
         shares = 1 / torch.bincount(inputs, minlength=weight.shape[1])[inputs]
         wide = weight[outputs][:, inputs] * shares[:, None, None]
         copies = wide[old.channels :]
         copies += NOISE * wide.std() * torch.randn(copies.shape, generator=generator)
         found[f"{index}.weight"] = wide
         for name in ("bias", "slope"):
-            if f"{index}.{name}" in stored.tensors:
-                found[f"{index}.{name}"] = torch.from_numpy(stored.tensors[f"{index}.{name}"])[outputs]
+            if f"{index}.{name}" in tensors:
+                found[f"{index}.{name}"] = tensors[f"{index}.{name}"][outputs]
         inputs = outputs
     return found

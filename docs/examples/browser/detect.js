@@ -129,7 +129,23 @@ export class Detector {
         found.push({ box: moved(window, deltas), logit, landmarks: points });
       });
     }
-    return this.kept(found, stage, number);
+    const kept = this.kept(found, stage, number);
+    return stage in this.settings.voting ? this.voted(found, kept, number) : kept;
+  }
+
+  /** O-Net's boxes that are kept, each as the mean of all that overlap it, by overlap and probability. */
+  voted(faces, kept, number) {
+    const threshold = logOdds(this.settings.thresholds[number]);
+    return kept.map((face) => {
+      const sums = [0, 0, 0, 0, 0];
+      for (const { box, logit } of faces) {
+        const shared = overlap(face.box, box, "union");
+        if (logit < threshold || shared < this.settings.voting.onet) continue;
+        const weight = shared / (1 + Math.exp(-logit));
+        [...box, 1].forEach((value, k) => { sums[k] += weight * value; });
+      }
+      return { ...face, box: sums.slice(0, 4).map((sum) => sum / sums[4]) };
+    });
   }
 
   /** Those that reach the stage's threshold and are suppressed by no better one, best first. */
