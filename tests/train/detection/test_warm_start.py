@@ -47,19 +47,31 @@ def test_the_function_is_that_of_the_file(stage, batch_norm):
     assert (outputs < architecture.outputs) == (stage in ("pnet", "rnet"))
 
 
-def test_a_wider_network_begins_with_nearly_the_function_of_the_file():
+def test_a_network_of_more_channels_and_layers_begins_with_nearly_the_function_of_the_file():
+    """In the middle of its larger input."""
     stage = "onet"
-    architecture = ARCHITECTURES["accurate"][stage]
-    network = CascadeNetwork(architecture, True)
+    architecture, size = ARCHITECTURES["accurate"][stage], ARCHITECTURES["default"][stage].input_size
+    network, margin = CascadeNetwork(architecture, True), (architecture.input_size - size) // 2
     inputs = torch.rand(64, 3, architecture.input_size, architecture.input_size) * 2 - 1
     warm_start(network, SHIPPED / f"{stage}.safetensors", inputs)
     with torch.no_grad():
-        expected = stored_network(SHIPPED / f"{stage}.safetensors")(inputs).flatten(1)
+        middle = inputs[:, :, margin:-margin, margin:-margin]
+        expected = stored_network(SHIPPED / f"{stage}.safetensors")(middle).flatten(1)
         found = network.eval()(inputs).flatten(1)[:, : expected.shape[1]]
     # the noise on the copies is not nothing, and small beside what the inputs differ by
     assert 0 < (found - expected).std() < 0.25 * expected.std(dim=0).mean()
     filters = network.blocks[1][0].weight.flatten(1)
     assert len(torch.unique(filters, dim=0)) == len(filters)
+
+
+def test_further_layers_alone_change_nothing():
+    wide = ARCHITECTURES["default"]["onet"]
+    architecture = replace(wide, input_size=72, layers=(*wide.layers[:-1], wide.layers[-2], wide.layers[-1]))
+    network, inputs = CascadeNetwork(architecture, True), torch.rand(16, 3, 72, 72) * 2 - 1
+    warm_start(network, SHIPPED / "onet.safetensors", inputs)
+    with torch.no_grad():
+        expected = stored_network(SHIPPED / "onet.safetensors")(inputs[:, :, 8:-8, 8:-8]).flatten(1)
+        torch.testing.assert_close(network.eval()(inputs).flatten(1), expected, atol=1e-3, rtol=1e-3)
 
 
 def test_a_narrower_network_is_refused(random_weights):
