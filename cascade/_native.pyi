@@ -306,7 +306,6 @@ def candidates(
     threshold: float,
     overlaps: Sequence[tuple[float, Literal["union", "min"]]],
     level: str | None = None,
-    voting: float | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The windows that reach a threshold, after box deltas and non-maximum suppression, best first.
 
@@ -314,9 +313,18 @@ def candidates(
     logits: (n,); NaN reaches no threshold. Boxes with a side of less than a pixel or an edge more than 2^18 pixels away
     are left out. overlaps: the thresholds and modes of greedy suppressions, one after the other. A box goes if its
     overlap with a better one that stays is above the threshold: intersection over union, or with mode "min" over the
-    smaller area. Of equal logits the earlier window is the better one. With ``voting`` each kept box becomes the mean of
-    all boxes that reached the threshold and overlap it by at least that intersection over union, weighted by it and by
-    their probabilities. Returns indices int64 (kept,), boxes float32 (kept, 4) and logits float32 (kept,).
+    smaller area. Of equal logits the earlier window is the better one. Returns indices int64 (kept,), boxes float32
+    (kept, 4) and logits float32 (kept,).
+    """
+
+def vote(
+    kept: npt.ArrayLike, windows: npt.ArrayLike, offsets: npt.ArrayLike, logits: npt.ArrayLike, overlap: float
+) -> npt.NDArray[np.float32]:
+    """Kept boxes as means of the boxes that overlap them: box voting.
+
+    kept: (k, 4). windows: (n, 4), offsets: (n, 4) and logits: (n,) as for `candidates`, which any threshold and
+    suppression has left as they are. A box votes for the kept one that it overlaps most, if their intersection over
+    union is at least ``overlap`` (above 0), and weighs as much as that times its probability. Returns float32 (k, 4).
     """
 
 def window_points(windows: npt.ArrayLike, shares: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -29,8 +29,8 @@ PNET_NMS, RNET_NMS = 0.7, 0.7
 # After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
 ONET_NMS: Overlaps = ((0.4, "union"), (0.8, "min"))
 
-# O-Net's boxes of one face differ. The best one becomes the mean of those that overlap it by this: box voting (Gidaris
-# and Komodakis 2015).
+# O-Net's boxes of one face differ. The best one becomes the mean of all that overlap it by this: box voting (Gidaris and
+# Komodakis 2015).
 ONET_VOTING = 0.5
 
 # Weight of the log-odds of the stages before, beside the 1 of a stage itself. They see other surroundings than it
@@ -142,9 +142,10 @@ def run_onet(
     logits[~np.isfinite(outputs).all(axis=1)] = np.nan  # nothing is a face whose landmarks are not finite
     output = weights["onet"].architecture.output
     deltas, least = outputs[:, output("box")], logit(threshold)
-    chosen, boxes, logits = _native.candidates(windows, deltas, logits, least, ONET_NMS, voting=ONET_VOTING)
+    chosen, boxes, scores = _native.candidates(windows, deltas, logits, least, ONET_NMS)
+    boxes = _native.vote(boxes, windows, deltas, logits, ONET_VOTING)
     shares = outputs[chosen, output("landmarks")].reshape(-1, 5, 2)
-    return boxes, logits, _native.window_points(windows[chosen], shares)
+    return boxes, scores, _native.window_points(windows[chosen], shares)
 
 
 def run_lnet(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.ndarray) -> StageGenerator[np.ndarray]:

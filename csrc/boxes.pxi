@@ -123,19 +123,8 @@ cdef survivors(const cascade_kernels *kernels, const float[:, ::1] boxes, const 
     return np.array(<int64_t[:count]>order)
 
 
-cdef voted(const float[:, ::1] boxes, const float[::1] logits, size_t count, kept, float least):
-    """The kept boxes, by index among the first ``count``, as means of all of these that overlap them."""
-    found = np.empty((len(kept), 4), np.float32)
-    cdef float[:, ::1] target = found
-    cdef const int64_t[::1] indices = kept
-    if len(kept):
-        with nogil:
-            cascade_vote(&boxes[0, 0], &logits[0], count, &indices[0], indices.shape[0], least, &target[0, 0], check_signals)
-    return found
-
-
-def candidates(windows, offsets, logits, threshold, overlaps, level=None, voting=None):
-    """The windows that reach a threshold, after box deltas, suppression and voting, best first."""
+def candidates(windows, offsets, logits, threshold, overlaps, level=None):
+    """The windows that reach a threshold, after box deltas and suppression, best first."""
     windows, offsets = check_boxes(windows, "windows", np.float32), check_boxes(offsets, "offsets", np.float32)
     if windows.shape != offsets.shape:
         raise ValueError(f"offsets: expected shape {windows.shape}, got {offsets.shape}")
@@ -147,7 +136,6 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None, voting
     overlaps = [(real("overlaps: a threshold", overlap), mode_of(mode)) for overlap, mode in overlaps]
     cdef const cascade_kernels *kernels = kernels_of(level or default_simd_level())
     cdef float least = real("threshold", threshold)
-    voting = None if voting is None else real("voting", voting, 0)
     kept, boxes = np.empty(len(windows), np.int64), np.empty(windows.shape, np.float32)
     cdef const float[:, ::1] window_view = windows, offset_view = offsets
     cdef float[::1] logit_view = logits
@@ -161,5 +149,27 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None, voting
             for i in range(count):
                 logit_view[i] = logit_view[kept_view[i]]
     best = survivors(kernels, box_view, logit_view, count, overlaps)
-    found = boxes[best] if voting is None else voted(box_view, logit_view, count, best, voting)
-    return kept[best], found, logits[best]
+    return kept[best], boxes[best], logits[best]
+
+
+def vote(kept, windows, offsets, logits, overlap):
+    """Kept boxes as means of those of all windows, after box deltas, that overlap them."""
+    kept = check_boxes(kept, "kept", np.float32)
+    cdef float least = real("overlap", overlap)
+    if not 0 < least <= 1:
+        raise ValueError(f"overlap: expected a number above 0, at most 1, got {overlap}")
+    _, boxes, logits = candidates(windows, offsets, logits, -np.inf, ())
+    order = np.argsort(boxes[:, 0], kind="stable")
+    boxes, logits = np.ascontiguousarray(boxes[order]), np.ascontiguousarray(logits[order])
+    out, most = np.empty_like(kept), np.zeros(len(boxes), np.float32)
+    cdef const float[:, ::1] kept_view = kept, box_view = boxes
+    cdef const float[::1] logit_view = logits
+    cdef float[:, ::1] target = out
+    cdef float[::1] most_view = most
+    if len(kept) and len(boxes):
+        with nogil:
+            cascade_vote(&box_view[0, 0], &logit_view[0], box_view.shape[0], &kept_view[0, 0], kept_view.shape[0], least,
+                         &most_view[0], &target[0, 0], check_signals)
+    else:
+        out[:] = kept
+    return out

@@ -228,8 +228,8 @@ cdef extern from "detect.h" nogil:
     size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int64_t *order, size_t n,
                        float threshold, int mode, int64_t *keep, void *workspace, cascade_poll poll) except? -1
 
-    int cascade_vote(const float *boxes, const float *logits, size_t n, const int64_t *kept, size_t count, float least,
-                     float *voted, cascade_poll poll) except 0
+    int cascade_vote(const float *boxes, const float *logits, size_t n, const float *kept, size_t count, float least,
+                     float *most, float *voted, cascade_poll poll) except 0
 
     ctypedef struct cascade_crop_set:
         const cascade_image *levels

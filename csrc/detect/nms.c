@@ -10,8 +10,6 @@
 #include "detect.h"
 #include "workspace.h"
 
-/* Work between two polls, in boxes looked at: a few milliseconds. */
-#define POLL_INTERVAL ((size_t)1 << 20)
 /* Up to so many boxes, comparing all of them is faster than laying out grids. */
 #define FEW_BOXES 512
 /* Classes by the longer side, in powers of two: a box is at most 2 * CASCADE_MAX_COORDINATE wide. */
@@ -48,16 +46,6 @@ typedef struct {
     uint32_t *cell_ends;   /* the position after the last box of each cell */
 } suppression;
 
-/* Adds to the work done, and polls now and then. Returns 0 if the work is to end. */
-static int go_on(cascade_poll poll, size_t *work, size_t more) {
-    *work += more;
-    if (*work < POLL_INTERVAL) {
-        return 1;
-    }
-    *work = 0;
-    return poll == NULL || poll() == 0;
-}
-
 /* ---- order ----------------------------------------------------------------------------------------------- */
 
 /* A number whose order among others is that of the scores from best to worst, then that of the indices. */
@@ -88,7 +76,7 @@ int cascade_argsort(const float *scores, size_t n, int64_t *order, int64_t *scra
         for (size_t first = 0; first < n; first += 2 * run) {
             size_t left = n - first, end = left < 2 * run ? left : 2 * run;
             merge(from + first, end < run ? end : run, end, to + first);
-            if (!go_on(poll, &work, end)) {
+            if (!cascade_go_on(poll, &work, end)) {
                 return 0;
             }
         }
@@ -201,7 +189,7 @@ static int fill_cells(suppression *all, const float *boxes, const int64_t *order
     for (size_t i = 0; i < all->n; i++) {
         const float *box = boxes + 4 * order[i];
         place(all, box, i, all->cell_ends[cell_of(&all->classes[class_of(box)], box)]++);
-        if (!go_on(all->poll, &all->work, 8)) {
+        if (!cascade_go_on(all->poll, &all->work, 8)) {
             return 0;
         }
     }
@@ -252,7 +240,7 @@ static size_t suppress_by_cells(suppression *all, const int64_t *order, int64_t 
                 }
             }
         }
-        if (!go_on(all->poll, &all->work, compared)) {
+        if (!cascade_go_on(all->poll, &all->work, compared)) {
             return CASCADE_STOPPED;
         }
     }
@@ -272,7 +260,7 @@ static size_t suppress_by_rank(suppression *all, const float *boxes, const int64
             keep[kept++] = order[i];
             all->kernels->suppress(best, columns, n, i + 1, n, all->threshold, all->of_smaller, all->alive);
         }
-        if (!go_on(all->poll, &all->work, n - i)) {
+        if (!cascade_go_on(all->poll, &all->work, n - i)) {
             return CASCADE_STOPPED;
         }
     }

@@ -50,6 +50,19 @@ void cascade_fuse_logits(const float *outputs, size_t pitch, size_t n, float sha
 /* Converts `count` points (x, y) from fractions of a window's sides to pixels. */
 void cascade_window_points(const float *window, const float *fractions, size_t count, float *points);
 
+/* Work between two polls, in boxes looked at: a few milliseconds. */
+#define CASCADE_POLL_INTERVAL ((size_t)1 << 20)
+
+/* Adds to the work done, and polls now and then. Returns 0 if the work is to end. */
+static inline int cascade_go_on(cascade_poll poll, size_t *work, size_t more) {
+    *work += more;
+    if (*work < CASCADE_POLL_INTERVAL) {
+        return 1;
+    }
+    *work = 0;
+    return poll == NULL || poll() == 0;
+}
+
 /* Indices of boxes fit in 32 bits. */
 #define CASCADE_MAX_BOXES ((size_t)UINT32_MAX / 8)
 
@@ -69,11 +82,11 @@ size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int
 
 /* ---- detect/voting.c ------------------------------------------------------------------------------------- */
 
-/* Writes, for each of the `count` kept boxes of n, by their indices, the mean of all n boxes that overlap it by at least
- * `least` (intersection over union), weighted by that overlap and by the probability of their log-odds. Returns 0 if `poll`
- * ended it. */
-int cascade_vote(const float *boxes, const float *logits, size_t n, const int64_t *kept, size_t count, float least,
-                 float *voted, cascade_poll poll);
+/* Writes, for each of the `count` kept boxes, the mean of those of n boxes that overlap it by at least `least` (above 0;
+ * intersection over union) and no other kept box by more, weighted by that overlap and by the probability of their log-odds.
+ * The n boxes are sorted by their left edges. `most` has room for n floats, zero at first. Returns 0 if `poll` ended it. */
+int cascade_vote(const float *boxes, const float *logits, size_t n, const float *kept, size_t count, float least,
+                 float *most, float *voted, cascade_poll poll);
 
 /* ---- detect/crops.c -------------------------------------------------------------------------------------- */
 

@@ -53,7 +53,7 @@ class Detector:
             logits = (own + weight * logits) / (1 + weight) + self.framing(stage, photo, windows)
             boxes = windows + outputs["box"] * np.tile(windows[:, 2:] - windows[:, :2], 2)
             kept = self.kept(boxes, logits, stage, number)
-            boxes = self.voted(boxes, logits, kept, number) if stage in self.settings["voting"] else boxes[kept]
+            boxes = self.voted(boxes, logits, kept) if stage in self.settings["voting"] else boxes[kept]
             logits, windows = logits[kept], windows[kept]
         shares = outputs["landmarks"][kept].reshape(-1, 5, 2)
         landmarks = windows[:, None, :2] + shares * (windows[:, None, 2:] - windows[:, None, :2])
@@ -121,15 +121,16 @@ class Detector:
             kept = kept[suppressed(boxes[kept], threshold, mode)]
         return kept
 
-    def voted(self, boxes, logits, kept, number):
-        """O-Net's boxes that are kept, each as the mean of all that overlap it, by overlap and probability."""
-        reach = logits >= log_odds(self.settings["thresholds"][number])
-        boxes, found, scores = boxes[reach], boxes[kept], 1 / (1 + np.exp(-logits[reach]))
-        for index, box in enumerate(found.copy()):
-            overlaps = overlap(box, boxes)
-            weights = np.where(overlaps >= self.settings["voting"]["onet"], overlaps * scores, 0)
-            found[index] = weights @ boxes / weights.sum()
-        return found
+    def voted(self, boxes, logits, kept):
+        """O-Net's boxes that are kept, each as the mean of those that overlap it, by overlap and probability."""
+        if not len(kept):
+            return boxes[kept]
+        voting = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        overlaps = np.stack([overlap(box, boxes[voting]) for box in boxes[kept]])
+        # a box votes for the face that it overlaps most
+        votes = (overlaps >= self.settings["voting"]["onet"]) & (overlaps >= overlaps.max(axis=0))
+        weights = votes * overlaps / (1 + np.exp(-logits[voting]))
+        return weights @ boxes[voting] / weights.sum(axis=1, keepdims=True)
 
     def classify(self, stage, images, windows):
         """A network's outputs on crops of square windows, with as much around them as the network sees."""

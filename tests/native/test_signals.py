@@ -57,7 +57,7 @@ def test_suppression_of_boxes_on_one_another(mode: str) -> None:
 def test_voting_of_boxes_on_one_another() -> None:
     boxes = np.tile(np.float32([3, 4, 50, 60]), (100_000, 1))
     zeros = np.zeros(len(boxes))
-    is_interrupted(lambda: _native.candidates(boxes, np.zeros_like(boxes), zeros, -np.inf, [], voting=0.5))
+    is_interrupted(lambda: _native.vote(boxes, boxes, np.zeros_like(boxes), zeros, 0.5))
 
 
 def test_sorting() -> None:

@@ -385,6 +385,32 @@ static void try_overflow(void) {
 
 /* ---- boxes ----------------------------------------------------------------------------------------------- */
 
+/* The boxes are those of a row: sorted, and each overlaps its neighbours. */
+static void try_voting(size_t n) {
+    size_t count = (n + 2) / 3;
+    float *boxes = exactly(4 * n * sizeof(float)), *logits = exactly(n * sizeof(float)), *most = exactly(n * sizeof(float));
+    float *kept = exactly(4 * count * sizeof(float)), *voted = exactly(4 * count * sizeof(float));
+    for (size_t i = 0; i < n; i++) {
+        float left = 3.0f * (float)i, side = 10.0f + (float)chance(20);
+        float box[4] = {left, 0.0f, left + side, side};
+        memcpy(boxes + 4 * i, box, sizeof box);
+        logits[i] = (float)chance(20) - 10.0f;
+        most[i] = 0.0f;
+        if (i % 3 == 0) {
+            memcpy(kept + 4 * (i / 3), box, sizeof box);
+        }
+    }
+    CHECK(cascade_vote(boxes, logits, n, kept, count, 0.5f, most, voted, NULL), "%zu", n);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(fabsf(voted[4 * i] - kept[4 * i]) <= 30.0f && voted[4 * i + 2] > voted[4 * i], "box %zu of %zu", i, count);
+    }
+    free(boxes);
+    free(logits);
+    free(most);
+    free(kept);
+    free(voted);
+}
+
 static void try_suppression(const cascade_kernels *level, size_t n) {
     float *boxes = exactly(4 * n * sizeof(float)), *workspace = exactly(cascade_nms_workspace(n));
     int64_t *order = exactly(n * sizeof(int64_t)), *keep = exactly(n * sizeof(int64_t)), *expected = exactly(n * 8);
@@ -397,18 +423,11 @@ static void try_suppression(const cascade_kernels *level, size_t n) {
                                (k > 1 ? 15 : 0);
         }
     }
-    float *logits = exactly(n * sizeof(float)), *voted = exactly(4 * n * sizeof(float));
-    for (size_t i = 0; i < n; i++) {
-        logits[i] = (float)chance(20) - 10.0f;
-    }
     for (int mode = CASCADE_NMS_UNION; mode <= CASCADE_NMS_MIN; mode++) {
         size_t kept = cascade_nms(level, boxes, order, n, 0.3f, mode, keep, workspace, NULL);
         CHECK(kept == cascade_nms(scalar(), boxes, order, n, 0.3f, mode, expected, workspace, NULL) && kept <= n, "%zu", n);
         CHECK(!memcmp(keep, expected, kept * sizeof(int64_t)), "%s keeps other boxes of %zu", level->name, n);
-        CHECK(cascade_vote(boxes, logits, n, keep, kept, 0.5f, voted, NULL), "%zu", n);
     }
-    free(logits);
-    free(voted);
     free(boxes);
     free(workspace);
     free(order);
@@ -724,6 +743,7 @@ int main(int count, char **arguments) {
         if ((*level)->usable()) {
             for (size_t n = 0; n < 70; n++) {
                 try_suppression(*level, n);
+                try_voting(n);
             }
             for (size_t i = 0; i < some(30); i++) {
                 try_suppression(*level, 450 + chance(1000));

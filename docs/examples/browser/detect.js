@@ -130,22 +130,21 @@ export class Detector {
       });
     }
     const kept = this.kept(found, stage, number);
-    return stage in this.settings.voting ? this.voted(found, kept, number) : kept;
+    return stage in this.settings.voting ? this.voted(found, kept) : kept;
   }
 
-  /** O-Net's boxes that are kept, each as the mean of all that overlap it, by overlap and probability. */
-  voted(faces, kept, number) {
-    const threshold = logOdds(this.settings.thresholds[number]);
-    return kept.map((face) => {
-      const sums = [0, 0, 0, 0, 0];
-      for (const { box, logit } of faces) {
-        const shared = overlap(face.box, box, "union");
-        if (logit < threshold || shared < this.settings.voting.onet) continue;
-        const weight = shared / (1 + Math.exp(-logit));
-        [...box, 1].forEach((value, k) => { sums[k] += weight * value; });
-      }
-      return { ...face, box: sums.slice(0, 4).map((sum) => sum / sums[4]) };
-    });
+  /** O-Net's boxes that are kept, each as the mean of those that overlap it, by overlap and probability. */
+  voted(faces, kept) {
+    const sums = kept.map(() => [0, 0, 0, 0, 0]);
+    for (const { box, logit } of faces) {
+      const overlaps = kept.map((face) => overlap(face.box, box, "union"));
+      const most = Math.max(...overlaps);
+      if (!(most >= this.settings.voting.onet)) continue;
+      const weight = most / (1 + Math.exp(-logit));
+      // a box votes for the face that it overlaps most
+      [...box, 1].forEach((value, k) => { sums[overlaps.indexOf(most)][k] += weight * value; });
+    }
+    return kept.map((face, i) => ({ ...face, box: sums[i].slice(0, 4).map((sum) => sum / sums[i][4]) }));
   }
 
   /** Those that reach the stage's threshold and are suppressed by no better one, best first. */
