@@ -108,6 +108,7 @@ def make_samples(
             bar.set_postfix_str("neg/pos/part/landmark " + "/".join(map(str, writer.counts())))
     meta = {
         "settings": asdict(settings),
+        "input": {"size": architecture.input_size, "window": architecture.window},
         "data": describe(sources),
         **provenance(settings.stage, sources, weights, limit),
         "photos": len(jobs),

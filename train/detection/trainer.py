@@ -154,11 +154,13 @@ def _check_samples(samples: Samples, settings: TrainSettings, architecture: Arch
     made = samples.meta.get("settings", {})
     if made.get("stage", settings.stage) != settings.stage:
         raise TrainingError(f"samples: made for {made['stage']}, the stage to train is {settings.stage}")
-    cut = ARCHITECTURES.get(made.get("family", ""), {}).get(settings.stage, architecture)
-    if (cut.input_size, cut.window) != (architecture.input_size, architecture.window):
+    cut = samples.meta.get("input")
+    if cut is None and "family" in made:
+        raise TrainingError("samples: cut by an earlier version, which did not record the window; cut them again")
+    if cut is not None and cut != {"size": architecture.input_size, "window": architecture.window}:
         raise TrainingError(
-            f"samples: made for the family {made['family']}, of {cut.input_size} pixels around a window of "
-            f"{cut.window:g}; the network to train has {architecture.input_size} around {architecture.window:g}"
+            f"samples: made for the family {made.get('family')}, of {cut['size']} pixels around a window of "
+            f"{cut['window']:g}; the network to train has {architecture.input_size} around {architecture.window:g}"
         )
     side, size = samples.crops.shape[1], architecture.input_size
     if side < size:

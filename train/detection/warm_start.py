@@ -14,7 +14,7 @@ import torch
 from cascade.models.detector import StageWeights, load_stage
 from cascade.models.files import WeightsError
 from cascade.nn.architectures import Architecture, Layer
-from cascade.nn.heads import layout
+from cascade.nn.heads import BOX, LANDMARKS, head_slices, layout
 from cascade.nn.torch_network import CascadeNetwork
 from train.common.checkpoints import TrainingError
 from train.common.unfolding import fill_blocks
@@ -32,8 +32,9 @@ def warm_start(network: CascadeNetwork, file: Path | str, inputs: torch.Tensor) 
     ``inputs`` (n, 3, size, size) set the statistics of batch normalisation, see `fill_blocks`. Heads that the file
     lacks stay as they are: P-Net and R-Net are stored without landmarks. Where the file's layers have fewer channels,
     channels are repeated, and the function is nearly the same. Where the network has more layers before the heads, for a
-    larger input, it computes what the file's computes in the middle of that. Raises TrainingError for the weights of
-    another network, or a file that cannot be read.
+    larger input, it computes what the file's computes in the middle of that. For another window, boxes and landmarks are
+    where they were in pixels of the input. Raises TrainingError for the weights of another network, or a file that
+    cannot be read.
     """
     stored, tensors = _stored(file, network.architecture)
     tensors = _widened(stored, tensors, network.architecture)
@@ -53,6 +54,7 @@ def _stored(file: Path | str, architecture: Architecture) -> tuple[tuple[Layer, 
     except WeightsError as error:
         raise TrainingError(f"start: {error}") from error
     layers, tensors = _deepened(stored, architecture)
+    tensors |= _in_units_of(architecture, stored.architecture, layers, tensors)
     pairs = list(zip(layers, architecture.layers, strict=False))
     same = len(layers) == len(architecture.layers) and pairs[-1][0].kernel == pairs[-1][1].kernel
     same = same and all(
@@ -62,6 +64,25 @@ def _stored(file: Path | str, architecture: Architecture) -> tuple[tuple[Layer, 
     if not same or layout(heads) != layout(architecture.heads[: len(heads)]):
         raise TrainingError(f"start: {file} holds another network than the {architecture.stage} to train")
     return layers, tensors
+
+
+def _in_units_of(new: Architecture, old: Architecture, layers: tuple[Layer, ...], tensors: Tensors) -> Tensors:
+    """The tensors of the heads for box and landmarks, which answer in units of the window, for another window.
+
+    A point is where it was in pixels around the middle of the input.
+    """
+    names, factor = [f"{len(layers) - 1}.{part}" for part in ("weight", "bias")], old.window / new.window
+    weight, bias = (tensors[name].clone() for name in names)
+    for head, place in head_slices(old.heads).items():
+        if head == BOX.name:
+            origin = torch.tensor([0.0, 0.0, 1.0, 1.0])
+        elif head == LANDMARKS.name:
+            origin = torch.zeros(10)
+        else:
+            continue
+        weight[place] *= factor
+        bias[place] = (bias[place] + origin - 0.5) * factor + 0.5 - origin
+    return dict(zip(names, (weight, bias), strict=True))
 
 
 def _deepened(stored: StageWeights, architecture: Architecture) -> tuple[tuple[Layer, ...], Tensors]:

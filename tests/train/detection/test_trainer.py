@@ -136,10 +136,18 @@ def test_a_network_that_a_family_lacks_is_named(tmp_path):
 def test_samples_for_another_network_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="crops of 20 pixels, pnet needs 23"):
         train(SETTINGS, samples(side=20), tmp_path)
-    for name, value in (("stage", "rnet"), ("family", "paper")):
-        made = replace(samples(), meta={"settings": {name: value}})
-        with pytest.raises(TrainingError, match=f"samples: made for .*{value}"):
-            train(SETTINGS, made, tmp_path)
+    paper, ours = ({"size": size, "window": 12} for size in (12, 23))
+    for meta, message in (
+        ({"settings": {"stage": "rnet"}}, "made for rnet, the stage to train is pnet"),
+        ({"settings": {"family": "paper"}, "input": paper}, "made for the family paper, of 12 pixels around a window"),
+        (
+            {"settings": {"family": "default"}, "input": ours | {"window": 9}},
+            "made for the family default, of 23 pixels around a window of 9;",
+        ),
+        ({"settings": {"family": "default"}}, "cut by an earlier version"),
+    ):
+        with pytest.raises(TrainingError, match=f"samples: {message}"):
+            train(SETTINGS, replace(samples(), meta=meta), tmp_path)
 
 
 def test_the_loss_falls_and_the_network_learns(tmp_path):

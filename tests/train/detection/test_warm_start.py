@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cascade.models.detector import DEFAULT, FOLDER, load_stage
-from cascade.nn.architectures import ARCHITECTURES
+from cascade.nn.architectures import ARCHITECTURES, Architecture
 from cascade.nn.torch_network import CascadeNetwork, fold, from_tensors
 from tests.train.easy_samples import SETTINGS, samples
 from tests.train.runs import rows
@@ -25,10 +25,14 @@ def stored_network(file: Path) -> CascadeNetwork:
     return from_tensors(stored.architecture, {name: torch.from_numpy(v) for name, v in stored.tensors.items()})
 
 
+def with_window_of(file: Path, architecture: Architecture) -> Architecture:
+    return replace(architecture, window=load_stage(file).architecture.window)
+
+
 @pytest.mark.parametrize("stage", ["pnet", "rnet", "onet", "lnet"])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_the_function_is_that_of_the_file(stage, batch_norm):
-    architecture = ARCHITECTURES["default"][stage]
+    architecture = with_window_of(SHIPPED / f"{stage}.safetensors", ARCHITECTURES["default"][stage])
     torch.manual_seed(0)
     network = CascadeNetwork(architecture, batch_norm)
     inputs = torch.rand(64, 3, architecture.input_size, architecture.input_size) * 2 - 1
@@ -50,7 +54,8 @@ def test_the_function_is_that_of_the_file(stage, batch_norm):
 def test_a_network_of_more_channels_and_layers_begins_with_nearly_the_function_of_the_file():
     """In the middle of its larger input."""
     stage = "onet"
-    architecture, size = ARCHITECTURES["accurate"][stage], ARCHITECTURES["default"][stage].input_size
+    size = ARCHITECTURES["default"][stage].input_size
+    architecture = with_window_of(SHIPPED / f"{stage}.safetensors", ARCHITECTURES["accurate"][stage])
     network, margin = CascadeNetwork(architecture, True), (architecture.input_size - size) // 2
     inputs = torch.rand(64, 3, architecture.input_size, architecture.input_size) * 2 - 1
     warm_start(network, SHIPPED / f"{stage}.safetensors", inputs)
@@ -65,13 +70,33 @@ def test_a_network_of_more_channels_and_layers_begins_with_nearly_the_function_o
 
 
 def test_further_layers_alone_change_nothing():
-    wide = ARCHITECTURES["default"]["onet"]
+    wide = with_window_of(SHIPPED / "onet.safetensors", ARCHITECTURES["default"]["onet"])
     architecture = replace(wide, input_size=72, layers=(*wide.layers[:-1], wide.layers[-2], wide.layers[-1]))
     network, inputs = CascadeNetwork(architecture, True), torch.rand(16, 3, 72, 72) * 2 - 1
     warm_start(network, SHIPPED / "onet.safetensors", inputs)
     with torch.no_grad():
         expected = stored_network(SHIPPED / "onet.safetensors")(inputs[:, :, 8:-8, 8:-8]).flatten(1)
         torch.testing.assert_close(network.eval()(inputs).flatten(1), expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("window", [20.0, 40.0])
+def test_with_another_window_boxes_and_landmarks_stay_where_they_are(window):
+    """In pixels of the input: the heads answer in units of the window, from its corner and for boxes its edges on."""
+    file = SHIPPED / "onet.safetensors"
+    old, network = stored_network(file), CascadeNetwork(replace(ARCHITECTURES["default"]["onet"], window=window), True)
+    inputs = torch.rand(16, 3, 56, 56) * 2 - 1
+    warm_start(network, file, inputs)
+
+    def in_pixels(outputs, architecture):
+        edges = outputs[:, architecture.output("box")] + torch.tensor([0.0, 0.0, 1.0, 1.0])
+        points = torch.cat([edges, outputs[:, architecture.output("landmarks")]], dim=1)
+        return points * architecture.window + (architecture.input_size - architecture.window) / 2
+
+    with torch.no_grad():
+        found, expected = network.eval()(inputs).flatten(1), old(inputs).flatten(1)
+    torch.testing.assert_close(found[:, :2], expected[:, :2], atol=1e-3, rtol=1e-3)
+    expected = in_pixels(expected, load_stage(file).architecture)
+    torch.testing.assert_close(in_pixels(found, network.architecture), expected, atol=0.05, rtol=1e-3)
 
 
 def test_a_narrower_network_is_refused(random_weights):
