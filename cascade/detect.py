@@ -43,8 +43,9 @@ class Detector(FixedSettings):
 
     Parameters
     ----------
-    min_face, max_face : smallest and largest side of a face, in pixels of the photo (None: no upper limit).
-        The time grows with 1 / min_face².
+    min_face, max_face : side of the smallest and the largest face to look for, in pixels of the photo (None: no upper
+        limit). They choose the pyramid levels, so that somewhat smaller and larger faces may be found, too. The time
+        grows with 1 / min_face².
     scale_factor : size of a pyramid level over the size of the one before, 0.5 to 0.95. A larger factor finds a
         little more and takes longer. Steps for close-ups are half as large.
     thresholds : face probabilities that a window must reach in P-Net, R-Net and O-Net, each 0 to 1. Lower ones find
@@ -58,8 +59,8 @@ class Detector(FixedSettings):
     weights : name of a shipped set (`cascade.models.detector.shipped_detectors`), a folder with safetensors files, or
         the result of `cascade.models.detector.load_detector`. None: the default set, or those of the given engine.
     device : where the torch engine computes, such as "cpu" (None) or "cuda". The native engine takes "cpu" alone.
-    precision : "int8" or "float32", for the native and the onnx engine. The native engine's int8 gives exactly the same
-        results on every processor and is two to three times as fast. None: int8 in the native engine where the weights
+    precision : "int8" or "float32", for the native and the onnx engine. The native engine's int8 networks give exactly
+        the same outputs on every processor, and are two to three times as fast. None: int8 in the native engine where the weights
         have the activation ranges for it, as the default set has, and the processor has AVX2, or ARM's dot products,
         or better (`cascade.nn.quantization`); otherwise float32, which the torch engine always uses.
     exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see

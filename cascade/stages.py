@@ -29,8 +29,8 @@ PNET_NMS, RNET_NMS = 0.7, 0.7
 # After O-Net also intersection over the smaller box: an eye or a mouth inside a face is no second face.
 ONET_NMS: Overlaps = ((0.4, "union"), (0.8, "min"))
 
-# O-Net's boxes of one face differ. The best one becomes the mean of all that overlap it by this: box voting (Gidaris and
-# Komodakis 2015).
+# O-Net's boxes of one face differ. The best one becomes the mean of all that overlap it by this: box voting
+# (Gidaris and Komodakis 2015).
 ONET_VOTING = 0.5
 
 # Weight of the log-odds of the stages before, beside the 1 of a stage itself. They see other surroundings than it
