@@ -60,9 +60,9 @@ class Detector(FixedSettings):
         the result of `cascade.models.detector.load_detector`. None: the default set, or those of the given engine.
     device : where the torch engine computes, such as "cpu" (None) or "cuda". The native engine takes "cpu" alone.
     precision : "int8" or "float32", for the native and the onnx engine. The native engine's int8 networks give exactly
-        the same outputs on every processor, and are two to three times as fast. None: int8 in the native engine where the weights
-        have the activation ranges for it, as the default set has, and the processor has AVX2, or ARM's dot products,
-        or better (`cascade.nn.quantization`); otherwise float32, which the torch engine always uses.
+        the same outputs on every processor, and are two to three times as fast. None: int8 in the native engine where
+        the weights have the activation ranges for it, as the default set has, and the processor has AVX2, or ARM's dot
+        products, or better (`cascade.nn.quantization`); otherwise float32, which the torch engine always uses.
     exposure : "auto" brings dark, pale and colour-cast photos to an ordinary tonal range before they are searched (see
         `cascade._native.auto_exposure`). It looks at a few thousand pixels of every photo, 6 µs, and changes only
         photos that need it, 1 to 2 ms per megapixel and a copy of the pixels. If that turns a part of the photo black

@@ -244,7 +244,7 @@ def _strided(name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tupl
     return {
         "pnet": Architecture(name, "pnet", 23, 12, _convolutions(pnet, (2, 2, 1, 1))),
         "rnet": Architecture(name, "rnet", 32, 18, _convolutions(rnet, (2, 2, 1, 1, 1))),
-        "onet": Architecture(name, "onet", 56, 24, deepest),
+        "onet": Architecture(name, "onet", 56, 32, deepest),
         # O-Net's layers over the aligned crop, as recognition sees it: its window is ArcFace's square
         "lnet": Architecture(name, "lnet", 56, 56, deepest),
     }

@@ -72,7 +72,7 @@ def test_windows_vote_with_the_boxes_that_their_deltas_make() -> None:
 
 
 def test_boxes_without_any_weight_stay() -> None:
-    """Log-odds of minus infinity weigh nothing, those of infinity as much as the overlap; NaN and far boxes are left out."""
+    """Log-odds of minus infinity weigh nothing, those of infinity as much as the overlap; NaN and far boxes none."""
     boxes = [(0, 0, 10, 10), (0, 0, 10, 12), (np.nan, 0, 10, 10), (0, 0, 1e9, 10)]
     kept = boxes[:1]
     assert vote(kept, boxes, [-np.inf, -np.inf, 9, 9]).tolist() == [[0, 0, 10, 10]]

@@ -31,9 +31,9 @@ def warm_start(network: CascadeNetwork, file: Path | str, inputs: torch.Tensor) 
 
     ``inputs`` (n, 3, size, size) set the statistics of batch normalisation, see `fill_blocks`. Heads that the file
     lacks stay as they are: P-Net and R-Net are stored without landmarks. Where the file's layers have fewer channels,
-    channels are repeated, and the function is nearly the same. Where the network has more layers before the heads, for a
-    larger input, it computes what the file's computes in the middle of that. For another window, boxes and landmarks are
-    where they were in pixels of the input. Raises TrainingError for the weights of another network, or a file that
+    channels are repeated, and the function is nearly the same. Where the network has more layers before the heads, for
+    a larger input, it computes what the file's computes in the middle of that. For another window, boxes and landmarks
+    are where they were in pixels of the input. Raises TrainingError for the weights of another network, or a file that
     cannot be read.
     """
     stored, tensors = _stored(file, network.architecture)
