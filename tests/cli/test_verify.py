@@ -144,5 +144,10 @@ def test_small_faces_with_the_shipped_weights(capsys, tmp_path, monkeypatch):
     assert "too small to tell" in err
     assert main(["verify", tiny, tiny, "--min-face", "12"]) == console.BAD_USAGE
     assert "decision    too small to tell" in capsys.readouterr().out
+    assert main(["verify", tiny, tiny, "--min-face", "12", "--threshold", "0.3"]) == 0  # one's own always decides
+    out, err = capsys.readouterr()
+    assert "decision    the same person" in out and err.startswith("warning: the faces have 1")
+    assert main(["verify", str(large), small]) == 0
+    assert "% of pairs of different people with faces of that size reach" in capsys.readouterr().out
     assert main(["verify", str(large), str(large)]) == 0
     assert "0.1 % of pairs of different people reach this threshold" in capsys.readouterr().out
