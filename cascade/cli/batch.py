@@ -190,6 +190,7 @@ def reason(photo: str, error: Exception) -> str:
     """Why a photo failed, in the words of the command line and without its name, which is printed before."""
     from cascade.imaging.alignment import AlignError
     from cascade.imaging.errors import ImageError, quoted
+    from cascade.quality import ROTATED_HINT, is_rotated
     from cascade.recognize import FaceCountError, FaceQualityError, FaceSizeError
 
     if isinstance(error, ImageError):
@@ -200,7 +201,8 @@ def reason(photo: str, error: Exception) -> str:
     if isinstance(error, FaceSizeError):
         return f"expected a face of at least {error.needed:.0f} pixels, got {error.size:.0f}; --allow-small takes it"
     if isinstance(error, FaceQualityError):
-        return f"the face is {' and '.join(error.problems)} (quality {error.quality:.2f}); --allow-poor takes it"
+        hint = f"; {ROTATED_HINT}" if is_rotated(error.problems) else ""
+        return f"the face is {' and '.join(error.problems)} (quality {error.quality:.2f}){hint}; --allow-poor takes it"
     if isinstance(error, AlignError):
         return f"a face cannot be aligned: {error}"
     if isinstance(error, OSError):

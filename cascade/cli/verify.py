@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import reason
 from cascade.cli.console import BAD_USAGE, CommandError, say, writing
+from cascade.cli.detect import add_rotations
 from cascade.cli.recognition import (
     NOT_PROOF,
     add_largest,
@@ -30,7 +31,7 @@ DECISIONS = {True: "the same person", False: "different people", None: "too smal
 DESCRIPTION = f"""\
 Compares two photos of one person each, and says whether they show the same person. The error rates are those for
 faces of that size: small faces are taken for one person more often, and very small ones are not decided about, unless
---threshold is given. Faces that are small, blurred, profiles or badly lit give a warning.
+--threshold is given. Faces that are small, blurred, profiles, badly lit or rotated give a warning.
 
 {NOT_PROOF}"""
 
@@ -60,6 +61,7 @@ def add_parser(commands: Any) -> None:
         "With a threshold of your own it always decides; very small faces then only give a warning",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of words")
+    add_rotations(parser)
     add_options(parser)
 
 
