@@ -182,7 +182,10 @@ def say_rotated(photo: str, faces: Faces, detector: Detector) -> None:
 
 def _check_combination(args: argparse.Namespace, kind: str) -> None:
     """Refuses options that cannot be combined."""
+    from cascade.attributes import BY_NAME
+
     problem = None
+    unasked = [] if args.ethnicity else [name for name in _names(args.tasks or "") if name in BY_NAME]
     if not args.paths:
         problem = "name a photo or a folder"
     elif args.json and kind != FORMATS[0]:
@@ -195,6 +198,8 @@ def _check_combination(args: argparse.Namespace, kind: str) -> None:
         problem = f"--tasks: expected names with commas between, got {args.tasks!r}"
     elif args.tasks is not None and not _names(args.tasks) and not (args.landmarks or args.ethnicity):
         problem = "--tasks: name one, or ask for --landmarks"
+    elif unasked:
+        problem = f"--tasks: {unasked[0]} is computed only with --{unasked[0]}; read the help first"
     if problem:
         args.parser.error(problem)
 

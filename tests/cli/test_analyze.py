@@ -58,6 +58,11 @@ def test_ethnicity_only_where_it_is_asked_for(analyze, capsys):
     assert analyze("a.jpg", "--json", "--ethnicity", "--tasks", "smile") == 0
     (face,) = records(capsys.readouterr().out)[0]["faces"]
     assert {"smile", "ethnicity"} < face.keys() and "age" not in face and "points" not in face
+    assert analyze("a.jpg", "--tasks", "smile,ethnicity") == console.BAD_USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "--tasks: ethnicity is computed only with --ethnicity" in err
+    assert analyze("a.jpg", "--json", "--ethnicity", "--tasks", "ethnicity") == 0
 
 
 def test_a_face_upside_down_gives_a_warning(analyze, capsys):
