@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,8 @@ class Suitability:
 
     size      pixels, see `cascade.operating_point.face_sizes`
     quality   0 to 1, see `cascade.quality.face_quality`
-    problems  what is wrong: any of "too small", "blurred", "profile" and "badly lit"; empty for a good face
+    problems  what is wrong: any of "too small", "blurred", "profile", "badly lit" and, with the degrees, "rotated by
+              180°"; empty for a good face
     """
 
     size: float
@@ -80,11 +82,16 @@ class Suitability:
     problems: tuple[str, ...]
 
 
-def suitability(image: RGBImage, face: Faces, point: OperatingPoint | None) -> Suitability:
-    """Measures a face (`Faces` of one): its quality, and whether it is small, if an operating point says from where."""
+def suitability(
+    image: RGBImage, face: Faces, point: OperatingPoint | None, rotations: Sequence[int] = (0,)
+) -> Suitability:
+    """Measures a face (`Faces` of one): its quality, and whether it is small, if an operating point says from where.
+
+    ``rotations`` are the degrees by which the photo was searched.
+    """
     size, quality = float(face_sizes(face.boxes)[0]), measure(image, face)
     small = (TOO_SMALL,) if point is not None and point.is_small(size) else ()
-    return Suitability(size, float(quality.score[0]), small + quality.problems(0))
+    return Suitability(size, float(quality.score[0]), small + quality.problems(0, rotations))
 
 
 def check_enrolment(
@@ -95,11 +102,15 @@ def check_enrolment(
     *,
     allow_small: bool = False,
     allow_poor: bool = False,
+    rotations: Sequence[int] = (0,),
 ) -> None:
     """Refuses a face (`Faces` of one) that somebody should not be stored by; ``name`` is the photo's.
 
+    ``rotations`` are the degrees by which the photo was searched.
+
     Raises `FaceSizeError` for a face that is small by the operating point of the network's weights and not
-    ``allow_small``, and `FaceQualityError` for one that is blurred, a profile or badly lit and not ``allow_poor``.
+    ``allow_small``, and `FaceQualityError` for one that is blurred, a profile, badly lit or rotated and not
+    ``allow_poor``.
     """
     size = float(face_sizes(face.boxes)[0])
     if not allow_small and point is not None and point.is_small(size):
@@ -107,6 +118,6 @@ def check_enrolment(
     if allow_poor:
         return
     quality = measure(image, face)
-    problems = quality.problems(0)
+    problems = quality.problems(0, rotations)
     if problems:
         raise FaceQualityError(name, problems, float(quality.score[0]))

@@ -21,7 +21,16 @@ from cascade.imaging.alignment import (
 )
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
 
-__all__ = ["CHUNK", "PROFILE", "TOO_SMALL", "FaceModel", "five_point_yaw", "landmarks_of", "sizes_of"]
+__all__ = [
+    "CHUNK",
+    "PROFILE",
+    "TOO_SMALL",
+    "FaceModel",
+    "five_point_lean",
+    "five_point_yaw",
+    "landmarks_of",
+    "sizes_of",
+]
 
 TOO_SMALL, PROFILE = "too small", "profile"
 """Why a face is not estimated."""
@@ -139,3 +148,13 @@ def five_point_yaw(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     shift = ((nose - (left + right) / 2) * across).sum(axis=1)
     distance = np.square(across).sum(axis=1)
     return np.asarray(np.degrees(np.arctan2(shift, NOSE * distance)))
+
+
+def five_point_lean(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """By how much faces with these five points (n, 5, 2) are rotated from upright: (n,) degrees, −180 to 180.
+
+    It goes by where the mouth is from the eyes, and is positive where the head leans clockwise in the photo.
+    """
+    eyes, mouth = points[:, :2].mean(axis=1, dtype=np.float64), points[:, 3:].mean(axis=1, dtype=np.float64)
+    right, down = (mouth - eyes).T
+    return np.asarray(np.degrees(np.arctan2(-right, down)))

@@ -57,9 +57,10 @@ class OperatingPoint:
     def rates_at(self, *sizes: float) -> tuple[float, float] | None:
         """False and true accept rates for a pair of faces of these sizes in pixels, or for one size.
 
-        They are interpolated between the sizes that were measured, for the geometric mean of the two. That errs on the
-        high side: a small face is seldom taken for a large one. Faces smaller than any measured give
-        None. Where nothing was measured by size, the rates are those for large faces.
+        They are interpolated between the sizes that were measured with both faces of one size. The false accept rate
+        is that of the geometric mean of the two, which errs on the high side: a small face is seldom taken for a large
+        one. The true accept rate is that of the smaller face. Where either is smaller than any measured, None. Where
+        nothing was measured by size, the rates are those for large faces.
 
         Raises ValueError or TypeError for sizes that are negative, NaN or no numbers, or more than two.
         """
@@ -68,24 +69,36 @@ class OperatingPoint:
         pixels = [number("sizes", size, 0.0, np.inf) for size in sizes]
         if not self.by_face_size:
             return self.false_accept_rate, self.true_accept_rate
-        size = float(np.exp(np.mean(np.log(np.maximum(pixels, 1e-3)))))
+        smaller = min(pixels)
         measured = [each.face_size for each in self.by_face_size]
-        if size < measured[0] - 0.5:
+        if smaller < measured[0] - 0.5:
             return None
+        return self._false_accept_rate_at(float(np.sqrt(smaller * max(pixels)))), self._true_accept_rate_at(smaller)
+
+    def _false_accept_rate_at(self, size: float) -> float:
+        measured = [each.face_size for each in self.by_face_size]
+        if size >= measured[-1]:
+            return self.false_accept_rate
         false = np.maximum([each.false_accept_rate for each in self.by_face_size], max(1e-9, self.false_accept_rate))
         false = np.maximum.accumulate(false[::-1])[::-1]
-        true = np.minimum([each.true_accept_rate for each in self.by_face_size], self.true_accept_rate)
+        return float(np.exp(np.interp(np.log(size), np.log(measured), np.log(false))))
+
+    def _true_accept_rate_at(self, size: float) -> float:
+        measured = [each.face_size for each in self.by_face_size]
         if size >= measured[-1]:
-            return self.false_accept_rate, self.true_accept_rate
-        at = np.log(size), np.log(measured)
-        return float(np.exp(np.interp(*at, np.log(false)))), float(np.interp(*at, true))
+            return self.true_accept_rate
+        true = np.minimum([each.true_accept_rate for each in self.by_face_size], self.true_accept_rate)
+        return float(np.interp(np.log(size), np.log(measured), true))
 
     def is_small(self, *sizes: float) -> bool:
         """Whether faces of these sizes are accepted wrongly more than twice as often as large ones."""
         return self._exceeds(SMALL_RATIO, *sizes)
 
     def is_too_small(self, *sizes: float) -> bool:
-        """Whether that happens more than ten times as often, or was not measured, so that nothing can be told."""
+        """Whether that happens more than ten times as often, or either face is below what was measured.
+
+        Then nothing can be told of them.
+        """
         return self._exceeds(UNDECIDED_RATIO, *sizes)
 
     @property

@@ -1,4 +1,4 @@
-"""How good a photo of a face is for recognition: large, sharp, frontal and well lit, or not.
+"""How good a photo of a face is for recognition: large, sharp, frontal, upright and well lit, or not.
 
 >>> from cascade.quality import face_quality
 >>> face_quality("crew.jpg", faces)  # doctest: +SKIP
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cascade.face_model import five_point_yaw, landmarks_of, sizes_of
+from cascade.face_model import five_point_lean, five_point_yaw, landmarks_of, sizes_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import align
 from cascade.imaging.reading import ImageInput, RGBImage, read_image
@@ -24,16 +24,25 @@ __all__ = [
     "BLURRED",
     "LIGHT",
     "PROFILE",
+    "ROTATED_HINT",
     "FaceQuality",
     "FaceQualityError",
     "crop_sharpness",
     "face_quality",
+    "is_rotated",
     "measure",
     "measure_crops",
+    "rotation_problem",
 ]
 
 BLURRED, PROFILE, LIGHT = "blurred", "profile", "badly lit"
-"""What can be wrong with a face, besides its size."""
+"""What can be wrong with a face, besides its size, and that it is `ROTATED`."""
+
+ROTATED = "rotated"
+"""How the problem of a face on its side or upside down begins: "rotated by 180°"."""
+
+ROTATED_HINT = "rotate the photo, or search with rotations"
+"""What to do about it."""
 
 GOOD_SIZE = 112.0
 """Pixels. Larger faces tell no more, since the crops that networks see have this size."""
@@ -44,8 +53,8 @@ GOOD_SHARPNESS = 400.0
 GOOD_CONTRAST = 12.0
 """Standard deviation of the brightness in the middle of a crop, of 255, at which it counts half."""
 
-LEAST_SHARPNESS, MOST_YAW, LEAST_EXPOSURE = 100.0, 45.0, 0.35
-"""Where a face is called blurred, a profile (degrees) and badly lit."""
+LEAST_SHARPNESS, MOST_YAW, LEAST_EXPOSURE, MOST_LEAN = 100.0, 45.0, 0.35, 45.0
+"""Where a face is called blurred, a profile (degrees), badly lit and rotated (degrees)."""
 
 PROFILE_POWER = 4
 """Of the cosine of the yaw: chosen on people held out of training, like the form of the other factors."""
@@ -70,9 +79,10 @@ class FaceQualityError(ValueError):
         self.quality = quality
 
     def __str__(self) -> str:
+        hint = f"; {ROTATED_HINT}" if is_rotated(self.problems) else ""
         return (
-            f"{self.image}: expected a sharp, frontal and well lit face, found it {' and '.join(self.problems)} "
-            f"(quality {self.quality:.2f}); allow_poor=True takes it"
+            f"{self.image}: expected a sharp, frontal, upright and well lit face, found it "
+            f"{' and '.join(self.problems)} (quality {self.quality:.2f}){hint}; allow_poor=True takes it"
         )
 
 
@@ -85,12 +95,15 @@ class FaceQuality:
     yaw        (n,) degrees, by the five landmarks, rough; positive where the face looks to the right
     exposure   (n,) 0 to 1: the share of the face's pixels that are neither black nor white, less where there is little
                contrast
+    lean       (n,) degrees from upright by the five landmarks, −180 to 180; positive where the head leans clockwise in
+               the photo. The score does not depend on it
     """
 
     size: FloatArray
     sharpness: FloatArray
     yaw: FloatArray
     exposure: FloatArray
+    lean: FloatArray
 
     def __len__(self) -> int:
         return len(self.size)
@@ -108,14 +121,33 @@ class FaceQuality:
         large = np.clip(self.size / GOOD_SIZE, 0, 1)
         return np.asarray(np.clip(large * sharp * frontal * self.exposure, 0, 1), np.float32)
 
-    def problems(self, index: int) -> tuple[str, ...]:
-        """What is wrong with a face: any of `BLURRED`, `PROFILE` and `LIGHT`; empty for a good one."""
+    def problems(self, index: int, rotations: Sequence[int] = (0,)) -> tuple[str, ...]:
+        """What is wrong with a face: any of `BLURRED`, `PROFILE`, `LIGHT` and "rotated by 180°"; empty for a good one.
+
+        ``rotations`` are the degrees by which the photo was searched, see `cascade.Detector`.
+        """
         found = {
             BLURRED: self.sharpness[index] < LEAST_SHARPNESS,
             PROFILE: abs(self.yaw[index]) > MOST_YAW,
             LIGHT: self.exposure[index] < LEAST_EXPOSURE,
         }
-        return tuple(problem for problem, there in found.items() if there)
+        rotated = rotation_problem(float(self.lean[index]), rotations)
+        return tuple(problem for problem, there in found.items() if there) + (() if rotated is None else (rotated,))
+
+
+def rotation_problem(lean: float, rotations: Sequence[int] = (0,)) -> str | None:
+    """What is wrong with a face that leans by so many degrees, as `five_point_lean` has them; None if nothing is.
+
+    The networks know faces that are nearly upright. So their landmarks, and all that depends on them, are right only
+    where one of the ``rotations`` by which the photo was searched brings the face near to that.
+    """
+    beyond = min(abs((lean - angle + 180) % 360 - 180) for angle in rotations)
+    return f"{ROTATED} by {abs(lean):.0f}°" if beyond > MOST_LEAN else None
+
+
+def is_rotated(problems: Sequence[str]) -> bool:
+    """Whether a face's problems have one of `rotation_problem`."""
+    return any(problem.startswith(ROTATED) for problem in problems)
 
 
 def face_quality(
@@ -142,8 +174,8 @@ def measure(image: ImageInput, faces: Faces | npt.ArrayLike, *, color: Literal["
 
 def measure_crops(crops: RGBImage, points: npt.NDArray[np.floating]) -> FaceQuality:
     """The same from aligned crops (n, 112, 112, 3) uint8 and the landmarks (n, 5, 2) that they were aligned by."""
-    measures = sizes_of(points), crop_sharpness(crops), five_point_yaw(points), _exposure(crops)
-    return FaceQuality(*(np.asarray(each, np.float32) for each in measures))
+    shape = sizes_of(points), crop_sharpness(crops), five_point_yaw(points), _exposure(crops), five_point_lean(points)
+    return FaceQuality(*(np.asarray(each, np.float32) for each in shape))
 
 
 def crop_sharpness(crops: RGBImage) -> FloatArray:

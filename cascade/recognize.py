@@ -32,7 +32,7 @@ from cascade.imaging.reading import ImageInput, RGBImage, read_image
 from cascade.models.files import WeightsError
 from cascade.models.recognizer import OUTPUTS, RecognizerWeights, load_recognizer
 from cascade.operating_point import OperatingPoint, SizeRate, face_sizes, operating_point_of
-from cascade.quality import FaceQualityError
+from cascade.quality import ROTATED_HINT, FaceQualityError, is_rotated
 
 __all__ = [
     "Analysis",
@@ -83,7 +83,7 @@ class Verification:
     """That both are one person's, if as many pairs of one person are compared as of two; None for small faces, and for
     weights without a `Calibration`, which has it for other shares."""
     problems: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    """What is wrong with each face: any of "too small", "blurred", "profile" and "badly lit"."""
+    """What is wrong with each face: any of "too small", "blurred", "profile", "badly lit" and "rotated by 180°"."""
 
 
 class Recognizer(FixedSettings):
@@ -213,13 +213,14 @@ class Recognizer(FixedSettings):
 
         With ``largest`` the largest face is taken. Raises `FaceCountError` for a photo without a face, or with several
         and not ``largest``; `FaceSizeError` for a face that is small by the weights' operating point and not
-        ``allow_small``; `FaceQualityError` for one that is blurred, a profile or badly lit and not ``allow_poor``;
-        otherwise as `embed`.
+        ``allow_small``; `FaceQualityError` for one that is blurred, a profile, badly lit or rotated and not
+        ``allow_poor``; otherwise as `embed`.
         """
         pixels = read_image(image, color=color)
         name = str(image) if isinstance(image, (str, Path)) else "image"
         face = only_face(self.detector.detect(pixels), name, largest)
-        check_enrolment(pixels, face, self.operating_point, name, allow_small=allow_small, allow_poor=allow_poor)
+        allowed = {"allow_small": allow_small, "allow_poor": allow_poor}
+        check_enrolment(pixels, face, self.operating_point, name, **allowed, rotations=self.detector.rotations)
         embedding: FloatArray = self.embed(pixels, face)[0]
         return embedding
 
@@ -258,7 +259,7 @@ class Recognizer(FixedSettings):
             found = self.analyze(pixels, face)
             rows.append(found.embeddings[0])
             ages.append(float(found.ages[0]))
-            measured.append(suitability(pixels, face, point))
+            measured.append(suitability(pixels, face, point, self.detector.rotations))
         similarity = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
         first, second = measured
         result = Verification(similarity, similarity >= limit, limit, None, None, (first.size, second.size))
@@ -368,6 +369,8 @@ def _with_problems(result: Verification, first: tuple[str, ...], second: tuple[s
         others = [problem for problem in found if problem != TOO_SMALL or result.warning is None]
         if others:
             told.append(f"{place} face: {', '.join(others)}")
+    if is_rotated(first + second):
+        told.append(ROTATED_HINT)
     warning = "; ".join(told)
     return replace(result, warning=warning or None, problems=(first, second))
 

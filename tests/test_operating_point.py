@@ -34,7 +34,9 @@ def test_rates_that_were_measured(point):
 
 def test_rates_between(point):
     assert point.rates_at(np.sqrt(20 * 40)) == pytest.approx((np.sqrt(0.02 * 0.0015), 0.815))
-    assert point.rates_at(20, 40) == pytest.approx(point.rates_at(np.sqrt(20 * 40)))
+    assert point.rates_at(20, 40) == point.rates_at(40, 20)
+    assert point.rates_at(20, 40) == pytest.approx((np.sqrt(0.02 * 0.0015), 0.75))  # one person: the smaller face
+    assert point.rates_at(20, 400) == pytest.approx((0.001, 0.75))
     falling = [point.rates_at(size)[0] for size in range(16, 100)]
     assert falling == sorted(falling, reverse=True)
     assert point.rates_at(12) is None
@@ -45,6 +47,7 @@ def test_small_and_too_small(point):
     assert [point.is_too_small(size) for size in (5, 16, 20, 26, 40, 100)] == [True, True, True, False, False, False]
     assert [point.is_small(size) for size in (5, 20, 26, 38, 40, 100)] == [True, True, True, False, False, False]
     assert not point.is_small(20, 200)
+    assert point.is_too_small(12, 200) and point.rates_at(200, 12) is None  # either below what was measured
     good = point.smallest_good_face
     assert not point.is_small(good)
     assert point.is_small(good - 1)

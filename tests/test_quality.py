@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageFilter
 
+from cascade.detect import Detector
 from cascade.enrolment import check_enrolment, suitability
 from cascade.faces import Faces
 from cascade.imaging.alignment import AlignError
@@ -23,6 +24,7 @@ from cascade.quality import (
     FaceQualityError,
     crop_sharpness,
     face_quality,
+    is_rotated,
     measure,
     measure_crops,
 )
@@ -91,6 +93,35 @@ def test_what_is_wrong_with_a_face():
     assert measure(portrait(), turned(60)).problems(0) == (PROFILE,)
     assert LIGHT in measure((portrait() * 0.08).astype(np.uint8), faces).problems(0)
     assert LIGHT in measure(np.clip(portrait() * 9.0, 0, 255).astype(np.uint8), faces).problems(0)
+
+
+@pytest.mark.parametrize(("quarters", "lean"), [(1, -90), (2, 180), (3, 90)])
+def test_rotated_faces(quarters, lean):
+    image = np.rot90(portrait(), quarters)
+    face = Detector(rotations=(0, 90, 180, 270), threads=1).detect(image)
+    found = measure(image, face)
+    assert (found.lean[0] - lean + 180) % 360 - 180 == pytest.approx(0, abs=10)
+    assert found.problems(0) == (f"rotated by {abs(found.lean[0]):.0f}°",)
+    assert found.problems(0, (0, 90, 180, 270)) == ()
+    assert found.problems(0, (0, lean % 360)) == ()
+    assert found.problems(0, (0, (lean + 180) % 360)) != ()
+    assert found.score == pytest.approx(face_quality(portrait(), portrait_faces()), rel=0.1)
+    point = Recognizer().operating_point
+    with pytest.raises(FaceQualityError, match=r"found it rotated by \d+° .*; rotate the photo, or search with rot"):
+        check_enrolment(image, face, point)
+    check_enrolment(image, face, point, rotations=(0, 90, 180, 270))
+
+
+def test_a_face_that_leans_a_little_and_a_mouth_above_the_eyes():
+    def leaning(degrees: float) -> tuple[str, ...]:
+        turn = np.radians(degrees)
+        points = np.array([FACE_LANDMARKS]) - 200
+        points = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + 200
+        return measure(portrait(), points).problems(0)
+
+    assert [is_rotated(leaning(degrees)) for degrees in (-60, -35, 0, 35, 60)] == [True, False, False, False, True]
+    mirrored = np.array([FACE_LANDMARKS]) * [1, -1] + [0, 250]  # no face has its points like that
+    assert "rotated by 178°" in measure(portrait(), mirrored).problems(0)
 
 
 def test_enrolment_says_what_is_wrong():

@@ -69,8 +69,17 @@ def test_faces_too_small_to_tell(recognizer):
     assert mine.warning is not None
 
 
+def test_a_large_face_does_not_help_one_too_small_to_tell(recognizer):
+    result = recognizer.verify(portrait(), shrunk(13))
+    assert (result.same, result.false_accept_rate, result.true_accept_rate) == (None, None, None)
+    assert "too small to tell" in result.warning and result.probability is None
+    result = recognizer.verify(portrait(), shrunk(28))
+    assert result.true_accept_rate == recognizer.operating_point.rates_at(result.face_sizes[1])[1]
+
+
 def test_what_is_wrong_with_either_face(recognizer):
-    blurred = Image.fromarray(portrait()).filter(ImageFilter.GaussianBlur(5))
+    head = Image.fromarray(portrait()).crop((125, 0, 325, 220))  # what is around it may pass for a face when blurred
+    blurred = head.filter(ImageFilter.GaussianBlur(5))
     result = recognizer.verify(blurred, portrait())
     assert result.problems == (("blurred",), ())
     assert result.warning == "first face: blurred"

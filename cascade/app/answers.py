@@ -139,7 +139,7 @@ class Comparison(Answer):
     boxes: Annotated[tuple[Box, Box], Strict(False)]
     sides: Annotated[tuple[Size, Size], Strict(False)] = Field(description="width and height of each photo")
     problems: Annotated[tuple[list[str], list[str]], Strict(False)] = Field(
-        description="what is wrong with each face: too small, blurred, profile or badly lit"
+        description="what is wrong with each face: too small, blurred, profile, badly lit or rotated by 180°"
     )
     warnings: list[str]
 

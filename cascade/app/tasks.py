@@ -179,7 +179,8 @@ def enrol(networks: Networks, options: dict[str, Any], photos: Sequence[bytes]) 
     allowed = {name: options[name] for name in ("allow_small", "allow_poor")}
     with _aligned():
         try:
-            check_enrolment(image, face, networks.recognizer.operating_point, "The photo", **allowed)
+            point, rotations = networks.recognizer.operating_point, networks.detector.rotations
+            check_enrolment(image, face, point, "The photo", **allowed, rotations=rotations)
         except FaceSizeError as error:
             raise Problem(
                 "faces",

@@ -58,7 +58,12 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a photo, a folder of photos, or - for standard input")
     parser.add_argument(
-        "--to", type=float, nargs="+", default=AGES, metavar="AGE", help="ages in years, 0 to 100 (default: 10 30 60)"
+        "--to",
+        type=float,
+        nargs="+",
+        default=AGES,
+        metavar="AGE",
+        help="ages in years, 0 to 100 (default: 10 30 60); for those not learned the nearest are shown",
     )
     parser.add_argument("--sheet", action="store_true", help="also one picture of the face at all ages")
     parser.add_argument("--out", default=OUT, metavar="DIR", help=f"folder for the pictures (default: {OUT})")
@@ -78,13 +83,13 @@ def run(args: argparse.Namespace) -> int:
     synthesizer = make_synthesizer(args)
     found = photos_of(args.paths, args.out, standard_input=True)
     out = writable_folder(args.out)
-    _say_beyond(synthesizer, args.to)
+    ages = ages_shown(synthesizer, args.to)
     pictures = Pictures(found.photos, found.base, out)
 
     def work(photo: str, tally: Tally) -> None:
         image = read_photo(photo)
         faces = chosen_faces(synthesizer, image, args)
-        aged = synthesizer.synthesize(image, faces, args.to)
+        aged = synthesizer.synthesize(image, faces, ages)
         _save(pictures, photo, image, aged, args.sheet)
         tally.add(aged.unknown.count(""))
         if any(aged.unknown):
@@ -120,13 +125,16 @@ def chosen_faces(synthesizer: AgeSynthesizer, image: RGBImage, args: argparse.Na
     return faces if args.all and len(faces) else only_face(faces, largest=args.largest)
 
 
-def _say_beyond(synthesizer: AgeSynthesizer, ages: Sequence[float]) -> None:
-    """Says which ages the generator has not learned, and what the pictures show instead."""
+def ages_shown(synthesizer: AgeSynthesizer, asked: Sequence[float]) -> list[float]:
+    """The ages of the pictures, each once. Says which the generator has not learned, and what is shown instead."""
     youngest, oldest = synthesizer.weights.anchors[0], synthesizer.weights.anchors[-1]
-    for age in ages:
-        if not youngest <= age <= oldest:
-            nearest = min(max(age, youngest), oldest)
+    shown: dict[float, None] = {}
+    for age in asked:
+        nearest = synthesizer.weights.nearest_age(age)
+        shown[nearest] = None
+        if nearest != age:
             say(f"--to {age:g}: the generator has learned {youngest:g} to {oldest:g} years, so this shows {nearest:g}")
+    return list(shown)
 
 
 def _save(pictures: Pictures, photo: str, image: RGBImage, aged: Aged, with_sheet: bool) -> None:
@@ -145,7 +153,9 @@ def _save(pictures: Pictures, photo: str, image: RGBImage, aged: Aged, with_shee
         columns = [("as it is", image), *((f"synthetic: age {age}", picture) for age, picture in named)]
         cut = [(title, align(picture, shown, CELL, HEAD_TEMPLATE)) for title, picture in columns]
         written["_ages"] = contact_sheet([[(crops[row], title) for title, crops in cut] for row in range(len(shown))])
-    pictures.save(photo, written, synthetic_xmp("A face at other ages, synthesised by cascade. It shows nobody."))
+    told = {f"_age{age}": f"age {age}" for age, _ in named} | {"_ages": f"ages {', '.join(age for age, _ in named)}"}
+    xmp = {end: synthetic_xmp(f"A face at {at}, synthesised by cascade. It shows nobody.") for end, at in told.items()}
+    pictures.save(photo, written, xmp)
 
 
 def _unchanged(unknown: Sequence[str]) -> str:

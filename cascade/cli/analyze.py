@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import Tally, add_no_progress, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, counted, printable, say, writable_folder, writing
-from cascade.cli.detect import add_detector, make_detector
+from cascade.cli.detect import add_detector, add_rotations, make_detector
 from cascade.cli.photos import read_photo
 from cascade.cli.recognition import new_parser
 from cascade.cli.results import FORMATS, Further, Pictures, Writer, interrupts_wait, open_results
@@ -95,6 +95,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help=f"smallest face, in pixels of the photo, that something is said of (default: {MIN_FACE})",
     )
+    add_rotations(what)
     written = parser.add_argument_group("what to write")
     written.add_argument("--out", metavar="DIR", help="folder for all results; created if it does not exist")
     written.add_argument(
@@ -157,6 +158,7 @@ def run(args: argparse.Namespace) -> int:
             with interrupts_wait():
                 writer.add(photo, image.shape[1], image.shape[0], faces, told)
                 tally.add(len(faces))
+            say_rotated(photo, faces, analyze.detector)
             if pictures:
                 pictures.save(photo, {"_faces": drawn(image, faces, told)})
 
@@ -167,9 +169,23 @@ def run(args: argparse.Namespace) -> int:
     return tally.status()
 
 
+def say_rotated(photo: str, faces: Faces, detector: Detector) -> None:
+    """Says which faces lie on their side or upside down, so that little said of them is right."""
+    from cascade.face_model import five_point_lean
+    from cascade.quality import ROTATED_HINT, rotation_problem
+
+    for number, lean in enumerate(five_point_lean(faces.landmarks).tolist(), start=1):
+        problem = rotation_problem(lean, detector.rotations)
+        if problem:
+            say(f"{printable(photo)}: warning: face {number} is {problem}: {ROTATED_HINT}")
+
+
 def _check_combination(args: argparse.Namespace, kind: str) -> None:
     """Refuses options that cannot be combined."""
+    from cascade.attributes import BY_NAME
+
     problem = None
+    unasked = [] if args.ethnicity else [name for name in _names(args.tasks or "") if name in BY_NAME]
     if not args.paths:
         problem = "name a photo or a folder"
     elif args.json and kind != FORMATS[0]:
@@ -182,6 +198,8 @@ def _check_combination(args: argparse.Namespace, kind: str) -> None:
         problem = f"--tasks: expected names with commas between, got {args.tasks!r}"
     elif args.tasks is not None and not _names(args.tasks) and not (args.landmarks or args.ethnicity):
         problem = "--tasks: name one, or ask for --landmarks"
+    elif unasked:
+        problem = f"--tasks: {unasked[0]} is computed only with --{unasked[0]}; read the help first"
     if problem:
         args.parser.error(problem)
 

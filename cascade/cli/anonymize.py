@@ -12,6 +12,7 @@ from cascade.cli.batch import add_no_progress, go_through, photos_of, progress_o
 from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder, writing
 from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import check_gallery_exists, load_gallery, say_expired
+from cascade.imaging.formats import is_video
 
 if TYPE_CHECKING:
     from cascade.anonymize import FaceFinder, People, Review
@@ -133,7 +134,9 @@ def run(args: argparse.Namespace) -> int:
             rendering = Rendering(review, _target(args, files_of(review)), changes)
         raise_interrupts()
         files = rendering.files
-        tally = go_through(files, rendering.render, progress_of(len(files), True, not args.no_progress))
+        tally = go_through(
+            files, rendering.render, progress_of(len(files), True, not args.no_progress), videos=_videos(files)
+        )
     else:
         found = photos_of(args.paths, args.out, wanted=is_wanted)
         _check_reports(args, found.photos)
@@ -144,11 +147,23 @@ def run(args: argparse.Namespace) -> int:
         progress = progress_of(len(found.photos), True, not args.no_progress)
         finding.every = args.every
         finding.progress = progress == "bar" or (len(found.photos) == 1 and not args.no_progress)
-        tally = go_through(found.photos, finding.find, progress, len(found.problems), found.left_out)
+        tally = go_through(
+            found.photos,
+            finding.find,
+            progress,
+            len(found.problems),
+            found.left_out,
+            videos=_videos(found.photos),
+        )
         _write_reports(args, finding)
     if tally.status() or not args.no_progress:
         say(tally.summary() + (f"; copies in {args.out}" if args.out else ""))
     return tally.status()
+
+
+def _videos(files: list[str]) -> int:
+    """How many of these are videos."""
+    return sum(map(is_video, files))
 
 
 def _check_combination(args: argparse.Namespace) -> None:

@@ -142,7 +142,7 @@ class Finding:
             if self._target is not None:
                 self._target.write_photo(source, name, hide(image, reviewed.hidden(), self._hiding))
             self._photos.append(reviewed)
-            tally.add(len(reviewed.hidden()))
+            _count(tally, reviewed)
         if self._sheet:
             for face, decision in zip(faces, decisions, strict=True):
                 self.pictures.append(picture_of(image, face.box, name, face.score, decision))
@@ -165,7 +165,7 @@ class Finding:
         self.pictures += pictures
         if self._target is not None:
             self._target.write_video(source, video, self._hiding, _progress("writing", self.progress))
-        tally.add(sum(track.decision.hidden for track in video.tracks))
+        _count(tally, video)
 
 
 def files_of(review: Review) -> list[str]:
@@ -195,14 +195,24 @@ class Rendering:
             raise ReviewError("the file has changed since it was reviewed; search it again")
         if isinstance(reviewed, ReviewedVideo):
             self._target.write_video(source, reviewed, self._hiding, _progress("writing", False))
-            tally.add(sum(track.decision.hidden for track in reviewed.tracks))
+            _count(tally, reviewed)
             return
         image = read_image(source, alpha="white")
         if image.shape[:2] != (reviewed.height, reviewed.width):
             raise ReviewError(f"expected {reviewed.width} × {reviewed.height} pixels, as the review says")
         with interrupts_wait():
             self._target.write_photo(source, reviewed.path, hide(image, reviewed.hidden(), self._hiding))
-            tally.add(len(reviewed.hidden()))
+            _count(tally, reviewed)
+
+
+def _count(tally: Tally, reviewed: ReviewedPhoto | ReviewedVideo) -> None:
+    """Counts a file that has its copy, and its faces or tracks: those that are hidden and those that stay visible."""
+    if isinstance(reviewed, ReviewedVideo):
+        decisions = [track.decision for track in reviewed.tracks]
+    else:
+        decisions = list(reviewed.decisions)
+    hidden = sum(decision.hidden for decision in decisions)
+    tally.add(hidden, kept=len(decisions) - hidden, video=isinstance(reviewed, ReviewedVideo))
 
 
 def _progress(label: str, wanted: bool) -> Frames:

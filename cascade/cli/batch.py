@@ -30,9 +30,9 @@ class Tally:
     """The outcome of a run over photos."""
 
     photos: int
-    """All photos of the run."""
+    """All photos of the run, and videos."""
     done: int = 0
-    """Photos with results; fewer if some were bad or the run was stopped."""
+    """Those with results; fewer if some were bad or the run was stopped."""
     faces: int = 0
     problems: int = 0
     stopped: bool = False
@@ -40,11 +40,18 @@ class Tally:
     """How many pictures of kinds that are not read were beside the photos, by suffix."""
     counts_faces: bool = True
     """Whether the run finds faces."""
+    videos: int = 0
+    """How many of all are videos."""
+    videos_done: int = 0
+    kept: int = 0
+    """Faces that a run that hides faces left visible; ``faces`` are those it hid."""
 
-    def add(self, faces: int = 0) -> None:
-        """One more photo has its results."""
+    def add(self, faces: int = 0, *, kept: int = 0, video: bool = False) -> None:
+        """One more photo or video has its results."""
         self.done += 1
+        self.videos_done += video
         self.faces += faces
+        self.kept += kept
 
     def status(self) -> int:
         """The exit status."""
@@ -52,15 +59,25 @@ class Tally:
 
     def summary(self) -> str:
         """The outcome in words."""
-        photos = ("" if self.done == self.photos else f"{self.done:,} of ") + counted(self.photos, "photo")
-        words = [photos, *self.found()]
+        kinds = [("photo", self.done - self.videos_done, self.photos - self.videos)]
+        kinds.append(("video", self.videos_done, self.videos))
+        shown = [kind for kind in kinds if kind[2]] or kinds[:1]
+        words = [("" if done == all_ else f"{done:,} of ") + counted(all_, name) for name, done, all_ in shown]
+        words += self.found()
         if self.left_out:
             words.append(f"{sum(self.left_out.values()):,} left out ({', '.join(sorted(self.left_out))})")
         return ("stopped: " if self.stopped else "") + ", ".join(words)
 
+    @property
+    def thing(self) -> str:
+        """What one of all is called."""
+        return "photo" if not self.videos else "video" if self.videos == self.photos else "file"
+
     def found(self) -> list[str]:
         """The faces and problems so far in words."""
         faces = [counted(self.faces, "face")] * self.counts_faces
+        if self.kept:
+            faces = [f"{counted(self.faces, 'face')} hidden", f"{self.kept:,} kept"]
         return faces + [counted(self.problems, "problem")] * bool(self.problems)
 
 
@@ -93,17 +110,18 @@ def go_through(
     left_out: Mapping[str, int] | None = None,
     *,
     counts_faces: bool = True,
+    videos: int = 0,
 ) -> Tally:
     """Calls ``work`` with each photo and the tally. Bad photos are reported; Ctrl-C ends the run early.
 
-    ``problems``, ``left_out`` and ``counts_faces`` are for the tally.
+    ``problems``, ``left_out``, ``counts_faces`` and ``videos`` are for the tally.
     """
-    tally = Tally(len(photos), problems=problems, left_out=left_out or {}, counts_faces=counts_faces)
+    tally = Tally(len(photos), problems=problems, left_out=left_out or {}, counts_faces=counts_faces, videos=videos)
     started = printed = time.monotonic()
     try:
         from tqdm import tqdm
 
-        bar = tqdm(photos, unit="photo", disable=progress != "bar", file=sys.stderr, dynamic_ncols=True)
+        bar = tqdm(photos, unit=tally.thing, disable=progress != "bar", file=sys.stderr, dynamic_ncols=True)
         for number, photo in enumerate(bar, start=1):
             try:
                 work(photo, tally)
@@ -173,8 +191,8 @@ def progress_line(number: int, seconds: float, tally: Tally) -> str:
     """How far a run is after ``number`` photos and that many seconds."""
     left = (tally.photos - number) * seconds / number
     minutes = f"about {left / 60:,.0f} min left" if left >= 90 else f"about {left:.0f} s left"
-    words = [f"{number:,} of {counted(tally.photos, 'photo')}", *tally.found()]
-    return f"{', '.join(words)}; {number / max(seconds, 1e-9):.3g} photos/s, {minutes}"
+    words = [f"{number:,} of {counted(tally.photos, tally.thing)}", *tally.found()]
+    return f"{', '.join(words)}; {number / max(seconds, 1e-9):.3g} {tally.thing}s/s, {minutes}"
 
 
 def progress_of(photos: int, to_terminal: bool, wanted: bool = True) -> Progress:
@@ -190,6 +208,7 @@ def reason(photo: str, error: Exception) -> str:
     """Why a photo failed, in the words of the command line and without its name, which is printed before."""
     from cascade.imaging.alignment import AlignError
     from cascade.imaging.errors import ImageError, quoted
+    from cascade.quality import ROTATED_HINT, is_rotated
     from cascade.recognize import FaceCountError, FaceQualityError, FaceSizeError
 
     if isinstance(error, ImageError):
@@ -200,7 +219,8 @@ def reason(photo: str, error: Exception) -> str:
     if isinstance(error, FaceSizeError):
         return f"expected a face of at least {error.needed:.0f} pixels, got {error.size:.0f}; --allow-small takes it"
     if isinstance(error, FaceQualityError):
-        return f"the face is {' and '.join(error.problems)} (quality {error.quality:.2f}); --allow-poor takes it"
+        hint = f"; {ROTATED_HINT}" if is_rotated(error.problems) else ""
+        return f"the face is {' and '.join(error.problems)} (quality {error.quality:.2f}){hint}; --allow-poor takes it"
     if isinstance(error, AlignError):
         return f"a face cannot be aligned: {error}"
     if isinstance(error, OSError):

@@ -97,6 +97,18 @@ def add_detector(parser: argparse.ArgumentParser, to: argparse._ActionsContainer
     parser.set_defaults(**{name: None for name in SETTINGS if parser.get_default(name) is None})
 
 
+def add_rotations(to: argparse._ActionsContainer) -> None:
+    """Adds ``--rotations``."""
+    to.add_argument(
+        "--rotations",
+        type=int,
+        nargs="+",
+        metavar="DEGREES",
+        help="search the photo rotated by these of 0, 90, 180 and 270 degrees (default: 0); "
+        "each takes the time of a search",
+    )
+
+
 def _add_output_options(group: Any) -> None:
     group.add_argument("--out", metavar="DIR", help="folder for all results; created if it does not exist")
     group.add_argument("--format", choices=FORMATS, help="format of the results (default: jsonl)")
@@ -129,14 +141,7 @@ def _add_finding_options(group: Any) -> None:
         help="size of a pyramid level over the one before, 0.5 to 0.95 (default: 0.709). "
         "Larger finds a little more and takes longer",
     )
-    group.add_argument(
-        "--rotations",
-        type=int,
-        nargs="+",
-        metavar="DEGREES",
-        help="search the photo rotated by these of 0, 90, 180 and 270 degrees (default: 0); "
-        "each takes the time of a search",
-    )
+    add_rotations(group)
     group.add_argument(
         "--exposure",
         choices=("auto", "none"),

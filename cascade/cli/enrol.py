@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.cli.batch import Tally, go_through, progress_of
 from cascade.cli.console import CommandError, counted, say
+from cascade.cli.detect import add_rotations
 from cascade.cli.keys import Secret, add_creation_options, secret_to_change
 from cascade.cli.people import add_record_options, expiry_of
 from cascade.cli.photos import find_photos
@@ -29,8 +30,8 @@ Adds a person with the face in each PHOTO, which must show one face. With --fold
 of DIR has the photos of the person of that name. A gallery that does not exist is created, with --encrypt an encrypted
 one: its passphrase is asked for twice, or --key-file has a key of `cascade gallery new-key`.
 
-Faces that are too small to tell from others are refused, and so are blurred ones, profiles, badly lit ones, and a
-person whose photos show several people.
+Faces that are too small to tell from others are refused, and so are blurred ones, profiles, badly lit ones, those on
+their side or upside down (--rotations finds them as they are), and a person whose photos show several people.
 """
 
 
@@ -44,12 +45,15 @@ def add_parser(actions: Any) -> None:
     parser.add_argument("--extend", action="store_true", help="add to people who are already in the gallery")
     add_largest(parser)
     parser.add_argument("--allow-small", action="store_true", help="take small faces, which are often mistaken")
-    parser.add_argument("--allow-poor", action="store_true", help="take faces that are blurred, profiles or badly lit")
+    parser.add_argument(
+        "--allow-poor", action="store_true", help="take faces that are blurred, profiles, badly lit or rotated"
+    )
     parser.add_argument(
         "--allow-unlike", action="store_true", help="take all faces of a person, though some are unlike the others"
     )
     add_record_options(parser)
     add_creation_options(parser)
+    add_rotations(parser)
     add_options(parser)
 
 

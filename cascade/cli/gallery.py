@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.cli import enrol, people, protect
 from cascade.cli.batch import Tally, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, say, writable_folder, writing
+from cascade.cli.detect import add_rotations
 from cascade.cli.keys import add_key_option, secret_of
 from cascade.cli.recognition import (
     NOT_PROOF,
@@ -100,6 +101,7 @@ def _add_identifying(actions: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON object per photo, as cascade detect does")
     parser.add_argument("--draw", metavar="DIR", help="folder for copies of the photos with names on them")
     add_key_option(parser)
+    add_rotations(parser)
     add_options(parser)
 
 

@@ -142,21 +142,21 @@ class Pictures:
         self._names = name_results(photos, base, out)
         self._reserved = set(self._names.values())
 
-    def save(self, photo: str, pictures: Mapping[str, RGBImage], xmp: bytes = b"") -> None:
+    def save(self, photo: str, pictures: Mapping[str, RGBImage], xmp: Mapping[str, bytes] | None = None) -> None:
         """Writes the pictures of a photo; the keys are ends of their names, as ``_face1``. Raises OSError.
 
-        ``xmp`` is a packet of metadata for each.
+        ``xmp`` has packets of metadata under the same keys.
         """
         start = self._names[photo]
         for name in numbered(start.name):
             candidate = start.with_name(name)
-            paths = {candidate.with_name(f"{name}{end}.jpg"): image for end, image in pictures.items()}
+            paths = {end: candidate.with_name(f"{name}{end}.jpg") for end in pictures}
             reserved = candidate != start and candidate in self._reserved
-            if not reserved and all(usable(path, is_our_picture) for path in paths):
+            if not reserved and all(usable(path, is_our_picture) for path in paths.values()):
                 break
         self._reserved.add(candidate)
-        for path, image in paths.items():
-            save_jpeg(path, image, xmp=xmp)
+        for end, image in pictures.items():
+            save_jpeg(paths[end], image, xmp=(xmp or {}).get(end, b""))
 
 
 class _JsonLines:

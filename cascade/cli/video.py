@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from cascade.cli.recognition import (
 from cascade.private_files import owner_only, replacing
 
 if TYPE_CHECKING:
-    from cascade.video import SeenFrame, TrackSummary, VideoAnalyzer, VideoReader, VideoWriter
+    from cascade.video import SeenFrame, TrackSummary, VideoAnalyzer, VideoFrame, VideoInfo, VideoReader, VideoWriter
 
 FRAMES, PEOPLE = "frames.jsonl", "people.json"
 """Files in --out: what was seen in each frame, and a summary of each person."""
@@ -86,6 +87,9 @@ def add_parser(commands: Any) -> None:
     written.add_argument("--out", metavar="DIR", help="folder for all results; created if it does not exist")
     written.add_argument("--json", action="store_true", help="print a JSON object per frame and line")
     written.add_argument("--draw", metavar="FILE", help="write the video with the people drawn: .mp4, .mov or .mkv")
+    written.add_argument(
+        "--overwrite", action="store_true", help="replace the video of --draw, once the new one is complete"
+    )
     written.add_argument("--no-sound", action="store_true", help="leave the sound out of the video of --draw")
     written.add_argument("--resume", action="store_true", help="go on with a run that was stopped, in the same --out")
     written.add_argument("--show", action="store_true", help="show the video in a window (needs opencv-python)")
@@ -101,38 +105,60 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--resume needs --out DIR, and cannot go on with --draw")
     if args.key_file is not None and args.gallery is None:
         args.parser.error("--key-file is for --gallery")
+    if args.overwrite and not args.draw:
+        args.parser.error("--overwrite is for --draw")
     folder = None if args.out is None else writable_folder(args.out)
     before = _seen_before(folder / FRAMES) if folder and args.resume else _Before(args.start, 0)
     analyzer = _analyzer(args, before.tracks + 1)
     try:
         return _run(args, folder, analyzer, before.start)
     except (VideoError, ImportError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(_in_options(str(error))) from error
+
+
+def _in_options(message: str) -> str:
+    """What is wrong with a video, in the words of the command line: the written one is that of --draw."""
+    if message.startswith("path: "):
+        hint = "; --overwrite replaces it" if message.endswith("exists already") else ""
+        return f"--draw: {message.removeprefix('path: ')}{hint}"
+    return message
 
 
 def _run(args: argparse.Namespace, folder: Path | None, analyzer: VideoAnalyzer, start: float) -> int:
     with contextlib.ExitStack() as stack:
-        results = stack.enter_context(_frames_file(folder, args.resume)) if folder else None
-        frames = stack.enter_context(_opened(args, start))
+        reader = stack.enter_context(_opened(args, start))
+        frames = reader if args.resume else _begun(args, reader)
         writer = stack.enter_context(_writer(args, start)) if args.draw else None
+        results = stack.enter_context(_frames_file(folder, args.resume)) if folder else None
         try:
-            _go_through(args, frames, analyzer, results, writer)
+            _go_through(args, _progress(args, frames, reader.info), analyzer, results, writer)
         finally:
             people = analyzer.summaries()
+            names = [person.name for person in people]
             if folder:
-                _write_people(folder, people, analyzer, args.resume)
+                names = _write_people(folder, people, analyzer, args.resume)
             if not args.json and not folder:
                 for person in people:
                     print(_in_words(person))
     where = f"; results in {folder}" if folder else ""
     if not args.no_progress:
-        say(_said(people, where))
-    return 1 if frames.damaged else 0
+        say(_said(names, where))
+    return 1 if reader.damaged else 0
 
 
-def _said(people: list[TrackSummary], where: str) -> str:
-    known = sum(person.name is not None for person in people)
-    return f"{len(people)} {'person' if len(people) == 1 else 'people'} seen, {known} known{where}"
+def _begun(args: argparse.Namespace, reader: VideoReader) -> Iterator[VideoFrame]:
+    """The frames, of which there is one from --start on. Raises `CommandError` otherwise."""
+    first = next(reader, None)
+    duration = reader.info.duration
+    if first is None and args.start and (args.stop is None or (duration is not None and args.start >= duration)):
+        length = "" if duration is None else f", which is {duration:.4g} s long"
+        raise CommandError(f"--start: expected a second of the video{length}, got {args.start:g}, beyond its end")
+    return itertools.chain([] if first is None else [first], reader)
+
+
+def _said(names: list[str | None], where: str) -> str:
+    known = sum(name is not None for name in names)
+    return f"{len(names)} {'person' if len(names) == 1 else 'people'} seen, {known} known{where}"
 
 
 def _analyzer(args: argparse.Namespace, first_number: int) -> VideoAnalyzer:
@@ -183,20 +209,24 @@ def _writer(args: argparse.Namespace, start: float) -> VideoWriter:
     from cascade.video import VideoWriter
     from cascade.video.reading import is_live
 
+    with contextlib.suppress(OSError, ValueError):  # no file, or none yet
+        if os.path.samefile(args.draw, args.source):
+            raise CommandError(f"--draw: expected another file than the video that is read, got {args.draw}")
     silent = args.no_sound or args.source.isdecimal() or is_live(args.source)
-    return VideoWriter(args.draw, start=start, sound_of=None if silent else args.source)
+    sound_of = None if silent else args.source
+    return VideoWriter(args.draw, start=start, sound_of=sound_of, overwrite=args.overwrite)
 
 
 def _go_through(
     args: argparse.Namespace,
-    frames: VideoReader,
+    frames: Iterator[VideoFrame],
     analyzer: VideoAnalyzer,
     results: IO[str] | None,
     writer: VideoWriter | None,
 ) -> None:
     from cascade.video.drawing import draw_tracks
 
-    for frame in _progress(args, frames):
+    for frame in frames:
         seen = analyzer.update(frame)
         line = json.dumps(_record(seen)) if results or args.json else ""
         if results:
@@ -224,11 +254,10 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _progress(args: argparse.Namespace, frames: VideoReader) -> Iterator[Any]:
+def _progress(args: argparse.Namespace, frames: Iterator[VideoFrame], info: VideoInfo) -> Iterator[VideoFrame]:
     """The frames, with a progress bar that tells the frames a second."""
     from tqdm import tqdm
 
-    info = frames.info
     end = min(x for x in (args.stop, info.duration, 1e9) if x is not None)
     total = round((end - args.start) * info.rate) if info.rate and end < 1e9 else None
     return iter(tqdm(frames, total=total, unit="frame", disable=True if args.no_progress else None, leave=False))
@@ -304,15 +333,18 @@ def _seen_before(path: Path) -> _Before:
 def _people_before(path: Path) -> list[Any]:
     """The summaries that a stopped run left; none where it was killed."""
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["people"])
+        return [dict(row) for row in json.loads(path.read_text(encoding="utf-8"))["people"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError):
         raise CommandError(f"{path}: expected the summaries of a run of this command") from None
 
 
-def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnalyzer, resume: bool) -> None:
-    """Writes the summaries and the best shots, for their owner alone. Those of before are joined on ``resume``."""
+def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnalyzer, resume: bool) -> list[str | None]:
+    """Writes the summaries and the best shots, for their owner alone. Those of before are joined on ``resume``.
+
+    Returns the names in the file, None for unknown people.
+    """
     from cascade.cli.outputs import first_usable, is_our_picture
     from cascade.cli.results import save_jpeg
 
@@ -327,6 +359,7 @@ def _write_people(folder: Path, people: list[TrackSummary], analyzer: VideoAnaly
         text = json.dumps({"people": rows, "merged": merged}, indent=1)
         with replacing(folder / PEOPLE) as stream:
             stream.write(text.encode())
+    return [row.get("name") for row in rows]
 
 
 def _in_words(person: TrackSummary) -> str:

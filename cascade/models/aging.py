@@ -58,6 +58,10 @@ class AgingWeights:
             found[name] = np.tensordot(shares, self.tensors[name], axes=1).astype(np.float32)
         return found
 
+    def nearest_age(self, age: float) -> float:
+        """The age in years that is shown for another: itself, or the nearest that was learned."""
+        return min(max(age, self.anchors[0]), self.anchors[-1])
+
     def mixed(self) -> list[str]:
         """Names of the arrays that have an entry for each anchor."""
         plain = self.graph.tensor_shapes()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cascade.cli import main
+from cascade.imaging import marking
 from cascade.imaging.marking import DIGITAL_SOURCE
 from tests.cli.helpers import names, photo, portrait_photo, truncated_portrait
 from tests.random_aging import save_random_aging
@@ -28,8 +29,8 @@ def age(generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_picture_for_each_age_and_a_sheet(age, tmp_path: Path, capsys) -> None:
     portrait_photo("a.jpg")
-    assert age("a.jpg", "--to", 10, 62.5, "--sheet") == 0
-    assert names(tmp_path / "aged") == ["a_age10.jpg", "a_age62.5.jpg", "a_ages.jpg"]
+    assert age("a.jpg", "--to", 10, 52.5, "--sheet") == 0
+    assert names(tmp_path / "aged") == ["a_age10.jpg", "a_age52.5.jpg", "a_ages.jpg"]
     assert "1 photo, 1 face; pictures in aged" in capsys.readouterr().err
     with Image.open("a.jpg") as before, Image.open("aged/a_age10.jpg") as after, Image.open("aged/a_ages.jpg") as sheet:
         assert before.size == after.size and sheet.width > 3 * 224
@@ -82,6 +83,18 @@ def test_ages_that_were_not_learned_are_told(age, capsys) -> None:
     assert age("a.jpg", "--to", 60, 100) == 0
     err = capsys.readouterr().err
     assert "--to 100: the generator has learned 0 to 60 years, so this shows 60" in err and "--to 60:" not in err
+
+
+def test_what_is_stated_is_the_age_shown(age, tmp_path: Path, monkeypatch) -> None:
+    stamps: list[str] = []
+    monkeypatch.setattr(marking, "mark_synthetic", lambda image, more: stamps.append(more) or image)
+    portrait_photo("a.jpg")
+    assert age("a.jpg", "--to", 80, 20, 100, 60, "--sheet") == 0  # one picture where two ages become one
+    assert stamps == ["age 60", "age 20"]
+    assert names(tmp_path / "aged") == ["a_age20.jpg", "a_age60.jpg", "a_ages.jpg"]
+    for name, told in (("a_age20", "at age 20,"), ("a_age60", "at age 60,"), ("a_ages", "at ages 60, 20,")):
+        with Image.open(tmp_path / f"aged/{name}.jpg") as picture:
+            assert told.encode() in picture.info["xmp"]
 
 
 @pytest.mark.parametrize(

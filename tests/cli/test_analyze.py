@@ -12,6 +12,7 @@ from PIL import Image
 
 from cascade.cli import console, main
 from tests.cli.helpers import photo, portrait_photo, records
+from tests.photos import portrait
 from tests.random_attributes import save_random_attributes, save_still_landmarks
 
 
@@ -57,6 +58,19 @@ def test_ethnicity_only_where_it_is_asked_for(analyze, capsys):
     assert analyze("a.jpg", "--json", "--ethnicity", "--tasks", "smile") == 0
     (face,) = records(capsys.readouterr().out)[0]["faces"]
     assert {"smile", "ethnicity"} < face.keys() and "age" not in face and "points" not in face
+    assert analyze("a.jpg", "--tasks", "smile,ethnicity") == console.BAD_USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "--tasks: ethnicity is computed only with --ethnicity" in err
+    assert analyze("a.jpg", "--json", "--ethnicity", "--tasks", "ethnicity") == 0
+
+
+def test_a_face_upside_down_gives_a_warning(analyze, capsys):
+    Image.fromarray(portrait()).rotate(180).save("upside.png")
+    assert analyze("upside.png", "--tasks", "smile") == 0
+    assert "upside.png: warning: face 1 is rotated by 1" in capsys.readouterr().err
+    assert analyze("upside.png", "--tasks", "smile", "--rotations", "0", "180") == 0
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_a_small_face_is_said_to_be_too_small(analyze, capsys):

@@ -216,14 +216,16 @@ def test_a_photo_that_has_changed_is_not_rendered(run, render, tmp_path, capsys)
     assert "a.jpg: cannot be read: No such file" in capsys.readouterr().err
 
 
-def test_people_of_a_gallery_stay_visible_or_are_the_only_ones_hidden(run, tmp_path):
+def test_people_of_a_gallery_stay_visible_or_are_the_only_ones_hidden(run, tmp_path, capsys):
     recognizer = Recognizer(threads=1)
     gallery = Gallery(recognizer)
     gallery.add("Eileen Collins", recognizer.enrol(PORTRAIT, largest=True))
     gallery.save(tmp_path / "crew.gallery")
     green = ("--method", "solid", "--fill", 0, 255, 0)
     assert run("party", "--out", "kept", "--keep", "crew.gallery", *green) == 0
+    assert "1 photo, 0 faces hidden, 1 kept; copies in kept" in capsys.readouterr().err
     assert run("party", "--out", "only", "--only", "crew.gallery", *green) == 0
+    assert "1 photo, 1 face; copies in only" in capsys.readouterr().err
     kept, only = (read_image(tmp_path / name / "sub/a.jpg")[Y, X].astype(int) for name in ("kept", "only"))
     assert np.abs(kept - portrait()[Y, X]).max() < 40
     assert np.abs(only - (0, 255, 0)).max() < 12
@@ -312,11 +314,13 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_video_among_photos_is_hidden_and_rendered_again(clip, run, render, tmp_path):
+def test_a_video_among_photos_is_hidden_and_rendered_again(clip, run, render, tmp_path, capsys):
     from cascade.video import read_video
 
     assert run("party", "--out", "out", "--review", "r.json", "--method", "solid", "--fill", 0, 255, 0) == 0
     (video,) = json.loads((tmp_path / "r.json").read_text())["videos"]
+    tracks = len(video["tracks"])
+    assert f"1 photo, 1 video, {1 + tracks} faces; copies in out" in capsys.readouterr().err
     assert (video["path"], video["frames"]) == ("clip.mov", 6)
     for frame in read_video(tmp_path / "out/clip.mov"):
         assert np.abs(frame.image[Y - 30, X - 120 - frame.index].astype(int) - (0, 255, 0)).max() < 40
@@ -325,6 +329,7 @@ def test_a_video_among_photos_is_hidden_and_rendered_again(clip, run, render, tm
         track["status"] = "keep"
     (tmp_path / "r.json").write_text(json.dumps(record))
     assert render("--render", "r.json", "--out", "again") == 0
+    assert f"1 photo, 1 video, 1 face hidden, {tracks} kept; copies in again" in capsys.readouterr().err
     first = next(iter(read_video(tmp_path / "again/clip.mov"))).image.astype(int)
     assert np.abs(first[Y - 30, X - 120] - portrait()[Y, X]).max() < 40
 

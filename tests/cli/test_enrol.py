@@ -100,6 +100,20 @@ def test_blurred_faces_are_refused(run_recognition, capsys):
     assert "Ann (1.00)" in capsys.readouterr().out
 
 
+def test_faces_upside_down_are_refused_unless_the_photo_is_searched_so(recognizer_weights, tmp_path, capsys):
+    upside, gallery = str(tmp_path / "upside.png"), str(tmp_path / "g")
+    Image.fromarray(portrait()).rotate(180).save(upside)
+    options = ["--recognizer", recognizer_weights, "--threads", "1"]
+    assert main(["gallery", "add", gallery, "Ann", upside, *options]) == console.SOME_FAILED
+    err = capsys.readouterr().err
+    assert "upside.png: the face is " in err and "rotated by 1" in err
+    assert "rotate the photo, or search with rotations; --allow-poor takes it" in err
+    options += ["--rotations", "0", "180"]
+    assert main(["gallery", "add", gallery, "Ann", upside, *options]) == 0
+    assert main(["gallery", "identify", gallery, upside, *options]) == 0
+    assert "Ann (1.00)" in capsys.readouterr().out
+
+
 def two_people(self: Recognizer, photo: str, *args: object, **options: object) -> np.ndarray:
     """Embeddings as of two people, by the first letter of the photo's name."""
     embedding = np.zeros(self.dimension, np.float32)

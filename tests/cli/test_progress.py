@@ -60,4 +60,11 @@ def test_the_closing_line_names_what_was_left_out() -> None:
     tally = batch.Tally(photos=3, done=2, faces=1, problems=1, left_out={".jxl": 2, ".dng": 1})
     assert tally.summary() == "2 of 3 photos, 1 face, 1 problem, 3 left out (.dng, .jxl)"
     assert tally.status() == 1, "for the problem: what is left out is none"
+    videos = batch.Tally(photos=3, videos=2)
+    videos.add(2, video=True)
+    videos.add(1)
+    assert videos.summary() == "1 photo, 1 of 2 videos, 3 faces"
+    assert batch.progress_line(2, 4.0, videos) == "2 of 3 files, 3 faces; 0.5 files/s, about 2 s left"
+    videos.add(1, kept=4, video=True)
+    assert videos.summary() == "1 photo, 2 videos, 4 faces hidden, 4 kept"
     assert batch.Tally(photos=1, done=1, left_out={".dng": 1}).status() == 0

@@ -100,6 +100,20 @@ def test_a_poor_photo_gives_a_warning(run_recognition, capsys):
     assert json.loads(capsys.readouterr().out)["problems"] == [[], ["blurred"]]
 
 
+def test_a_face_upside_down_gives_a_warning(capsys, tmp_path):
+    upside = str(tmp_path / "upside.jpg")
+    Image.fromarray(portrait()).rotate(180).save(upside)
+    assert main(["verify", str(PORTRAIT), upside, "--json"]) == 1
+    out, err = capsys.readouterr()
+    first, second = json.loads(out)["problems"]
+    assert first == [] and second[0].startswith("rotated by 1")
+    assert err == f"warning: second face: {second[0]}; rotate the photo, or search with rotations\n"
+    assert main(["verify", str(PORTRAIT), upside, "--rotations", "0", "180"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["verify", str(PORTRAIT), upside, "--rotations", "45"]) == console.BAD_USAGE
+    assert "--rotations: expected one or more of 0, 90, 180, 270" in capsys.readouterr().err
+
+
 def test_verify_with_the_shipped_weights(capsys, tmp_path):
     Image.fromarray(portrait()[:, ::-1]).save(tmp_path / "mirrored.jpg")
     assert main(["verify", str(PORTRAIT), str(tmp_path / "mirrored.jpg")]) == 0
@@ -144,5 +158,10 @@ def test_small_faces_with_the_shipped_weights(capsys, tmp_path, monkeypatch):
     assert "too small to tell" in err
     assert main(["verify", tiny, tiny, "--min-face", "12"]) == console.BAD_USAGE
     assert "decision    too small to tell" in capsys.readouterr().out
+    assert main(["verify", tiny, tiny, "--min-face", "12", "--threshold", "0.3"]) == 0  # one's own always decides
+    out, err = capsys.readouterr()
+    assert "decision    the same person" in out and err.startswith("warning: the faces have 1")
+    assert main(["verify", str(large), small]) == 0
+    assert "% of pairs of different people with faces of that size reach" in capsys.readouterr().out
     assert main(["verify", str(large), str(large)]) == 0
     assert "0.1 % of pairs of different people reach this threshold" in capsys.readouterr().out

@@ -97,6 +97,47 @@ def test_goes_on_where_a_run_was_stopped(clip: Path, tmp_path: Path) -> None:
     assert main(["video", str(clip), *QUICK, "--out", str(tmp_path / "none"), "--resume"]) == 2
 
 
+def test_a_finished_run_that_goes_on_still_has_its_people(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    told = [arg for arg in QUICK if arg != "--no-progress"]
+    assert main(["video", str(clip), *told, "--out", str(out)]) == 0
+    assert "1 person seen, 0 known" in capsys.readouterr().err
+    before = (out / "people.json").read_text()
+    assert main(["video", str(clip), *told, "--out", str(out), "--resume"]) == 0
+    assert "1 person seen, 0 known" in capsys.readouterr().err
+    assert (out / "people.json").read_text() == before
+
+
+def test_a_start_beyond_the_end_is_refused(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    for further in ([], ["--stop", "200"]):
+        assert main(["video", str(clip), *QUICK, "--start", "100", "--out", str(out), *further]) == 2
+        assert "--start: expected a second of the video, which is 2 s long, got 100" in capsys.readouterr().err
+        assert not list(out.iterdir())
+    assert main(["video", str(clip), *QUICK, "--start", "1.5"]) == 0
+    assert "0:00:01.5 to 0:00:01.9" in capsys.readouterr().out
+
+
+def test_a_drawn_video_is_replaced_only_when_told(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = tmp_path / "drawn.mp4"
+    drawn.write_bytes(b"mine")
+    wanted = ["video", str(clip), *QUICK, "--stop", "0.4", "--draw"]
+    assert main([*wanted, str(drawn)]) == 2
+    assert "drawn.mp4' exists already; --overwrite replaces it" in capsys.readouterr().err
+    assert drawn.read_bytes() == b"mine"
+    assert main([*wanted, str(drawn), "--overwrite"]) == 0
+    assert len(list(read_video(drawn))) == 6
+    before = clip.read_bytes()
+    for silent in ([], ["--no-sound"]):
+        assert main([*wanted, str(clip), "--overwrite", *silent]) == 2
+        assert "--draw: expected another file than the video that is read" in capsys.readouterr().err
+    assert clip.read_bytes() == before
+
+
 def test_ctrl_c_leaves_results_and_a_video_that_plays(clip: Path, tmp_path: Path) -> None:
     long = tmp_path / "long.mp4"
     with VideoWriter(long) as writer:
@@ -125,8 +166,9 @@ def test_names_what_is_wrong(clip: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["77"], "there is no camera 77"),
         ([str(clip), "--every", "few"], "--every: expected a number of frames or auto"),
         ([str(clip), "--every", "0"], "--every: expected 1"),
-        ([str(clip), "--draw", str(text)], "exists already"),
-        ([str(clip), "--draw", "a.txt"], "expected a name with one of"),
+        ([str(clip), "--draw", str(text)], "--draw: "),
+        ([str(clip), "--draw", "a.txt"], "--draw: expected a name with one of"),
+        ([str(clip), "--overwrite"], "--overwrite is for --draw"),
         ([str(clip), "--gallery", str(tmp_path / "none")], "there is no such gallery"),
         ([str(clip), "--start", "-1"], "--start: expected 0"),
         ([str(clip), "--resume"], "--resume needs --out"),

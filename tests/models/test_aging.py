@@ -30,6 +30,7 @@ def test_a_file_gives_the_weights_of_every_age(tmp_path: Path, own_filters: bool
     assert weights.anchors == ANCHORS and weights.mixed() == (
         [f"{node}.{name}" for name in ("weight", "bias")] if own_filters else [f"{node}.bias"]
     )
+    assert [weights.nearest_age(age) for age in (-5, 33, 100)] == [ANCHORS[0], 33, ANCHORS[-1]]
     first, second = (weights.tensors[f"{node}.bias"][at] for at in (0, 1))
     np.testing.assert_allclose(weights.at_age(5)[f"{node}.bias"], 0.75 * first + 0.25 * second, rtol=1e-5)
     for age in (0, 33, 100):

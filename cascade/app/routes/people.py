@@ -36,7 +36,7 @@ async def add_person(
     face: Annotated[int | None, Query(ge=1, le=100_000, description="which face, in the order of /faces")] = None,
     extend: Annotated[bool, Query(description="add the photo to a person who is there already")] = False,
     allow_small: Annotated[bool, Query(description="take a face that is often taken for other people's")] = False,
-    allow_poor: Annotated[bool, Query(description="take a face that is blurred, a profile or badly lit")] = False,
+    allow_poor: Annotated[bool, Query(description="take a blurred, badly lit or rotated face, or a profile")] = False,
 ) -> People:
     """Adds a person by a face of a photo. Ask the person first: embeddings are biometric data."""
     known = _checked(name)
