@@ -67,16 +67,29 @@ class Features(Protocol):
 def split(faces: FaceCrops, share: float, held_out: Sequence[str] = ()) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to learn from and rows to measure on: all faces of some persons, and a share of those without a name.
 
-    ``held_out`` are files that name persons to measure on, one a line; without any it is a share of the persons. The
-    same for every seed of a run. Raises TrainingError for a file that cannot be read or that names nobody here.
+    ``held_out`` are files that name persons to measure on, one a line; of sources with none of them, and without files,
+    it is a share of the persons. The same for every seed of a run. Raises TrainingError for a file that cannot be read
+    or that names nobody here.
     """
     rng = np.random.default_rng(0)
     persons = np.unique(faces.persons[faces.persons >= 0])
-    chosen = _listed(faces, held_out) if held_out else rng.permutation(persons)[: round(share * len(persons))]
+    chosen = _held_out(faces, share, held_out) if held_out else rng.permutation(persons)[: round(share * len(persons))]
     measured = np.isin(faces.persons, chosen) & (faces.persons >= 0)
     nameless = np.flatnonzero(faces.persons < 0)
     measured[rng.permutation(nameless)[: round(share * len(nameless))]] = True
     return np.flatnonzero(~measured), np.flatnonzero(measured)
+
+
+def _held_out(faces: FaceCrops, share: float, files: Sequence[str]) -> NDArray[np.int64]:
+    """The numbers of the persons whom these files name, and of a share of those of each source with none of them."""
+    listed = np.array(_listed(faces, files), np.int64)
+    found = [listed]
+    for source in np.unique(faces.sources).tolist():
+        persons = np.unique(faces.persons[(faces.sources == source) & (faces.persons >= 0)])
+        if not np.isin(persons, listed).any():
+            shuffled = np.random.default_rng([0, source]).permutation(persons)
+            found.append(shuffled[: round(share * len(persons))].astype(np.int64))
+    return np.concatenate(found)
 
 
 def _listed(faces: FaceCrops, files: Sequence[str]) -> list[int]:
