@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cascade.datasets import read_photo_list
 from train.common.checkpoints import TrainingError
-from train.common.order import PoolOrder
+from train.common.order import PoolOrder, batch_counts
 from train.detection.augment import normalise
 from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops
@@ -133,12 +133,7 @@ class FaceBatches:
         if settings.lambda_distillation == 0 or faces.embeddings is None:
             pools[2:] = [np.zeros_like(named)] * 2  # nothing to learn from faces without a label
         self.pools = [rows[pool] for pool in pools]
-        shares = [part if len(pool) else 0 for part, pool in zip(settings.shares, self.pools, strict=True)]
-        if not sum(shares):
-            raise TrainingError("faces: there is nothing to learn from")
-        counts = [settings.batch * part // sum(shares) for part in shares]
-        counts[int(np.argmax(shares))] += settings.batch - sum(counts)
-        self.counts = counts
+        self.counts = batch_counts(settings.batch, settings.shares, self.pools)
         self._order = PoolOrder(self.pools, settings.seed)
         numbers = np.unique(faces.persons[rows][named])
         self.persons = len(numbers)
