@@ -96,6 +96,9 @@ def network_inputs(
 
 
 def split(samples: Samples, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation indices; the validation part is the last one, so that photos are not divided."""
+    """Training and validation indices; the validation part is the last one.
+
+    Samples lie photo by photo, so one photo at most has samples in both parts.
+    """
     cut = int(len(samples) * (1 - share))
     return np.arange(cut), np.arange(cut, len(samples))
