@@ -34,7 +34,7 @@ class Batches:
         self.samples, self.settings, self.architecture, self.device = samples, settings, architecture, device
         kinds = samples.kinds[indices]
         pools = [indices[kinds == kind] for kind in range(len(KINDS))]
-        self.counts = batch_counts(settings.batch, settings.ratio, pools)
+        self.counts = batch_counts(settings.batch, settings.ratio, pools, "samples")
         self._order = PoolOrder(pools, settings.seed)
 
     def prepare(self, step: int) -> Batch:

@@ -133,7 +133,7 @@ class FaceBatches:
         if settings.lambda_distillation == 0 or faces.embeddings is None:
             pools[2:] = [np.zeros_like(named)] * 2  # nothing to learn from faces without a label
         self.pools = [rows[pool] for pool in pools]
-        self.counts = batch_counts(settings.batch, settings.shares, self.pools)
+        self.counts = batch_counts(settings.batch, settings.shares, self.pools, "faces")
         self._order = PoolOrder(self.pools, settings.seed)
         numbers = np.unique(faces.persons[rows][named])
         self.persons = len(numbers)
