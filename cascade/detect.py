@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -173,9 +174,9 @@ class Detector(FixedSettings):
 
         Of a list, or whatever else has a length, each of several ``threads`` of the native engine reads and searches
         images of its own, so that the threads seldom wait for each other; as many photos as threads are in memory at a
-        time. What has no length, as a generator, is read image by image. The torch engine computes several images
-        together, and then the results are the same but for rounding. Raises TypeError where ``images`` is a single
-        image.
+        time. What has no length, as a generator, is read image by image, and may yield the same array again with other
+        pixels. The torch engine computes several images together, copies of those of a generator, and then the results
+        are the same but for rounding. Raises TypeError where ``images`` is a single image.
         """
         if on_error not in ("raise", "skip", "return"):
             raise ValueError(f"on_error: expected 'raise', 'skip' or 'return', got {on_error!r}")
@@ -192,7 +193,8 @@ class Detector(FixedSettings):
     def _shares(self, images: Iterable[Any]) -> bool:
         """Whether each thread takes images of its own: if there are enough for all.
 
-        A generator may yield the same array again with other pixels, so its next image waits until this one is done.
+        A generator may yield the same array again with other pixels, so its next image waits until this one is done,
+        or copied.
         """
         enough = isinstance(images, Sized) and len(images) >= self.threads
         return self.threads > 1 and enough and isinstance(self.engine, NativeEngine)
@@ -243,13 +245,15 @@ class Detector(FixedSettings):
         errors: dict[int, ImageError],
     ) -> Iterator[ReducedPhoto]:
         """Each image that can be read. The errors of others are raised, or gathered, with their places."""
+        # such an engine takes the next images before it is done with this one, see `_shares`
+        copies = isinstance(self.engine, BatchEngine) and not isinstance(images, Sized)
         for index, image in enumerate(images):
             try:
                 photo = image if isinstance(image, ReducedPhoto) else self.read(image, color=color)
             except ImageError as error:
                 _place(error, index, raising, errors)
             else:
-                yield photo
+                yield replace(photo, pixels=photo.pixels.copy()) if copies else photo
 
     def _detect(self, photos: Iterable[ReducedPhoto], engine: Engine | None = None) -> Iterator[Faces]:
         """The faces of each photo, merged over its views."""

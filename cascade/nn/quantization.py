@@ -1,9 +1,9 @@
 """int8 quantization of a detector's networks: 8 bits for activations and weights, 32 bits for sums.
 
-Activations of channel c are uint8 values q for q · range_c / 255. The range is the largest activation on training
-photos, which calibration measures (`python -m train calibrate`); larger activations saturate. Weights are int8 times a
-scale for each filter. So sums are exact integers, and one multiplication by a float gives the uint8 activation of the
-next layer. The results are the same on every SIMD level.
+Activations of channel c are uint8 values q for q · range_c / 255. The range is the largest activation among
+those that calibration samples on training photos (`python -m train calibrate`); larger activations saturate. Weights
+are int8 times a scale for each filter. So sums are exact integers, and one multiplication by a float gives the uint8
+activation of the next layer. The results are the same on every SIMD level.
 
 Processors without an instruction for dot products sum some products in 16 bits first: those of channels 0 and 1 of a
 packed int8x4, or of 2 and 3, over `GROUP_TAPS` taps. So that no such sum overflows, whatever the activations, the

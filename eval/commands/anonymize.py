@@ -117,7 +117,9 @@ def _recognise(args: argparse.Namespace, hiding: Hiding) -> None:
     from cascade.detect import Detector
     from cascade.recognize import Recognizer
 
-    probes, gallery, others = read_subjects(REGISTRY, args.data, args.set, args.people, args.threads)
+    probes, gallery, others, problems = read_subjects(REGISTRY, args.data, args.set, args.people, args.threads)
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
     recognizer, detector = Recognizer(threads=args.threads), Detector(threads=args.threads)
     ways = [*recovery.CONTROLS, *recovery.ways_of(hiding, args.methods)]
     results = recovery.measure(common.progress("ways")(ways), probes, gallery, others, recognizer)
@@ -131,6 +133,7 @@ def _recognise(args: argparse.Namespace, hiding: Hiding) -> None:
             "chance_rank1": 1 / len(probes),
             "found": found,
             "recovery": [asdict(each) for each in results],
+            "problems": problems,
             "settings": {"hiding": asdict(hiding)},
             "weights_sha256": recognizer.weights.sha256,
         }

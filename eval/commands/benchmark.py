@@ -146,7 +146,7 @@ def _report(
             _write_curve(folder, test_set, _on_set(evaluated, test_set))
         _draw(folder / "curves.png", sets, evaluated)
         if ours is not None:
-            (folder / "predictions.json").write_text(to_json(ours.found, ours.about), encoding="utf-8")
+            (folder / "predictions.json").write_text(to_json(ours.found, ours.about, ours.usual), encoding="utf-8")
         report.write_summary(folder, _summary(args, sets, evaluated))
     print(report.table(header, rows))
     print("\n".join(notes))

@@ -14,7 +14,7 @@ from cascade.version import __version__
 from eval.commands import common
 from eval.commands.sets import Evaluation, OnSet, add_data, evaluate_file, run_ours
 from eval.detection.error_page import HEADER, Page, csv_rows, write_page
-from eval.detection.errors import Kind, find_mistakes
+from eval.detection.errors import Kind, detections_of, find_mistakes
 from eval.detection.predictions import read_predictions, to_json
 from eval.detection.test_sets import SETS, read_set
 from eval.report import files as report
@@ -52,7 +52,8 @@ def execute(args: argparse.Namespace) -> None:
             print(f"warning: {problem}", file=sys.stderr)
         report.write_csv(folder / "errors.csv", HEADER, csv_rows(page, pictures))
         if args.predictions is None:
-            text = to_json(evaluated.predictions.found, evaluated.predictions.about)
+            ours = evaluated.predictions
+            text = to_json(ours.found, ours.about, ours.usual)
             (folder / "predictions.json").write_text(text, encoding="utf-8")
         report.write_summary(folder, _summary(args, name, evaluated, page, unread))
     print("\n".join(page.facts))
@@ -70,8 +71,10 @@ def _page(name: str, evaluated: Evaluation, on_set: OnSet) -> Page:
     ]
     weights = evaluated.predictions.about.get("weights_sha256")
     facts += [] if weights is None else [f"SHA-256 of the weights: {weights}."]
-    mistakes = find_mistakes(test_set, on_set.found, default_score)
-    return Page(f"{name}: mistakes on {test_set.name}", facts, on_set.found, default_score, mistakes, _totals(on_set))
+    detections = detections_of(test_set, on_set.found, default_score, on_set.usual)
+    mistakes = find_mistakes(test_set, detections)
+    title = f"{name}: mistakes on {test_set.name}"
+    return Page(title, facts, detections, default_score, mistakes, _totals(on_set))
 
 
 def _totals(on_set: OnSet) -> dict[Kind, str]:

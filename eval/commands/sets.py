@@ -25,7 +25,8 @@ class OnSet:
     """One detector on one set.
 
     test_set   with the photos that were evaluated
-    found      by photo name; a photo without an entry counts as one in which nothing was found
+    found      down to low scores, by photo name; a photo without an entry counts as one in which nothing was found
+    usual      what the detector finds by default; None: what ``found`` has at the default score and better
     median_ms  median time of a detection in milliseconds, the photo already decoded; None where not told
     """
 
@@ -33,6 +34,7 @@ class OnSet:
     found: Mapping[str, Found]
     figures: SetFigures
     median_ms: float | None
+    usual: Mapping[str, Found] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the figures by name as summary.json has them."""
@@ -77,8 +79,9 @@ def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:
     Photos that cannot be read are left out of the figures. Raises ValueError for a set of which none can be read.
     """
     settings = common.settings_of(args)
-    usual = OurDetector(settings)
+    ours = OurDetector(settings)
     found: dict[str, Found] = {}
+    usual: dict[str, Found] = {}
     broken: dict[str, str] = {}
     milliseconds: dict[str, float] = {}
     gflop: dict[str, float] = {}
@@ -98,12 +101,14 @@ def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:
         if wanted.score_floor is not None:
             curve = run(common.progress(f"{test_set.name}, curve")(readable.photos), OurDetector(wanted)).found
         found |= curve
-        figures = evaluate_detector(readable, curve, usual.default_score, ran.found)
-        results[test_set.name] = OnSet(readable, curve, figures, _median(readable, ran.milliseconds))
-    about = usual.about()
+        usual |= ran.found
+        figures = evaluate_detector(readable, curve, ours.default_score, ran.found)
+        results[test_set.name] = OnSet(readable, curve, figures, _median(readable, ran.milliseconds), ran.found)
+    about = ours.about()
     about["settings"]["min_face_by_set"] = {each.name: each.min_size for each in sets if each.min_size}
     about |= {"gflop_per_photo": gflop, "milliseconds": milliseconds}
-    return Evaluation(Predictions(found, about), results, broken, ours=True)
+    predictions = Predictions(found, about, None if settings.score_floor is None else usual)
+    return Evaluation(predictions, results, broken, ours=True)
 
 
 def _settings_for(settings: Settings, test_set: TestSet) -> Settings:
@@ -124,9 +129,12 @@ def evaluate_file(sets: Iterable[TestSet], predictions: Predictions) -> Evaluati
                 f"warning: {test_set.name}: {counted(len(matched.missing), 'photo')} without predictions",
                 file=sys.stderr,
             )
-        figures = evaluate_detector(test_set, matched.found, predictions.default_score)
+        usual = None
+        if predictions.usual is not None:
+            usual = match_names([photo.name for photo in test_set.photos], predictions.usual).found
+        figures = evaluate_detector(test_set, matched.found, predictions.default_score, usual)
         median = _median(test_set, predictions.milliseconds)
-        results[test_set.name] = OnSet(test_set, matched.found, figures, median)
+        results[test_set.name] = OnSet(test_set, matched.found, figures, median, usual)
     return Evaluation(predictions, results, {})
 
 

@@ -13,8 +13,7 @@ from typing import Any
 from cascade.cli.results import save_jpeg
 from cascade.imaging.reading import ImageError, RGBImage, read_image
 from eval.detection.error_pictures import COLOURS, crop_picture, photo_picture
-from eval.detection.errors import KINDS, REASONS, Kind, Mistake
-from eval.detection.predictions import Found
+from eval.detection.errors import KINDS, REASONS, Detections, Kind, Mistake
 
 __all__ = ["HEADER", "Page", "csv_rows", "write_page"]
 
@@ -55,7 +54,7 @@ class Page:
 
     title          of the page
     facts          lines below the title
-    found          all that was found, by photo name
+    detections     in every photo, by its name
     default_score  from which the detector reports faces; None where it is not known, and all detections count
     mistakes       the worst of each kind first
     totals         what each kind of mistake on the page is counted among, such as "of 798 faces"
@@ -63,7 +62,7 @@ class Page:
 
     title: str
     facts: Sequence[str]
-    found: Mapping[str, Found]
+    detections: Mapping[str, Detections]
     default_score: float | None
     mistakes: Sequence[Mistake]
     totals: Mapping[Kind, str]
@@ -71,10 +70,6 @@ class Page:
     def of(self, kind: Kind) -> list[Mistake]:
         """Return the mistakes of one kind."""
         return [mistake for mistake in self.mistakes if mistake.kind == kind]
-
-    def in_photo(self, mistake: Mistake) -> Found:
-        """Return all that was found in a mistake's photo."""
-        return self.found.get(mistake.photo.name, Found.from_rows([]))
 
     def reasons(self) -> list[tuple[Kind, str, int]]:
         """Return kind, reason and number of all mistakes, the most frequent reason of each kind first."""
@@ -96,9 +91,7 @@ def write_page(folder: Path, page: Page, count: int) -> tuple[dict[int, str], li
         shown = [(at, mistake) for at, mistake in enumerate(page.mistakes) if mistake.kind == kind][:count]
         entries = []
         for number, (at, mistake) in enumerate(shown, 1):
-            draw = partial(
-                crop_picture, mistake=mistake, found=page.in_photo(mistake), default_score=page.default_score
-            )
+            draw = partial(crop_picture, mistake=mistake, detections=page.detections[mistake.photo.name])
             picture = _save(folder, f"{kind}-{number:03d}.jpg", mistake, draw, problems)
             if picture is not None:
                 pictures[at] = picture
@@ -138,8 +131,7 @@ def _whole_photos(folder: Path, page: Page, problems: list[str]) -> str:
     several = sorted((each for each in by_photo.items() if len(each[1]) > 1), key=lambda each: (-len(each[1]), each[0]))
     entries = []
     for number, (name, mistakes) in enumerate(several[:WHOLE_PHOTOS], 1):
-        found = page.in_photo(mistakes[0])
-        draw = partial(photo_picture, mistakes=mistakes, found=found, default_score=page.default_score)
+        draw = partial(photo_picture, mistakes=mistakes, detections=page.detections[name])
         picture = _save(folder, f"photo-{number:03d}.jpg", mistakes[0], draw, problems)
         kinds = Counter(mistake.kind for mistake in mistakes)
         caption = ", ".join(f"{TITLES[kind][0].lower()}: {kinds[kind]}" for kind in KINDS if kinds[kind])

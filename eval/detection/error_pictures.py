@@ -12,8 +12,7 @@ from cascade.datasets import Photo
 from cascade.imaging.drawing import draw_faces
 from cascade.imaging.reading import RGBImage
 from eval.detection.average_precision import FloatArray
-from eval.detection.errors import Mistake
-from eval.detection.predictions import Found
+from eval.detection.errors import Detections, Mistake
 
 __all__ = ["COLOURS", "crop_picture", "photo_picture"]
 
@@ -21,10 +20,10 @@ COLOURS = {
     "labelled face": (86, 180, 233),
     "labelled face that does not count": (190, 190, 190),
     "detection": (230, 159, 0),
-    "detection below the default score": (230, 110, 190),
+    "detection that is not reported": (230, 110, 190),
 }
 """Red, green and blue by what is drawn, mostly of B. Wong's palette (2011) for people with colour-blindness."""
-LABELLED, IGNORED, DETECTED, BELOW = COLOURS.values()
+LABELLED, IGNORED, DETECTED, UNREPORTED = COLOURS.values()
 
 THICK, MIDDLING, THIN = 3, 2, 1
 """Lines in pixels of the picture; on whole photos thick ones would hide the smallest faces."""
@@ -35,34 +34,36 @@ CONTEXT, CLOSE, SMALLEST_CROP = 2.6, 1.6, 64.0
 """Side of a crop over that of what it shows, and where landmarks are; and the smallest side in pixels of the photo."""
 
 
-def crop_picture(image: RGBImage, mistake: Mistake, found: Found, default_score: float | None) -> RGBImage:
+def crop_picture(image: RGBImage, mistake: Mistake, detections: Detections) -> RGBImage:
     """Return the surroundings of a mistake, (H, W, 3) uint8 RGB; its own boxes are drawn thick.
 
-    ``image`` is the photo, ``found`` all that was found in it. Detections below the default score are left out, but
-    for the one that has to do with the mistake.
+    ``image`` is the photo, ``detections`` are those in it. What is not reported by default is left out, but for the
+    one that has to do with the mistake.
     """
+    found = detections.found
     own = [mistake.box] if mistake.detection is None else [mistake.box, found.boxes[mistake.detection]]
     points = mistake.kind == "landmarks"
     part = _surroundings(np.array(own), image, CLOSE if points else CONTEXT)
     view = _View(image, part, CROP_SIDE, enlarge=True)
-    _draw_thin(view, mistake.photo, found, default_score)
+    _draw_thin(view, mistake.photo, detections)
     if mistake.kind != "false_alarm":
         truth = mistake.photo.landmarks[mistake.face].astype(np.float64).reshape(1, 5, 2) if points else None
         view.draw(mistake.box[None], LABELLED, THICK, landmarks=truth)
     if mistake.detection is not None:
         one = found.at(np.array([mistake.detection]))
-        color = DETECTED if one.scores[0] >= _floor(default_score) else BELOW
+        color = DETECTED if detections.reported[mistake.detection] else UNREPORTED
         view.draw(one.boxes, color, THICK, scores=one.scores, landmarks=one.landmarks if points else None)
     return view.canvas
 
 
-def photo_picture(image: RGBImage, mistakes: Sequence[Mistake], found: Found, default_score: float | None) -> RGBImage:
+def photo_picture(image: RGBImage, mistakes: Sequence[Mistake], detections: Detections) -> RGBImage:
     """Return a whole photo, (H, W, 3) uint8 RGB, with all its mistakes: missed faces and false alarms thick."""
     view = _View(image, (0, 0, image.shape[1], image.shape[0]), PHOTO_SIDE, enlarge=False)
-    _draw_thin(view, mistakes[0].photo, found, default_score)
+    _draw_thin(view, mistakes[0].photo, detections)
     missed = [mistake.box for mistake in mistakes if mistake.kind == "miss"]
     view.draw(np.reshape(missed, (-1, 4)), LABELLED, MIDDLING)
-    alarms = found.at(np.array([each.detection for each in mistakes if each.kind == "false_alarm"], np.int64))
+    places = [mistake.detection for mistake in mistakes if mistake.kind == "false_alarm"]
+    alarms = detections.found.at(np.array(places, np.int64))
     view.draw(alarms.boxes, DETECTED, MIDDLING, scores=alarms.scores)
     return view.canvas
 
@@ -110,16 +111,12 @@ class _View:
         return moved
 
 
-def _draw_thin(view: _View, photo: Photo, found: Found, default_score: float | None) -> None:
-    """Draw all labelled faces and all detections of at least the default score."""
+def _draw_thin(view: _View, photo: Photo, detections: Detections) -> None:
+    """Draw all labelled faces and all detections that are reported by default."""
     boxes = photo.boxes.astype(np.float64)
     view.draw(boxes[photo.ignored], IGNORED, THIN)
     view.draw(boxes[~photo.ignored], LABELLED, THIN)
-    view.draw(found.boxes[found.scores >= _floor(default_score)], DETECTED, THIN)
-
-
-def _floor(default_score: float | None) -> float:
-    return -np.inf if default_score is None else default_score
+    view.draw(detections.found.boxes[detections.reported], DETECTED, THIN)
 
 
 def _surroundings(boxes: FloatArray, image: RGBImage, context: float) -> list[int]:

@@ -1,7 +1,7 @@
 """What a detector got wrong on a set, one mistake at a time: faces missed, false alarms, landmarks far off.
 
-The matching is that of the figures, `eval.detection.precision_recall` and `eval.detection.landmarks`, so there are as
-many mistakes here as these count at the detector's default score.
+The matching is that of the figures, `eval.detection.precision_recall` and `eval.detection.landmarks`, and so are the
+detections: those that the detector reports by default. So there are as many mistakes here as these count.
 """
 
 from __future__ import annotations
@@ -21,29 +21,76 @@ from eval.detection.average_precision import FloatArray
 from eval.detection.predictions import Found
 from eval.detection.test_sets import TestSet
 
-__all__ = ["KINDS", "NEAR", "REASONS", "Kind", "Mistake", "find_mistakes"]
+__all__ = ["KINDS", "NEAR", "REASONS", "Detections", "Kind", "Mistake", "detections_of", "find_mistakes"]
 
 Kind = Literal["miss", "false_alarm", "landmarks"]
 KINDS: tuple[Kind, ...] = ("miss", "false_alarm", "landmarks")
 
 NEAR = 0.25
 """A detection and a face that overlap by this have to do with each other, though that is no match."""
+SAME = 0.5
+"""Detections with default and with low thresholds that overlap by this are one: NMS leaves no two of that overlap."""
 
 NOTHING, LOW_SCORE, BAD_BOX = "nothing found here", "score too low", "box too far off"
+REJECTED = "rejected by P-Net or R-Net"
 LOW_AND_BAD, TAKEN = "score too low and box too far off", "its detection finds another face"
 DUPLICATE, NO_FACE = "second box on a face", "no labelled face here"
 BAD_POINTS = "landmarks too far off"
 REASONS = {
     NOTHING: f"no detection, whatever its score, overlaps the face by {NEAR:g}",
     LOW_SCORE: "a detection overlaps the face well enough, but has less than the default score",
+    REJECTED: "with lower thresholds before O-Net a detection of the default score overlaps the face well enough",
     BAD_BOX: f"a detection of at least the default score overlaps a face by {NEAR:g}, too little for a match",
-    LOW_AND_BAD: f"a detection of less than the default score overlaps the face by {NEAR:g}, too little for a match",
+    LOW_AND_BAD: f"a detection that is not reported overlaps the face by {NEAR:g}, too little for a match",
     TAKEN: "one detection for two faces",
     DUPLICATE: "another detection finds the face already",
     NO_FACE: f"no face that counts overlaps the detection by {NEAR:g}",
     BAD_POINTS: f"their mean error is above {landmarks.FAILURE:.0%} of the distance between the eyes",
 }
 """What may be the matter, and what it means."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """What a detector finds in one photo.
+
+    found     down to low scores
+    reported  (N,) which of it the detector reports by default
+    floor     the default score, -inf where it is not known
+    """
+
+    found: Found
+    reported: NDArray[np.bool_]
+    floor: float
+
+    @classmethod
+    def of(cls, found: Found, default_score: float | None, usual: Found | None = None) -> Detections:
+        """Join what is found down to low scores with what is found by default, of which the former has no part twice.
+
+        Without ``usual`` reported is what has the default score or more.
+        """
+        floor = -np.inf if default_score is None else default_score
+        if usual is None:
+            return cls(found, found.scores >= floor, floor)
+        # boxes of one face differ a little between the two: lower thresholds leave more to average
+        others = found.at(np.flatnonzero((iou(found.boxes, usual.boxes) < SAME).all(axis=1)))
+        return cls(Found.join([usual, others]), np.arange(len(usual) + len(others)) < len(usual), floor)
+
+
+def detections_of(
+    test_set: TestSet,
+    found: Mapping[str, Found],
+    default_score: float | None,
+    usual: Mapping[str, Found] | None = None,
+) -> dict[str, Detections]:
+    """Return the detections in each photo of the set; arguments as of `evaluate_detector`."""
+    nothing = Found.from_rows([])
+    return {
+        name: Detections.of(
+            found.get(name, nothing), default_score, None if usual is None else usual.get(name, nothing)
+        )
+        for name in (photo.name for photo in test_set.photos)
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,16 +129,16 @@ class Mistake:
         return value
 
 
-def find_mistakes(test_set: TestSet, found: Mapping[str, Found], default_score: float | None) -> list[Mistake]:
-    """Return all mistakes at the default score, the worst of each kind first, kinds in the order of ``KINDS``.
+def find_mistakes(test_set: TestSet, detections: Mapping[str, Detections]) -> list[Mistake]:
+    """Return all mistakes by default, the worst of each kind first, kinds in the order of ``KINDS``.
 
     Missed are the faces that `evaluate_detector` counts as not found, false alarms what it counts as false positives.
-    On sets with landmarks there are no false alarms, since photos may hold faces without a label. ``found`` should
-    reach down to a low score, so that the reasons can be told.
+    On sets with landmarks there are no false alarms, since photos may hold faces without a label. ``detections`` (see
+    `detections_of`) should reach down to a low score, so that the reasons can be told.
     """
     mistakes: list[Mistake] = []
     for photo in sorted(test_set.photos, key=lambda photo: photo.name):
-        seen = _Seen.of(photo, found.get(photo.name, Found.from_rows([])), default_score, test_set.min_size)
+        seen = _Seen.of(photo, detections[photo.name], test_set.min_size)
         mistakes += _of_landmarks(seen) if test_set.kind == "landmarks" else _of_detection(seen)
     return sorted(mistakes, key=lambda mistake: (KINDS.index(mistake.kind), -mistake.weight))
 
@@ -101,7 +148,9 @@ class _Seen:
     """One photo and its N detections.
 
     shown     the photo as mistakes have it
-    usual     (K,) which detections have the default score or more
+    reported  (N,) which of them the detector reports by default
+    floor     the default score
+    usual     (K,) the places of those reported
     overlaps  (N, M) with the M faces
     """
 
@@ -109,14 +158,17 @@ class _Seen:
     shown: Photo
     min_size: float
     found: Found
+    reported: NDArray[np.bool_]
+    floor: float
     usual: NDArray[np.int64]
     overlaps: FloatArray
 
     @classmethod
-    def of(cls, photo: Photo, found: Found, default_score: float | None, min_size: float) -> _Seen:
+    def of(cls, photo: Photo, each: Detections, min_size: float) -> _Seen:
         shown = replace(photo, ignored=~detection.counted(photo, min_size))
-        usual = np.flatnonzero(found.scores >= (-np.inf if default_score is None else default_score))
-        return cls(photo, shown, min_size, found, usual, iou(found.boxes, photo.boxes))
+        usual = np.flatnonzero(each.reported)
+        overlaps = iou(each.found.boxes, photo.boxes)
+        return cls(photo, shown, min_size, each.found, each.reported, each.floor, usual, overlaps)
 
     def mistake(
         self, kind: Kind, reason: str, face: int | None, detection: int | None, error: float | None = None
@@ -130,10 +182,10 @@ class _Seen:
 
     def miss(self, face: int, enough: NDArray[np.bool_], taken: NDArray[np.bool_]) -> Mistake:
         """Say why a face was missed; (N,) masks: what overlaps it enough, and what finds other faces."""
-        usual = np.zeros(len(self.found), bool)
-        usual[self.usual] = True
+        usual, low = self.reported, self.found.scores < self.floor
         near = self.overlaps[:, face] >= NEAR
         for candidates, reason in (
+            (enough & ~usual & ~low, REJECTED),
             (enough & ~usual, LOW_SCORE),
             (near & usual & ~taken, BAD_BOX),
             (near & ~usual, LOW_AND_BAD),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ __all__ = ["Found", "Matched", "Predictions", "default_score", "match_names", "r
 BOX_NUMBERS, ALL_NUMBERS = 5, 15
 """Numbers of a row: x1, y1, x2, y2 and score; and with x, y of the five landmarks behind them."""
 WIDTHS = f"{BOX_NUMBERS} or {ALL_NUMBERS}"
+USUAL = "usual_photos"
+"""Where a JSON file has what the detector finds by default, beside "photos", which reach down to low scores."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +78,20 @@ class Found:
         return [list(map(float, row)) for row in np.hstack(parts)]
 
     @classmethod
+    def join(cls, parts: Sequence[Found]) -> Found:
+        """Put what was found in one photo together, in this order; landmarks and ellipses where all parts have them."""
+        parts = [part for part in parts if len(part)] or parts[:1]
+        boxes, scores = np.concatenate([part.boxes for part in parts]), np.concatenate([part.scores for part in parts])
+        landmarks = [part.landmarks for part in parts if part.landmarks is not None]
+        ellipses = [part.ellipses for part in parts if part.ellipses is not None]
+        return cls(
+            boxes,
+            scores,
+            np.concatenate(landmarks) if len(landmarks) == len(parts) else None,
+            np.concatenate(ellipses) if len(ellipses) == len(parts) else None,
+        )
+
+    @classmethod
     def from_rows(cls, rows: ArrayLike) -> Found:
         """Make it of (N, 5) or (N, 15) rows x1 y1 x2 y2 score [x y of five landmarks]; raises ValueError."""
         array = np.asarray(rows, np.float64)
@@ -90,10 +106,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """A detector's results by photo name, and what the file says of the detector (may be empty)."""
+    """A detector's results by photo name, and what the file says of the detector (may be empty).
+
+    found  down to low scores, for curves
+    usual  what the detector finds by default in the same photos; None: what ``found`` has at the default score or more
+    """
 
     found: Mapping[str, Found]
     about: Mapping[str, Any] = field(default_factory=dict)
+    usual: Mapping[str, Found] | None = None
 
     @property
     def default_score(self) -> float | None:
@@ -118,7 +139,8 @@ def read_predictions(source: str | Path) -> Predictions:
     """Read predictions in any of these forms.
 
     .json       {photo: [[x1, y1, x2, y2, score], …], …}, each row with or without ten more numbers for the
-                five landmarks; or such an object under "photos", beside anything said of the detector
+                five landmarks; or such an object under "photos", beside anything said of the detector, and beside
+                one more under "usual_photos" where the detector finds something else in them by default
     .npz        "photos" (P,) names, "counts" (P,) integers, "rows" (N, 5) or (N, 15)
     .txt        the FDDB text form
     folder, zip the WIDER FACE text form: event/photo.txt
@@ -136,10 +158,12 @@ def read_predictions(source: str | Path) -> Predictions:
     )
 
 
-def to_json(found: Mapping[str, Found], about: Mapping[str, Any]) -> str:
+def to_json(found: Mapping[str, Found], about: Mapping[str, Any], usual: Mapping[str, Found] | None = None) -> str:
     """Return the JSON text that ``read_predictions`` takes; ``about`` must be plain values."""
-    photos = {name: each.rows() for name, each in found.items()}
-    return json.dumps({**about, "photos": photos}, allow_nan=False) + "\n"
+    content = {**about, "photos": {name: each.rows() for name, each in found.items()}}
+    if usual is not None:
+        content[USUAL] = {name: each.rows() for name, each in usual.items()}
+    return json.dumps(content, allow_nan=False) + "\n"
 
 
 def _from_json(file: Path) -> Predictions:
@@ -151,19 +175,29 @@ def _from_json(file: Path) -> Predictions:
         raise DatasetError(f"{file}:{error.lineno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # no text, a number of thousands of digits, a repeated name
         raise DatasetError(f"{file}: not JSON: {error}") from error
-    about: dict[str, Any] = {}
-    if isinstance(content, dict) and isinstance(content.get("photos"), dict):
-        about = {key: value for key, value in content.items() if key != "photos"}
-        content = content["photos"]
+    if not isinstance(content, dict) or not isinstance(content.get("photos"), dict):
+        return Predictions(_found_of(content, str(file)))
+    about = {key: value for key, value in content.items() if key not in ("photos", USUAL)}
+    found, usual = _found_of(content["photos"], str(file)), None
+    if USUAL in content:
+        usual = _found_of(content[USUAL], f"{file}: {USUAL}")
+        if usual.keys() != found.keys():
+            odd = min(usual.keys() ^ found.keys())
+            raise DatasetError(f"{file}: {USUAL}: expected the names under photos, {odd!r:.200} is not in both")
+    return Predictions(found, about, usual)
+
+
+def _found_of(content: Any, where: str) -> dict[str, Found]:
+    """Return what an object from photo to rows holds."""
     if not isinstance(content, dict):
-        raise DatasetError(f"{file}: an object from photo to rows expected")
+        raise DatasetError(f"{where}: an object from photo to rows expected")
     found: dict[str, Found] = {}
     for name, rows in content.items():
         try:
             found[name] = Found.from_rows(_numbers(rows))
         except (TypeError, ValueError, OverflowError) as error:
-            raise DatasetError(f"{file}: {name}: {error}") from error
-    return Predictions(found, about)
+            raise DatasetError(f"{where}: {name}: {error}") from error
+    return found
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from cascade.boxes import iou
 from cascade.checks import number, probabilities
 from cascade.datasets import Photo
 from cascade.imaging.reading import RGBImage
-from eval.detection.average_precision import FloatArray
 from eval.detection.predictions import Found
 from eval.photos import images_of
 
@@ -134,18 +133,15 @@ class OurDetector:
 
 def merge(parts: Sequence[Found], overlap: float = MERGE_OVERLAP) -> Found:
     """Join what several runs found in one photo: of two boxes that overlap by more, the surer one stays."""
-    boxes = np.concatenate([part.boxes for part in parts])
-    scores = np.concatenate([part.scores for part in parts])
-    points = [part.landmarks for part in parts if part.landmarks is not None]
-    landmarks: FloatArray | None = np.concatenate(points) if len(points) == len(parts) else None
-    shared = iou(boxes, boxes)
-    left = np.ones(len(boxes), bool)
+    found = Found.join(parts)
+    shared = iou(found.boxes, found.boxes)
+    left = np.ones(len(found), bool)
     kept = []
-    for k in np.argsort(-scores, kind="stable"):
+    for k in np.argsort(-found.scores, kind="stable"):
         if left[k]:
             kept.append(k)
             left &= shared[k] <= overlap
-    return Found(boxes, scores, landmarks).at(np.array(kept, np.int64))
+    return found.at(np.array(kept, np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cascade.age_groups import AGE_GROUPS, group_numbers
 from cascade.aging import AgeSynthesizer
 from cascade.datasets import REGISTRY, LabelledPhoto
+from cascade.imaging.alignment import AlignError
 from cascade.imaging.reading import ImageError, RGBImage, read_image
 from cascade.single_face import enlarged, find_single_face
 from eval.synthesis import measures
@@ -101,7 +102,7 @@ def read_faces(data: Path, names: Sequence[str], most: int, progress: Progress) 
         for photo in progress(_some_of_each(photos, most)):
             try:
                 found = _face(photo, entry.crops, name)
-            except ImageError as error:
+            except (ImageError, AlignError) as error:
                 problems.append(f"{photo.name}: {error}")
                 continue
             problems += [f"{photo.name}: no face"] if found is None else []

@@ -152,7 +152,7 @@ def people_clip(
 
 
 def _visits(heads: Sequence[Head], seconds: float, random: np.random.Generator) -> list[_Visit]:
-    """Two visits before the cut and one or two after it, each with the next photo."""
+    """Two visits before the cut and one after it, each with the next photo."""
     cut = seconds / 2
     away = random.uniform(0.15, 0.3) * cut
     leaves = random.uniform(0.3, 0.6) * cut

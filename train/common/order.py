@@ -1,4 +1,4 @@
-"""The order in which samples are learned from."""
+"""The order in which samples are learned from, and how many of each pool a batch has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from train.common.checkpoints import TrainingError
+
+
+def batch_counts(batch: int, shares: Sequence[int], pools: Sequence[NDArray[np.int64]], name: str) -> list[int]:
+    """How many rows of each pool a batch has, ``batch`` together, in the ratio of the shares.
+
+    Empty pools leave their share to the others; the largest share takes what division leaves over. Raises
+    TrainingError, which names what the rows are, if there is nothing to learn from.
+    """
+    parts = [share if len(pool) else 0 for share, pool in zip(shares, pools, strict=True)]
+    if not sum(parts):
+        raise TrainingError(f"{name}: there is nothing to learn from")
+    counts = [batch * part // sum(parts) for part in parts]
+    counts[int(np.argmax(parts))] += batch - sum(counts)
+    return counts
 
 
 class PoolOrder:

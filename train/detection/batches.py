@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from cascade.nn.architectures import Architecture
-from train.common.checkpoints import TrainingError
-from train.common.order import PoolOrder
+from train.common.order import PoolOrder, batch_counts
 from train.detection.augment import crop_randomly, mirror, normalise, occlude, recolour
 from train.detection.labels import KINDS
 from train.detection.sample_store import Samples
@@ -20,7 +19,8 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class Batches:
     """Endless batches in the ratio of the settings; each kind is gone through in its own random order.
 
-    A batch depends on the seed and the step alone, so that a resumed run sees the same batches.
+    A batch has as many samples as the settings say. It depends on the seed and the step alone, so that a resumed run
+    sees the same batches.
     """
 
     def __init__(
@@ -34,10 +34,7 @@ class Batches:
         self.samples, self.settings, self.architecture, self.device = samples, settings, architecture, device
         kinds = samples.kinds[indices]
         pools = [indices[kinds == kind] for kind in range(len(KINDS))]
-        shares = [r if len(p) else 0 for r, p in zip(settings.ratio, pools, strict=True)]
-        if not sum(shares):
-            raise TrainingError("samples: there is nothing to learn from")
-        self.counts = [settings.batch * s // sum(shares) for s in shares]
+        self.counts = batch_counts(settings.batch, settings.ratio, pools, "samples")
         self._order = PoolOrder(pools, settings.seed)
 
     def prepare(self, step: int) -> Batch:
@@ -99,6 +96,9 @@ def network_inputs(
 
 
 def split(samples: Samples, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation indices; the validation part is the last one, so that photos are not divided."""
+    """Training and validation indices; the validation part is the last one.
+
+    Samples lie photo by photo, so one photo at most has samples in both parts.
+    """
     cut = int(len(samples) * (1 - share))
     return np.arange(cut), np.arange(cut, len(samples))

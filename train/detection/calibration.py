@@ -3,7 +3,8 @@
     python -m train calibrate --weights runs/mine/weights --photos DATA/net7876 --out runs/mine/int8
 
 Weights and biases stay as they are. Each hidden layer gets one more array, the activation range of every channel, from
-which `cascade.nn.quantization` computes the steps of int8.
+which `cascade.nn.quantization` computes the steps of int8. A range is the largest of the channel's activations at 4,096
+random positions of each feature map, or at all positions of a smaller one; `--quantile` takes another than the largest.
 """
 
 from __future__ import annotations

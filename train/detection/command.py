@@ -110,7 +110,7 @@ def _add_data(to: argparse.ArgumentParser) -> None:
     to.add_argument("--root", type=Path, required=True, help="folder that the paths in it are below")
     to.add_argument("--pseudo-labels", type=Path, default=Path(), help="folder of the files of `pseudo-labels`")
     to.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that cut samples")
-    to.add_argument("--limit", type=int, help="only the first photos, for a quick try")
+    to.add_argument("--limit", type=int, help="as many of the photos, at random, for a quick try")
 
 
 def _add_training(to: argparse.ArgumentParser) -> None:

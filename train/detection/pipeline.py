@@ -39,7 +39,7 @@ class Pipeline:
     command: str
     data: str  # for the model cards: what the weights learned from
     workers: int = 1
-    limit: int | None = None  # only the first photos, for a quick try
+    limit: int | None = None  # as many of the photos, at random, for a quick try
     device: torch.device | None = None  # that trains; None: the first GPU if there is one
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from cascade.nn.architectures import Stage
 from cascade.nn.heads import BOX, DETECTION_HEADS, FACE, LANDMARKS, Head
 from train.common.schedule import warmed_cosine
+from train.common.settings import check_positive
 from train.detection.labels import KINDS
 
 # The paper's losses, and its weights of the three tasks.
@@ -49,6 +50,7 @@ class TrainSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_positive(self, "steps", "batch")
         if not self.heads:
             object.__setattr__(self, "heads", PAPER_HEADS[self.stage])
         if not any(head.weight for head in self.heads):
@@ -84,7 +86,7 @@ def paper_preset(stage: Stage, samples: int) -> TrainSettings:
     return TrainSettings(
         stage,
         family="paper",
-        steps=100 * samples // 32,
+        steps=max(1, 100 * samples // 32),
         batch=32,
         learning_rate=1e-3,
         schedule="constant",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cascade.datasets import read_photo_list
 from train.common.checkpoints import TrainingError
-from train.common.order import PoolOrder
+from train.common.order import PoolOrder, batch_counts
 from train.detection.augment import normalise
 from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops
@@ -67,16 +67,29 @@ class Features(Protocol):
 def split(faces: FaceCrops, share: float, held_out: Sequence[str] = ()) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to learn from and rows to measure on: all faces of some persons, and a share of those without a name.
 
-    ``held_out`` are files that name persons to measure on, one a line; without any it is a share of the persons. The
-    same for every seed of a run. Raises TrainingError for a file that cannot be read or that names nobody here.
+    ``held_out`` are files that name persons to measure on, one a line; of sources with none of them, and without files,
+    it is a share of the persons. The same for every seed of a run. Raises TrainingError for a file that cannot be read
+    or that names nobody here.
     """
     rng = np.random.default_rng(0)
     persons = np.unique(faces.persons[faces.persons >= 0])
-    chosen = _listed(faces, held_out) if held_out else rng.permutation(persons)[: round(share * len(persons))]
+    chosen = _held_out(faces, share, held_out) if held_out else rng.permutation(persons)[: round(share * len(persons))]
     measured = np.isin(faces.persons, chosen) & (faces.persons >= 0)
     nameless = np.flatnonzero(faces.persons < 0)
     measured[rng.permutation(nameless)[: round(share * len(nameless))]] = True
     return np.flatnonzero(~measured), np.flatnonzero(measured)
+
+
+def _held_out(faces: FaceCrops, share: float, files: Sequence[str]) -> NDArray[np.int64]:
+    """The numbers of the persons whom these files name, and of a share of those of each source with none of them."""
+    listed = np.array(_listed(faces, files), np.int64)
+    found = [listed]
+    for source in np.unique(faces.sources).tolist():
+        persons = np.unique(faces.persons[(faces.sources == source) & (faces.persons >= 0)])
+        if not np.isin(persons, listed).any():
+            shuffled = np.random.default_rng([0, source]).permutation(persons)
+            found.append(shuffled[: round(share * len(persons))].astype(np.int64))
+    return np.concatenate(found)
 
 
 def _listed(faces: FaceCrops, files: Sequence[str]) -> list[int]:
@@ -120,12 +133,7 @@ class FaceBatches:
         if settings.lambda_distillation == 0 or faces.embeddings is None:
             pools[2:] = [np.zeros_like(named)] * 2  # nothing to learn from faces without a label
         self.pools = [rows[pool] for pool in pools]
-        shares = [part if len(pool) else 0 for part, pool in zip(settings.shares, self.pools, strict=True)]
-        if not sum(shares):
-            raise TrainingError("faces: there is nothing to learn from")
-        counts = [settings.batch * part // sum(shares) for part in shares]
-        counts[int(np.argmax(shares))] += settings.batch - sum(counts)
-        self.counts = counts
+        self.counts = batch_counts(settings.batch, settings.shares, self.pools, "faces")
         self._order = PoolOrder(self.pools, settings.seed)
         numbers = np.unique(faces.persons[rows][named])
         self.persons = len(numbers)

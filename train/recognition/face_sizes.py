@@ -10,6 +10,7 @@ them:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from tqdm import tqdm
 from cascade.datasets import DatasetError, PersonPhoto, read_identities
 from cascade.detect import Detector
 from cascade.faces import Faces
-from cascade.imaging.reading import RGBImage, read_image
+from cascade.imaging.alignment import AlignError
+from cascade.imaging.reading import ImageError, RGBImage, read_image
 from cascade.models.recognizer import restate_recognizer
 from cascade.recognize import Recognizer, face_sizes
 from train.recognition.cards import restate_card
@@ -72,14 +74,19 @@ def embed_by_size(
 ) -> tuple[NDArray[np.intp], dict[float, Floats]]:
     """The person (n,) of each photo with a face, and by size the embeddings (n, D), NaN where there is none.
 
-    A face is never enlarged, and one that is not found in the shrunk photo has no embedding.
+    A face is never enlarged, and one that is not found or cannot be aligned in the shrunk photo has no embedding.
+    Photos that cannot be read are left out.
     """
     small = Detector(min_face=SMALLEST, threads=recognizer.threads)
     numbers: dict[str, int] = {}
     persons: list[int] = []
     rows: dict[float, list[Floats]] = {size: [] for size in sizes}
     for photo in tqdm(photos, unit="photo"):
-        image = read_image(photo.path)
+        try:
+            image = read_image(photo.path)
+        except ImageError as error:
+            tqdm.write(f"left out: {photo.name}: {error}")
+            continue
         face = _main_face(recognizer.detector, image)
         if not len(face):
             continue
@@ -92,15 +99,16 @@ def embed_by_size(
 
 
 def _embedding(recognizer: Recognizer, detector: Detector, image: RGBImage, scale: float) -> Floats:
-    """The embedding (D,) of the main face of the image at that scale, NaN if there is none."""
+    """The embedding (D,) of the main face of the image at that scale, NaN if there is none or it cannot be aligned."""
     height, width = image.shape[:2]
     if scale <= 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         shrunk = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
         face = _main_face(detector, shrunk)
         if len(face):
-            embedding: Floats = recognizer.embed(shrunk, face)[0]
-            return embedding
+            with suppress(AlignError):
+                embedding: Floats = recognizer.embed(shrunk, face)[0]
+                return embedding
     return np.full(recognizer.dimension, np.nan, np.float32)
 
 

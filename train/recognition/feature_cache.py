@@ -69,12 +69,13 @@ def cache_maps(
 ) -> None:
     """Writes the networks' maps of an augmented view of each of the rows, on all available cores.
 
-    Maps that are there already stay if they are of the same rows, augmentation and networks.
+    Maps that are there already stay if they are of the same crops, rows, augmentation and networks. To tell, all of
+    these crops are read.
     """
     about = {
         "seed": seed,
         "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
-        "faces": {"count": len(faces), "sources": faces.meta["sources"]},
+        "crops": _fingerprint(faces, rows),
         "networks": {cached.name: cached.fingerprint() for cached in networks},
     }
     record = folder / RECORD
@@ -99,6 +100,14 @@ def cache_maps(
     for engine in engines:
         engine.flush()
     record.write_text(json.dumps(about) + "\n")
+
+
+def _fingerprint(faces: FaceCrops, rows: NDArray[np.int64]) -> str:
+    """A hash of the crops of these rows, each of which counts once."""
+    found, each = hashlib.sha256(), np.unique(rows)
+    for first in range(0, len(each), CHUNK):
+        found.update(faces.crops[each[first : first + CHUNK]].tobytes())
+    return found.hexdigest()
 
 
 def _augmented(faces: FaceCrops, rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:

@@ -125,7 +125,10 @@ def matched_nodes(network: RecognitionNetwork, teacher: Teacher) -> tuple[tuple[
 
 
 def embed_faces(folder: Path, param: Path, weights: Path) -> None:
-    """Writes embeddings.npy and teacher.json into a folder of packed faces; on the first GPU if there is one."""
+    """Writes embeddings.npy and teacher.json into a folder of packed faces; on the first GPU if there is one.
+
+    teacher.json, which says whose the embeddings are, is removed first and comes last.
+    """
     teacher = Teacher(param, weights).to("cuda" if torch.cuda.is_available() else "cpu")
     about = {"network": teacher.name, "sha256": teacher.sha256, "mirrored": True}
     crops = load_crops(folder).crops
@@ -134,5 +137,6 @@ def embed_faces(folder: Path, param: Path, weights: Path) -> None:
         for first in range(0, len(crops), CHUNK):
             rows.append(teacher.embed(crops[first : first + CHUNK]))
             progress.update(len(rows[-1]))
+    (folder / "teacher.json").unlink(missing_ok=True)
     np.save(folder / "embeddings.npy", np.concatenate(rows))
     (folder / "teacher.json").write_text(json.dumps(about, indent=1) + "\n")

@@ -119,6 +119,9 @@ class SynthesisRun(Run):
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """One step of every network that learns; the losses."""
+        # of what is drawn in a step, so that a resumed run draws the same
+        seed = self.settings.seed * self.processes.world + self.processes.rank
+        torch.manual_seed(seed * 1_000_003 + self.step)
         batch: Batch = self.batches.take(self.step).to(self.device)
         rate = self.rate(self.step)
         for name, optimiser in self.optimisers.items():

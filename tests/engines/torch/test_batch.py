@@ -74,6 +74,24 @@ def test_a_batch_is_its_images_one_by_one(weights: Weights, family: str, device:
     assert detector.detect_batch([]) == []
 
 
+@pytest.mark.parametrize("rotations", [(0,), (0, 90)])
+def test_an_array_that_a_generator_uses_again_is_copied(weights: Weights, rotations: tuple[int, ...]) -> None:
+    detector = Detector(engine="torch", weights=weights("default"), rotations=rotations)
+    pictures = [photo for photo in photos() if photo.shape == (300, 400, 3)]
+    buffer = np.empty_like(pictures[0])
+
+    def frames() -> Iterator[np.ndarray]:
+        for picture in (*pictures, np.zeros_like(buffer)):
+            buffer[:] = picture
+            yield buffer
+
+    expected = [*(detector.detect(picture) for picture in pictures), detector.detect(np.zeros_like(buffer))]
+    assert len({len(faces) for faces in expected}) > 1
+    assert_equal(detector.detect_batch(frames()), expected)
+    read = (detector.read(frame) for frame in frames())
+    assert_equal(detector.detect_batch(read), expected)
+
+
 def test_results_do_not_depend_on_who_else_is_in_the_batch(weights: Weights) -> None:
     detector = Detector(engine="torch", weights=weights("default"))
     expected = detector.detect_batch(photos())

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from cascade.datasets import REGISTRY
+from cascade.imaging.alignment import AlignError, align
+from cascade.imaging.reading import read_image
+from eval.anonymize.people import read_subjects
 from tests.eval.helpers import is_picture, rows_of, run_eval, save_data_root, summary
 from tests.photos import portrait
 
@@ -33,7 +37,26 @@ def test_recovery(tmp_path, capsys):
     assert told["found"]["visible"] == 1
     assert told["found"]["solid"] == 0
     assert {row["hidden by"] for row in rows_of(out / "recovery.csv")} >= {"visible", "solid"}
+    assert told["problems"] == []
     assert "2 people, chance at rank 1: 0.5000" in capsys.readouterr().out
+
+
+def test_photos_that_cannot_be_used_do_not_take_the_others_along(tmp_path, monkeypatch):
+    data = save_people(tmp_path)
+    (data / "lfw/images/A9/A9_0002.jpg").write_bytes(b"broken")
+    crooked = read_image(data / "lfw/images/A3/A3_0001.jpg")
+
+    def refuse_one(image, landmarks):
+        if np.array_equal(image, crooked):
+            raise AlignError("landmarks[0]: points: expected points apart from each other")
+        return align(image, landmarks)
+
+    monkeypatch.setattr("eval.anonymize.people.align", refuse_one)
+    probes, gallery, others, problems = read_subjects(REGISTRY, data, "lfw_pairs", 20, 1)
+    assert [each.person for each in probes] == [each.person for each in gallery] == ["A10"]
+    assert len(others) == 14 and not {"A3", "B3"} & {each.person for each in others}  # their photos are alike
+    assert len(problems) == 3
+    assert all(any(name in problem for problem in problems) for name in ("A9_0002", "A3_0001", "B3_0001"))
 
 
 def save_people(root):

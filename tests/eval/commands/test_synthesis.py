@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade.imaging.alignment import align
+from cascade.imaging.alignment import AlignError, align
 from eval.commands import synthesis
 from eval.synthesis import evaluation
 from eval.synthesis.sheets import SIDE
@@ -85,6 +85,22 @@ def test_faces_are_evaluated_at_nine_ages(data: Path, capsys: pytest.CaptureFixt
         assert sheet.width > 10 * SIDE and 4 * SIDE < sheet.height < 5 * SIDE  # each face once
     assert not (data.parent / "out" / "later.png").exists()  # of UTKFace nobody is known by two photos
     assert "utkface_test: 4 faces at nine ages beside 5 real ones" in capsys.readouterr().out
+
+
+def test_photos_that_cannot_be_used_are_told_and_left_out(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = evaluation.find_single_face
+    (data / "utkface" / "test" / NAMES[1]).write_bytes(b"broken")
+
+    def refuse_one(path: Path, is_crop: bool) -> Any:
+        if path.name == NAMES[0]:
+            raise AlignError("landmarks[0]: points: expected points apart from each other")
+        return find(path, is_crop)
+
+    monkeypatch.setattr(evaluation, "find_single_face", refuse_one)
+    faces, problems = evaluation.read_faces(data, ["utkface_test"], 5, lambda photos: photos)
+    assert sorted(face.name for face in faces) == list(NAMES[2:FACES])
+    assert len(problems) == 3
+    assert {problem.partition(":")[0] for problem in problems} == {NAMES[0], NAMES[1], NAMES[FACES]}
 
 
 def test_sets_that_are_unfit_are_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,19 @@ import numpy as np
 import pytest
 
 from cascade.imaging.reading import read_image
+from eval.commands.sets import evaluate_file
 from eval.detection import errors
-from eval.detection.error_pictures import BELOW, CROP_SIDE, DETECTED, IGNORED, LABELLED, crop_picture, photo_picture
-from eval.detection.errors import find_mistakes
-from eval.detection.predictions import to_json
+from eval.detection.error_pictures import (
+    CROP_SIDE,
+    DETECTED,
+    IGNORED,
+    LABELLED,
+    UNREPORTED,
+    crop_picture,
+    photo_picture,
+)
+from eval.detection.errors import Detections, detections_of
+from eval.detection.predictions import Predictions, read_predictions, to_json
 from eval.detection.test_sets import TestSet, evaluate_detector, read_set
 from tests.eval.helpers import found, photo, run_eval, save_data_root, shared, summary
 from tests.photos import FACE_BOX, FACE_LANDMARKS, PORTRAIT, portrait
@@ -25,6 +34,10 @@ POINTS = np.array([[130, 140], [170, 140], [150, 160], [135, 180], [165, 180]], 
 
 def set_of(*photos, kind="faces", min_size=0.0):
     return TestSet("x", kind, "", "", min_size, tuple(photos))
+
+
+def find_mistakes(test_set, rows, default_score, usual=None):
+    return errors.find_mistakes(test_set, detections_of(test_set, rows, default_score, usual))
 
 
 def reasons(faces, *rows, kind="miss"):
@@ -42,6 +55,21 @@ def test_reasons_of_a_miss():
     assert reasons([FACE], [*half, 0.4]) == [(errors.LOW_AND_BAD, 0)]
     # Of two faces in one place only one is found, by the one detection there is.
     assert reasons([FACE, [100, 100, 200, 190]], [*FACE, 0.9]) == [(errors.TAKEN, 0)]
+
+
+def test_lower_thresholds_tell_the_reasons_of_misses_and_count_nothing():
+    other, moved = [300, 300, 400, 400], [100, 100, 200, 190]
+    photos = set_of(photo("a", [FACE, other]), photo("b", [FACE]))
+    # by default one face of three is found; lower thresholds find it a little elsewhere, and the others
+    rows = {"a": found([*moved, 0.9], [*other, 0.8], [500, 0, 600, 100, 0.7]), "b": found([*FACE, 0.3])}
+    usual = {"a": found([*FACE, 0.9])}
+    detections = detections_of(photos, rows, 0.5, usual)
+    np.testing.assert_array_equal(detections["a"].found.scores, [0.9, 0.8, 0.7])
+    np.testing.assert_array_equal(detections["a"].reported, [True, False, False])
+    told = [(each.kind, each.photo.name, each.reason) for each in errors.find_mistakes(photos, detections)]
+    assert told == [("miss", "a", errors.REJECTED), ("miss", "b", errors.LOW_SCORE)]
+    figures = evaluate_detector(photos, rows, 0.5, usual).summary()
+    assert (figures["recall"], figures["false_positives"]) == (pytest.approx(1 / 3), 0)
 
 
 def test_reasons_of_a_false_alarm():
@@ -127,28 +155,28 @@ def extent(picture, colour):
 def portrait_mistakes(*rows, boxes=(FACE_BOX,), ignored=None):
     points = np.array([FACE_LANDMARKS] * len(boxes))
     faces = photo("a", boxes, landmarks=points, path=PORTRAIT, ignored=ignored)
-    detections = found(*rows, landmarks=np.zeros((len(rows), 5, 2)))
-    return detections, find_mistakes(set_of(faces), {"a": detections}, 0.5)
+    detections = Detections.of(found(*rows, landmarks=np.zeros((len(rows), 5, 2))), 0.5)
+    return detections, errors.find_mistakes(set_of(faces), {"a": detections})
 
 
 def test_crop_shows_face_and_detection_in_their_places():
     near = (FACE_BOX[0] + 44, FACE_BOX[1], FACE_BOX[2] + 44, FACE_BOX[3])  # overlap 1/3
     detections, mistakes = portrait_mistakes([*near, 0.9])
     assert [each.kind for each in mistakes] == ["miss", "false_alarm"]
-    picture = crop_picture(portrait(), mistakes[0], detections, 0.5)
+    picture = crop_picture(portrait(), mistakes[0], detections)
     assert max(picture.shape[:2]) == CROP_SIDE
     face, box = extent(picture, LABELLED), extent(picture, DETECTED)
     # The crop is 2.6 times as wide as the 132 pixels of both boxes together.
     scale = CROP_SIDE / (2.6 * 132)
     assert box[0] - face[0] == pytest.approx(44 * scale, abs=3)
     assert face[3] - face[1] == pytest.approx(104 * scale, abs=6)
-    assert extent(picture, BELOW) is None
+    assert extent(picture, UNREPORTED) is None
 
 
 def test_detection_below_the_default_score_has_its_own_colour():
     detections, mistakes = portrait_mistakes([*FACE_BOX, 0.3], [400, 400, 450, 450, 0.3])
-    picture = crop_picture(portrait(), mistakes[0], detections, 0.5)
-    assert extent(picture, BELOW) is not None
+    picture = crop_picture(portrait(), mistakes[0], detections)
+    assert extent(picture, UNREPORTED) is not None
     assert extent(picture, DETECTED) is None
 
 
@@ -156,7 +184,7 @@ def test_mistakes_beyond_the_photo_are_drawn():
     outside = ((-60.0, -90.0, -10.0, -20.0), (505.0, 500.0, 700.0, 800.0))
     detections, mistakes = portrait_mistakes(boxes=outside)
     for mistake in mistakes:
-        picture = crop_picture(portrait(), mistake, detections, 0.5)
+        picture = crop_picture(portrait(), mistake, detections)
         assert max(picture.shape[:2]) == CROP_SIDE
 
 
@@ -166,7 +194,7 @@ def test_whole_photo_keeps_its_size_and_tells_missed_faces_from_those_that_do_no
         [*alarm, 0.9], boxes=(FACE_BOX, (300, 100, 360, 200)), ignored=[False, True]
     )
     black = np.zeros((512, 512, 3), np.uint8)
-    picture = photo_picture(black, mistakes, detections, 0.5)
+    picture = photo_picture(black, mistakes, detections)
     assert picture.shape == black.shape
     np.testing.assert_allclose(extent(picture, LABELLED), FACE_BOX, atol=3)
     np.testing.assert_allclose(extent(picture, DETECTED), alarm, atol=3)
@@ -282,6 +310,25 @@ def test_our_detector_is_run_and_landmarks_are_shown(wrong, random_weights):
     assert len(Page(out / "page.html").of("img")) == 1
     assert run_eval(*arguments[:5], "--predictions", out / "predictions.json", "--out", out / "again") == 0
     assert rows_of(out / "again" / "errors.csv") == rows_of(out / "errors.csv")
+
+
+def test_the_page_counts_what_the_benchmark_counts_of_our_detector(wrong, random_weights, tmp_path):
+    data, _, out = wrong
+    detector = ("--weights", random_weights("paper"), "--threads", 1)
+    arguments = ("--data", data, "--set", "wider_val")
+    assert run_eval("benchmark", *arguments, *detector, "--out", tmp_path / "figures") == 0
+    assert run_eval("errors", *arguments, *detector, "--out", out) == 0
+    mine = f"mine={out / 'predictions.json'}"
+    assert run_eval("compare", *arguments, "--compare", mine, "--out", tmp_path / "compared") == 0
+    figures = summary(tmp_path / "figures")["detectors"]["cascade"]["wider_val"]
+    compared = summary(tmp_path / "compared")["detectors"]["mine"]["wider_val"]
+    assert compared["false_positives"] == figures["false_positives"]
+    mistakes = summary(out)["mistakes"]
+    assert mistakes["false_alarm"] == figures["false_positives"] > 0
+    assert mistakes["miss"] == round(figures["faces"] * (1 - figures["recall"]))
+    # lower thresholds find more of the default score
+    lower = evaluate_file([read_set(data, "wider_val")], Predictions(read_predictions(out / "predictions.json").found))
+    assert lower.sets["wider_val"].figures.default.curve.false_positive_count > figures["false_positives"]
 
 
 @pytest.mark.parametrize("name", ["wider_train_holdout", "net7876"])

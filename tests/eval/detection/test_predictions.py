@@ -74,6 +74,29 @@ def test_malformed_json_is_refused(tmp_path, content, message):
         read_predictions(write(tmp_path / "p.json", content))
 
 
+def test_json_with_what_is_found_by_default(tmp_path):
+    lower = {"a": found(ROW, [5.0, 5.0, 9.0, 9.0, 0.1]), "b": found()}
+    text = to_json(lower, {"default_score": 0.5}, {"a": found(ROW), "b": found()})
+    read = read_predictions(write(tmp_path / "p.json", text))
+    assert len(read.found["a"]) == 2
+    assert read.usual["a"].rows() == [ROW] and len(read.usual["b"]) == 0
+    assert read.about == {"default_score": 0.5}
+    text = to_json(lower, {}, {"a": found(ROW)})
+    with pytest.raises(
+        DatasetError, match=r"p\.json: usual_photos: expected the names under photos, 'b' is not in both"
+    ):
+        read_predictions(write(tmp_path / "p.json", text))
+    with pytest.raises(DatasetError, match=r"p\.json: usual_photos: an object from photo to rows expected"):
+        read_predictions(write(tmp_path / "p.json", {"photos": {"a": [ROW]}, "usual_photos": [ROW]}))
+
+
+def test_what_was_found_at_several_scales_is_joined():
+    with_points = Found.from_rows([[*ROW, *POINTS]])
+    assert Found.join([found(), with_points, with_points]).landmarks.shape == (2, 5, 2)
+    assert Found.join([found(ROW), with_points]).landmarks is None
+    assert len(Found.join([found(), found()])) == 0
+
+
 def test_npz(tmp_path):
     rows = np.array([ROW, ROW, [*ROW[:4], 0.25]])
     file = tmp_path / "p.npz"

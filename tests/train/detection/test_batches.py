@@ -79,6 +79,9 @@ def test_kinds_that_are_missing_leave_their_share_to_the_others():
     assert counts((NEGATIVE, POSITIVE, PART, LANDMARK)) == [30, 10, 10, 20]
     assert counts((NEGATIVE, POSITIVE, PART)) == [42, 14, 14, 0]
     assert counts((NEGATIVE,)) == [70, 0, 0, 0]
+    # the largest share takes what division leaves over, so that a batch is as large as the settings say
+    assert counts((NEGATIVE, POSITIVE, PART, LANDMARK), batch=32) == [15, 4, 4, 9]
+    assert counts((NEGATIVE, POSITIVE, PART, LANDMARK), batch=2) == [2, 0, 0, 0]
     assert counts((NEGATIVE, POSITIVE, PART, LANDMARK), ratio=(3, 1, 1, 0)) == [42, 14, 14, 0]
     with pytest.raises(TrainingError, match="nothing to learn"):
         counts(())
@@ -89,7 +92,7 @@ def test_kinds_that_are_missing_leave_their_share_to_the_others():
 def test_fewer_samples_than_a_batch_takes_are_repeated():
     made = samples(kinds=np.array([NEGATIVE] * 7 + [POSITIVE] * 2 + [LANDMARK]))
     _, kinds, _ = batches_of(made).read(3)
-    assert np.bincount(kinds, minlength=4).tolist() == [35, 11, 0, 23]
+    assert np.bincount(kinds, minlength=4).tolist() == [36, 11, 0, 23]
 
 
 def test_validation_samples_are_the_last_ones():

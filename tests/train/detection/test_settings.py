@@ -28,3 +28,10 @@ def test_the_papers_recipe_is_constant():
     assert (settings.steps, settings.batch, settings.family) == (10_000, 32, "paper")
     assert (settings.batch_norm, settings.augment, settings.ema_decay, settings.weight_decay) == (False, False, 0, 0)
     assert settings.mining_ratio == 0.7
+
+
+@pytest.mark.parametrize("name", ["steps", "batch"])
+@pytest.mark.parametrize("value", [0, -3])
+def test_a_run_has_a_step_and_a_batch_a_sample(name, value):
+    with pytest.raises(ValueError, match=f"^{name}: expected at least 1, got {value}$"):
+        TrainSettings("pnet", **{name: value})

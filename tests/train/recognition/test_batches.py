@@ -58,6 +58,23 @@ def test_people_on_lists_are_held_out(tmp_path):
             split(made, 0.2, (str(tmp_path / name),))
 
 
+def test_of_sources_without_anybody_listed_a_share_is_held_out(tmp_path):
+    made = packed(people=20)
+    sources = made.sources.copy()
+    sources[(made.persons >= 0) & (made.persons % 2 == 1)] = 3  # the odd ones are of a source of their own
+    made = replace(made, sources=sources)
+    (tmp_path / "list.txt").write_text(f"{made.meta['persons'][0]}\n")
+    learned, held_out = split(made, 0.2, (str(tmp_path / "list.txt"),))
+    out = set(made.persons[held_out].tolist()) - {-1}
+    assert {person for person in out if person % 2 == 0} == {0}
+    assert len({person for person in out if person % 2 == 1}) == 2
+    assert not out & set(made.persons[learned].tolist())
+    # of the faces without a name it is the same share as ever
+    nameless = made.persons[held_out] < 0
+    everyone = split(made, 0.2)[1]
+    assert nameless.sum() == (made.persons[everyone] < 0).sum() == 8
+
+
 def test_means_by_person():
     made = packed(people=3)
     data = FaceBatches(made, every(made), PLAIN)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cascade.datasets import DatasetError
+from cascade.imaging.alignment import AlignError
 from cascade.models.recognizer import load_recognizer, restate_recognizer
 from cascade.recognize import Recognizer
 from tests.photos import portrait
@@ -55,6 +56,22 @@ def test_faces_are_shrunk_and_never_enlarged(people):
     assert np.isfinite(found[60]).all()
     assert np.isnan(found[500]).all()
     assert not np.array_equal(found[30], found[60])
+
+
+def test_photos_that_cannot_be_used_do_not_take_the_others_along(people, monkeypatch, capsys):
+    photos = held_out_photos(people / "images", people / "people.txt")
+    photos[0].path.write_bytes(b"broken")
+    recognizer = Recognizer(save_random_recognizer(people / "small.safetensors"), threads=1)
+    persons, found = embed_by_size(photos, recognizer, (60,))
+    assert persons.tolist() == [0, 1, 1]
+    assert np.isfinite(found[60]).all()
+    assert "left out: " in capsys.readouterr().out
+
+    def refuse(*_):
+        raise AlignError("landmarks[0]: points: expected points apart from each other")
+
+    monkeypatch.setattr(Recognizer, "embed", refuse)
+    assert np.isnan(embed_by_size(photos, recognizer, (60,))[1][60]).all()
 
 
 def test_a_weight_file_states_the_rates(people, monkeypatch):

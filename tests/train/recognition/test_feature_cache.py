@@ -66,10 +66,9 @@ def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, 
     faces, rows = packed(), np.arange(20)
 
     def keep(**changes) -> np.ndarray:
-        given = {"rows": rows, "seed": 0, "nodes": (IMAGE, 0)} | changes
-        cache_maps(
-            faces, given["rows"], [CachedNetwork("t", teacher.network, given["nodes"])], tmp_path / "k", given["seed"]
-        )
+        given = {"faces": faces, "rows": rows, "seed": 0, "nodes": (IMAGE, 0)} | changes
+        cached = CachedNetwork("t", teacher.network, given["nodes"])
+        cache_maps(given["faces"], given["rows"], [cached], tmp_path / "k", given["seed"])
         return np.load(tmp_path / "k/crops.npy")
 
     first = keep()
@@ -84,6 +83,14 @@ def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, 
         teacher.network.blocks[0][0].weight += 0.1
     keep(nodes=(IMAGE, teacher.embedding))
     assert len(computed) == 6
+    # as many faces of the same sources, packed again: one pixel of one crop differs
+    crops = faces.crops.copy()
+    crops[3, 50, 50] ^= 255
+    again = keep(faces=replace(faces, crops=crops), nodes=(IMAGE, teacher.embedding))
+    assert len(computed) == 7 and np.any(again[3] != first[3])
+    crops[30] ^= 255  # not of these rows
+    keep(faces=replace(faces, crops=crops), nodes=(IMAGE, teacher.embedding))
+    assert len(computed) == 7
 
 
 def test_what_was_broken_off_is_computed_again(tmp_path, teacher, monkeypatch):

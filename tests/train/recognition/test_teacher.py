@@ -128,6 +128,21 @@ def test_all_faces_of_a_folder(network, tmp_path, monkeypatch, chunk):
     assert read.teacher == {"network": "means", "sha256": sha256, "mirrored": True}
 
 
+def test_embeddings_that_are_broken_off_are_nobodys(network, tmp_path, monkeypatch):
+    save_crops(tmp_path / "faces", packed(teacher=False))
+    embed_faces(tmp_path / "faces", *network)
+
+    def break_off(file, array):
+        file.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("train.recognition.teacher.np.save", break_off)
+    with pytest.raises(OSError, match="no space left"):
+        embed_faces(tmp_path / "faces", *network)
+    read = load_crops(tmp_path / "faces")
+    assert read.embeddings is None and read.teacher is None
+
+
 def test_a_folder_without_faces(network, tmp_path):
     save_crops(tmp_path, packed(people=0, aged=0, nameless=0, teacher=False))
     embed_faces(tmp_path, *network)

@@ -146,6 +146,30 @@ def test_a_run_is_resumed_and_what_it_exports_runs(tmp_path: Path) -> None:
     assert changed and all(int(name.split(".")[0]) >= run.frozen.trunk for name in changed)
 
 
+def test_a_resumed_run_learns_what_an_uninterrupted_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SynthesisSettings(**{**SHORT, "sheet_every": 100})
+
+    def run_in(name: str) -> SynthesisRun:
+        run = SynthesisRun(settings, AgedFaces([packed()], settings), tmp_path / name)
+        run.every = (1, 2)
+        return run
+
+    monkeypatch.setattr(SynthesisRun, "validate", lambda run: {})
+    whole, stopped = run_in("whole"), run_in("parts")
+    whole.train()
+    monkeypatch.setattr(SynthesisRun, "ended", property(lambda run: run.step == 2))
+    stopped.train()
+    monkeypatch.undo()
+    monkeypatch.setattr(SynthesisRun, "validate", lambda run: {})
+    resumed = run_in("parts")
+    resumed.train()
+    assert (stopped.step, resumed.step) == (2, 4)
+    for part in ("network", "averaged", "discriminator"):
+        expected = whole.parts[part].state_dict()
+        for name, tensor in resumed.parts[part].state_dict().items():
+            assert torch.equal(tensor, expected[name]), f"{part}.{name}"
+
+
 def test_a_run_begins_from_a_weight_file(tmp_path: Path) -> None:
     shipped = load_aging(None)
     settings = SynthesisSettings(**SHORT, start=str(shipped.path))
