@@ -175,5 +175,7 @@ def test_lowered_scores_of_onet(weights: DetectorWeights) -> None:
     assert len(before)
     log_odds = [np.log(faces.scores / (1 - faces.scores)) for faces in (before, after)]
     np.testing.assert_allclose(log_odds[1], log_odds[0] - 0.5 / 1.5, atol=1e-3)
-    np.testing.assert_array_equal(after.boxes, before.boxes)
+    sides = (before.boxes[:, 2:] - before.boxes[:, :2]).min(axis=1)
+    # votes weigh as much as their probabilities, so the boxes move a little
+    assert (np.abs(after.boxes - before.boxes).max(axis=1) < 0.02 * sides).all()
     assert all(lowered[stage] is weights[stage] for stage in ("pnet", "rnet", "lnet"))
