@@ -102,7 +102,7 @@ def test_blurred_faces_are_refused(run_recognition, capsys):
 
 def test_faces_upside_down_are_refused_unless_the_photo_is_searched_so(recognizer_weights, tmp_path, capsys):
     upside, gallery = str(tmp_path / "upside.png"), str(tmp_path / "g")
-    Image.fromarray(portrait()).rotate(180).save(upside)
+    Image.fromarray(portrait()).resize((450, 450)).rotate(180).save(upside)
     options = ["--recognizer", recognizer_weights, "--threads", "1"]
     assert main(["gallery", "add", gallery, "Ann", upside, *options]) == console.SOME_FAILED
     err = capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_a_poor_photo_gives_a_warning(run_recognition, capsys):
 
 def test_a_face_upside_down_gives_a_warning(capsys, tmp_path):
     upside = str(tmp_path / "upside.jpg")
-    Image.fromarray(portrait()).rotate(180).save(upside)
+    Image.fromarray(portrait()).resize((450, 450)).rotate(180).save(upside)
     assert main(["verify", str(PORTRAIT), upside, "--json"]) == 1
     out, err = capsys.readouterr()
     first, second = json.loads(out)["problems"]
