@@ -44,7 +44,7 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     reference = (tmp_path / "site" / "reference" / "detection" / "index.html").read_text(encoding="utf-8")
-    assert "smallest and largest side of a face" in reference
+    assert "side of the smallest and the largest face" in reference
     assert load_detector().stages["onet"].sha256 in (tmp_path / "site/models/default/index.html").read_text("utf-8")
 
 
