@@ -164,6 +164,12 @@ def test_candidates(benchmark: Any, level: str) -> None:
     benchmark(_native.candidates, boxes(BOXES, 20, 80), offsets[:, :4], logits[:, 0], 0.0, overlaps, level)
 
 
+@pytest.mark.benchmark(group=f"vote of {BOXES} windows")
+def test_vote(benchmark: Any) -> None:
+    windows, logits = boxes(BOXES, 20, 80), RANDOM.normal(0, 2, BOXES).astype(np.float32)
+    benchmark(_native.vote, windows[:100], windows, np.zeros_like(windows), logits, 0.5)
+
+
 @pytest.mark.benchmark(group=f"window_boxes of {BOXES} windows")
 def test_window_boxes(benchmark: Any) -> None:
     found = [RANDOM.integers(0, 100, (BOXES // len(SCALES), 7)).astype(np.float32) for _ in SCALES]

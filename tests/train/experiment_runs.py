@@ -11,10 +11,12 @@ from train.detection.sample_store import Samples, SampleWriter
 
 def make(folder: Path, stage: str, family: str = "paper", n: int = 160, seed: int = 0) -> Samples:
     """A folder of easy samples for that network."""
-    side = ARCHITECTURES[family][stage].input_size
+    architecture = ARCHITECTURES[family][stage]
+    side = architecture.input_size
     easy, writer = samples(n, side, seed), SampleWriter(folder, side)
     writer.add(easy.crops, easy.kinds, easy.targets)
-    return writer.finish({"settings": {"stage": stage, "family": family, "seed": seed}, "data": "drawn"})
+    cut = {"size": side, "window": architecture.window}
+    return writer.finish({"settings": {"stage": stage, "family": family, "seed": seed}, "input": cut, "data": "drawn"})
 
 
 def tree(folder: Path) -> dict[str, int]:

@@ -25,7 +25,7 @@ def made_up(people: int = 40, photos: int = 12, alike: float = 0.0, age: float =
     rows = centres[persons] + noise[:, None] * rng.normal(size=(len(persons), 16))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     flat = np.full(len(persons), 100.0, np.float32)
-    quality = FaceQuality(flat, (1000 / noise).astype(np.float32), 0 * flat, flat / 100)
+    quality = FaceQuality(flat, (1000 / noise).astype(np.float32), 0 * flat, flat / 100, 0 * flat)
     return HeldOutFaces(rows.astype(np.float32), np.full(len(persons), age, np.float32), persons, quality)
 
 
