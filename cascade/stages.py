@@ -142,10 +142,10 @@ def run_onet(
     logits[~np.isfinite(outputs).all(axis=1)] = np.nan  # nothing is a face whose landmarks are not finite
     output = weights["onet"].architecture.output
     deltas, least = outputs[:, output("box")], logit(threshold)
-    chosen, boxes, scores = _native.candidates(windows, deltas, logits, least, ONET_NMS)
+    chosen, boxes, kept_logits = _native.candidates(windows, deltas, logits, least, ONET_NMS)
     boxes = _native.vote(boxes, windows, deltas, logits, ONET_VOTING)
     shares = outputs[chosen, output("landmarks")].reshape(-1, 5, 2)
-    return boxes, scores, _native.window_points(windows[chosen], shares)
+    return boxes, kept_logits, _native.window_points(windows[chosen], shares)
 
 
 def run_lnet(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.ndarray) -> StageGenerator[np.ndarray]:
