@@ -24,7 +24,9 @@ def run_clone(package: str, group: str, load: Callable[[], Callable[[], int]]) -
     def run() -> int:
         try:
             if hasattr(os, "register_at_fork"):
-                os.register_at_fork(after_in_child=_end_without_a_word)
+                os.register_at_fork(
+                    before=_hold_interrupts, after_in_parent=_release_interrupts, after_in_child=_end_without_a_word
+                )
             main = load()
             raise_interrupts()
             return main()
@@ -37,9 +39,19 @@ def run_clone(package: str, group: str, load: Callable[[], Callable[[], int]]) -
     return run_program(program, run)
 
 
+def _hold_interrupts() -> None:
+    """Keeps Ctrl-C waiting while a worker process begins: it would be told of in the middle of that."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _release_interrupts() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _end_without_a_word() -> None:
     """Has Ctrl-C end a worker process at once: the process that started it says that all is stopped."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _release_interrupts()
 
 
 def missing(error: ImportError, group: str) -> str:
