@@ -174,8 +174,9 @@ def measure(image: ImageInput, faces: Faces | npt.ArrayLike, *, color: Literal["
 
 def measure_crops(crops: RGBImage, points: npt.NDArray[np.floating]) -> FaceQuality:
     """The same from aligned crops (n, 112, 112, 3) uint8 and the landmarks (n, 5, 2) that they were aligned by."""
-    shape = sizes_of(points), crop_sharpness(crops), five_point_yaw(points), _exposure(crops), five_point_lean(points)
-    return FaceQuality(*(np.asarray(each, np.float32) for each in shape))
+    yaw, lean = five_point_yaw(points), five_point_lean(points)
+    measures = sizes_of(points), crop_sharpness(crops), yaw, _exposure(crops), lean
+    return FaceQuality(*(np.asarray(each, np.float32) for each in measures))
 
 
 def crop_sharpness(crops: RGBImage) -> FloatArray:

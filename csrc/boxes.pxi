@@ -161,7 +161,7 @@ def vote(kept, windows, offsets, logits, overlap):
     _, boxes, logits = candidates(windows, offsets, logits, -np.inf, ())
     order = np.argsort(boxes[:, 0], kind="stable")
     boxes, logits = np.ascontiguousarray(boxes[order]), np.ascontiguousarray(logits[order])
-    out, most = np.empty_like(kept), np.zeros(len(boxes), np.float32)
+    out, most = kept.copy(), np.zeros(len(boxes), np.float32)
     cdef const float[:, ::1] kept_view = kept, box_view = boxes
     cdef const float[::1] logit_view = logits
     cdef float[:, ::1] target = out
@@ -170,6 +170,4 @@ def vote(kept, windows, offsets, logits, overlap):
         with nogil:
             cascade_vote(&box_view[0, 0], &logit_view[0], box_view.shape[0], &kept_view[0, 0], kept_view.shape[0], least,
                          &most_view[0], &target[0, 0], check_signals)
-    else:
-        out[:] = kept
     return out
