@@ -58,6 +58,20 @@ class GraphNetwork(nn.Module):
         return maps[last]
 
 
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution which trains fast in bfloat16 on a CPU, strided or not.
+
+    torch's gradient of the strided one takes 15 times as long there as that of stride 1, of which this one is a part.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.training and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")):
+            return super().forward(x)
+        across, down = self.stride
+        maps = functional.conv2d(x, self.weight, self.bias, 1, self.padding, 1, self.groups)
+        return maps[:, :, ::across, ::down]
+
+
 _SIMPLE: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 
 
@@ -80,8 +94,8 @@ def _block(node: Node, channels: int, batch_norm: bool) -> nn.Module:
         outputs = 1
     else:
         outputs = node.channels if node.kind == "conv" else channels
-        groups = 1 if node.kind == "conv" else channels
-        convolution = nn.Conv2d(
+        groups, layer = (1, nn.Conv2d) if node.kind == "conv" else (channels, DepthwiseConv2d)
+        convolution = layer(
             channels, outputs, node.kernel, node.stride, node.padding, groups=groups, bias=not batch_norm
         )
         nn.init.kaiming_normal_(convolution.weight)

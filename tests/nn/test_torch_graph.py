@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from cascade import _native
 from cascade.nn.graphs import IMAGE, Graph, GraphBuilder, native_nodes
-from cascade.nn.torch_graph import GraphNetwork, export_tensors, from_tensors, gated, pyramid_pool
+from cascade.nn.torch_graph import (
+    DepthwiseConv2d,
+    GraphNetwork,
+    export_tensors,
+    from_tensors,
+    gated,
+    pyramid_pool,
+)
 from train.recognition.architectures import light
 
 TOLERANCE = 1e-4
@@ -137,6 +144,26 @@ def test_a_part_makes_the_maps_of_the_whole():
             found.add((first, last))
     # the whole, a shortcut, and gates with what is behind them
     assert {(0, len(graph.nodes) - 1), (1, 2), (3, len(graph.nodes) - 1)} <= found
+
+
+@given(st.integers(3, 12), st.sampled_from([1, 3, 5]), st.integers(1, 3), st.integers(0, 2), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_a_strided_depthwise_convolution_in_bfloat16_is_a_part_of_that_of_stride_1(side, kernel, stride, padding, seed):
+    if side + 2 * padding < kernel:
+        return
+    torch.manual_seed(seed)
+    layer = DepthwiseConv2d(4, 4, kernel, stride, padding, groups=4)
+    plain = torch.nn.functional.conv2d
+    x = torch.randn(2, 4, side, side).bfloat16().float()
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.bfloat16())
+        layer.bias.copy_(layer.bias.bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer.train()(x)
+    expected = plain(x, layer.weight, layer.bias, stride, padding, 1, 4)
+    assert found.shape == expected.shape
+    assert torch.allclose(found.float(), expected, rtol=0.02, atol=0.02)
+    assert torch.equal(layer.eval()(x), expected)
 
 
 def test_every_weight_gets_a_gradient():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from train.common.checkpoints import Stateful, restore, save_checkpoint
+from train.common.memory import keep_freed_memory
 from train.common.prefetch import Prefetcher
 from train.common.progress import Progress
 
@@ -75,6 +76,7 @@ class Run(ABC):
 
     def train(self) -> None:
         """Trains to the last step, from the checkpoint if there is one. Raises TrainingError for a loss not finite."""
+        keep_freed_memory()
         steps, (log_every, save_every) = self.settings.steps, self.every
         try:
             self.resume()

@@ -33,7 +33,7 @@ class RecognitionSettings:
     held_out      files of the persons held out of training, one a line, to measure on; of sources with none of them,
                   and of the faces without a name, it is a share
     validation    that share
-    precision     "float32", or "bfloat16" by autocast where that is faster (GPUs)
+    precision     "float32", or "bfloat16" by autocast where that is faster: GPUs, CPUs with AVX-512 BF16
     compiled      whether the network goes through torch.compile
     """
 

@@ -103,8 +103,8 @@ class RecognitionRun(Run):
         batch = self.next_batch()
         self.model.train()
         set_rate(self.optimiser, settings.rate(self.step))
-        half = settings.precision == "bfloat16" and self.device.type == "cuda"
-        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+        half = settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
             predicted = self.wrapped(batch.inputs)
             labels = self.labels(batch)
         # in full precision: CosFace multiplies cosines by 64, and their rounding with them

@@ -157,6 +157,17 @@ def test_runs_with_less(often, tmp_path, faces, changes, absent):
     assert {name for name in LOSSES if row[name] == 0} == {"maps", *absent}
 
 
+def test_bfloat16_on_a_cpu_is_near_float32_and_not_the_same(often, tmp_path):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        settings = replace(SETTINGS, steps=1, precision=precision)
+        train_recognition(settings, packed(), tmp_path / precision, ALONE)
+        (line,) = (tmp_path / precision / "metrics.jsonl").read_text().splitlines()
+        losses[precision] = json.loads(line)["distillation"]
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.05)
+
+
 def test_metrics_are_means_since_the_last_row(often, tmp_path, monkeypatch):
     train_recognition(SETTINGS, packed(), tmp_path / "each", ALONE)
     monkeypatch.setattr(loop, "LOG_EVERY", 4)
