@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.attributes.features import CachedMaps, augmented, dequantise
+from train.attributes.features import CachedMaps, dequantise
 from train.attributes.sources import AttributeSource
 from train.attributes.store import UNKNOWN, LabelledCrops
 from train.attributes.tasks import LabelTable, Task, TaskError, label_table
 from train.common.checkpoints import TrainingError
 from train.common.order import PoolOrder
 from train.detection.augment import normalise
+from train.recognition.augment import augment_pixels
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class LabelledFaces:
 
 
 def _crop_inputs(crops: NDArray[np.uint8], seed: int | None) -> torch.Tensor:
-    pixels = crops if seed is None else augmented(crops, seed)
+    pixels = crops if seed is None else augment_pixels(crops, seed)
     return normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
 
 

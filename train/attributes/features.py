@@ -22,7 +22,7 @@ from cascade import _native
 from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph, native_nodes
 from train.attributes.store import LabelledCrops
-from train.recognition.augment import augment
+from train.recognition.augment import augment_pixels
 
 CHUNK = 64  # faces computed at a time
 SAMPLE = 512  # faces whose maps set the scale of uint8
@@ -104,7 +104,7 @@ def _write_view(
 
     def chunk(first: int) -> int:
         pixels = np.array(crops.crops[first : first + CHUNK])
-        pixels = augmented(pixels, view * 1_000_003 + first) if view else pixels
+        pixels = augment_pixels(pixels, view * 1_000_003 + first) if view else pixels
         steps = (trunk.maps(pixels) - scale[0]) / scale[1]
         maps[first : first + len(pixels)] = np.clip(np.rint(steps), 0, 255)
         return len(pixels)
@@ -114,11 +114,3 @@ def _write_view(
         for count in pool.map(chunk, range(0, len(crops), CHUNK)):
             progress.update(count)
     maps.flush()
-
-
-def augmented(crops: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-    """Crops (n, side, side, 3), changed at random as recognition's are."""
-    inputs = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-    found = augment(inputs, torch.Generator().manual_seed(seed)).round().clamp(0, 255).byte()
-    pixels: NDArray[np.uint8] = found.permute(0, 2, 3, 1).contiguous().numpy()
-    return pixels

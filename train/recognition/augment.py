@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from train.common.warping import warp_crops
@@ -21,6 +23,14 @@ def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     crops = recolour(crops, generator)
     crops = blur(crops, generator)
     return cover(crops, generator)
+
+
+def augment_pixels(crops: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """The same for crops (n, side, side, 3) of whole numbers, by what a seed draws."""
+    inputs = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+    changed = augment(inputs, torch.Generator().manual_seed(seed)).round().clamp(0, 255).byte()
+    found: NDArray[np.uint8] = changed.permute(0, 2, 3, 1).contiguous().numpy()
+    return found
 
 
 def _random(generator: torch.Generator, *shape: int) -> torch.Tensor:

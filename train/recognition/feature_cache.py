@@ -25,7 +25,7 @@ from cascade import _native
 from cascade.nn.graphs import IMAGE, Graph, native_nodes
 from cascade.nn.torch_graph import GraphNetwork, export_tensors
 from train.common.checkpoints import TrainingError
-from train.recognition.augment import augment
+from train.recognition.augment import augment_pixels
 from train.recognition.batches import Answer
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.model import RecognitionModel
@@ -86,7 +86,7 @@ def cache_maps(
     engines = [_Engine(cached, folder, len(rows)) for cached in networks]
 
     def chunk(first: int) -> int:
-        crops = _augmented(faces, rows[first : first + CHUNK], seed * 1_000_003 + first)
+        crops = augment_pixels(faces.crops[rows[first : first + CHUNK]], seed * 1_000_003 + first)
         for engine in engines:
             engine.write(first, crops)
         return len(crops)
@@ -108,14 +108,6 @@ def _fingerprint(faces: FaceCrops, rows: NDArray[np.int64]) -> str:
     for first in range(0, len(each), CHUNK):
         found.update(faces.crops[each[first : first + CHUNK]].tobytes())
     return found.hexdigest()
-
-
-def _augmented(faces: FaceCrops, rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-    """Crops (n, 112, 112, 3) of these rows, augmented."""
-    crops = torch.from_numpy(faces.crops[rows]).permute(0, 3, 1, 2).float()
-    augmented = augment(crops, torch.Generator().manual_seed(seed)).round().clamp(0, 255).byte()
-    found: NDArray[np.uint8] = augmented.permute(0, 2, 3, 1).contiguous().numpy()
-    return found
 
 
 class _Engine:

@@ -17,13 +17,14 @@ from cascade.models.recognizer import load_recognizer
 from cascade.nn.torch_graph import from_tensors
 from tests.photos import PORTRAIT
 from train.attributes.architectures import small, tail
-from train.attributes.features import Trunk, augmented
+from train.attributes.features import Trunk
 from train.attributes.model import AttributeModel
 from train.attributes.settings import AttributeSettings, read_config
 from train.attributes.tasks import Task
 from train.attributes.warm_start import start_from
 from train.common.checkpoints import TrainingError
 from train.detection.augment import normalise
+from train.recognition.augment import augment_pixels
 
 SHIPPED = FOLDER / f"{DEFAULT}.safetensors"
 TASKS = read_config(Path(train.__file__).parent / "recipes" / "attributes.toml", Path()).tasks
@@ -36,7 +37,7 @@ def crops() -> np.ndarray:
     """(24, 112, 112, 3) uint8: a face, changed as in training."""
     image = read_image(PORTRAIT)
     crop = align(image, Detector(threads=1).detect(image).landmarks[:1])
-    return augmented(np.repeat(crop, 24, axis=0), 1)
+    return augment_pixels(np.repeat(crop, 24, axis=0), 1)
 
 
 def model_of(tasks) -> tuple[AttributeModel, Trunk]:

@@ -17,6 +17,7 @@ from train.common.device import Processes
 from train.detection.augment import normalise
 from train.recognition import feature_cache
 from train.recognition.architectures import ARCHITECTURES
+from train.recognition.augment import augment_pixels
 from train.recognition.batches import split
 from train.recognition.feature_cache import CachedFeatures, CachedNetwork, cache_maps, to_maps
 from train.recognition.model import RecognitionModel
@@ -61,8 +62,12 @@ def test_maps_are_those_of_the_crops_beside_them(tmp_path, teacher):
 
 def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, monkeypatch):
     computed = []
-    changed = feature_cache._augmented
-    monkeypatch.setattr(feature_cache, "_augmented", lambda *given: computed.append(given[1]) or changed(*given))
+
+    def count(crops, seed):
+        computed.append(seed)
+        return augment_pixels(crops, seed)
+
+    monkeypatch.setattr(feature_cache, "augment_pixels", count)
     faces, rows = packed(), np.arange(20)
 
     def keep(**changes) -> np.ndarray:
@@ -95,7 +100,7 @@ def test_maps_are_computed_again_only_when_something_differs(tmp_path, teacher, 
 
 def test_what_was_broken_off_is_computed_again(tmp_path, teacher, monkeypatch):
     cached = CachedNetwork("t", teacher.network, (0,))
-    monkeypatch.setattr(feature_cache, "_augmented", lambda *given: 1 / 0)
+    monkeypatch.setattr(feature_cache, "augment_pixels", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cache_maps(packed(), np.arange(20), [cached], tmp_path / "k", 0)
     assert not (tmp_path / "k/cache.json").exists()
@@ -107,16 +112,16 @@ def test_what_was_broken_off_is_computed_again(tmp_path, teacher, monkeypatch):
 
 def test_features_and_answers_are_of_the_same_view(tmp_path, tiny_architecture, teacher, monkeypatch):
     seen = {}
-    changed = feature_cache._augmented
-
-    def remember(faces, rows, seed):
-        crops = changed(faces, rows, seed)
-        for row, crop in zip(rows, crops, strict=True):
-            seen.setdefault(int(row), []).append(crop)
-        return crops
-
-    monkeypatch.setattr(feature_cache, "_augmented", remember)
     faces = packed()
+    row_of = {crop.tobytes(): row for row, crop in enumerate(faces.crops)}
+
+    def remember(crops, seed):
+        changed = augment_pixels(crops, seed)
+        for crop, other in zip(crops, changed, strict=True):
+            seen.setdefault(row_of[crop.tobytes()], []).append(other)
+        return changed
+
+    monkeypatch.setattr(feature_cache, "augment_pixels", remember)
     rows = split(faces, 0.2)[0]
     model = RecognitionModel(ARCHITECTURES["light"](True), 0, False).eval()
     model.freeze(1)
@@ -160,7 +165,7 @@ def test_a_run_over_features_learns_what_is_not_frozen_and_resumes(tmp_path, tea
 
 def test_a_run_over_features_does_what_one_over_crops_does(tmp_path, teacher, start, monkeypatch):
     """With one view of faces that are not changed, both learn the same."""
-    monkeypatch.setattr(feature_cache, "augment", lambda crops, generator: crops)
+    monkeypatch.setattr(feature_cache, "augment_pixels", lambda crops, seed: crops)
     faces = embedded(packed(), teacher)
     common = replace(SETTINGS, steps=4, start=start, frozen=1, optimiser="sgd", shares=(3, 3, 2, 0))
     over_features = train_recognition(replace(common, views=1), faces, tmp_path / "a", ALONE, teacher)
