@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import IMAGE, Graph, GraphBuilder
 from train.attributes.tasks import Task
 
 HIDDEN = 48  # between the pooled features and the outputs of a head
 SIDE = 112
+TAIL = "attributes over "  # the name of a tail begins so
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,12 @@ class AttributeNetwork:
     trunk: int
 
 
-def tail(tasks: Sequence[Task], recogniser: RecognizerWeights, last: int) -> AttributeNetwork:
-    """Residual blocks over the maps of 14×14 positions of a recogniser's node ``last``; 0.6 million weights."""
+def tail(tasks: Sequence[Task], graph: Graph, last: int) -> AttributeNetwork:
+    """Residual blocks over the maps of 14×14 positions of a recogniser's node ``last``; 0.6 million weights.
+
+    ``graph`` is the recogniser's, or that of another tail over it.
+    """
     builder = GraphBuilder()
-    graph = recogniser.graph
     builder.nodes = list(graph.nodes[: last + 1])
     side, channels = graph.shapes()[last]
     if side != 14 or any(node.input > last or (node.add or 0) > last for node in builder.nodes):
@@ -39,7 +41,7 @@ def tail(tasks: Sequence[Task], recogniser: RecognizerWeights, last: int) -> Att
     _basic_block(builder, 144)
     _bottleneck(builder, 144, 72)
     builder.conv(192, activation="relu")
-    return AttributeNetwork(_with_heads(f"attributes over {graph.name}", builder, tasks), last)
+    return AttributeNetwork(_with_heads(TAIL + graph.name.removeprefix(TAIL), builder, tasks), last)
 
 
 def small(tasks: Sequence[Task]) -> AttributeNetwork:

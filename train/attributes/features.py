@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cascade import _native
+from cascade.models.attributes import AttributeWeights
 from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph, native_nodes
 from train.attributes.store import LabelledCrops
@@ -30,13 +31,13 @@ TAIL = 1e-4  # share of the values beyond either end of the scale
 
 
 class Trunk:
-    """The first nodes of a recogniser, in the native engine."""
+    """The first nodes of a recogniser, or of an attribute network that has them, in the native engine."""
 
-    def __init__(self, recogniser: RecognizerWeights, last: int) -> None:
-        self.graph = recogniser.graph
+    def __init__(self, weights: RecognizerWeights | AttributeWeights, last: int) -> None:
+        self.graph = weights.graph
         self.side, self.channels = self.graph.shapes()[last]
         part = Graph(self.graph.name, self.graph.input_size, self.graph.nodes[: last + 1], {"last": last})
-        self.tensors = {name: recogniser.tensors[name] for name in part.tensor_shapes()}
+        self.tensors = {name: weights.tensors[name] for name in part.tensor_shapes()}
         self._native = _native.Graph(native_nodes(part, self.tensors), self.graph.input_size, [last])
         digest = hashlib.sha256(repr(part).encode())
         for name in sorted(self.tensors):

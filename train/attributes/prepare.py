@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
-from cascade.models.recognizer import load_recognizer
+from cascade.models.attributes import AttributeWeights, load_attributes
+from cascade.models.files import WeightsError
+from cascade.models.recognizer import RecognizerWeights, load_recognizer
 from cascade.nn.graphs import IMAGE
 from train.attributes.architectures import mobilenet, mobilenet_v2, small, tail
 from train.attributes.batches import AttributeBatches, LabelledFaces, LabelledSet, split
@@ -18,6 +20,8 @@ from train.attributes.pack import pack_source
 from train.attributes.settings import GRAPHS, AttributeConfig, AttributeSettings
 from train.attributes.tasks import Task
 from train.attributes.warm_start import start_from
+from train.common.checkpoints import TrainingError
+from train.common.unfolding import SUFFIX
 
 LEARNED_WHOLE = {"small": small, "mobilenet": mobilenet, "mobilenet_v2": mobilenet_v2}
 SAMPLE = 512  # faces that set the statistics of a network that begins from a weight file
@@ -57,11 +61,24 @@ def _model(settings: AttributeSettings, tasks: Sequence[Task]) -> tuple[Attribut
         return torch_network(settings.architecture, tasks, settings.base_weights), None
     trunk = None
     if settings.architecture == "tail":
-        recogniser = load_recognizer(settings.trunk)
-        architecture = tail(tasks, recogniser, settings.frozen)
-        trunk = Trunk(recogniser, settings.frozen)
+        weights = trunk_weights(settings)
+        architecture = tail(tasks, weights.graph, settings.frozen)
+        trunk = Trunk(weights, settings.frozen)
     else:
         architecture = LEARNED_WHOLE[settings.architecture](tasks)
     assert (architecture.trunk == IMAGE) == (trunk is None)
     tensors = {} if trunk is None else {name: torch.from_numpy(array) for name, array in trunk.tensors.items()}
     return AttributeModel(architecture, tensors), trunk
+
+
+def trunk_weights(settings: AttributeSettings) -> RecognizerWeights | AttributeWeights:
+    """The network whose first nodes stay: a recogniser, or the attribute network to begin from, which has its own.
+
+    Raises TrainingError or WeightsError for a file that cannot be used.
+    """
+    if settings.trunk or not settings.start.endswith(SUFFIX):
+        return load_recognizer(settings.trunk or None)
+    try:
+        return load_attributes(settings.start)
+    except WeightsError as error:
+        raise TrainingError(f"start: {error}") from error

@@ -246,7 +246,7 @@ def prepared_private(
 
     Raises DatasetError, TaskError, TrainingError or ValueError for what cannot be used.
     """
-    recogniser, tasks = load_recognizer(config.settings.trunk), config.tasks
+    recogniser, tasks = load_recognizer(config.settings.trunk or None), config.tasks
     torch.manual_seed(config.settings.seed)
     model = PrivateHeads(private_network(tasks, recogniser), recogniser, tasks)
     sets = []

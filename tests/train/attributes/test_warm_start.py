@@ -19,6 +19,7 @@ from tests.photos import PORTRAIT
 from train.attributes.architectures import small, tail
 from train.attributes.features import Trunk
 from train.attributes.model import AttributeModel
+from train.attributes.prepare import trunk_weights
 from train.attributes.settings import AttributeSettings, read_config
 from train.attributes.tasks import Task
 from train.attributes.warm_start import start_from
@@ -41,11 +42,11 @@ def crops() -> np.ndarray:
 
 
 def model_of(tasks) -> tuple[AttributeModel, Trunk]:
-    recogniser = load_recognizer()
-    trunk = Trunk(recogniser, FROZEN)
+    weights = trunk_weights(AttributeSettings(start=str(SHIPPED)))
+    trunk = Trunk(weights, FROZEN)
     torch.manual_seed(0)
     tensors = {name: torch.from_numpy(array) for name, array in trunk.tensors.items()}
-    return AttributeModel(tail(tasks, recogniser, FROZEN), tensors), trunk
+    return AttributeModel(tail(tasks, weights.graph, FROZEN), tensors), trunk
 
 
 def maps_of(trunk: Trunk, crops: np.ndarray) -> torch.Tensor:
@@ -57,6 +58,15 @@ def stored_answers(crops: np.ndarray) -> dict[str, torch.Tensor]:
     network = from_tensors(stored.graph, {name: torch.from_numpy(array) for name, array in stored.tensors.items()})
     maps = network(normalise(torch.from_numpy(crops).permute(0, 3, 1, 2).float()))
     return {name: maps[index].flatten(1) for name, index in stored.graph.outputs.items()}
+
+
+def test_the_trunk_is_that_of_the_weight_file_to_begin_from():
+    assert trunk_weights(AttributeSettings(start=str(SHIPPED))).graph == load_attributes(SHIPPED).graph
+    for settings in (AttributeSettings(), AttributeSettings(start="runs/a/checkpoint.pt")):
+        assert trunk_weights(settings).graph == load_recognizer().graph
+    assert trunk_weights(AttributeSettings(start=str(SHIPPED), trunk="light")).graph == load_recognizer().graph
+    with pytest.raises(TrainingError, match=r"start: .*missing"):
+        trunk_weights(AttributeSettings(start="missing.safetensors"))
 
 
 @torch.no_grad()
