@@ -151,14 +151,14 @@ def test_galleries_of_an_earlier_file_of_the_network(plain, tmp_path):
 
 
 def test_the_shipped_network_reads_galleries_of_its_first_file():
-    first = "2d5fac65706de964af570f39eca3088fb94e91bc6b694afbd7059efb27270314"
+    first = "b92ed4369771cfa6e52b9e6b4815aad7460a2f991deba97cefda97a1eb88ae98"
     assert first in (Recognizer().weights.sha256, *Recognizer().weights.earlier_sha256)
 
 
 def test_the_shipped_network_states_rates_for_small_faces():
     point = Recognizer().operating_point
-    assert point.rates_at(16)[0] > 15 * point.false_accept_rate
-    assert point.is_too_small(17)
+    assert point.rates_at(16)[0] > 10 * point.false_accept_rate
+    assert point.is_too_small(16)
     assert point.is_small(24)
     assert not point.is_small(32)
     assert Path(Recognizer().weights.path).with_suffix(".md").read_text().count("Small faces") == 1

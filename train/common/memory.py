@@ -11,7 +11,7 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Lets the process keep the memory that it frees, where the C library is glibc; elsewhere nothing happens.
 
-    The maps of a step are large. glibc would get each from the kernel and give it back, and a fifth of the time went
+    The maps of a step are large. glibc would get each from the kernel and give it back, and a quarter of the time went
     into filling fresh pages with zeros.
     """
     try:

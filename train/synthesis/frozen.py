@@ -1,7 +1,7 @@
 """Our own recogniser and attribute network as losses: they say who and how old a synthesised face is.
 
-They are frozen, but with ``--joint`` the recogniser's last layers learn in turns with the generator. Networks that
-evaluate the result in `eval` take no part here.
+They are frozen, but with ``--joint`` the recogniser learns in turns with the generator, except for first layers that
+the attribute network has, too. Networks that evaluate the result in `eval` take no part here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FrozenNetworks(nn.Module):
         return embeddings, ages, genders
 
     def learn(self) -> list[nn.Parameter]:
-        """Lets the recogniser's layers after the common trunk learn; returns their parameters."""
+        """Lets the recogniser's layers after the common trunk learn, all of them if there is none; their parameters."""
         layers = (layer for block in self.recognizer.blocks[self.trunk :] for layer in block.modules())
         found = [p for layer in layers if isinstance(layer, nn.Conv2d) for p in layer.parameters()]
         for parameter in found:
