@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from train.attributes.networks import FaceNetwork, torch_network
 from train.attributes.pack import pack_source
 from train.attributes.settings import GRAPHS, AttributeConfig, AttributeSettings
 from train.attributes.tasks import Task
-from train.attributes.warm_start import start_from
+from train.attributes.warm_start import read_run, start_from
 from train.common.checkpoints import TrainingError
 from train.common.unfolding import SUFFIX
 
@@ -74,10 +75,14 @@ def _model(settings: AttributeSettings, tasks: Sequence[Task]) -> tuple[Attribut
 def trunk_weights(settings: AttributeSettings) -> RecognizerWeights | AttributeWeights:
     """The network whose first nodes stay: a recogniser, or the attribute network to begin from, which has its own.
 
-    Raises TrainingError or WeightsError for a file that cannot be used.
+    A run that begins from a checkpoint goes on over the trunk of the run that wrote it. Raises TrainingError or
+    WeightsError for a file that cannot be used.
     """
-    if settings.trunk or not settings.start.endswith(SUFFIX):
+    if settings.trunk or not settings.start:
         return load_recognizer(settings.trunk or None)
+    if not settings.start.endswith(SUFFIX):
+        earlier = read_run(Path(settings.start)).get("settings", {})
+        return trunk_weights(replace(settings, trunk=earlier.get("trunk", ""), start=earlier.get("start", "")))
     try:
         return load_attributes(settings.start)
     except WeightsError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,12 +33,19 @@ def start_from(model: AttributeModel, file: Path, tasks: Sequence[Task], inputs:
         _from_checkpoint(model, file)
 
 
-def _from_checkpoint(model: AttributeModel, checkpoint: Path) -> None:
-    """The best model of a run."""
+def read_run(checkpoint: Path) -> dict[str, Any]:
+    """The checkpoint of an attribute run. Raises TrainingError for other files."""
     try:
-        weights = read_checkpoint(checkpoint)["best"]
+        state = read_checkpoint(checkpoint)
+        state["best"]
     except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
         raise TrainingError(f"start: {checkpoint} is no checkpoint of an attribute run ({error!r})") from error
+    return state
+
+
+def _from_checkpoint(model: AttributeModel, checkpoint: Path) -> None:
+    """The best model of a run."""
+    weights = read_run(checkpoint)["best"]
     own = model.state_dict()
     known = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     common = [name for name in own if int(name.split(".")[2]) <= _pooled(model.architecture.graph)]

@@ -1,6 +1,6 @@
 """A small classifier of ages that a run trains first, on the same faces, and then looks through.
 
-The attribute network shares its trunk with the recogniser. What convinces it alone is often no age that others see:
+The attribute network has the first stages of a recogniser. What convinces it alone is often no age that others see:
 a second network of another kind, which sees moved, blurred and noisy faces, is harder to mislead in the same way.
 """
 

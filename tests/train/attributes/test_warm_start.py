@@ -60,10 +60,15 @@ def stored_answers(crops: np.ndarray) -> dict[str, torch.Tensor]:
     return {name: maps[index].flatten(1) for name, index in stored.graph.outputs.items()}
 
 
-def test_the_trunk_is_that_of_the_weight_file_to_begin_from():
+def test_the_trunk_is_that_of_the_weight_file_to_begin_from(tmp_path):
     assert trunk_weights(AttributeSettings(start=str(SHIPPED))).graph == load_attributes(SHIPPED).graph
-    for settings in (AttributeSettings(), AttributeSettings(start="runs/a/checkpoint.pt")):
-        assert trunk_weights(settings).graph == load_recognizer().graph
+    assert trunk_weights(AttributeSettings()).graph == load_recognizer().graph
+    for start, graph in (("", load_recognizer().graph), (str(SHIPPED), load_attributes(SHIPPED).graph)):
+        run = tmp_path / "checkpoint.pt"
+        torch.save({"best": {}, "settings": {"trunk": "", "start": start}}, run)
+        assert trunk_weights(AttributeSettings(start=str(run))).graph == graph
+    with pytest.raises(TrainingError, match="is no checkpoint"):
+        trunk_weights(AttributeSettings(start=str(tmp_path / "none.pt")))
     assert trunk_weights(AttributeSettings(start=str(SHIPPED), trunk="light")).graph == load_recognizer().graph
     with pytest.raises(TrainingError, match=r"start: .*missing"):
         trunk_weights(AttributeSettings(start="missing.safetensors"))
