@@ -58,7 +58,7 @@ class FrozenNetworks(nn.Module):
         return embeddings, ages, genders
 
     def learn(self) -> list[nn.Parameter]:
-        """Lets the recogniser's layers after the common trunk learn, or all if there is none; returns their parameters."""
+        """Lets the recogniser's layers after the common trunk learn, or all without one; returns their parameters."""
         layers = (layer for block in self.recognizer.blocks[self.trunk :] for layer in block.modules())
         found = [p for layer in layers if isinstance(layer, nn.Conv2d) for p in layer.parameters()]
         for parameter in found:
