@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from cascade.models.attributes import AttributeWeights, load_attributes
-from cascade.models.files import WeightsError
+from cascade.models.attributes import AttributeWeights
 from cascade.models.recognizer import RecognizerWeights, load_recognizer
 from cascade.nn.graphs import IMAGE
 from train.attributes.architectures import mobilenet, mobilenet_v2, small, tail
@@ -20,8 +19,7 @@ from train.attributes.networks import FaceNetwork, torch_network
 from train.attributes.pack import pack_source
 from train.attributes.settings import GRAPHS, AttributeConfig, AttributeSettings
 from train.attributes.tasks import Task
-from train.attributes.warm_start import read_run, start_from
-from train.common.checkpoints import TrainingError
+from train.attributes.warm_start import read_run, read_weights, start_from
 from train.common.unfolding import SUFFIX
 
 LEARNED_WHOLE = {"small": small, "mobilenet": mobilenet, "mobilenet_v2": mobilenet_v2}
@@ -83,7 +81,4 @@ def trunk_weights(settings: AttributeSettings) -> RecognizerWeights | AttributeW
     if not settings.start.endswith(SUFFIX):
         earlier = read_run(Path(settings.start)).get("settings", {})
         return trunk_weights(replace(settings, trunk=earlier.get("trunk", ""), start=earlier.get("start", "")))
-    try:
-        return load_attributes(settings.start)
-    except WeightsError as error:
-        raise TrainingError(f"start: {error}") from error
+    return read_weights(settings.start)

@@ -28,8 +28,8 @@ class AttributeSettings:
                    learned; for torch alone "bknet", "mbknet", "emotionnet", "resnet18", "branchnet", and over a
                    frozen base of torchvision "imagenet_mobilenet_v2", "imagenet_inception_v3"
     base_weights   file of that base's state dict for ImageNet
-    trunk          the recogniser: a shipped one by name, or a file. "": that of the weight file in ``start``, if it is
-                   one, or the shipped "light"
+    trunk          the recogniser: a shipped one by name, or a file. "": what ``start`` goes on from, or the shipped
+                   "light"
     frozen         its last node that is used; the maps of this node are cached
     views          augmented views of every face whose maps are cached, beside those of the crop as it is
     steps, batch   length of the run

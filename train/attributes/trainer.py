@@ -6,7 +6,6 @@ python -m train attributes --config train/recipes/attributes.toml --root DATA --
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -108,8 +107,7 @@ class AttributeRun(Run):
         batch: Batch = self.batches.take(self.step).to(self.device)
         self.model.train()
         set_rate(self.optimiser, self.rate(self.step))
-        half = self.settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+        with self.autocast():
             answers = self.model(batch.inputs)
         losses = {}
         for at, (name, loss) in enumerate(self.task_losses.items()):

@@ -43,6 +43,14 @@ def read_run(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
+def read_weights(file: Path | str) -> AttributeWeights:
+    """An attribute network's weight file. Raises TrainingError for other files."""
+    try:
+        return load_attributes(file)
+    except WeightsError as error:
+        raise TrainingError(f"start: {error}") from error
+
+
 def _from_checkpoint(model: AttributeModel, checkpoint: Path) -> None:
     """The best model of a run."""
     weights = read_run(checkpoint)["best"]
@@ -56,10 +64,7 @@ def _from_checkpoint(model: AttributeModel, checkpoint: Path) -> None:
 
 def _from_weights(model: AttributeModel, file: Path, tasks: Sequence[Task], inputs: torch.Tensor) -> None:
     """The network of a weight file."""
-    try:
-        stored = load_attributes(file)
-    except WeightsError as error:
-        raise TrainingError(f"start: {error}") from error
+    stored = read_weights(file)
     architecture = model.architecture
     shared = range(_pooled(architecture.graph) + 1)
     if stored.graph.nodes[: len(shared)] != architecture.graph.nodes[: len(shared)]:

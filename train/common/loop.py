@@ -66,6 +66,10 @@ class Run(ABC):
         """Whether the run ends before its last step."""
         return False
 
+    def autocast(self) -> torch.autocast:
+        """The precision of the settings, for what is computed within."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+
     def save(self) -> None:
         """Writes the checkpoint."""
         save_checkpoint(self.out, self.settings, self.step, self.parts)

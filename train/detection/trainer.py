@@ -86,7 +86,7 @@ class DetectorRun(Run):
         settings = self.settings
         inputs, kinds, targets = self.next_batch()
         set_rate(self.optimiser, settings.rate(self.step))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with self.autocast():
             outputs = self.network(inputs).flatten(1)
         losses = detection_losses(outputs.float(), kinds, targets, settings.heads, settings.mining_ratio)
         self.optimiser.zero_grad(set_to_none=True)

@@ -5,7 +5,6 @@ python -m train landmarks --root DATA --out runs/landmarks
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +122,7 @@ class LandmarkRun(Run):
         batch: Batch = self.batches.take(self.step)
         self.network.train()
         set_rate(self.optimiser, self.rate(self.step))
-        half = self.settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+        with self.autocast():
             points = self._predict(self.network, batch.inputs.to(self.device))
         loss = wing_loss(points, batch.points.to(self.device))
         self.optimiser.zero_grad(set_to_none=True)

@@ -7,7 +7,6 @@ It runs in one process, or in several under torchrun.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 
@@ -103,8 +102,7 @@ class RecognitionRun(Run):
         batch = self.next_batch()
         self.model.train()
         set_rate(self.optimiser, settings.rate(self.step))
-        half = settings.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+        with self.autocast():
             predicted = self.wrapped(batch.inputs)
             labels = self.labels(batch)
         # in full precision: CosFace multiplies cosines by 64, and their rounding with them

@@ -8,7 +8,6 @@ process, or in several under torchrun.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 
@@ -112,11 +111,6 @@ class SynthesisRun(Run):
         except (WeightsError, KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"start: {file} has other networks ({error})") from error
 
-    def _half(self) -> AbstractContextManager[object]:
-        if self.settings.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
-
     def train_step(self) -> dict[str, torch.Tensor]:
         """One step of every network that learns; the losses."""
         # of what is drawn in a step, so that a resumed run draws the same
@@ -128,7 +122,7 @@ class SynthesisRun(Run):
             set_rate(optimiser, rate * (RECOGNIZER_RATE if name == "recognizer" else 1))
         asked = shares(batch.targets)
         self.generator.train()
-        with self._half():
+        with self.autocast():
             aged = self.generator(batch.crops, asked)
         if self.step < self.settings.prototypes and not self.settings.start:
             found = self._prototype_step(batch, aged)
@@ -168,7 +162,7 @@ class SynthesisRun(Run):
         own = shares(batch.ages)
         off = torch.randint(WRONG_AGE, len(ANCHORS) - WRONG_AGE + 1, (len(own),), device=self.device)
         wrong = shares(torch.tensor(ANCHORS, device=self.device)[(own.argmax(1) + off) % len(ANCHORS)])
-        with self._half():
+        with self.autocast():
             features = self.discriminator(torch.cat([batch.crops, aged]))
             real, fake = features.chunk(2)
             scores = [self.discriminator.scores(*each) for each in ((real, own), (fake, asked), (real, wrong))]
@@ -199,13 +193,13 @@ class SynthesisRun(Run):
 
     def _adversary(self, aged: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
         self.discriminator.requires_grad_(False)
-        with self._half():
+        with self.autocast():
             scores = self.discriminator.scores(self.discriminator(aged), asked)
         self.discriminator.requires_grad_(True)
         return losses.real_loss(scores)
 
     def _group_loss(self, aged: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-        with self._half():
+        with self.autocast():
             logits = self.classifier(varied(aged))
         return losses.group_loss(logits, asked)
 
@@ -213,7 +207,7 @@ class SynthesisRun(Run):
         """What the frozen networks say of the first faces of a batch."""
         few = slice(self.settings.examined)
         targets, ages = batch.targets[few], batch.ages[few]
-        with self._half():
+        with self.autocast():
             embeddings, found, genders = self.frozen(aged[few], moved=True)
             with torch.no_grad():
                 before, _, own = self.before(batch.crops[few])
@@ -225,7 +219,7 @@ class SynthesisRun(Run):
 
     def _recognizer_step(self, batch: Batch, aged: torch.Tensor) -> torch.Tensor:
         """The face at another age is still the same person, and nobody else has changed."""
-        with self._half():
+        with self.autocast():
             crops, aged = batch.crops[: self.settings.examined], aged[: self.settings.examined]
             with torch.no_grad():
                 before = self.before(crops)[0]
@@ -258,7 +252,7 @@ class SynthesisRun(Run):
         crops = normalise(crops).contiguous(memory_format=torch.channels_last).to(self.device)
         found = []
         for age in targets:
-            with self._half():
+            with self.autocast():
                 found.append(self.averaged(crops, shares(torch.full((len(rows),), age, device=self.device))))
         return crops, torch.stack(found, 1)
 
