@@ -31,7 +31,7 @@ TRAINED: tuple[Stage, ...] = (*STAGES, LANDMARK_STAGE)
 # Options that change a field of `TrainSettings`, by its name.
 CHANGES = (
     *("family", "batch", "learning_rate", "ratio", "mining_ratio"),
-    *("augment", "seed", "steps", "start", "precision"),
+    *("augment", "seed", "steps", "start", "precision", "teacher", "teacher_share"),
 )
 
 
@@ -69,6 +69,9 @@ def add_detection(commands: Any) -> None:
         one.add_argument("--out", type=Path, required=True, help=RUN_HELP)
         one.add_argument("--steps", type=int)
         one.add_argument("--start", metavar="FILE", help="begin from a checkpoint.pt or a .safetensors weight file")
+        about = ".safetensors weight file of a larger network of this stage to learn from as well"
+        one.add_argument("--teacher", metavar="FILE", help=about)
+        one.add_argument("--teacher-share", type=float, metavar="SHARE", help="of the teacher's loss in the total")
         _add_training(one)
         one.set_defaults(run=run_stage, stage=stage)
     _add_tools(commands)

@@ -62,6 +62,14 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor, Origin], torch.Tensor]] 
 """By `Head.loss`: outputs (n, width), truth and origin → the loss of each sample (n,)."""
 
 
+def loss_origin(head: Head, like: torch.Tensor) -> Origin:
+    """What outputs of 0 of a head stand for; of the type and on the device of ``like``."""
+    if head.name != BOX.name:
+        return 0.0
+    # 0, 0, 1, 1: computed there, since numbers from the CPU would have to wait for the GPU
+    return (torch.arange(4, device=like.device) // 2).to(like.dtype)
+
+
 def mine(losses: torch.Tensor, ratio: float) -> torch.Tensor:
     """Online hard sample mining: the ⌈ratio · n⌉ largest of ``losses`` (n,); the others get no gradient."""
     keep = math.ceil(ratio * len(losses))
@@ -85,10 +93,7 @@ def head_loss(
     else:
         truth = targets[rows]
         truth = truth[:, 0].long() if head.loss == "cross_entropy" else truth
-    origin: Origin = 0.0
-    if head.name == BOX.name:  # 0, 0, 1, 1: computed there, since numbers from the CPU would have to wait for the GPU
-        origin = (torch.arange(4, device=device) // 2).to(targets.dtype)
-    losses = LOSSES[head.loss](outputs[rows], truth, origin)
+    losses = LOSSES[head.loss](outputs[rows], truth, loss_origin(head, targets))
     return (mine(losses, mining_ratio) if head.name == FACE.name else losses).mean()
 
 

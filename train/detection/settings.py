@@ -30,6 +30,8 @@ class TrainSettings:
     family: str = "default"  # which architectures, see cascade.nn.architectures
     seed: int = 1
     start: str | None = None  # checkpoint of an earlier run, or weight file, of the same network to begin from
+    teacher: str | None = None  # weight file of a larger network to learn from as well, see train.detection.teacher
+    teacher_share: float = 0.5  # of its loss in the total; the rest is that of the labels
     steps: int = 20_000
     batch: int = 448  # samples a step; a multiple of 7 fits the ratio
     ratio: tuple[int, int, int, int] = (3, 1, 1, 2)  # negatives : positives : parts : landmark samples
@@ -59,6 +61,8 @@ class TrainSettings:
             raise ValueError(f"precision: expected float32 or bfloat16, got {self.precision!r}")
         if len(self.ratio) != len(KINDS) or min(self.ratio) < 0 or not sum(self.ratio):
             raise ValueError(f"ratio: expected {len(KINDS)} numbers from 0 on, one above, got {self.ratio!r}")
+        if not 0 <= self.teacher_share <= 1:
+            raise ValueError(f"teacher_share: expected 0 to 1, got {self.teacher_share!r}")
         if not 0 < self.mining_ratio <= 1:
             raise ValueError(f"mining_ratio: expected above 0 and at most 1, got {self.mining_ratio!r}")
 

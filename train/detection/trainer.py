@@ -28,6 +28,7 @@ from train.detection.labels import POSITIVE, target_columns
 from train.detection.losses import detection_losses
 from train.detection.sample_store import Samples
 from train.detection.settings import TrainSettings
+from train.detection.teacher import Teacher, distillation_loss
 from train.detection.warm_start import warm_start
 
 
@@ -46,7 +47,7 @@ class DetectorRun(Run):
         architecture: Architecture | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self.settings, self.samples, self.out = settings, samples, out
+        self.settings, self.out = settings, out
         self.device = device or chosen_device()
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # all batches have one shape
@@ -57,7 +58,9 @@ class DetectorRun(Run):
         self.every = (settings.log_every, settings.checkpoint_every)
 
         self.architecture = _architecture(settings, architecture)
-        _check_samples(samples, settings, self.architecture)
+        self.teacher = Teacher(settings.teacher, self.architecture, self.device) if settings.teacher else None
+        seen = self.teacher.architecture if self.teacher else self.architecture
+        self.samples = samples = _fitting(samples, settings, seen)
         self.network, self.averaged = (_network(self.architecture, settings, self.device) for _ in range(2))
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -65,7 +68,7 @@ class DetectorRun(Run):
         self.parts = {"network": self.network, "averaged": self.averaged, "optimiser": self.optimiser}
 
         train, self.validation = split(samples, settings.validation_share)
-        self.data = Batches(samples, train, settings, self.architecture, self.device)
+        self.data = Batches(samples, train, settings, seen, self.device)
         if settings.start and not checkpoint_file(out).exists():
             self._begin_from(settings.start)
         self.averaged.eval()
@@ -77,6 +80,7 @@ class DetectorRun(Run):
         """Gives the network the weights of a checkpoint or weight file."""
         if start.endswith(SUFFIX):
             inputs, _, _ = self.data.inputs(self.data.read(0), 0)
+            inputs = self.teacher.middle(inputs) if self.teacher else inputs
             warm_start(self.network, start, inputs)
         else:
             self.network.load_state_dict(read_checkpoint(start)["averaged"])
@@ -86,9 +90,15 @@ class DetectorRun(Run):
         settings = self.settings
         inputs, kinds, targets = self.next_batch()
         set_rate(self.optimiser, settings.rate(self.step))
+        taught = None
         with self.autocast():
-            outputs = self.network(inputs).flatten(1)
-        losses = detection_losses(outputs.float(), kinds, targets, settings.heads, settings.mining_ratio)
+            if self.teacher:
+                taught, inputs = self.teacher.outputs(inputs), self.teacher.middle(inputs)
+            outputs = self.network(inputs).flatten(1).float()
+        losses = detection_losses(outputs, kinds, targets, settings.heads, settings.mining_ratio)
+        if taught is not None:
+            told = distillation_loss(outputs, taught, kinds, settings.heads, settings.mining_ratio)
+            losses["total"] = torch.lerp(losses["total"], told, settings.teacher_share)
         self.optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -149,26 +159,32 @@ def _architecture(settings: TrainSettings, given: Architecture | None) -> Archit
     return architecture if same else architecture.with_heads(settings.heads)
 
 
-def _check_samples(samples: Samples, settings: TrainSettings, architecture: Architecture) -> None:
-    """Refuses samples that are too small, lack labels, or were cut for another stage or around other windows."""
+def _fitting(samples: Samples, settings: TrainSettings, architecture: Architecture) -> Samples:
+    """The samples as the network needs them: of those for one that sees more around the same window, the middle.
+
+    Refuses samples that are too small, lack labels, or were cut for another stage or around other windows.
+    """
     made = samples.meta.get("settings", {})
     if made.get("stage", settings.stage) != settings.stage:
         raise TrainingError(f"samples: made for {made['stage']}, the stage to train is {settings.stage}")
     cut = samples.meta.get("input")
     if cut is None and "family" in made:
         raise TrainingError("samples: cut by an earlier version, which did not record the window; cut them again")
-    if cut is not None and cut != {"size": architecture.input_size, "window": architecture.window}:
+    side, size = samples.crops.shape[1], architecture.input_size
+    extra = 0 if cut is None else cut["size"] - size
+    if cut is not None and (cut["window"] != architecture.window or extra < 0 or extra % 2):
         raise TrainingError(
             f"samples: made for the family {made.get('family')}, of {cut['size']} pixels around a window of "
-            f"{cut['window']:g}; the network to train has {architecture.input_size} around {architecture.window:g}"
+            f"{cut['window']:g}; the network to train has {size} around {architecture.window:g}"
         )
-    side, size = samples.crops.shape[1], architecture.input_size
     if side < size:
         raise TrainingError(f"samples: crops of {side} pixels, {settings.stage} needs {size}")
     stored = target_columns(samples.heads)
     for name, columns in target_columns(settings.heads).items():
         if stored.get(name) != columns:
             raise TrainingError(f"samples: no labels for the head {name}; they are for {', '.join(stored)}")
+    middle = slice(extra // 2, side - extra // 2)
+    return replace(samples, crops=samples.crops[:, middle, middle])
 
 
 def _network(architecture: Architecture, settings: TrainSettings, device: torch.device) -> CascadeNetwork:

@@ -144,10 +144,23 @@ def test_samples_for_another_network_are_refused(tmp_path):
             {"settings": {"family": "default"}, "input": ours | {"window": 9}},
             "made for the family default, of 23 pixels around a window of 9;",
         ),
+        (
+            {"settings": {"family": "other"}, "input": ours | {"size": 21}},
+            "made for the family other, of 21 pixels around a window of 12;",
+        ),
         ({"settings": {"family": "default"}}, "cut by an earlier version"),
     ):
         with pytest.raises(TrainingError, match=f"samples: {message}"):
             train(SETTINGS, replace(samples(), meta=meta), tmp_path)
+
+
+def test_samples_of_a_network_that_sees_more_around_the_window_give_their_middle(tmp_path):
+    cut = {"settings": {"stage": "pnet", "family": "other"}, "input": {"size": 31, "window": 12}}
+    larger = replace(samples(side=33), meta=cut)
+    middle = replace(larger, crops=larger.crops[:, 4:-4, 4:-4], meta={})
+    weights = [train(SETTINGS, given, tmp_path / name).state_dict() for name, given in (("a", larger), ("b", middle))]
+    for name, values in weights[0].items():
+        assert torch.equal(values, weights[1][name]), name
 
 
 def test_the_loss_falls_and_the_network_learns(tmp_path):
