@@ -64,7 +64,8 @@ class SampleWriter:
         if self.partial.exists():
             shutil.rmtree(self.partial)
         self.partial.mkdir(parents=True)
-        self._raw = (self.partial / "crops.raw").open("wb")
+        self._crops = (self.partial / "crops.npy").open("wb")
+        self._write_header(0)
         self._kinds: list[np.ndarray] = []
         self._targets: list[np.ndarray] = []
 
@@ -78,7 +79,7 @@ class SampleWriter:
                 f"got {kinds.shape} and {targets.shape}"
             )
         if len(crops):
-            self._raw.write(np.ascontiguousarray(crops).tobytes())
+            self._crops.write(np.ascontiguousarray(crops).tobytes())
             self._kinds.append(kinds.astype(np.uint8))
             self._targets.append(targets.astype(np.float32))
 
@@ -88,12 +89,13 @@ class SampleWriter:
 
     def finish(self, meta: dict[str, Any]) -> Samples:
         """Completes the folder and opens it."""
-        self._raw.close()
         kinds = np.concatenate(self._kinds) if self._kinds else np.empty(0, np.uint8)
         targets = np.concatenate(self._targets) if self._targets else np.empty((0, self.columns), np.float32)
         np.save(self.partial / "kinds.npy", kinds)
         np.save(self.partial / "targets.npy", targets)
-        self._name_crops(len(kinds))
+        self._crops.seek(0)
+        self._write_header(len(kinds))
+        self._crops.close()
         record = {**meta, "side": self.side, "samples": len(kinds)}
         if self.heads != DETECTION_HEADS:
             record["heads"] = [asdict(head) for head in self.heads]
@@ -103,15 +105,7 @@ class SampleWriter:
         self.partial.rename(self.folder)
         return load_samples(self.folder)
 
-    def _name_crops(self, count: int) -> None:
-        """Copies the raw bytes into a .npy file without holding them in memory."""
+    def _write_header(self, count: int) -> None:
+        """The header of crops.npy, which is of the same length for every number of crops."""
         shape = (count, self.side, self.side, 3)
-        if count == 0:
-            np.save(self.partial / "crops.npy", np.empty(shape, np.uint8))
-        else:
-            target = np.lib.format.open_memmap(self.partial / "crops.npy", mode="w+", dtype=np.uint8, shape=shape)
-            source = np.memmap(self.partial / "crops.raw", np.uint8, "r", shape=shape)
-            for first in range(0, count, 65536):
-                target[first : first + 65536] = source[first : first + 65536]
-            target.flush()
-        (self.partial / "crops.raw").unlink()
+        np.lib.format.write_array_header_1_0(self._crops, {"descr": "|u1", "fortran_order": False, "shape": shape})
