@@ -22,7 +22,8 @@ HEAD_TEMPLATE: npt.NDArray[np.float64] = (ARCFACE_TEMPLATE - (56.5, 62.0)) * 0.6
 HEAD_TEMPLATE.flags.writeable = False
 
 MOST_PADDING = 512  # pixels of mirrored photo around it
-FADE = 0.1  # of the crop's side, over which a change fades to nothing at its border
+ROUND = 2.5  # exponent of the curve within which a face changes: 2 is a circle, more is squarer
+FADE = 0.35  # of the way from that curve to the middle, over which a change fades to nothing
 ROWS = 256  # rows of the photo that are computed at a time
 
 FloatArray = npt.NDArray[np.float32]
@@ -53,11 +54,14 @@ def _corners(matrix: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float
 
 
 def soft_mask(size: int) -> FloatArray:
-    """(size, size) float32: 1 in the middle of a crop, falling smoothly to 0 at its border, with round corners."""
-    place = np.abs((np.arange(size) + 0.5) / size * 2 - 1)
-    edge = np.clip((1 - place) / (2 * FADE), 0, 1)
-    smooth = edge * edge * (3 - 2 * edge)
-    return np.asarray(smooth[:, None] * smooth[None], np.float32)
+    """(size, size) float32: 1 in the middle of a crop, falling smoothly to 0 at a round curve that touches its edges.
+
+    Faces are round: what a square would change beside them shows as a square.
+    """
+    place = np.abs((np.arange(size) + 0.5) / size * 2 - 1) ** ROUND
+    radius = (place[:, None] + place[None]) ** (1 / ROUND)
+    edge = np.clip((1 - radius) / FADE, 0, 1)
+    return np.asarray(edge * edge * (3 - 2 * edge), np.float32)
 
 
 def add_residual(canvas: npt.NDArray[np.float32], residual: FloatArray, landmarks: npt.NDArray[np.floating]) -> None:

@@ -49,6 +49,7 @@ def test_faces_anywhere_leave_the_rest_alone(x: int, y: int, scale: float) -> No
     assert np.isfinite(photo).all() and photo.min() >= 0 and photo.max() <= 50.001
 
 
-def test_the_mask_is_whole_within_and_nothing_at_the_border() -> None:
+def test_the_mask_is_whole_within_and_nothing_at_the_border_and_in_the_corners() -> None:
     mask = soft_mask(64)
     assert mask[20:44, 20:44].min() == 1 and mask[0].max() < 0.02 and np.array_equal(mask, mask.T)
+    assert mask[:8, :8].max() == 0
