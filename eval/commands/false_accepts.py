@@ -78,7 +78,7 @@ def _collect(args: argparse.Namespace, people: People) -> tuple[recognition.Phot
         embedded = recognition.collect(args, people.photos)
         stated = embedded.source.about.get("threshold")
     else:
-        embedder = our_embedder(args.weights)
+        embedder = our_embedder(args.weights, flip=args.flip)
         stated = embedder.threshold
         _chosen(args.threshold, stated)  # before the long run
         embedded = recognition.embed(args, people.photos, embedder)

@@ -122,6 +122,7 @@ def add_options(parser: argparse.ArgumentParser, *, missed: bool = True) -> None
             help="photos in which no face was found count as failures, or are left out (default: %(default)s)",
         )
     add_recogniser(parser)
+    parser.add_argument("--flip", action="store_true", help="embed mirror images too, as Recognizer(flip=True) does")
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +156,7 @@ def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: s
     """
     if args.embeddings is not None:
         return matched(args.embeddings, read_embeddings(args.embeddings), photos)
-    return embed(args, photos, our_embedder(args.weights), align=align)
+    return embed(args, photos, our_embedder(args.weights, flip=args.flip), align=align)
 
 
 def matched(file: Path, source: Embeddings, photos: Sequence[PersonPhoto]) -> PhotoEmbeddings:
@@ -172,6 +173,8 @@ def embed(
 ) -> PhotoEmbeddings:
     """Run a network on the photos; see ``collect``."""
     locate, about = _locator(args, photos, align or args.align)
+    if getattr(args, "flip", False):
+        about["flip"] = True
     source = embed_photos(common.progress("embedding")(photos), embedder, locate, about=about)
     return PhotoEmbeddings(tuple(photos), source.vectors, source, (), None)
 

@@ -227,12 +227,13 @@ def _checked(embedder: Embedder, crops: NDArray[np.uint8]) -> Floats:
     return vectors
 
 
-def our_embedder(weights: str | Path | None = None) -> OurNetwork:
+def our_embedder(weights: str | Path | None = None, *, flip: bool = False) -> OurNetwork:
     """Return our own recognition network, with the weights that ship with the package or those given.
 
-    Raises ImportError where the package has no recogniser, and what ``Recognizer`` raises for its weights.
+    ``flip`` is that of ``Recognizer``. Raises ImportError where the package has no recogniser, and what
+    ``Recognizer`` raises for its weights.
     """
-    recognizer = _recognizer(weights, "--embeddings FILE.npz")
+    recognizer = _recognizer(weights, "--embeddings FILE.npz", flip=flip)
     return OurNetwork(recognizer, recognizer.embed_crops)
 
 
@@ -242,12 +243,12 @@ def our_age_estimator(weights: str | Path | None = None) -> OurNetwork:
     return OurNetwork(recognizer, lambda crops: np.asarray(recognizer.age_crops(crops), np.float32)[:, None])
 
 
-def _recognizer(weights: str | Path | None, instead: str) -> Any:
+def _recognizer(weights: str | Path | None, instead: str, **settings: Any) -> Any:
     try:
         recognizer = importlib.import_module("cascade.recognize").Recognizer
     except ImportError as error:
         raise ImportError(f"this version of cascade has no recogniser: give {instead} ({error})") from error
-    return recognizer(weights=weights)
+    return recognizer(weights=weights, **settings)
 
 
 class OurNetwork:

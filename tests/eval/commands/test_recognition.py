@@ -145,8 +145,9 @@ def touch_cacd(tmp_path):
 class FakeRecognizer:
     """Embeds a crop by the mean colours of its quarters; weights are told by name."""
 
-    def __init__(self, weights=None):
-        self.weights = SimpleNamespace(name=weights or "light", sha256="0" * 64)
+    def __init__(self, weights=None, flip=False):
+        name = (weights or "light") + (", mirrored too" if flip else "")
+        self.weights = SimpleNamespace(name=name, sha256="0" * 64)
 
     def embed_crops(self, crops):
         assert crops.shape[1:] == (112, 112, 3)
@@ -207,6 +208,13 @@ def test_fgnet_with_our_recogniser_and_the_given_points(fgnet, recognizer, tmp_p
     assert is_picture(tmp_path / "out" / "roc.png")
     assert rows_of(tmp_path / "out" / "cmc.csv")[0] == {"search": "leave-one-out", "rank": "1", "share": "1"}
     assert "leave-one-out" in capsys.readouterr().out
+
+
+def test_mirror_images_are_embedded_too_where_asked_for(fgnet, recognizer, tmp_path):
+    assert run_eval(*fgnet, "--align", "points", "--flip") == 0
+    report = summary(tmp_path / "out")
+    assert report["model"] == "light, mirrored too"
+    assert report["settings"] == {"align": "points", "flip": True, "missed": "fail"}
 
 
 def test_children_and_photos_long_after_each_other(tmp_path, capsys):

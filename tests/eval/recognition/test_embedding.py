@@ -121,8 +121,8 @@ def test_points_of_the_main_face_among_several():
 
 def test_our_recogniser_is_asked_for_crops(monkeypatch):
     class Recognizer:
-        def __init__(self, weights=None):
-            self.weights = SimpleNamespace(name=f"set {weights}", sha256="f00")
+        def __init__(self, weights=None, flip=False):
+            self.weights = SimpleNamespace(name=f"set {weights}{' and mirrored' if flip else ''}", sha256="f00")
 
         def embed_crops(self, crops):
             return np.ones((len(crops), 4), np.float32) / 2
@@ -130,6 +130,7 @@ def test_our_recogniser_is_asked_for_crops(monkeypatch):
     monkeypatch.setitem(sys.modules, "cascade.recognize", SimpleNamespace(Recognizer=Recognizer))
     embedder = our_embedder("light")
     assert (embedder.name, embedder.sha256) == ("set light", "f00")
+    assert our_embedder("light", flip=True).name == "set light and mirrored"
     assert embed_photos([photo("a")], embedder, given_points).vectors.tolist() == [[0.5] * 4]
 
 
