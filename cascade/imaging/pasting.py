@@ -23,7 +23,7 @@ HEAD_TEMPLATE.flags.writeable = False
 
 MOST_PADDING = 512  # pixels of mirrored photo around it
 ROUND = 2.5  # exponent of the curve within which a face changes: 2 is a circle, more is squarer
-FADE = 0.35  # of the way from that curve to the middle, over which a change fades to nothing
+FADE = 0.25  # of the way from that curve to the middle, over which a change fades to nothing
 ROWS = 256  # rows of the photo that are computed at a time
 
 FloatArray = npt.NDArray[np.float32]
