@@ -56,7 +56,7 @@ def _corners(matrix: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float
 def soft_mask(size: int) -> FloatArray:
     """(size, size) float32: 1 in the middle of a crop, falling smoothly to 0 at a round curve that touches its edges.
 
-    Faces are round: what a square would change beside them shows as a square.
+    A square mask would leave a visible square beside the face.
     """
     place = np.abs((np.arange(size) + 0.5) / size * 2 - 1) ** ROUND
     radius = (place[:, None] + place[None]) ** (1 / ROUND)

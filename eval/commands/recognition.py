@@ -121,8 +121,9 @@ def add_options(parser: argparse.ArgumentParser, *, missed: bool = True) -> None
             default=FAIL,
             help="photos in which no face was found count as failures, or are left out (default: %(default)s)",
         )
-    add_recogniser(parser)
-    parser.add_argument("--flip", action="store_true", help="embed mirror images too, as Recognizer(flip=True) does")
+    add_recogniser(parser).add_argument(
+        "--flip", action="store_true", help="embed mirror images too, as Recognizer(flip=True) does"
+    )
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -132,8 +133,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the network in tables and figures")
 
 
-def add_recogniser(parser: argparse.ArgumentParser) -> None:
-    """Add the options of our own recogniser and of the detector before it."""
+def add_recogniser(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options of our own recogniser and of the detector before it; return the group that they are in."""
     group = parser.add_argument_group("our recogniser and detector, where they are run")
     group.add_argument("--weights", metavar="NAME|FILE", help="of the recogniser")
     group.add_argument(
@@ -146,14 +147,18 @@ def add_recogniser(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--min-face", type=float, default=20, metavar="PX", help="smallest face in pixels")
     group.add_argument("--thresholds", type=float, nargs=3, metavar=("P", "R", "O"), help="of the detector's networks")
     group.add_argument("--threads", type=int, metavar="N")
+    return group
 
 
 def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: str | None = None) -> PhotoEmbeddings:
     """Read the photos' embeddings from the file of --embeddings, or run our recogniser on them.
 
     ``align`` is "points" or "detect" where it is not to be that of the options. Raises ValueError where no
-    photo has an embedding, and for "points" where no photo has landmarks; ImportError without a recogniser.
+    photo has an embedding, for "points" where no photo has landmarks, and for --flip with a file of embeddings;
+    ImportError without a recogniser.
     """
+    if args.embeddings is not None and args.flip:
+        raise ValueError("--flip: the embeddings of a file stay as they are")
     if args.embeddings is not None:
         return matched(args.embeddings, read_embeddings(args.embeddings), photos)
     return embed(args, photos, our_embedder(args.weights, flip=args.flip), align=align)
@@ -173,7 +178,7 @@ def embed(
 ) -> PhotoEmbeddings:
     """Run a network on the photos; see ``collect``."""
     locate, about = _locator(args, photos, align or args.align)
-    if getattr(args, "flip", False):
+    if getattr(embedder, "flip", False):
         about["flip"] = True
     source = embed_photos(common.progress("embedding")(photos), embedder, locate, about=about)
     return PhotoEmbeddings(tuple(photos), source.vectors, source, (), None)

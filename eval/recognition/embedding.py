@@ -252,12 +252,17 @@ def _recognizer(weights: str | Path | None, instead: str, **settings: Any) -> An
 
 
 class OurNetwork:
-    """Our recogniser as an Embedder; ``threshold`` is the one it verifies with, None where its weights state none."""
+    """Our recogniser as an Embedder.
+
+    ``threshold`` is the one it verifies with, None where its weights state none; ``flip`` says whether it embeds mirror
+    images too.
+    """
 
     def __init__(self, recognizer: Any, embed_crops: Callable[[NDArray[np.uint8]], Floats]) -> None:
         self.embed_crops = embed_crops
         self.name = str(recognizer.weights.name)
         self.sha256 = str(recognizer.weights.sha256)
+        self.flip = bool(getattr(recognizer, "flip", False))
         point = getattr(recognizer, "operating_point", None)
         self.threshold = None if point is None else float(point.threshold)
 

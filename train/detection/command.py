@@ -71,7 +71,9 @@ def add_detection(commands: Any) -> None:
         one.add_argument("--start", metavar="FILE", help="begin from a checkpoint.pt or a .safetensors weight file")
         about = ".safetensors weight file of a larger network of this stage to learn from as well"
         one.add_argument("--teacher", metavar="FILE", help=about)
-        one.add_argument("--teacher-share", type=float, metavar="SHARE", help="of the teacher's loss in the total")
+        one.add_argument(
+            "--teacher-share", type=float, metavar="SHARE", help="of the teacher's loss in the total (default: 0.5)"
+        )
         _add_training(one)
         one.set_defaults(run=run_stage, stage=stage)
     _add_tools(commands)
@@ -254,6 +256,8 @@ def run_samples(arguments: argparse.Namespace, command: str) -> None:
 
 def run_stage(arguments: argparse.Namespace, command: str) -> None:
     """python -m train pnet|rnet|onet|lnet"""
+    if arguments.teacher_share is not None and arguments.teacher is None:
+        raise ValueError("--teacher-share: there is no --teacher")
     _family(arguments)
     samples, device = load_samples(arguments.samples), chosen_device(arguments.device)
     stage, out = arguments.stage, arguments.out

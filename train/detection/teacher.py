@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from cascade.models.detector import load_stage
 from cascade.models.files import WeightsError
 from cascade.nn.architectures import Architecture
-from cascade.nn.heads import FACE, Head, head_slices
+from cascade.nn.heads import FACE, Head, head_slices, layout
 from cascade.nn.torch_network import from_tensors
 from train.common.checkpoints import TrainingError
 from train.detection.labels import NEGATIVE
@@ -26,6 +26,7 @@ class Teacher:
     """The network of a weight file, and the middle of its inputs, which a network of ``architecture`` sees."""
 
     def __init__(self, file: Path | str, architecture: Architecture, device: torch.device) -> None:
+        """Raises TrainingError for a file that cannot be read, and for a network that sees other windows or less."""
         try:
             stored = load_stage(file, architecture.stage)
         except WeightsError as error:
@@ -39,17 +40,17 @@ class Teacher:
                 f"{architecture.window:g}"
             )
         tensors = {name: torch.from_numpy(values) for name, values in stored.tensors.items()}
-        self._network = from_tensors(self.architecture, tensors)
-        self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = from_tensors(self.architecture, tensors)
+        self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
     def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What the teacher says (n, outputs) of its inputs (n, 3, size, size)."""
-        outputs: torch.Tensor = self._network(inputs)
+        """What the teacher says, (n, outputs) float32, of its inputs (n, 3, size, size) in about -1..1."""
+        outputs: torch.Tensor = self.network(inputs)
         return outputs.flatten(1).float()
 
     def middle(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The inputs of the network that learns, in the middle of the teacher's."""
+        """The inputs (n, 3, size, size) of the network that learns, in the middle of the teacher's."""
         inside = slice(self._beyond, inputs.shape[-1] - self._beyond)
         return inputs[:, :, inside, inside].contiguous(memory_format=torch.channels_last)
 
@@ -59,26 +60,28 @@ def distillation_loss(
     taught: torch.Tensor,
     kinds: torch.Tensor,
     heads: Sequence[Head],
+    teacher_heads: Sequence[Head],
     mining_ratio: float = 0.7,
 ) -> torch.Tensor:
-    """Σ_j α_j of how far each head of ``outputs`` (n, outputs) is from the teacher's, ``taught`` (n, outputs).
+    """How far ``outputs`` (n, outputs) are from the teacher's, ``taught``: a scalar, Σ_j α_j of the loss of each head.
 
-    For the face this is the Kullback-Leibler divergence, mined as the labels' loss is; for the other heads it is their
-    own loss, over all samples but negatives. Heads that the teacher lacks are left out.
+    For the face this is the Kullback-Leibler divergence, of which the share ``mining_ratio`` of the samples takes part,
+    as in the labels' loss; for the other heads it is their own loss, over all samples but negatives, by ``kinds`` (n,)
+    int64. Heads that the teacher lacks, and those that classify anything else than faces, are left out.
     """
-    places, known = head_slices(heads), taught.shape[1]
+    places, theirs = head_slices(heads), head_slices(teacher_heads)
     rows = torch.nonzero(kinds != NEGATIVE)[:, 0].to(outputs.device, non_blocking=True)
     total = outputs.new_zeros(())
     for head in heads:
-        place = places[head.name]
-        if not head.weight or place.stop > known:
+        if not head.weight or (head.name, head.width) not in layout(teacher_heads):
             continue
+        ours, told = outputs[:, places[head.name]], taught[:, theirs[head.name]]
         if head.name == FACE.name:
-            logs, truth = (F.log_softmax(values[:, place], dim=1) for values in (outputs, taught))
+            logs, truth = F.log_softmax(ours, dim=1), F.log_softmax(told, dim=1)
             losses = mine((truth.exp() * (truth - logs)).sum(dim=1), mining_ratio)
-        elif len(rows):
+        elif len(rows) and head.loss != "cross_entropy":
             origin = loss_origin(head, outputs)
-            losses = LOSSES[head.loss](outputs[rows, place], taught[rows, place] + origin, origin)
+            losses = LOSSES[head.loss](ours[rows], told[rows] + origin, origin)
         else:
             continue
         total = total + head.weight * losses.mean()

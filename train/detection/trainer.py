@@ -31,6 +31,8 @@ from train.detection.settings import TrainSettings
 from train.detection.teacher import Teacher, distillation_loss
 from train.detection.warm_start import warm_start
 
+TEACHER = "teacher"  # its loss, beside those of the heads
+
 
 class DetectorRun(Run):
     """A network on its way.
@@ -66,6 +68,9 @@ class DetectorRun(Run):
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.parts = {"network": self.network, "averaged": self.averaged, "optimiser": self.optimiser}
+        if self.teacher:  # so that a resumed run has the same one, whatever its file holds by then
+            self.parts["teacher"] = self.teacher.network
+            self.losses.append(TEACHER)
 
         train, self.validation = split(samples, settings.validation_share)
         self.data = Batches(samples, train, settings, seen, self.device)
@@ -96,9 +101,10 @@ class DetectorRun(Run):
                 taught, inputs = self.teacher.outputs(inputs), self.teacher.middle(inputs)
             outputs = self.network(inputs).flatten(1).float()
         losses = detection_losses(outputs, kinds, targets, settings.heads, settings.mining_ratio)
-        if taught is not None:
-            told = distillation_loss(outputs, taught, kinds, settings.heads, settings.mining_ratio)
-            losses["total"] = torch.lerp(losses["total"], told, settings.teacher_share)
+        if self.teacher and taught is not None:
+            heads = self.teacher.architecture.heads
+            losses[TEACHER] = distillation_loss(outputs, taught, kinds, settings.heads, heads, settings.mining_ratio)
+            losses["total"] = torch.lerp(losses["total"], losses[TEACHER], settings.teacher_share)
         self.optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -129,7 +135,7 @@ class DetectorRun(Run):
         heads = [head if head.loss == "cross_entropy" else replace(head, loss="l2") for head in self.settings.heads]
         merged = torch.cat(outputs)
         losses = detection_losses(merged, kinds, torch.cat(targets), heads, mining_ratio=1.0)
-        found = {name: float(losses[name]) for name in self.losses if name != "total"}
+        found = {head.name: float(losses[head.name]) for head in heads}
         return found | _accuracy(merged[:, self.architecture.output(FACE.name)].cpu(), kinds)
 
     @property
@@ -173,12 +179,14 @@ def _fitting(samples: Samples, settings: TrainSettings, architecture: Architectu
     side, size = samples.crops.shape[1], architecture.input_size
     extra = 0 if cut is None else cut["size"] - size
     if cut is not None and (cut["window"] != architecture.window or extra < 0 or extra % 2):
+        needs = "the teacher sees" if settings.teacher else "the network to train has"
         raise TrainingError(
             f"samples: made for the family {made.get('family')}, of {cut['size']} pixels around a window of "
-            f"{cut['window']:g}; the network to train has {size} around {architecture.window:g}"
+            f"{cut['window']:g}; {needs} {size} around {architecture.window:g}"
         )
-    if side < size:
-        raise TrainingError(f"samples: crops of {side} pixels, {settings.stage} needs {size}")
+    if side - extra < size:
+        needs = "the teacher" if settings.teacher else settings.stage
+        raise TrainingError(f"samples: crops of {side} pixels, {needs} needs {size + extra}")
     stored = target_columns(samples.heads)
     for name, columns in target_columns(settings.heads).items():
         if stored.get(name) != columns:

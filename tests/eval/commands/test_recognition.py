@@ -147,7 +147,7 @@ class FakeRecognizer:
 
     def __init__(self, weights=None, flip=False):
         name = (weights or "light") + (", mirrored too" if flip else "")
-        self.weights = SimpleNamespace(name=name, sha256="0" * 64)
+        self.weights, self.flip = SimpleNamespace(name=name, sha256="0" * 64), flip
 
     def embed_crops(self, crops):
         assert crops.shape[1:] == (112, 112, 3)
@@ -215,6 +215,12 @@ def test_mirror_images_are_embedded_too_where_asked_for(fgnet, recognizer, tmp_p
     report = summary(tmp_path / "out")
     assert report["model"] == "light, mirrored too"
     assert report["settings"] == {"align": "points", "flip": True, "missed": "fail"}
+
+
+def test_mirror_images_of_a_file_of_embeddings(fgnet, tmp_path, capsys):
+    file = save(tmp_path / "e.npz", {f"{name}.png": 10.0 for name in FGNET})
+    assert run_eval(*fgnet, "--flip", "--embeddings", file) != 0
+    assert "--flip: the embeddings of a file stay as they are" in capsys.readouterr().err
 
 
 def test_children_and_photos_long_after_each_other(tmp_path, capsys):
