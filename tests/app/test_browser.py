@@ -229,7 +229,7 @@ def test_two_photos_are_compared(watch, two, tmp_path):
     page.uncheck("#compare-largest")
     page.wait_for_selector("#problem:has-text('The second photo should show one face, but it shows 2 faces')")
     tiny = tmp_path / "tiny.png"
-    Image.open(PORTRAIT).resize((84, 84), Image.Resampling.LANCZOS).save(tiny)
+    Image.open(PORTRAIT).resize((80, 80), Image.Resampling.LANCZOS).save(tiny)
     for name in ("first", "second"):
         page.set_input_files(f"#{name}-file", str(tiny))
     page.wait_for_selector("#comparison:has-text('cannot tell')")
