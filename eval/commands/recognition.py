@@ -157,9 +157,9 @@ def collect(args: argparse.Namespace, photos: Sequence[PersonPhoto], *, align: s
     photo has an embedding, for "points" where no photo has landmarks, and for --flip with a file of embeddings;
     ImportError without a recogniser.
     """
-    if args.embeddings is not None and args.flip:
-        raise ValueError("--flip: the embeddings of a file stay as they are")
     if args.embeddings is not None:
+        if args.flip:
+            raise ValueError("--flip: the embeddings of a file stay as they are")
         return matched(args.embeddings, read_embeddings(args.embeddings), photos)
     return embed(args, photos, our_embedder(args.weights, flip=args.flip), align=align)
 

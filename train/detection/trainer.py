@@ -85,23 +85,25 @@ class DetectorRun(Run):
         """Gives the network the weights of a checkpoint or weight file."""
         if start.endswith(SUFFIX):
             inputs, _, _ = self.data.inputs(self.data.read(0), 0)
-            inputs = self.teacher.middle(inputs) if self.teacher else inputs
-            warm_start(self.network, start, inputs)
+            warm_start(self.network, start, self._own(inputs))
         else:
             self.network.load_state_dict(read_checkpoint(start)["averaged"])
+
+    def _own(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What the network itself sees of a batch's inputs, which are the teacher's if there is one."""
+        return self.teacher.middle(inputs) if self.teacher else inputs
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """One step of the optimiser; the losses."""
         settings = self.settings
         inputs, kinds, targets = self.next_batch()
         set_rate(self.optimiser, settings.rate(self.step))
-        taught = None
         with self.autocast():
-            if self.teacher:
-                taught, inputs = self.teacher.outputs(inputs), self.teacher.middle(inputs)
-            outputs = self.network(inputs).flatten(1).float()
+            outputs = self.network(self._own(inputs)).flatten(1).float()
         losses = detection_losses(outputs, kinds, targets, settings.heads, settings.mining_ratio)
-        if self.teacher and taught is not None:
+        if self.teacher:
+            with self.autocast():
+                taught = self.teacher.outputs(inputs)
             heads = self.teacher.architecture.heads
             losses[TEACHER] = distillation_loss(outputs, taught, kinds, settings.heads, heads, settings.mining_ratio)
             losses["total"] = torch.lerp(losses["total"], losses[TEACHER], settings.teacher_share)
