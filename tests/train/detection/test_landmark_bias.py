@@ -44,8 +44,10 @@ def moved(weights: DetectorWeights, by: float) -> DetectorWeights:
 def test_what_all_faces_have_in_common_is_taken_off(weights: DetectorWeights, photo: Photo) -> None:
     off = moved(weights, 0.05)
     centred, shift = centre_landmarks(off, [photo, photo])
-    # a little rotated: crops are aligned by O-Net's points, errors are taken in crops aligned by L-Net's
-    np.testing.assert_allclose(shift, np.tile([0.05 * 56, 0], (5, 1)), atol=0.8)
+    # what the shipped weights are off by in this photo comes on top; a little rotated: crops are aligned by O-Net's
+    # points, errors are taken in crops aligned by L-Net's
+    _, own = centre_landmarks(weights, [photo, photo])
+    np.testing.assert_allclose(shift - own, np.tile([0.05 * 56, 0], (5, 1)), atol=0.3)
     before, after = (Detector(weights=each, threads=1).detect(PORTRAIT).landmarks[0] for each in (off, centred))
     errors = [np.linalg.norm(points - photo.landmarks[0], axis=1).mean() for points in (before, after)]
     assert errors[1] < 0.2 * errors[0]

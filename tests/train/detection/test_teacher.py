@@ -79,8 +79,8 @@ def test_heads_are_compared_by_name_and_classes_of_other_things_not_at_all():
     distillation_loss(outputs[:, :8], taught[:, :8], KINDS, heads, heads).backward()
     assert outputs.grad[:, :6].abs().max() > 0
     assert outputs.grad[:, 6:].abs().max() == 0
-    turned = torch.cat([outputs[:, BOX], outputs[:, FACE]], dim=1).detach()  # a teacher with its box before its face
-    same = distillation_loss(outputs, turned, KINDS, DETECTION_HEADS, (DETECTION_HEADS[1], DETECTION_HEADS[0]))
+    swapped = torch.cat([outputs[:, BOX], outputs[:, FACE]], dim=1).detach()  # a teacher with its box before its face
+    same = distillation_loss(outputs, swapped, KINDS, DETECTION_HEADS, (DETECTION_HEADS[1], DETECTION_HEADS[0]))
     assert same.item() == pytest.approx(0, abs=1e-6)
 
 
