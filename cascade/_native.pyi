@@ -319,12 +319,13 @@ def candidates(
 
 def vote(
     kept: npt.ArrayLike, windows: npt.ArrayLike, offsets: npt.ArrayLike, logits: npt.ArrayLike, overlap: float
-) -> npt.NDArray[np.float32]:
-    """Kept boxes as means of the boxes that overlap them: box voting.
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Kept boxes as means of the boxes that overlap them, and how many these are: box voting.
 
     kept: (k, 4). windows: (n, 4), offsets: (n, 4) and logits: (n,) as for `candidates`, which any threshold and
     suppression has left as they are. A box votes for the kept one that it overlaps most, if their intersection over
-    union is at least ``overlap`` (above 0), and weighs as much as that times its probability. Returns float32 (k, 4).
+    union is at least ``overlap`` (above 0), and weighs as much as that times its probability. Returns the boxes float32
+    (k, 4) and the sums of the weights float32 (k,).
     """
 
 def window_points(windows: npt.ArrayLike, shares: npt.ArrayLike) -> npt.NDArray[np.float32]:

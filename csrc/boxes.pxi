@@ -153,7 +153,7 @@ def candidates(windows, offsets, logits, threshold, overlaps, level=None):
 
 
 def vote(kept, windows, offsets, logits, overlap):
-    """Kept boxes as means of those of all windows, after box deltas, that overlap them."""
+    """Kept boxes as means of those of all windows, after box deltas, that overlap them, and the votes for each."""
     kept = check_boxes(kept, "kept", np.float32)
     cdef float least = real("overlap", overlap)
     if not 0 < least <= 1:
@@ -161,13 +161,13 @@ def vote(kept, windows, offsets, logits, overlap):
     _, boxes, logits = candidates(windows, offsets, logits, -np.inf, ())
     order = np.argsort(boxes[:, 0], kind="stable")
     boxes, logits = np.ascontiguousarray(boxes[order]), np.ascontiguousarray(logits[order])
-    out, most = kept.copy(), np.zeros(len(boxes), np.float32)
+    out, votes, most = kept.copy(), np.zeros(len(kept), np.float32), np.zeros(len(boxes), np.float32)
     cdef const float[:, ::1] kept_view = kept, box_view = boxes
     cdef const float[::1] logit_view = logits
     cdef float[:, ::1] target = out
-    cdef float[::1] most_view = most
+    cdef float[::1] most_view = most, vote_view = votes
     if len(kept) and len(boxes):
         with nogil:
             cascade_vote(&box_view[0, 0], &logit_view[0], box_view.shape[0], &kept_view[0, 0], kept_view.shape[0], least,
-                         &most_view[0], &target[0, 0], check_signals)
-    return out
+                         &most_view[0], &target[0, 0], &vote_view[0], check_signals)
+    return out, votes

@@ -229,7 +229,7 @@ cdef extern from "detect.h" nogil:
                        float threshold, int mode, int64_t *keep, void *workspace, cascade_poll poll) except? -1
 
     int cascade_vote(const float *boxes, const float *logits, size_t n, const float *kept, size_t count, float least,
-                     float *most, float *voted, cascade_poll poll) except 0
+                     float *most, float *voted, float *votes, cascade_poll poll) except 0
 
     ctypedef struct cascade_crop_set:
         const cascade_image *levels

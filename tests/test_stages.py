@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cascade import _native, stages
-from cascade.engines.base import run
+from cascade.engines.base import ClassifyCrops, run
 from cascade.engines.native import NativeEngine
 from cascade.imaging.alignment import similarity_transforms
 from cascade.imaging.pyramid import Pyramid, level_sizes
@@ -83,6 +84,7 @@ def test_windows_beyond_the_border_and_close_ups_need_less_in_rnet_and_onet(
     pyramid = engine.pyramid(image, level_sizes(400, 400, 40, None, 12, 0.709))
     box = [*corner, corner[0] + side, corner[1] + side]
     candidates = Candidates(np.array([box], np.float32), np.array([9], np.float32))
+    monkeypatch.setattr(stages, "AGREEMENT_WEIGHT", 0.0)
     for stage in (run_rnet, run_onet):
         (found,) = run(engine, [stage(engine.weights, pyramid, candidates, 0.0)])
         with monkeypatch.context() as patch:
@@ -90,6 +92,70 @@ def test_windows_beyond_the_border_and_close_ups_need_less_in_rnet_and_onet(
             (plain,) = run(engine, [stage(engine.weights, pyramid, candidates, 0.0)])
         logits = [each.logits if isinstance(each, Candidates) else each[1] for each in (found, plain)]
         np.testing.assert_allclose(logits[0] - logits[1], gain, atol=1e-5)
+
+
+def answered(engine: NativeEngine, pyramid: Pyramid, boxes: object, answers: list[list[float]]) -> tuple[Any, ...]:
+    """What O-Net's stage makes of candidates if the network moves nothing and gives these log-odds in its two looks.
+
+    Returns the boxes of both looks' crops, and the stage's results.
+    """
+    candidates = Candidates(np.array(boxes, np.float32), np.zeros(len(np.array(boxes)), np.float32))
+    generator = run_onet(engine.weights, pyramid, candidates, 0.5)
+    request, crops = next(generator), []
+    for answer in answers:
+        assert isinstance(request, ClassifyCrops)
+        crops.append(request.regions)
+        assert len(request.regions) == len(answer)
+        outputs = np.zeros((len(answer), engine.weights["onet"].architecture.outputs), np.float32)
+        outputs[:, 1] = answer
+        try:
+            request = generator.send(outputs)
+        except StopIteration as end:
+            return (*crops, *end.value)
+    raise AssertionError("more requests than answers")
+
+
+ALONE, AGREEING = (10, 10, 50, 50), [(200, 200, 240, 240), (201, 200, 241, 240), (208, 200, 248, 240)]
+
+
+def test_onet_looks_again_at_what_nearly_reaches_its_threshold(engine: NativeEngine, pyramid: Pyramid) -> None:
+    """Fused with log-odds of 0 before them at half the weight, O-Net's are two thirds of what they were."""
+    first, again, boxes, logits, landmarks = answered(engine, pyramid, [ALONE, AGREEING[0]], [[-1.4, -1.6], [4.5]])
+    np.testing.assert_array_equal(again, first[:1])
+    np.testing.assert_allclose(boxes, [ALONE], atol=1e-4)
+    votes = 1 + (1 / (1 + math.exp(1.4 / 1.5))) / (1 / (1 + math.exp(-3.0)))
+    np.testing.assert_allclose(logits, 3.0 + 0.5 * math.log(votes / 3), rtol=1e-5)
+    assert landmarks.shape == (1, 5, 2)
+
+
+def test_onet_does_not_look_again_at_a_face_that_it_is_sure_of(engine: NativeEngine, pyramid: Pyramid) -> None:
+    _, again, _, logits, _ = answered(engine, pyramid, [ALONE], [[6.1], []])
+    assert len(again) == 0
+    assert logits == pytest.approx(6.1 / 1.5 + 0.5 * math.log(1 / 3))
+
+
+def test_a_face_is_surer_the_more_boxes_agree(engine: NativeEngine, pyramid: Pyramid) -> None:
+    """The first two of those that agree overlap by more than 0.9, so that one of them is looked at again."""
+    looks = [[3.0, 3.0, 2.9, 2.0], [3.0, 3.0, 2.0]]
+    _, _, boxes, logits, _ = answered(engine, pyramid, [ALONE, *AGREEING], looks)
+    assert len(boxes) == 2
+    alone, agreed = np.argmin(boxes[:, 0]), np.argmax(boxes[:, 0])
+    assert logits[alone] == pytest.approx(2.0 + 0.5 * math.log(2 / 3), rel=1e-5)
+    assert logits[agreed] > 2.0 + 0.5 * math.log(4 / 3)
+
+
+def test_a_box_that_no_other_agrees_with_needs_more_than_the_threshold(engine: NativeEngine, pyramid: Pyramid) -> None:
+    """In both looks it has its own vote alone, 2 of the usual 3, so that it falls short by half of the log of 3/2."""
+    for log_odds, faces in ((0.15, 0), (0.25, 1)):
+        _, _, boxes, _, _ = answered(engine, pyramid, [ALONE], [[1.5 * log_odds], [1.5 * log_odds]])
+        assert len(boxes) == faces
+
+
+def test_what_is_not_finite_is_no_face_in_either_look(engine: NativeEngine, pyramid: Pyramid) -> None:
+    assert len(answered(engine, pyramid, [ALONE], [[math.inf], []])[2]) == 0
+    _, _, boxes, logits, _ = answered(engine, pyramid, [ALONE], [[4.5], [math.nan]])
+    np.testing.assert_allclose(boxes, [ALONE], atol=1e-4)
+    assert logits == pytest.approx(3.0 + 0.5 * math.log(1 / 3))
 
 
 def test_how_windows_are_framed() -> None:

@@ -24,7 +24,20 @@ from cascade.models.detector import load_detector
 from cascade.models.landmarks import load_landmarks
 from cascade.models.recognizer import load_recognizer
 from cascade.private_files import whole_file
-from cascade.stages import CROP_FRAMING, ONET_NMS, ONET_VOTING, PNET_FRAMING, PNET_NMS, RNET_NMS, SCORE_FUSION_WEIGHT
+from cascade.stages import (
+    AGREEMENT_WEIGHT,
+    CROP_FRAMING,
+    ONET_NMS,
+    ONET_VOTING,
+    PNET_FRAMING,
+    PNET_NMS,
+    RNET_NMS,
+    SCORE_FUSION_WEIGHT,
+    SECOND_LOOK_MARGIN,
+    SECOND_LOOK_NMS,
+    SURE,
+    USUAL_VOTES,
+)
 from cascade.version import __version__
 
 if TYPE_CHECKING:
@@ -105,6 +118,8 @@ def pipeline() -> dict[str, Any]:
             "onet": [list(each) for each in ONET_NMS],
         },
         "voting": {"onet": ONET_VOTING},
+        "agreement": {"weight": AGREEMENT_WEIGHT, "usual_votes": USUAL_VOTES},
+        "second_look": {"nms": SECOND_LOOK_NMS, "margin": SECOND_LOOK_MARGIN, "sure": SURE},
         "score_fusion_weight": SCORE_FUSION_WEIGHT,
         "close_up_share": CLOSE_UP_SHARE,
         "framing": {"pnet": asdict(PNET_FRAMING), "rnet": asdict(CROP_FRAMING), "onet": asdict(CROP_FRAMING)},

@@ -45,8 +45,9 @@ static void find_near(const voters *all, const float *box, size_t *first, size_t
 }
 
 /* The mean of the boxes that overlap one by what they overlap any kept one by at most, weighted by overlap and
- * probability; without any weight the box itself. Returns how many were looked at. */
-static size_t vote(const voters *all, const float *logits, const float *most, const float *box, float *voted) {
+ * probability, and the sum of the weights; without any weight the box itself. Returns how many were looked at. */
+static size_t vote(const voters *all, const float *logits, const float *most, const float *box, float *voted,
+                   float *votes) {
     double sums[4] = {0.0, 0.0, 0.0, 0.0}, total = 0.0;
     size_t first, end;
     find_near(all, box, &first, &end);
@@ -60,6 +61,7 @@ static size_t vote(const voters *all, const float *logits, const float *most, co
             total += weight;
         }
     }
+    *votes = (float)total;
     for (size_t k = 0; k < 4; k++) {
         voted[k] = total > 0.0 ? (float)(sums[k] / total) : box[k];
     }
@@ -77,7 +79,7 @@ static size_t raise_most(const voters *all, const float *box, float *most) {
 }
 
 int cascade_vote(const float *boxes, const float *logits, size_t n, const float *kept, size_t count, float least,
-                 float *most, float *voted, cascade_poll poll) {
+                 float *most, float *voted, float *votes, cascade_poll poll) {
     voters all = {boxes, n, least};
     size_t work = 0;
     for (size_t i = 0; i < count; i++) {
@@ -86,7 +88,7 @@ int cascade_vote(const float *boxes, const float *logits, size_t n, const float 
         }
     }
     for (size_t i = 0; i < count; i++) {
-        if (!cascade_go_on(poll, &work, vote(&all, logits, most, kept + 4 * i, voted + 4 * i))) {
+        if (!cascade_go_on(poll, &work, vote(&all, logits, most, kept + 4 * i, voted + 4 * i, votes + i))) {
             return 0;
         }
     }

@@ -45,18 +45,9 @@ class Detector:
         """Boxes (n, 4), scores (n,) and landmarks (n, 5, 2) of the faces in a photo (height, width, 3) uint8 RGB."""
         levels = self.pyramid(photo)
         boxes, logits = self.proposals(photo, levels)
-        for stage, number in (("rnet", 1), ("onet", 2)):
-            windows = squares(boxes)
-            outputs = self.classify(stage, [photo, *levels], windows)
-            own = outputs["face"][:, 1] - outputs["face"][:, 0]
-            weight = self.settings["score_fusion_weight"]
-            logits = (own + weight * logits) / (1 + weight) + self.framing(stage, photo, windows)
-            boxes = windows + outputs["box"] * np.tile(windows[:, 2:] - windows[:, :2], 2)
-            kept = self.kept(boxes, logits, stage, number)
-            boxes = self.voted(boxes, logits, kept) if stage in self.settings["voting"] else boxes[kept]
-            logits, windows = logits[kept], windows[kept]
-        shares = outputs["landmarks"][kept].reshape(-1, 5, 2)
-        landmarks = windows[:, None, :2] + shares * (windows[:, None, 2:] - windows[:, None, :2])
+        boxes, logits, _ = self.look("rnet", [photo, *levels], boxes, logits)
+        kept = self.kept(boxes, logits, log_odds(self.settings["thresholds"][1]), self.settings["nms"]["rnet"])
+        boxes, logits, landmarks = self.faces([photo, *levels], boxes[kept], logits[kept])
         if "lnet" in self.networks:
             landmarks = self.refined(photo, levels, landmarks)
         height, width = photo.shape[:2]
@@ -100,8 +91,38 @@ class Detector:
             logits.append(logit[row, column] + self.framing("pnet", photo, windows))
             boxes.append(windows + outputs["box"][0][:, row, column].T * np.tile(windows[:, 2:] - windows[:, :2], 2))
         boxes, logits = np.concatenate(boxes), np.concatenate(logits)
-        kept = self.kept(boxes, logits, "pnet", 0)
+        kept = self.kept(boxes, logits, log_odds(self.settings["thresholds"][0]), self.settings["nms"]["pnet"])
         return boxes[kept], logits[kept]
+
+    def look(self, stage, images, boxes, before):
+        """R-Net or O-Net around boxes: boxes, log-odds fused with those of the stages before, and O-Net's landmarks."""
+        windows = squares(boxes)
+        sides = windows[:, 2:] - windows[:, :2]
+        outputs = self.classify(stage, images, windows)
+        weight = self.settings["score_fusion_weight"]
+        logits = (outputs["face"][:, 1] - outputs["face"][:, 0] + weight * before) / (1 + weight)
+        shares = outputs.get("landmarks", np.zeros((len(windows), 10))).reshape(-1, 5, 2)
+        landmarks = windows[:, None, :2] + shares * sides[:, None]
+        return windows + outputs["box"] * np.tile(sides, 2), logits + self.framing(stage, images[0], windows), landmarks
+
+    def faces(self, images, boxes, before):
+        """O-Net, which looks again at the boxes that it has moved: boxes, log-odds and landmarks, best first."""
+        settings, least = self.settings, log_odds(self.settings["thresholds"][2])
+        second_look, agreement = settings["second_look"], settings["agreement"]
+        nearly = least - second_look["margin"]
+        first = self.look("onet", images, boxes, before)
+        again = self.kept(*first[:2], nearly, [[second_look["nms"], "union"]])
+        again = again[first[1][again] < second_look["sure"]]
+        second = self.look("onet", images, first[0][again], before[again])
+        boxes, logits, landmarks = (np.concatenate(both) for both in zip(first, second, strict=True))
+        kept = self.kept(boxes, logits, nearly, settings["nms"]["onet"])
+        boxes, votes = self.voted(boxes, logits, kept)
+        # the more boxes agree, the surer the face
+        shares = np.maximum(votes * (1 + np.exp(-logits[kept])), 1) / agreement["usual_votes"]
+        logits = logits[kept] + agreement["weight"] * np.log(shares)
+        order = np.argsort(-logits, kind="stable")
+        order = order[logits[order] >= least]
+        return boxes[order], logits[order], landmarks[kept][order]
 
     def framing(self, stage, photo, windows):
         """What is added for windows at the border and for close-ups: networks score the faces in them low."""
@@ -112,25 +133,26 @@ class Detector:
         close_up = sides >= self.settings["close_up_share"] * min(width, height)
         return np.where(close_up, framing["close_up"], at_border)
 
-    def kept(self, boxes, logits, stage, number):
-        """Which boxes reach the stage's threshold and are suppressed by no better one, best first."""
-        kept = np.flatnonzero(logits >= log_odds(self.settings["thresholds"][number]))
+    def kept(self, boxes, logits, least, overlaps):
+        """Which boxes reach a threshold, in log-odds, and are suppressed by no better one, best first."""
+        kept = np.flatnonzero(logits >= least)
         kept = kept[(boxes[kept, 2:] - boxes[kept, :2] >= 1).all(axis=1)]
         kept = kept[np.argsort(-logits[kept], kind="stable")]
-        for threshold, mode in self.settings["nms"][stage]:
+        for threshold, mode in overlaps:
             kept = kept[suppressed(boxes[kept], threshold, mode)]
         return kept
 
     def voted(self, boxes, logits, kept):
-        """O-Net's boxes that are kept, each as the mean of those that overlap it, by overlap and probability."""
+        """Boxes that are kept, each as the mean of those that overlap it, by overlap and probability; these weights."""
         if not len(kept):
-            return boxes[kept]
+            return boxes[kept], np.empty(0)
         voting = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
         overlaps = np.stack([overlap(box, boxes[voting]) for box in boxes[kept]])
         # a box votes for the face that it overlaps most
         votes = (overlaps >= self.settings["voting"]["onet"]) & (overlaps >= overlaps.max(axis=0))
         weights = votes * overlaps / (1 + np.exp(-logits[voting]))
-        return weights @ boxes[voting] / weights.sum(axis=1, keepdims=True)
+        votes = weights.sum(axis=1)
+        return weights @ boxes[voting] / votes[:, None], votes
 
     def classify(self, stage, images, windows):
         """A network's outputs on crops of square windows, with as much around them as the network sees."""

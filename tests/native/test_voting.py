@@ -11,10 +11,15 @@ from cascade import _native
 from cascade.boxes import iou
 
 
-def vote(kept: object, boxes: object, logits: object, overlap: float = 0.5) -> np.ndarray:
-    """Voting of boxes that no delta moves."""
+def votes(kept: object, boxes: object, logits: object, overlap: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Voting of boxes that no delta moves: the boxes and the votes for each."""
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     return _native.vote(kept, boxes, np.zeros_like(boxes), logits, overlap)
+
+
+def vote(kept: object, boxes: object, logits: object, overlap: float = 0.5) -> np.ndarray:
+    """The boxes alone."""
+    return votes(kept, boxes, logits, overlap)[0]
 
 
 @st.composite
@@ -32,15 +37,16 @@ def test_a_kept_box_is_the_mean_of_those_that_overlap_it_most(
     faces: tuple[np.ndarray, np.ndarray, np.ndarray], overlap: float
 ) -> None:
     boxes, logits, chosen = faces
-    found = vote(boxes[chosen], boxes, logits, overlap)
-    assert found.dtype == np.float32
+    found, sums = votes(boxes[chosen], boxes, logits, overlap)
+    assert (found.dtype, sums.dtype) == (np.float32, np.float32)
     if not len(chosen):
         return
     overlaps = iou(boxes[chosen], boxes)
-    for own, row in zip(found, overlaps, strict=True):
-        votes = (row >= np.float32(overlap)) & (row.astype(np.float32) >= overlaps.max(axis=0).astype(np.float32))
-        weights = votes * row / (1 + np.exp(-logits.astype(float)))
+    for own, total, row in zip(found, sums, overlaps, strict=True):
+        voting = (row >= np.float32(overlap)) & (row.astype(np.float32) >= overlaps.max(axis=0).astype(np.float32))
+        weights = voting * row / (1 + np.exp(-logits.astype(float)))
         np.testing.assert_allclose(own, weights @ boxes / weights.sum(), rtol=1e-5, atol=1e-5)
+        assert total == pytest.approx(weights.sum(), rel=1e-5)
 
 
 @given(scored())
@@ -66,7 +72,7 @@ def test_a_box_between_two_votes_for_the_nearer_one() -> None:
 
 def test_windows_vote_with_the_boxes_that_their_deltas_make() -> None:
     windows = np.float32([(0, 0, 10, 10), (0, 0, 20, 20)])
-    found = _native.vote([(0, 0, 10, 10)], windows, [(0, 0, 0, 0), (0, 0, -0.5, -0.3)], [40, 40], 0.5)
+    found, _ = _native.vote([(0, 0, 10, 10)], windows, [(0, 0, 0, 0), (0, 0, -0.5, -0.3)], [40, 40], 0.5)
     assert found[0, :3].tolist() == [0, 0, 10]
     assert 10 < found[0, 3] < 14
 
@@ -84,6 +90,7 @@ def test_boxes_without_any_weight_stay() -> None:
 
 def test_no_boxes() -> None:
     assert vote(np.empty((0, 4)), np.empty((0, 4)), []).shape == (0, 4)
+    assert votes([(0, 0, 10, 10)], np.empty((0, 4)), [])[1].tolist() == [0]
     assert vote([(0, 0, 10, 10)], np.empty((0, 4)), []).tolist() == [[0, 0, 10, 10]]
 
 

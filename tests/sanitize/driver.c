@@ -390,6 +390,7 @@ static void try_voting(size_t n) {
     size_t count = (n + 2) / 3;
     float *boxes = exactly(4 * n * sizeof(float)), *logits = exactly(n * sizeof(float)), *most = exactly(n * sizeof(float));
     float *kept = exactly(4 * count * sizeof(float)), *voted = exactly(4 * count * sizeof(float));
+    float *votes = exactly(count * sizeof(float));
     for (size_t i = 0; i < n; i++) {
         float left = 3.0f * (float)i, side = 10.0f + (float)chance(20);
         float box[4] = {left, 0.0f, left + side, side};
@@ -400,8 +401,9 @@ static void try_voting(size_t n) {
             memcpy(kept + 4 * (i / 3), box, sizeof box);
         }
     }
-    CHECK(cascade_vote(boxes, logits, n, kept, count, 0.5f, most, voted, NULL), "%zu", n);
+    CHECK(cascade_vote(boxes, logits, n, kept, count, 0.5f, most, voted, votes, NULL), "%zu", n);
     for (size_t i = 0; i < count; i++) {
+        CHECK(votes[i] > 0.0f, "votes %zu of %zu", i, count);
         CHECK(fabsf(voted[4 * i] - kept[4 * i]) <= 30.0f && voted[4 * i + 2] > voted[4 * i], "box %zu of %zu", i, count);
     }
     free(boxes);
@@ -409,6 +411,7 @@ static void try_voting(size_t n) {
     free(most);
     free(kept);
     free(voted);
+    free(votes);
 }
 
 static void try_suppression(const cascade_kernels *level, size_t n) {

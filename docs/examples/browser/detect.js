@@ -39,8 +39,9 @@ export class Detector {
     const image = withoutAlpha(photo);
     const images = [image, ...this.pyramid(image)];
     let faces = await this.proposals(image, images.slice(1));
-    faces = await this.stage("rnet", 1, images, faces);
-    faces = await this.stage("onet", 2, images, faces);
+    const { nms, thresholds } = this.settings;
+    faces = kept(await this.look("rnet", images, faces), logOdds(thresholds[1]), nms.rnet);
+    faces = await this.faces(images, faces);
     const found = [];
     for (const { box, logit, landmarks } of faces) {
       const points = this.networks.lnet ? await this.refined(images, landmarks) : landmarks;
@@ -101,7 +102,7 @@ export class Detector {
         found.push({ box: moved(square, deltas), logit: logit + this.framing("pnet", image, square) });
       }
     }
-    return this.kept(found, "pnet", 0);
+    return kept(found, logOdds(this.settings.thresholds[0]), this.settings.nms.pnet);
   }
 
   /** What is added for windows at the border and for close-ups: networks score the faces in them low. */
@@ -111,8 +112,8 @@ export class Detector {
     return Math.min(x1, y1, width - x2, height - y2) < gap * (x2 - x1) ? at_border : 0;
   }
 
-  /** R-Net or O-Net on the square windows around what the stage before let through. */
-  async stage(stage, number, images, before) {
+  /** R-Net or O-Net around boxes: moved boxes, log-odds fused with those of the stages before, and landmarks. */
+  async look(stage, images, before) {
     const { context, input_size } = this.facts[stage];
     const { score_fusion_weight: weight } = this.settings;
     const found = [];
@@ -126,38 +127,43 @@ export class Detector {
         const deltas = box.data.slice(4 * i, 4 * i + 4);
         const points = landmarks && [0, 1, 2, 3, 4].map((k) => [0, 1].map((axis) =>
           window[axis] + landmarks.data[10 * i + 2 * k + axis] * (window[axis + 2] - window[axis])));
-        found.push({ box: moved(window, deltas), logit, landmarks: points });
+        found.push({ box: moved(window, deltas), logit, landmarks: points, before: some[i].logit });
       });
     }
-    const kept = this.kept(found, stage, number);
-    return stage in this.settings.voting ? this.voted(found, kept) : kept;
+    return found;
   }
 
-  /** O-Net's boxes that are kept, each as the mean of those that overlap it, by overlap and probability. */
-  voted(faces, kept) {
-    const sums = kept.map(() => [0, 0, 0, 0, 0]);
+  /** O-Net, which looks again at the boxes that it has moved. */
+  async faces(images, before) {
+    const { second_look: second, nms, thresholds } = this.settings;
+    const least = logOdds(thresholds[2]);
+    const first = await this.look("onet", images, before);
+    const again = kept(first, least - second.margin, [[second.nms, "union"]]);
+    const unsure = again.filter(({ logit }) => logit < second.sure);
+    const more = await this.look("onet", images, unsure.map(({ box, before }) => ({ box, logit: before })));
+    const all = [...first, ...more];
+    const found = this.voted(all, kept(all, least - second.margin, nms.onet));
+    return found.filter(({ logit }) => logit >= least).sort((a, b) => b.logit - a.logit);
+  }
+
+  /** Boxes, each as the mean of those that overlap it, by overlap and probability. The more agree, the surer it is. */
+  voted(faces, best) {
+    const { weight, usual_votes: usual } = this.settings.agreement;
+    const sums = best.map(() => [0, 0, 0, 0, 0]);
     for (const { box, logit } of faces) {
-      const overlaps = kept.map((face) => overlap(face.box, box, "union"));
+      const overlaps = best.map((face) => overlap(face.box, box, "union"));
       const most = Math.max(...overlaps);
       if (!(most >= this.settings.voting.onet)) continue;
-      const weight = most / (1 + Math.exp(-logit));
+      const vote = most / (1 + Math.exp(-logit));
       // a box votes for the face that it overlaps most
-      [...box, 1].forEach((value, k) => { sums[overlaps.indexOf(most)][k] += weight * value; });
+      [...box, 1].forEach((value, k) => { sums[overlaps.indexOf(most)][k] += vote * value; });
     }
-    return kept.map((face, i) => ({ ...face, box: sums[i].slice(0, 4).map((sum) => sum / sums[i][4]) }));
-  }
-
-  /** Those that reach the stage's threshold and are suppressed by no better one, best first. */
-  kept(faces, stage, number) {
-    const threshold = logOdds(this.settings.thresholds[number]);
-    let left = faces.filter(({ box, logit }) => logit >= threshold && box[2] - box[0] >= 1 && box[3] - box[1] >= 1);
-    left.sort((a, b) => b.logit - a.logit);
-    for (const [limit, mode] of this.settings.nms[stage]) {
-      const kept = [];
-      for (const face of left) if (!kept.some((better) => overlap(better.box, face.box, mode) > limit)) kept.push(face);
-      left = kept;
-    }
-    return left;
+    return best.map((face, i) => {
+      const [votes] = sums[i].slice(4);
+      const agreed = Math.max(votes * (1 + Math.exp(-face.logit)), 1) / usual;
+      const box = sums[i].slice(0, 4).map((sum) => sum / votes);
+      return { ...face, box, logit: face.logit + weight * Math.log(agreed) };
+    });
   }
 
   /** L-Net: the landmarks again, from a crop in which these have the places of a template. */
@@ -170,6 +176,18 @@ export class Detector {
     const margin = (size - window) / 2;
     return points.map((_, k) => back(...[0, 1].map((axis) => landmarks.data[2 * k + axis] * window + margin)));
   }
+}
+
+/** The faces that reach a threshold, in log-odds, and are suppressed by no better one, best first. */
+function kept(faces, least, overlaps) {
+  let left = faces.filter(({ box, logit }) => logit >= least && box[2] - box[0] >= 1 && box[3] - box[1] >= 1);
+  left.sort((a, b) => b.logit - a.logit);
+  for (const [limit, mode] of overlaps) {
+    const best = [];
+    for (const face of left) if (!best.some((better) => overlap(better.box, face.box, mode) > limit)) best.push(face);
+    left = best;
+  }
+  return left;
 }
 
 function withoutAlpha({ data, width, height }) {
