@@ -49,8 +49,8 @@ class Detector(FixedSettings):
         grows with 1 / min_face².
     scale_factor : size of a pyramid level over the size of the one before, 0.5 to 0.95. A larger factor finds a
         little more and takes longer. Steps for close-ups are half as large.
-    thresholds : face probabilities that a window must reach in P-Net, R-Net and O-Net, each 0 to 1. Lower ones find
-        more faces and more false ones.
+    thresholds : face probabilities that a window must reach in P-Net and R-Net, and a face in the end, each 0 to 1.
+        Lower ones find more faces and more false ones.
     engine : "native" (C on the CPU), "torch" (needs torch; also for GPUs), "onnx" (needs the extra [onnx]), or an
         engine such as ``TorchEngine(load_detector(), "cuda", half=True)``, which has its own threads, weights and
         device.

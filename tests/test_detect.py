@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import cascade
-from cascade import _native
+from cascade import _native, stages
 from cascade import detect as detection
 from cascade.boxes import iou
 from cascade.detect import Detector
@@ -236,8 +236,17 @@ def test_a_detector_survives_a_fork(weights: Weights, threads: int) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_engines_agree(weights: Weights, family: str) -> None:
+def test_the_engines_agree(weights: Weights, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     native, other = (Detector(engine=engine, weights=weights(family)) for engine in ("native", "torch"))
+    for photo in photos():
+        one, two = native.detect(photo), other.detect(photo)
+        # boxes are snapped before O-Net looks at them again: now and then one is snapped the other way
+        assert len(one) == len(two)
+        apart = np.abs(two.boxes - one.boxes)
+        assert apart.max(initial=0) < 1 / 8
+        assert np.median(apart) < 1e-4
+        np.testing.assert_allclose(two.scores, one.scores, rtol=0, atol=0.01)
+    monkeypatch.setattr(stages, "SURE", -np.inf)  # so that there is no second look
     for photo in photos():
         one, two = native.detect(photo), other.detect(photo)
         assert len(one) == len(two)

@@ -302,7 +302,8 @@ def test_nothing_wrong_gives_an_empty_page(wrong, tmp_path):
 
 def test_our_detector_is_run_and_landmarks_are_shown(wrong, random_weights):
     data, _, out = wrong
-    arguments = ("errors", "--data", data, "--set", "net7876", "--weights", random_weights("paper"), "--threads", 1)
+    detector = ("--weights", random_weights("paper"), "--min-face", 60, "--threads", 1)
+    arguments = ("errors", "--data", data, "--set", "net7876", *detector)
     assert run_eval(*arguments, "--out", out) == 0
     report = summary(out)
     assert set(report["mistakes"]) == {"miss", "landmarks"}
@@ -314,7 +315,7 @@ def test_our_detector_is_run_and_landmarks_are_shown(wrong, random_weights):
 
 def test_the_page_counts_what_the_benchmark_counts_of_our_detector(wrong, random_weights, tmp_path):
     data, _, out = wrong
-    detector = ("--weights", random_weights("paper"), "--threads", 1)
+    detector = ("--weights", random_weights("paper"), "--min-face", 40, "--threads", 1)
     arguments = ("--data", data, "--set", "wider_val")
     assert run_eval("benchmark", *arguments, *detector, "--out", tmp_path / "figures") == 0
     assert run_eval("errors", *arguments, *detector, "--out", out) == 0

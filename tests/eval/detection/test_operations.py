@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from cascade import stages
 from cascade.detect import Detector
 from cascade.engines.base import run
 from cascade.imaging.pyramid import level_sizes
@@ -50,7 +53,7 @@ def test_maps_are_as_large_as_torch_s():
     assert dense_scan_multiply_adds(network, width, height) == sum(counted)
 
 
-def test_detector_counts_what_each_stage_is_given(random_weights):
+def test_detector_counts_what_each_stage_is_given(random_weights, monkeypatch):
     folder, image = random_weights("paper"), portrait()[:300, :200]
     settings = {"weights": folder, "threads": 1, "min_face": 40, "thresholds": (0.5, 0.65, 0.8)}
     plain = Detector(**settings)
@@ -59,6 +62,9 @@ def test_detector_counts_what_each_stage_is_given(random_weights):
     pyramid = plain.engine.pyramid(image, sizes)
     (first,) = run(plain.engine, [run_pnet(plain.weights, pyramid, 0.5)])
     (second,) = run(plain.engine, [run_rnet(plain.weights, pyramid, first, 0.65)])
+    looking_twice = CountingDetector(**settings)
+    looking_twice.detect(image)
+    monkeypatch.setattr(stages, "SURE", -math.inf)  # so that O-Net looks at nothing again
     counting = CountingDetector(**settings)
     faces = counting.detect(image)
     assert faces.boxes.tolist() == plain.detect(image).boxes.tolist()
@@ -70,4 +76,6 @@ def test_detector_counts_what_each_stage_is_given(random_weights):
         "lnet": 0,
     }
     assert counting.multiply_adds == expected
+    assert {**looking_twice.multiply_adds, "onet": expected["onet"]} == expected
+    assert expected["onet"] < looking_twice.multiply_adds["onet"] <= 2 * expected["onet"]
     assert counting.gflop == pytest.approx(2e-9 * sum(expected.values()))
