@@ -51,7 +51,7 @@ class Arithmetic:
 
 
 class FixedCandidatesDetector(CountingDetector):
-    """A Detector whose R-Net and O-Net classify a fixed number of windows.
+    """A Detector whose R-Net and O-Net classify a fixed number of windows; O-Net looks at some of them again.
 
     P-Net and R-Net run in full; only then fixed windows all over the photo take the place of their candidates.
     """

@@ -46,18 +46,18 @@ def ordered(tmp_path_factory: pytest.TempPathFactory) -> Core:
 
 @pytest.mark.slow
 def test_the_core_stays_within_its_memory_and_the_language(bounded: Core) -> None:
-    assert run([str(bounded.driver("driver"))]).split() == RUNNABLE
+    assert run([str(bounded.driver("driver")), "1", "60"]).split() == RUNNABLE
 
 
 @pytest.mark.slow
 def test_threads_stay_within_their_memory(bounded: Core) -> None:
     """And leave it when a loop is over."""
-    assert run([str(bounded.driver("threads")), "2"]).split() == ["loops", *RUNNABLE]
+    assert run([str(bounded.driver("threads")), "2", "40"]).split() == ["loops", *RUNNABLE]
 
 
 @pytest.mark.slow
 def test_threads_do_not_race(ordered: Core) -> None:
-    assert run([str(ordered.driver("threads")), "2", "60"]).split() == ["loops", *RUNNABLE]
+    assert run([str(ordered.driver("threads")), "2", "30"]).split() == ["loops", *RUNNABLE]
 
 
 def test_levels_give_no_warnings(tmp_path: Path) -> None:
@@ -84,5 +84,5 @@ def test_valgrind_finds_nothing(tmp_path: Path) -> None:
     core = core_or_skip(tmp_path, ["-DCASCADE_VALGRIND"], SIMULATED)
     # it runs one thread at a time, so spinning threads must yield to the others
     checked = [valgrind, "--quiet", "--error-exitcode=9", "--leak-check=full", "--fair-sched=try"]
-    assert run([*checked, str(core.driver("driver")), "1", "5"]).split() == SIMULATED
+    assert run([*checked, str(core.driver("driver")), "1", "3"]).split() == SIMULATED
     assert run([*checked, str(core.driver("threads")), "1", "2"]).split() == ["loops", *SIMULATED]

@@ -23,6 +23,8 @@ from cascade.models.detector import DetectorWeights, load_detector
 from tests.engines.torch.cases import for_both_families, noise, on_every_device
 from tests.photos import portrait
 
+pytestmark = pytest.mark.usefixtures("one_look")
+
 Weights = Callable[[str], DetectorWeights]
 
 
@@ -76,7 +78,7 @@ def test_a_batch_is_its_images_one_by_one(weights: Weights, family: str, device:
 
 @pytest.mark.parametrize("rotations", [(0,), (0, 90)])
 def test_an_array_that_a_generator_uses_again_is_copied(weights: Weights, rotations: tuple[int, ...]) -> None:
-    detector = Detector(engine="torch", weights=weights("default"), rotations=rotations)
+    detector = Detector(engine="torch", weights=weights("default"), min_face=32, rotations=rotations)
     pictures = [photo for photo in photos() if photo.shape == (300, 400, 3)]
     buffer = np.empty_like(pictures[0])
 
@@ -93,7 +95,7 @@ def test_an_array_that_a_generator_uses_again_is_copied(weights: Weights, rotati
 
 
 def test_results_do_not_depend_on_who_else_is_in_the_batch(weights: Weights) -> None:
-    detector = Detector(engine="torch", weights=weights("default"))
+    detector = Detector(engine="torch", weights=weights("default"), min_face=32)
     expected = detector.detect_batch(photos())
     assert_equal(detector.detect_batch(photos()[::-1])[::-1], expected)
     assert_equal(detector.detect_batch([photos()[0]] * 3), [expected[0]] * 3)
@@ -103,7 +105,7 @@ def test_results_do_not_depend_on_who_else_is_in_the_batch(weights: Weights) -> 
 def test_the_bounds_of_memory_change_nothing(
     weights: Weights, monkeypatch: pytest.MonkeyPatch, bounds: tuple[int, int, int]
 ) -> None:
-    detector = Detector(engine="torch", weights=weights("default"))
+    detector = Detector(engine="torch", weights=weights("default"), min_face=32)
     expected = detector.detect_batch(photos())
     for name, bound in zip(("GROUP_IMAGES", "GROUP_PIXELS"), bounds[:2], strict=True):
         monkeypatch.setattr(module, name, bound)
@@ -158,7 +160,7 @@ def test_each_network_is_asked_once_for_a_group(weights: Weights, monkeypatch: p
     alike = [portrait()[:200, :300], portrait()[100:300, 150:450], portrait()[200:400, :300]]
     detector = Detector(engine=engine)
     detector.detect_batch(alike)
-    assert asked == [("pnet", 3), ("rnet", 3), ("onet", 3), ("lnet", 3)]
+    assert asked == [("pnet", 3), ("rnet", 3), ("onet", 3), ("onet", 3), ("lnet", 3)]  # O-Net looks twice
     assert inputs == [3]  # all levels of photos of equal size together
 
 

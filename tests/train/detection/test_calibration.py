@@ -16,6 +16,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from cascade import stages
 from cascade.detect import Detector
 from cascade.engines.torch.engine import TorchEngine
 from cascade.imaging.pyramid import level_sizes
@@ -167,8 +168,9 @@ def test_lowered_proposals(weights: DetectorWeights) -> None:
     assert weights["pnet"].tensors is not lowered["pnet"].tensors
 
 
-def test_lowered_scores_of_onet(weights: DetectorWeights) -> None:
-    """A face's log-odds are a mean, in which O-Net's own count 1 and those of the stages before 0.5."""
+def test_lowered_scores_of_onet(weights: DetectorWeights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A face's log-odds are a mean, in which O-Net's own count 1 and those of the stages before 0.5; but for votes."""
+    monkeypatch.setattr(stages, "AGREEMENT_WEIGHT", 0.0)
     lowered = lower_scores(weights, "onet", 0.5)
     settings = {"threads": 1, "precision": "float32", "thresholds": (0.7, 0.3, 0.0)}
     before, after = (Detector(weights=each, **settings).detect(portrait()) for each in (weights, lowered))
