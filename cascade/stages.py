@@ -175,7 +175,8 @@ def _agreed(logits: np.ndarray, votes: np.ndarray) -> np.ndarray:
     """Log-odds (n,) by how many boxes agree; ``votes`` (n,) are the sums of their overlaps times probabilities."""
     own = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
     shares = np.divide(votes, own, out=np.ones_like(own), where=own > 0)
-    return (logits + AGREEMENT_WEIGHT * np.log(np.maximum(shares, 1.0) / USUAL_VOTES)).astype(np.float32)
+    more = AGREEMENT_WEIGHT * np.log(np.maximum(shares, 1.0) / USUAL_VOTES)
+    return np.asarray(logits + more, np.float32)
 
 
 def run_lnet(weights: DetectorWeights, pyramid: Pyramid, landmarks: np.ndarray) -> StageGenerator[np.ndarray]:
