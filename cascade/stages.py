@@ -95,7 +95,7 @@ class Candidates:
 def detect_faces(
     weights: DetectorWeights, pyramid: Pyramid, thresholds: tuple[float, float, float]
 ) -> StageGenerator[Faces]:
-    """All stages: the faces of the photo. ``thresholds``: probabilities that a face must reach in P-, R- and O-Net."""
+    """All stages: the faces of the photo. ``thresholds``: probabilities for P-Net, R-Net and the face."""
     candidates = yield from run_pnet(weights, pyramid, thresholds[0])
     candidates = yield from run_rnet(weights, pyramid, candidates, thresholds[1])
     return (yield from find_faces(weights, pyramid, candidates, thresholds[2]))
@@ -133,10 +133,14 @@ def run_rnet(
 
 
 def find_faces(
-    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float
+    weights: DetectorWeights,
+    pyramid: Pyramid,
+    candidates: Candidates,
+    threshold: float,
+    usual_votes: float = USUAL_VOTES,
 ) -> StageGenerator[Faces]:
     """O-Net, and L-Net where the weights have one: the faces among R-Net's candidates."""
-    boxes, logits, landmarks = yield from run_onet(weights, pyramid, candidates, threshold)
+    boxes, logits, landmarks = yield from run_onet(weights, pyramid, candidates, threshold, usual_votes)
     if LANDMARK_STAGE in weights.stages:
         landmarks = yield from run_lnet(weights, pyramid, landmarks)
     height, width = pyramid.images[0].shape[:2]
@@ -144,7 +148,11 @@ def find_faces(
 
 
 def run_onet(
-    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates, threshold: float
+    weights: DetectorWeights,
+    pyramid: Pyramid,
+    candidates: Candidates,
+    threshold: float,
+    usual_votes: float = USUAL_VOTES,
 ) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """O-Net, which looks twice: boxes (n, 4), log-odds (n,) and landmarks (n, 5, 2) of faces of this probability."""
     output, least = weights["onet"].architecture.output, logit(threshold)
@@ -155,7 +163,7 @@ def run_onet(
     deltas = outputs[:, output("box")]
     chosen, boxes, kept = _native.candidates(windows, deltas, logits, least - SECOND_LOOK_MARGIN, ONET_NMS)
     boxes, votes = _native.vote(boxes, windows, deltas, logits, ONET_VOTING)
-    scores = _agreed(kept, votes)
+    scores = _agreed(kept, votes, usual_votes)
     sure = scores >= least
     shares = outputs[chosen[sure], output("landmarks")].reshape(-1, 5, 2)
     return boxes[sure], scores[sure], _native.window_points(windows[chosen[sure]], shares)
@@ -171,11 +179,11 @@ def _moved(
     return Candidates(boxes[unsure], candidates.logits[chosen[unsure]])
 
 
-def _agreed(logits: np.ndarray, votes: np.ndarray) -> np.ndarray:
+def _agreed(logits: np.ndarray, votes: np.ndarray, usual: float) -> np.ndarray:
     """Log-odds (n,) by how many boxes agree; ``votes`` (n,) are the sums of their overlaps times probabilities."""
-    own = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    own = 1.0 / (1.0 + np.exp(-np.maximum(logits.astype(np.float64), -80.0)))  # beyond it exp may overflow
     shares = np.divide(votes, own, out=np.ones_like(own), where=own > 0)
-    more = AGREEMENT_WEIGHT * np.log(np.maximum(shares, 1.0) / USUAL_VOTES)
+    more = AGREEMENT_WEIGHT * np.log(np.maximum(shares, 1.0) / usual)
     return np.asarray(logits + more, np.float32)
 
 

@@ -39,8 +39,8 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """O-Net looks at nothing again.
 
-    Boxes are snapped before a second look, so that where engines, levels or batches round differently, random weights
-    now and then have another crop there: faces are the same but for rounding only without it.
+    Boxes are snapped before each network's crops are cut. Where engines, levels or batches round differently, some box
+    is now and then snapped the other way. Random weights let thousands through, and a second look adds as many again.
     """
     monkeypatch.setattr(stages, "SURE", -math.inf)
 

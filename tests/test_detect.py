@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import cascade
-from cascade import _native
+from cascade import _native, stages
 from cascade import detect as detection
 from cascade.boxes import iou
 from cascade.detect import Detector
@@ -251,9 +251,9 @@ def test_the_engines_agree(weights: Weights, family: str) -> None:
         assert (apart > 1e-3).mean() < 0.03
 
 
-def test_the_engines_agree_after_a_second_look() -> None:
+def test_the_engines_agree_after_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a face of which O-Net is not sure: as small as this one is."""
-    small = cv2.resize(portrait(), (96, 96), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(portrait(), (40, 40), interpolation=cv2.INTER_AREA)
     native, other = (
         Detector(engine=engine, precision="float32", min_face=12, thresholds=(0.5, 0.2, 0.5))
         for engine in ("native", "torch")
@@ -262,6 +262,20 @@ def test_the_engines_agree_after_a_second_look() -> None:
     assert len(one) == len(two) == 1
     np.testing.assert_allclose(two.boxes, one.boxes, rtol=0, atol=0.1)
     np.testing.assert_allclose(two.scores, one.scores, rtol=0, atol=0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "SURE", -np.inf)
+        once = native.detect(small)
+    assert abs(once.scores[0] - one.scores[0]) > 0.01
+
+
+def test_a_batch_with_second_looks_of_some_photos_is_its_images_one_by_one() -> None:
+    small = [cv2.resize(portrait(), (side, side), interpolation=cv2.INTER_AREA) for side in (40, 512, 44)]
+    batch = [small[0], np.zeros((60, 60, 3), np.uint8), *small[1:]]
+    detector = Detector(engine="torch", min_face=12, thresholds=(0.5, 0.2, 0.5))
+    for one, two in zip(detector.detect_batch(batch), map(detector.detect, batch), strict=True):
+        assert len(one) == len(two)
+        np.testing.assert_allclose(two.boxes, one.boxes, rtol=0, atol=0.1)
+        np.testing.assert_allclose(two.scores, one.scores, rtol=0, atol=0.01)
 
 
 @pytest.mark.usefixtures("one_look")

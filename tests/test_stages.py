@@ -94,8 +94,12 @@ def test_windows_beyond_the_border_and_close_ups_need_less_in_rnet_and_onet(
         np.testing.assert_allclose(logits[0] - logits[1], gain, atol=1e-5)
 
 
-def answered(engine: NativeEngine, pyramid: Pyramid, boxes: object, answers: list[list[float]]) -> tuple[Any, ...]:
-    """What O-Net's stage makes of candidates if the network moves nothing and gives these log-odds in its two looks.
+def answered(
+    engine: NativeEngine, pyramid: Pyramid, boxes: object, answers: list[list[float]], moved: float = 0.0
+) -> tuple[Any, ...]:
+    """What O-Net's stage makes of candidates if the network gives these log-odds in its two looks.
+
+    It moves boxes by the share ``moved`` of their sides, right and down, in the first look.
 
     Returns the boxes of both looks' crops, and the stage's results.
     """
@@ -108,6 +112,7 @@ def answered(engine: NativeEngine, pyramid: Pyramid, boxes: object, answers: lis
         assert len(request.regions) == len(answer)
         outputs = np.zeros((len(answer), engine.weights["onet"].architecture.outputs), np.float32)
         outputs[:, 1] = answer
+        outputs[:, engine.weights["onet"].architecture.output("box")] = moved if len(crops) == 1 else 0.0
         try:
             request = generator.send(outputs)
         except StopIteration as end:
@@ -126,6 +131,19 @@ def test_onet_looks_again_at_what_nearly_reaches_its_threshold(engine: NativeEng
     votes = 1 + (1 / (1 + math.exp(1.4 / 1.5))) / (1 / (1 + math.exp(-3.0)))
     np.testing.assert_allclose(logits, 3.0 + 0.5 * math.log(votes / 3), rtol=1e-5)
     assert landmarks.shape == (1, 5, 2)
+
+
+def test_the_second_look_is_where_the_first_has_moved_a_box(engine: NativeEngine, pyramid: Pyramid) -> None:
+    first, again, boxes, _, _ = answered(engine, pyramid, [ALONE], [[4.5], [4.8]], moved=0.25)
+    np.testing.assert_allclose(again, first + 10, atol=1e-4)
+    np.testing.assert_allclose(boxes, [(20, 20, 60, 60)], atol=1e-4)
+
+
+def test_fewer_votes_are_usual_where_one_window_is_looked_at(engine: NativeEngine, pyramid: Pyramid) -> None:
+    candidates = Candidates(np.array([ALONE], np.float32), np.array([2], np.float32))
+    (usual,) = run(engine, [run_onet(engine.weights, pyramid, candidates, 0.0)])
+    (fewer,) = run(engine, [run_onet(engine.weights, pyramid, candidates, 0.0, 2.0)])
+    np.testing.assert_allclose(fewer[1] - usual[1], 0.5 * math.log(3 / 2), atol=1e-5)
 
 
 def test_onet_does_not_look_again_at_a_face_that_it_is_sure_of(engine: NativeEngine, pyramid: Pyramid) -> None:

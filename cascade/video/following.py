@@ -18,6 +18,7 @@ __all__ = ["CutFinder", "find_again"]
 FloatArray = npt.NDArray[np.float32]
 
 PRIOR_LOGIT = 2.0  # log-odds of a face where one was expected, in the place of those of P-Net and R-Net
+USUAL_VOTES = 2.0  # one candidate has one in each look of O-Net
 LEAST_OVERLAP = 0.3  # with where the face was expected
 MARGIN = 1.0  # of the part of the frame around a box, over its sides
 CROP_SIDE = 96  # pixels of a face that O-Net's crops are cut from without loss
@@ -36,7 +37,7 @@ def find_again(detector: Detector, image: RGBImage, boxes: FloatArray) -> list[F
     for at, pyramid in zip(inside, pyramids, strict=True):
         local = (boxes[at] - np.tile(patches[at][1], 2)).astype(np.float32)[None]
         candidates = Candidates(local, np.full(1, PRIOR_LOGIT, np.float32))
-        generators.append(find_faces(detector.weights, pyramid, candidates, detector.thresholds[2]))
+        generators.append(find_faces(detector.weights, pyramid, candidates, detector.thresholds[2], USUAL_VOTES))
     for at, faces in zip(inside, run(detector.engine, generators), strict=True):
         corner = patches[at][1]
         if len(faces) and iou(faces.boxes[:1] + np.tile(corner, 2), boxes[at])[0, 0] >= LEAST_OVERLAP:
