@@ -83,9 +83,9 @@ size_t cascade_nms(const cascade_kernels *kernels, const float *boxes, const int
 /* ---- detect/voting.c ------------------------------------------------------------------------------------- */
 
 /* Writes, for each of the `count` kept boxes, the mean of those of n boxes that overlap it by at least `least` (above 0;
- * intersection over union) and no other kept box by more, weighted by that overlap and by the probability of their log-odds,
- * and in `votes` the sum of these weights. The n boxes are sorted by their left edges. `most` has room for n floats, zero at
- * first. Returns 0 if `poll` ended it. */
+ * intersection over union) and no other kept box by more, weighted by that overlap and by the probability of their
+ * log-odds, and in `votes` the sum of these weights. The n boxes are sorted by their left edges. `most` has room for n
+ * floats, zero at first. Returns 0 if `poll` ended it. */
 int cascade_vote(const float *boxes, const float *logits, size_t n, const float *kept, size_t count, float least,
                  float *most, float *voted, float *votes, cascade_poll poll);
 
