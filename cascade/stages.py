@@ -182,8 +182,7 @@ def _moved(
 def _agreed(logits: np.ndarray, votes: np.ndarray, usual: float) -> np.ndarray:
     """Log-odds (n,) by how many boxes agree; ``votes`` (n,) are the sums of their overlaps times probabilities."""
     own = 1.0 / (1.0 + np.exp(-np.maximum(logits.astype(np.float64), -80.0)))  # beyond it exp may overflow
-    shares = np.divide(votes, own, out=np.ones_like(own), where=own > 0)
-    more = AGREEMENT_WEIGHT * np.log(np.maximum(shares, 1.0) / usual)
+    more = AGREEMENT_WEIGHT * np.log(np.maximum(votes / own, 1.0) / usual)
     return np.asarray(logits + more, np.float32)
 
 
