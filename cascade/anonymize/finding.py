@@ -62,7 +62,7 @@ class FaceFinder(FixedSettings):
 
     def __init__(
         self,
-        min_score: float = 0.5,
+        min_score: float = 0.55,
         *,
         min_face: float = 14,
         scales: Sequence[float] = (1.0,),
