@@ -51,7 +51,7 @@ class Arithmetic:
 
 
 class FixedCandidatesDetector(CountingDetector):
-    """A Detector whose R-Net and O-Net classify a fixed number of windows; O-Net looks at some of them again.
+    """A Detector whose R-Net and O-Net classify a fixed number of windows.
 
     P-Net and R-Net run in full; only then fixed windows all over the photo take the place of their candidates.
     """
@@ -65,10 +65,11 @@ class FixedCandidatesDetector(CountingDetector):
 
     def _with_fixed_candidates(self, pyramid: Pyramid) -> StageGenerator[Faces]:
         for_rnet, for_onet = self.candidates
-        pnet, rnet, onet = self.thresholds
+        pnet, rnet, _ = self.thresholds
         yield from run_pnet(self.weights, pyramid, pnet)
         yield from run_rnet(self.weights, pyramid, for_rnet, rnet)
-        return (yield from find_faces(self.weights, pyramid, for_onet, onet))
+        # nothing reaches a threshold of 1, so that O-Net looks at nothing again
+        return (yield from find_faces(self.weights, pyramid, for_onet, 1.0))
 
 
 def windows(count: int, width: int, height: int) -> Candidates:

@@ -156,17 +156,27 @@ def run_onet(
 ) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """O-Net, which looks twice: boxes (n, 4), log-odds (n,) and landmarks (n, 5, 2) of faces of this probability."""
     output, least = weights["onet"].architecture.output, logit(threshold)
-    first = yield from _classify_finite("onet", weights, pyramid, candidates)
-    again = _moved(candidates, *first, output("box"), least - SECOND_LOOK_MARGIN)
-    second = yield from _classify_finite("onet", weights, pyramid, again)
+    nearly = least - SECOND_LOOK_MARGIN
+    first = yield from _look(weights, pyramid, candidates)
+    again = _moved(candidates, *first, output("box"), nearly)
+    second = yield from _look(weights, pyramid, again)
     windows, outputs, logits = (np.concatenate(both) for both in zip(first, second, strict=True))
     deltas = outputs[:, output("box")]
-    chosen, boxes, kept = _native.candidates(windows, deltas, logits, least - SECOND_LOOK_MARGIN, ONET_NMS)
+    chosen, boxes, kept = _native.candidates(windows, deltas, logits, nearly, ONET_NMS)
     boxes, votes = _native.vote(boxes, windows, deltas, logits, ONET_VOTING)
     scores = _agreed(kept, votes, usual_votes)
     sure = scores >= least
     shares = outputs[chosen[sure], output("landmarks")].reshape(-1, 5, 2)
     return boxes[sure], scores[sure], _native.window_points(windows[chosen[sure]], shares)
+
+
+def _look(
+    weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates
+) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """One look of O-Net: as `_classify`, with log-odds of NaN where an output, such as a landmark, is not finite."""
+    windows, outputs, logits = yield from _classify("onet", weights, pyramid, candidates)
+    logits[~np.isfinite(outputs).all(axis=1)] = np.nan
+    return windows, outputs, logits
 
 
 def _moved(
@@ -233,15 +243,6 @@ def _classify(
     outputs = yield ClassifyCrops(stage, pyramid, expand(windows, weights[stage].architecture.context))
     logits = _native.fuse_logits(outputs, candidates.logits, SCORE_FUSION_WEIGHT)
     return windows, outputs, logits + CROP_FRAMING.bonus(windows, pyramid.images[0])
-
-
-def _classify_finite(
-    stage: Stage, weights: DetectorWeights, pyramid: Pyramid, candidates: Candidates
-) -> StageGenerator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """As `_classify`, with log-odds of NaN where an output is not finite: nothing is a face without landmarks."""
-    windows, outputs, logits = yield from _classify(stage, weights, pyramid, candidates)
-    logits[~np.isfinite(outputs).all(axis=1)] = np.nan
-    return windows, outputs, logits
 
 
 def _faces(boxes: np.ndarray, logits: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> Faces:

@@ -131,8 +131,8 @@ def _add_finding_options(group: Any) -> None:
         type=float,
         nargs=3,
         metavar=("P", "R", "O"),
-        help="scores that a window must reach in P-Net and R-Net, and a face in the end, 0 to 1 (default: 0.7 0.3 0.8). "
-        "Raise the last for fewer false faces, lower all for more faces",
+        help="scores that a window must reach in P-Net and R-Net, and a face in the end, 0 to 1 (default: 0.7 0.3 "
+        "0.8). Raise the last for fewer false faces, lower all for more faces",
     )
     group.add_argument(
         "--scale-factor",

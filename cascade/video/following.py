@@ -37,7 +37,8 @@ def find_again(detector: Detector, image: RGBImage, boxes: FloatArray) -> list[F
     for at, pyramid in zip(inside, pyramids, strict=True):
         local = (boxes[at] - np.tile(patches[at][1], 2)).astype(np.float32)[None]
         candidates = Candidates(local, np.full(1, PRIOR_LOGIT, np.float32))
-        generators.append(find_faces(detector.weights, pyramid, candidates, detector.thresholds[2], USUAL_VOTES))
+        threshold = detector.thresholds[2]
+        generators.append(find_faces(detector.weights, pyramid, candidates, threshold, usual_votes=USUAL_VOTES))
     for at, faces in zip(inside, run(detector.engine, generators), strict=True):
         corner = patches[at][1]
         if len(faces) and iou(faces.boxes[:1] + np.tile(corner, 2), boxes[at])[0, 0] >= LEAST_OVERLAP:
