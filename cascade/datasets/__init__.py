@@ -19,6 +19,7 @@ from .coco import open_coco, read_coco
 from .cvat import cvat_labels, open_cvat, read_cvat
 from .detections import Boxed, Detections
 from .entry import Entry, people_in_folds
+from .facepoint import read_facepoint
 from .fairface import FAIRFACE_AGES, FAIRFACE_RACES, read_fairface
 from .fddb import ellipse_boxes, read_fddb, read_fddb_detections, write_fddb_detections
 from .fgnet import read_fgnet
@@ -113,6 +114,7 @@ __all__ = [
     "read_coco",
     "read_csv",
     "read_cvat",
+    "read_facepoint",
     "read_fairface",
     "read_fddb",
     "read_fddb_detections",

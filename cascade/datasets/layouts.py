@@ -13,6 +13,7 @@ from .cfp import read_cfp_people
 from .class_folders import read_class_folders
 from .coco import read_coco
 from .cvat import read_cvat
+from .facepoint import read_facepoint
 from .fairface import read_fairface
 from .fgnet import read_fgnet
 from .folders import read_folder
@@ -94,6 +95,7 @@ PHOTO_READERS: Mapping[str, Callable[[Path, Path | None, Path | None, bool], Dat
     "wider": _wider,
     "coco": _coco,
     "folder": _no_face,
+    "facepoint": _exchanged(read_facepoint),
     "pseudo": _pseudo,
     "cvat": _exchanged(read_cvat),
     "voc": _exchanged(read_voc),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cascade.faces import LANDMARK_NAMES
+from cascade.faces import LANDMARK_NAMES, MIRRORED_LANDMARKS
 from cascade.imaging.reading import ImageError, read_size
 
 from ._images import ImageFinder, ProblemLog
@@ -38,9 +38,6 @@ Bring = Literal["link", "copy", "none"]
 
 WIDTHS = (5, 6, 15, 16, 20, 21)
 """Numbers of a line: class and box; five points of two or three numbers; each with or without a score at the end."""
-
-MIRRORED = (1, 0, 2, 4, 3)
-"""The places of the five points in a mirror image."""
 
 
 def read_yolo(labels: str | Path, images: str | Path | None = None, *, strict: bool = False) -> Dataset:
@@ -169,7 +166,7 @@ def _describe(root: Path, pose: bool, part: str) -> None:
         lines.append(f"val: images/{part}  # programs ask for one: put photos of its own here")
     lines += ["names:", f"  0: {FACE}"]
     if pose:
-        lines += ["kpt_shape: [5, 3]", f"flip_idx: {list(MIRRORED)}  # {', '.join(LANDMARK_NAMES)}"]
+        lines += ["kpt_shape: [5, 3]", f"flip_idx: {list(MIRRORED_LANDMARKS)}  # {', '.join(LANDMARK_NAMES)}"]
     file.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
@@ -194,7 +191,9 @@ def _bring(photo: Path, place: Path, link: bool) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if not photo.is_file():
         raise ValueError(f"{photo}: there is no such photo")
-    if place.exists() and place.samefile(photo) and not place.is_symlink():
+    # Written into the data set that was read, both are one entry: a link would be made again to itself.
+    is_entry = os.path.lexists(place) and os.path.samestat(place.lstat(), photo.lstat())
+    if is_entry or (place.exists() and place.samefile(photo) and not place.is_symlink()):
         return
     place.unlink(missing_ok=True)
     if link:

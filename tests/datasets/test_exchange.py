@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,20 @@ def test_voc_counts_pixels_from_one_unless_told(tmp_path):
     assert "<xmin>0</xmin>" in (tmp_path / "zero/Annotations/sub/b c.xml").read_text()
     read = read_voc(tmp_path / "zero" / "Annotations", tmp_path / "photos", first_pixel=0, strict=True)
     assert read[0].boxes == pytest.approx(photos[0].boxes, abs=0.006)
+
+
+@pytest.mark.parametrize("bring", ["link", "copy"])
+@pytest.mark.parametrize("target", ["set", "also"])
+def test_yolo_written_into_the_set_that_was_read_keeps_its_links(tmp_path, bring, target):
+    photos = make_photos(tmp_path / "photos")
+    write_photos("yolo", tmp_path / "set", photos)
+    links = {path: path.readlink() for path in (tmp_path / "set").rglob("*") if path.is_symlink()}
+    (tmp_path / "also").symlink_to("set")
+    read = [replace(photo, name=photo.name.removeprefix("train/")) for photo in read_yolo(tmp_path / "set")]
+    write_photos("yolo", tmp_path / target, read, bring=bring)
+    assert len(links) == len(photos)
+    assert {path: path.readlink() for path in links} == links
+    assert len(read_yolo(tmp_path / "set", strict=True)) == len(photos)
 
 
 def test_yolo_links_copies_or_leaves_the_photos(tmp_path):

@@ -76,6 +76,7 @@ def data(tmp_path_factory, save_wider_mat) -> Path:
     for part in ("helen_trainset", "afw_afw"):
         _save(root / "points68" / part, "1.png")
         (root / "points68" / part / "1.pts").write_text("".join(f"{10 + n % 9} {10 + n // 9}\n" for n in range(68)))
+    _save_points(root)
     _save_attribute_sets(root)
     for entry in REGISTRY.values():
         if entry.kind == "pseudo":
@@ -84,6 +85,11 @@ def data(tmp_path_factory, save_wider_mat) -> Path:
             (root / entry.annotations).write_text(json.dumps({name: [[5, 5, 25, 25, 0.9, 4, None]]}))
     (root / "face_masks.json").write_text("{}")
     return root
+
+
+def _save_points(root: Path) -> None:
+    _save(root / "facepoint/net_7876", "1.png")
+    (root / "facepoint/trainImageList.txt").write_text("net_7876\\1.png 1 9 1 9 2 3 7 3 5 5 3 7 6 7\n")
 
 
 def _save_attribute_sets(root: Path) -> None:
