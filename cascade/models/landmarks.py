@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cascade.models.files import (
+    MALFORMED,
     SHIPPED,
     WeightsError,
     check_tensors,
@@ -58,7 +59,7 @@ def load_landmarks(weights: str | os.PathLike[str] | None = None) -> LandmarkWei
     try:
         graph = Graph.from_dict(metadata["graph"])
         _check_output(graph)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise WeightsError(f"weights: {path} describes no valid graph ({error})") from error
     check_tensors(path, {**graph.tensor_shapes(), **EXTRA}, tensors)
     return LandmarkWeights(path, graph, tensors, metadata, sha256)

@@ -25,7 +25,8 @@ def add_parsers(verbs: Any) -> None:
     parser = verbs.add_parser("landmarks", help="errors of five landmarks or 68: COCO, AFLW or 300-W")
     common.add_labels(
         parser,
-        data="COCO JSON with five keypoints, AFLW's database (.sqlite) or a folder of 300-W's .pts files",
+        data="COCO JSON with five keypoints, CUHK's list (.txt), AFLW's database (.sqlite) or a folder of 300-W's .pts "
+        "files",
         predictions="FILE",
     )
     parser.add_argument(

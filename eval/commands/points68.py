@@ -22,6 +22,7 @@ from eval.detection.average_precision import FloatArray
 from eval.detection.landmarks import FAILURE
 from eval.detection.points68 import OVERLAP, PointsResult, evaluate_points, points_of
 from eval.detection.predictions import match_names
+from eval.detection.running import OurDetector
 from eval.report import detection_figures as figures
 from eval.report import files as report
 
@@ -35,11 +36,11 @@ def execute(args: argparse.Namespace) -> None:
     photos = list(read_points68(args.data))
     broken: dict[str, str] = {}
     about: dict[str, Any] = {}
+    name = args.name or (common.OURS if args.predictions is None else args.predictions.stem)
+    common.check_names([name, *(other for other, _ in args.compare)])
     if args.predictions is None:
-        name = args.name or common.OURS
         found, about = _run(args, photos, broken)
     else:
-        name = args.name or args.predictions.stem
         found, about = _read(args.predictions, photos)
     entries = {name: found, **{other: _read(file, photos)[0] for other, file in args.compare}}
     results = {each: evaluate_points(photos, [points[p.name] for p in photos]) for each, points in entries.items()}
@@ -92,13 +93,13 @@ def _run(
     args: argparse.Namespace, photos: Sequence[PointsPhoto], broken: dict[str, str]
 ) -> tuple[Points, dict[str, Any]]:
     """The points that our network finds."""
-    from cascade.detect import Detector
     from cascade.landmarks import LandmarkEstimator
 
-    given = {
-        name: getattr(args, name) for name in ("weights", "min_face", "threads") if getattr(args, name) is not None
-    }
-    estimator = LandmarkEstimator(args.landmark_weights, args.threads, max_yaw=90, detector=Detector(**given))
+    settings = common.settings_of(args)
+    if (settings.score_floor, settings.input_rule, settings.scales) != (None, "original", (1.0,)):
+        raise ValueError("--score-floor, --input, --scales: 68 points are found in photos as they are")
+    ours = OurDetector(settings)
+    estimator = LandmarkEstimator(args.landmark_weights, args.threads, max_yaw=90, detector=ours.detector)
     found: Points = {}
     for photo in common.progress("landmarks")(photos):
         try:
@@ -109,7 +110,7 @@ def _run(
         "weights_sha256": estimator.weights.sha256,
         "detector_sha256": estimator.detector.weights.sha256,
         "passes": estimator.passes,
-        "min_face": estimator.detector.min_face,
+        **ours.about()["settings"],
     }
     return found, about
 

@@ -1,4 +1,4 @@
-"""Readers of the layouts of AFLW and 300-W, for evaluating landmarks: both become photos with five landmarks."""
+"""The sets that landmarks are evaluated on, in the layouts that they come in: photos with five landmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade.datasets import Dataset, DatasetError, Photo, read_coco
+from cascade.datasets import Dataset, DatasetError, Photo, read_coco, read_facepoint
 from cascade.imaging.formats import IMAGE_SUFFIXES
 from eval.detection.average_precision import FloatArray
 
@@ -26,7 +26,7 @@ NOSE_POINT, MOUTH_POINTS = 30, (48, 54)
 
 
 def read_landmark_set(data: str | Path, images: str | Path | None = None) -> Dataset:
-    """Read a COCO JSON file, the database of AFLW (.sqlite, .db) or a folder with the .pts files of 300-W.
+    """Read a COCO JSON file, CUHK's list (.txt), the database of AFLW (.sqlite, .db) or a folder of 300-W's .pts files.
 
     ``images`` is the folder that the photos' names start from; by default the reader's own. Photos need not
     be there. Raises DatasetError for anything malformed.
@@ -36,6 +36,8 @@ def read_landmark_set(data: str | Path, images: str | Path | None = None) -> Dat
         return read_300w(data)
     if data.suffix.lower() in (".sqlite", ".sqlite3", ".db"):
         return read_aflw(data, images)
+    if data.suffix.lower() == ".txt":
+        return read_facepoint(data, images, require_images=False, strict=True)
     return read_coco(data, images, require_images=False, strict=True)
 
 

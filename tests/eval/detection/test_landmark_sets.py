@@ -104,3 +104,14 @@ def test_coco(tmp_path):
     file = save_coco(tmp_path / "a.json", {"x.jpg": [((1, 2, 30, 40), np.arange(10).reshape(5, 2))]})
     (only,) = read_landmark_set(file)
     np.testing.assert_array_equal(only.landmarks, [np.arange(10).reshape(5, 2)])
+
+
+def test_cuhk_list(tmp_path):
+    """Photos need not be there, as predictions may be a file."""
+    (tmp_path / "testImageList.txt").write_text("net_7876\\a.jpg 10 30 20 50 14 26 26 26 20 32 15 40 25 40\n")
+    (photo,) = read_landmark_set(tmp_path / "testImageList.txt")
+    assert photo.path == tmp_path / "net_7876/a.jpg"
+    np.testing.assert_array_equal(photo.landmarks, [[[14, 26], [26, 26], [20, 32], [15, 40], [25, 40]]])
+    (tmp_path / "testImageList.txt").write_text("net_7876\\a.jpg 10 30 20 50 14 26\n")
+    with pytest.raises(DatasetError, match="14 numbers expected"):
+        read_landmark_set(tmp_path / "testImageList.txt")

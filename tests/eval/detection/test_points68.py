@@ -89,3 +89,18 @@ def test_the_command_evaluates_our_network_and_files(helen: Path, tmp_path: Path
     np.savez(tmp_path / "bad.npz", names=np.array(["face"]), points=np.zeros((1, 5, 2)))
     assert run_eval(*options, "--predictions", tmp_path / "bad.npz") == 1
     assert "expected names (N,) and points (N, 68, 2)" in capsys.readouterr().err
+    named = ("--predictions", out / "points.npz", "--name", "same", "--compare", f"same={out / 'points.npz'}")
+    assert run_eval(*options, *named) == 1
+    assert "two have the same name" in capsys.readouterr().err
+
+
+def test_the_options_of_the_detector_are_taken_or_refused(helen: Path, tmp_path: Path, capsys) -> None:
+    weights, out = save_still_landmarks(tmp_path / "still.safetensors"), tmp_path / "out"
+    options = ("landmarks", "--points", "68", "--data", helen, "--landmark-weights", weights, "--threads", "1")
+    assert run_eval(*options, "--thresholds", 0.7, 0.3, 1, "--exposure", "none", "--out", out) == 0
+    report = summary(out)
+    assert report["found"] == 0
+    assert (report["settings"]["thresholds"], report["settings"]["exposure"]) == ([0.7, 0.3, 1.0], "none")
+    for refused in (("--input", "vga"), ("--scales", 1, 2), ("--score-floor", 0.1)):
+        assert run_eval(*options, *refused, "--out", out) == 1
+        assert "68 points are found in photos as they are" in capsys.readouterr().err
