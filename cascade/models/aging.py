@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.models.files import (
+    MALFORMED,
     SHIPPED,
     WeightsError,
     check_tensors,
@@ -88,7 +89,7 @@ def load_aging(weights: str | os.PathLike[str] | None = None) -> AgingWeights:
         conditioned = tuple(metadata["conditioned"])
         _check(graph, anchors, conditioned)
         expected = _shapes(graph, conditioned, len(anchors), tensors)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise WeightsError(f"weights: {path} describes no valid generator ({error})") from error
     check_tensors(path, expected, tensors)
     tensors = {name: tensors[name] for name in expected}

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cascade.models.files import (
+    MALFORMED,
     SHIPPED,
     WeightsError,
     check_tensors,
@@ -78,6 +79,13 @@ class AttributeTask:
             return len(self.classes)
         return int(self.high - self.low) + 1 if self.kind == "ordinal" else 1
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What each output stands for: the classes, or the numbers of an ordinal task; none of a regression."""
+        if self.kind == "ordinal":
+            return tuple(f"{self.low + at:g}" for at in range(self.outputs))
+        return self.classes
+
 
 @dataclass(frozen=True)
 class AttributeWeights:
@@ -118,7 +126,7 @@ def _load(path: Path) -> AttributeWeights:
         graph = Graph.from_dict(metadata["graph"])
         tasks = tuple(AttributeTask(**{**task, "classes": tuple(task["classes"])}) for task in metadata["tasks"])
         _check_outputs(graph, tasks)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise WeightsError(f"weights: {path} describes no valid graph and tasks ({error})") from error
     check_tensors(path, graph.tensor_shapes(), tensors)
     return AttributeWeights(path, path.stem, graph, tasks, tensors, metadata, sha256)

@@ -41,6 +41,13 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     assert list(part.outputs) == ["age"] and set(arrays) == set(part.tensor_shapes())
 
 
+def test_classes_of_a_task_have_names():
+    assert TASKS[0].class_names == ("good", "bad")
+    assert AttributeTask("age", "ordinal", (), 0, 2).class_names == ("0", "1", "2")
+    assert AttributeTask("rating", "ordinal", (), 0.5, 2.5).class_names == ("0.5", "1.5", "2.5")
+    assert AttributeTask("lean", "regression", (), 0, 1).class_names == ()
+
+
 @pytest.mark.parametrize(
     "tasks",
     [

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +67,7 @@ class LabelledFaces:
     """
 
     def __init__(self, sets: Sequence[LabelledSet], tasks: Sequence[Task]) -> None:
+        _check_disjoint(sets)
         self.sets, self.tasks = sets, tasks
         self.starts = np.cumsum([0, *(len(each.crops) for each in sets)])
         texts = [[text for each in sets for text in each.crops.label_texts(task.attribute)] for task in tasks]
@@ -79,6 +84,20 @@ class LabelledFaces:
         self.measured = self.measured[labelled[self.measured]]
         if not len(self.learned):
             raise TrainingError("faces: none has a label of the tasks")
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the tasks, the sources, their photos, and which of them are learned from and measured on."""
+        about = {
+            "tasks": [_told(task) for task in self.tasks],
+            # photos are known by their own fingerprint, so their folder may move
+            "sources": [_told(each.source, ("images", "labels", "about")) for each in self.sets],
+            "photos": [each.crops.meta.get("photos") for each in self.sets],
+            "names": [list(each.crops.names) for each in self.sets],
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        for rows in (self.learned, self.measured):
+            digest.update(f"{len(rows)} ".encode() + rows.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     def inputs(self, rows: NDArray[np.int64], views: NDArray[np.int64], seed: int | None = None) -> torch.Tensor:
         """The network's inputs for rows: cached maps of these views, or crops, augmented with the seed if there is one.
@@ -100,6 +119,22 @@ class LabelledFaces:
                 places.append(chosen)
         order = np.argsort(np.concatenate(places), kind="stable")
         return torch.cat(parts)[torch.from_numpy(order)].contiguous(memory_format=torch.channels_last)
+
+
+def _check_disjoint(sets: Sequence[LabelledSet]) -> None:
+    """Raises TrainingError if a photo is learned from through one entry of a set and measured on through another."""
+    for one, other in permutations(sets, 2):
+        if one.source.name == other.source.name and np.intersect1d(one.learned, other.measured).size:
+            raise TrainingError(
+                f"source {one.source.name}: one entry learns from photos that another one holds out; "
+                "let `where` divide them"
+            )
+
+
+def _told(entry: Task | AttributeSource, but: Sequence[str] = ()) -> dict[str, Any]:
+    """Its fields that are not as they are by default: a field that is new later changes nothing then."""
+    values = {each.name: (getattr(entry, each.name), each.default) for each in fields(entry) if each.name not in but}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _crop_inputs(crops: NDArray[np.uint8], seed: int | None) -> torch.Tensor:

@@ -23,6 +23,7 @@ from cascade.models.attributes import AttributeWeights
 from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph, native_nodes
 from train.attributes.store import LabelledCrops
+from train.common.arrays import partial_file, save_array
 from train.recognition.augment import augment_pixels
 
 CHUNK = 64  # faces computed at a time
@@ -77,10 +78,11 @@ def cache_maps(crops: LabelledCrops, trunk: Trunk, folder: Path, views: int, wor
     if {name: done.get(name) for name in about} != about:
         done = {**about, "views": 0}
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "scale.npy", _scale(trunk, crops))
+        save_array(folder / "scale.npy", _scale(trunk, crops))
     scale = np.load(folder / "scale.npy")
     for view in range(done["views"], views + 1):
-        _write_view(crops, trunk, scale, _view_file(folder, view), view, workers)
+        with partial_file(_view_file(folder, view)) as partial:
+            _write_view(crops, trunk, scale, partial, view, workers)
         record.write_text(json.dumps({**done, "views": view + 1}) + "\n")
     return CachedMaps(folder, views + 1)
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from train.attributes.tasks import LabelTable, Task
 
-SMALLEST = 1e-6  # probability, of allowed classes
+SMALLEST = 1e-6  # what a focal loss leaves of a face that is known for sure
 RESTORING = 1.5  # GradNorm's α: how much a task counts that learns more slowly than others
 TENTH = 0.1  # of an ordinal task's range: an error of the expected number that costs 1
 
@@ -48,10 +48,10 @@ class TaskLoss(nn.Module):
             error = beyond(outputs[:, 0] * (task.high - task.low) + task.low, self.limits[labels])
             return functional.smooth_l1_loss(error / tenth, torch.zeros_like(error), reduction="none")
         logs = outputs.log_softmax(1)
-        right = (logs.exp() * self.allowed[labels]).sum(1).clamp(SMALLEST)
-        loss = -right.log()
-        if task.focal:
-            loss = (1 - right.clamp(max=1)) ** task.focal * loss
+        right = torch.logsumexp(logs + self.allowed[labels].log(), 1)  # or the worst errors would teach nothing
+        loss = -right
+        if task.focal:  # a power below 1 has no slope at 0
+            loss = (1 - right.exp()).clamp(SMALLEST) ** task.focal * loss
         if task.smoothing:
             loss = (1 - task.smoothing) * loss - task.smoothing * logs.mean(1)
         if task.kind == "ordinal":

@@ -25,6 +25,7 @@ from cascade.imaging.reading import ImageError
 from cascade.single_face import Cut, SingleFace, align_as_usual, find_single_face
 from train.attributes.sources import AttributeSource
 from train.attributes.store import LabelledCrops, encode_labels, load_labelled_crops
+from train.common.arrays import save_array
 
 RIVAL = 0.6  # a second face of this share of the largest one's side leaves open whom the labels are about
 
@@ -61,17 +62,17 @@ def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int,
         return packed
     folder.mkdir(parents=True, exist_ok=True)
     problems = [str(problem) for problem in dataset.problems]
-    partial = folder / f"crops.{os.getpid()}.npy"
+    partial = folder / f"photos.{os.getpid()}.npy"  # with room for a face in each
     shape = (len(photos), TEMPLATE_SIZE, TEMPLATE_SIZE, 3)
     crops = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
     used, found = _fill(crops, photos, source, workers, problems, cut)
     if not used:
         raise DatasetError(f"{source.name}: no face in any of {len(photos)} photos")
     labels, texts = encode_labels([photo.labels for photo in used])
-    np.save(folder / "crops.npy", crops[: len(used)])
+    save_array(folder / "crops.npy", crops[: len(used)])
     partial.unlink()
-    np.save(folder / "labels.npy", labels)
-    np.save(folder / "found.npy", found)
+    save_array(folder / "labels.npy", labels)
+    save_array(folder / "found.npy", found)
     meta: dict[str, Any] = {**about, "about": source.about, "problems": problems, "texts": texts}
     meta["names"] = [photo.name for photo in used]
     (folder / "meta.json").write_text(json.dumps(meta) + "\n")

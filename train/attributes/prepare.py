@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from cascade.models.attributes import AttributeWeights
-from cascade.models.recognizer import RecognizerWeights, load_recognizer
 from cascade.nn.graphs import IMAGE
 from train.attributes.architectures import mobilenet, mobilenet_v2, small, tail
 from train.attributes.batches import AttributeBatches, LabelledFaces, LabelledSet, split
@@ -19,8 +16,7 @@ from train.attributes.networks import FaceNetwork, torch_network
 from train.attributes.pack import pack_source
 from train.attributes.settings import GRAPHS, AttributeConfig, AttributeSettings
 from train.attributes.tasks import Task
-from train.attributes.warm_start import read_run, read_weights, start_from
-from train.common.unfolding import SUFFIX
+from train.attributes.warm_start import start_from, trunk_weights
 
 LEARNED_WHOLE = {"small": small, "mobilenet": mobilenet, "mobilenet_v2": mobilenet_v2}
 SAMPLE = 512  # faces that set the statistics of a network that begins from a weight file
@@ -68,17 +64,3 @@ def _model(settings: AttributeSettings, tasks: Sequence[Task]) -> tuple[Attribut
     assert (architecture.trunk == IMAGE) == (trunk is None)
     tensors = {} if trunk is None else {name: torch.from_numpy(array) for name, array in trunk.tensors.items()}
     return AttributeModel(architecture, tensors), trunk
-
-
-def trunk_weights(settings: AttributeSettings) -> RecognizerWeights | AttributeWeights:
-    """The network whose first nodes stay: a recogniser, or the attribute network to begin from, which has its own.
-
-    A run that begins from a checkpoint goes on over the trunk of the run that wrote it. Raises TrainingError or
-    WeightsError for a file that cannot be used.
-    """
-    if settings.trunk or not settings.start:
-        return load_recognizer(settings.trunk or None)
-    if not settings.start.endswith(SUFFIX):
-        earlier = read_run(Path(settings.start)).get("settings", {})
-        return trunk_weights(replace(settings, trunk=earlier.get("trunk", ""), start=earlier.get("start", "")))
-    return read_weights(settings.start)

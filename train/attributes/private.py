@@ -32,7 +32,7 @@ from train.attributes.measures import measure
 from train.attributes.pack import pack_source
 from train.attributes.settings import AttributeConfig
 from train.attributes.tasks import Task
-from train.common.checkpoints import TrainingError
+from train.common.checkpoints import LearnedFrom, TrainingError
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
 from train.common.settings import check_positive
@@ -170,7 +170,13 @@ class PrivateRun(Run):
         )
         self.accountant = RDPAccountant()
         self.averaged = {name: value.clone() for name, value in model.state_dict().items()}
-        self.parts = {"model": model, "optimiser": optimiser, "accountant": self.accountant, "averaged": self}
+        self.parts = {
+            "data": LearnedFrom(faces.fingerprint()),
+            "model": model,
+            "optimiser": optimiser,
+            "accountant": self.accountant,
+            "averaged": self,
+        }
         self.batches = Prefetcher(self._rows)
         out.mkdir(parents=True, exist_ok=True)
 
@@ -196,7 +202,8 @@ class PrivateRun(Run):
         labels = torch.from_numpy(self.faces.labels[rows])
         self.samples.train()  # validation has ended that
         answers = self.samples(self.faces.inputs(rows, np.zeros(len(rows), np.int64)))
-        totals = torch.zeros(len(rows))
+        # a batch may be empty, or say nothing of a task: each head has gradients all the same, which get their noise
+        totals = sum((0.0 * each.sum(dim=1) for each in answers.values()), torch.zeros(len(rows)))
         losses: dict[str, torch.Tensor] = {}
         for at, loss in enumerate(self.task_losses):
             known = labels[:, at] >= 0
@@ -205,7 +212,7 @@ class PrivateRun(Run):
                 totals = totals.index_add(0, known.nonzero()[:, 0], loss.task.weight * each)
                 losses[loss.task.name] = each.mean().detach()
         self.optimiser.zero_grad(set_to_none=True)
-        (totals.sum() / max(1, len(rows))).backward()  # type: ignore[no-untyped-call]
+        (totals.sum() / max(1, len(rows))).backward()
         self.optimiser.step()
         self.accountant.step(noise_multiplier=self.settings.noise_multiplier, sample_rate=self.share)
         self.step += 1

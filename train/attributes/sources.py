@@ -20,7 +20,8 @@
     labels = "colleagues.csv"
     crops = true                     # each photo is the crop of one face: where the detector sees none, the crop is
                                      # aligned by the median landmarks of the set's others
-    where = {part = ["a", "b"]}      # only photos with these labels
+    where = {part = ["a", "b"]}      # only photos with these labels; a set may have several entries if no photo is
+                                     # learned from through one and measured on through another
     validation = 0.1                 # share held out to measure on, in place of the run's
 
 Paths are below the root given on the command line.

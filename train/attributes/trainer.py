@@ -20,6 +20,7 @@ from train.attributes.model import AttributeModel
 from train.attributes.networks import FaceNetwork
 from train.attributes.settings import AttributeSettings
 from train.common.averaging import update_ema
+from train.common.checkpoints import LearnedFrom
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.prefetch import Prefetcher
@@ -91,6 +92,7 @@ class AttributeRun(Run):
         self.plateau = Plateau(settings.patience, settings.factor, settings.stop_after)
         self.optimiser = _optimiser([self.model, self.weights], settings)
         self.parts = {
+            "data": LearnedFrom(faces.fingerprint()),
             "model": self.model,
             "averaged": self.averaged,
             "best": self.best,
@@ -131,7 +133,8 @@ class AttributeRun(Run):
     def validate(self) -> Mapping[str, float]:
         """Measures of the averaged model on the faces held out; the best model is stored."""
         found = measure(self.averaged, self.faces, self.faces.measured)
-        if self.plateau.add(found["score"]):
+        # with nothing held out nothing says which is best: the last one is
+        if not len(self.faces.measured) or self.plateau.add(found["score"]):
             self.best.load_state_dict(self.averaged.state_dict())
         return found
 

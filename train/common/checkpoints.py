@@ -25,6 +25,25 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
 
 
+class LearnedFrom:
+    """A part of a run that changes nothing: what it learns from, so that it goes on from the same only.
+
+    A checkpoint that was written before there was such a part is believed.
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"fingerprint": self.fingerprint}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError if the checkpoint is of other data."""
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError("other data")
+
+
 def checkpoint_file(out: Path) -> Path:
     """The checkpoint of the run in this folder."""
     return out / "checkpoint.pt"
@@ -80,13 +99,15 @@ def restore(
 ) -> int:
     """Gives the parts their states of the checkpoint; returns its step, 0 if there is none.
 
-    Raises TrainingError if the settings differ, or if the parts have other shapes, as with other training data.
+    Raises TrainingError if the settings or what is learned from differ, or if the parts have other shapes.
     """
     state = load_checkpoint(out, settings, defaults, device)
     if state is None:
         return 0
     try:
         for name, part in parts.items():
+            if isinstance(part, LearnedFrom) and name not in state:
+                continue
             part.load_state_dict(state[name])
     except (RuntimeError, ValueError) as error:
         file = checkpoint_file(out)

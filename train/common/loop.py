@@ -95,10 +95,12 @@ class Run(ABC):
                         continue
                     # a checkpoint has a row of its own: what a row sums up does not survive a stop
                     row = progress.row(self.step, self.rate(self.step - 1))
-                    if saves and self.writes:
+                    validates = saves and self.writes
+                    if validates:
                         row["validation"] = self.validate()
+                    progress.write(row)  # before the checkpoint: a resumed run drops the rows beyond it
+                    if validates:
                         self.save()
-                    progress.write(row)
             finally:
                 progress.close()
         finally:

@@ -15,6 +15,7 @@ from functools import cache, partial
 import torch
 from torch.nn import functional as F
 
+from cascade.faces import MIRRORED_LANDMARKS
 from train.detection.labels import POINT_COLUMNS
 
 # What picks some crops out of a batch.
@@ -22,9 +23,6 @@ Rows = torch.Tensor | slice
 
 # Takes crops (n, 3, h, w) of 0..255 and a generator, and distorts all of them.
 Distortion = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-
-# Mirroring swaps the eyes and the mouth corners: left and right are as seen in the image.
-MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 
 # Share of the crops that something covers a part of, and the least and the most of a side that it covers.
 OCCLUDED, OCCLUDER = 0.2, (0.1, 0.35)

@@ -17,7 +17,8 @@ NO_HEADS = ("total", "step", "rate", "seconds", "validation")
 def plot_losses(metrics: Path, out: Path) -> None:
     """Draws the losses of metrics.jsonl, training as lines and validation as points, to a PNG.
 
-    A head that no sample has a label for (L-Net learns landmarks alone) gets no panel.
+    A head that no sample has a label for (L-Net learns landmarks alone) gets no panel. The loss against a teacher is
+    known in training alone.
     """
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     names = [name for name in rows[0] if name not in NO_HEADS] if rows else []
@@ -28,8 +29,8 @@ def plot_losses(metrics: Path, out: Path) -> None:
     for axis, name in zip(axes[0], tasks, strict=False):
         label = "training (mined)" if name == "face" else "training"
         axis.plot([r["step"] for r in rows], [r[name] for r in rows], label=label)
-        losses = [r["validation"][name] for r in checked]
-        axis.plot([r["step"] for r in checked], losses, ".", label="validation")
+        if points := [(r["step"], r["validation"][name]) for r in checked if name in r["validation"]]:
+            axis.plot(*zip(*points, strict=True), ".", label="validation")
         axis.set(title=f"{name} loss", xlabel="step", yscale="log")
         axis.grid(alpha=0.3)
         axis.legend()

@@ -7,12 +7,12 @@ import numpy as np
 
 from cascade.boxes import square
 from cascade.datasets import Photo
-from cascade.imaging.pyramid import Pyramid
+from cascade.imaging.pyramid import PADDING_VALUE, Pyramid
 from train.detection.labels import LANDMARK
 
 # Standard deviation and limit of the angle in degrees.
 ANGLE, MAX_ANGLE = 18.0, 45.0
-PADDING = (128, 128, 128)
+PADDING = (PADDING_VALUE,) * 3
 
 
 def windows_around_landmarks(

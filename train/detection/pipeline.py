@@ -25,6 +25,7 @@ from train.detection.trainer import check_resumable, train
 # What samples come from, by its name in their record, as errors call it.
 OTHERS = {
     "annotations_sha256": "other annotations (--data, --pseudo-labels)",
+    "recipe_sha256": "other sources, or other settings of them (--data)",
     "limit": "another --limit",
     "weights_sha256": "other weights of the stages before it",
 }

@@ -34,7 +34,7 @@ def write_pseudo_labels(model: Path, photos: Path, out: Path, score_floor: float
         detector.setInputSize((image.shape[1], image.shape[0]))
         _, rows = detector.detect(np.ascontiguousarray(image[:, :, ::-1]))
         faces = [] if rows is None else rows.astype(float).tolist()
-        found[str(photo.path.relative_to(photos))] = [
+        found[photo.path.relative_to(photos).as_posix()] = [
             [r[0], r[1], r[0] + r[2], r[1] + r[3], r[14], *r[4:14]] for r in faces
         ]
     out.parent.mkdir(parents=True, exist_ok=True)

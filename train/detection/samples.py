@@ -24,7 +24,7 @@ from cascade.boxes import expand, iou, square, window_boxes
 from cascade.datasets import Photo
 from cascade.engines.base import Engine, StageGenerator, run
 from cascade.engines.factory import make_engine
-from cascade.imaging.pyramid import Pyramid, build_pyramid, crop_sources, level_sizes
+from cascade.imaging.pyramid import PADDING_VALUE, Pyramid, build_pyramid, crop_sources, level_sizes
 from cascade.imaging.reading import ImageError, read_image
 from cascade.models.detector import DetectorWeights, load_detector, stage_file
 from cascade.nn.architectures import ARCHITECTURES, LANDMARK_STAGE, STAGES, Architecture, Stage
@@ -34,7 +34,7 @@ from train.detection.in_plane_rotation import rotated_windows, windows_around_la
 from train.detection.labels import LANDMARK, NEGATIVE, PART, POINT_COLUMNS, POSITIVE
 from train.detection.photo_changes import change_photo
 from train.detection.sample_store import Samples, SampleWriter
-from train.detection.sources import Source, describe, fingerprint, photos
+from train.detection.sources import Source, describe, fingerprint, photos, recipe_fingerprint
 
 # Size of a pyramid level over the one before, as detection has it by default.
 SCALE_FACTOR = 0.709
@@ -125,6 +125,7 @@ def provenance(stage: Stage, sources: tuple[Source, ...], weights: Path | None, 
         files = {name: stage_file(weights, name) for name in STAGES[: STAGES.index(stage)]}
     return {
         "annotations_sha256": fingerprint(sources),
+        "recipe_sha256": recipe_fingerprint(sources),
         "limit": limit,
         "weights_sha256": {name: _sha256(file) for name, file in files.items() if file.exists()},
     }
@@ -312,7 +313,7 @@ def _cut_grid(pyramid: Pyramid, places: np.ndarray, architecture: Architecture, 
     sides = (around, around + architecture.stride - 1)  # the last windows may reach as far beyond the padding
     crops = np.empty((len(places), side, side, 3), np.uint8)
     for number in np.unique(places[:, 0]):
-        level = np.pad(pyramid.images[number + 1], (sides, sides, (0, 0)), constant_values=128)
+        level = np.pad(pyramid.images[number + 1], (sides, sides, (0, 0)), constant_values=PADDING_VALUE)
         for i in np.flatnonzero(places[:, 0] == number):
             x, y = places[i, 1:] * architecture.stride
             crops[i] = level[y : y + side, x : x + side]

@@ -8,7 +8,8 @@
     [[source]]
     kind = "wider"                          # or photos of one's own: "wider", "coco", "folder" (without any face),
                                             # "labelstudio", "cvat", "voc", "yolo", "jsonl", "csv", "parquet" (see
-                                            # docs/formats.md), "xmp" (takes no annotations), or "pseudo" (see
+                                            # docs/formats.md), "facepoint" (lists of five points, such as MTCNN
+                                            # learned from), "xmp" (takes no annotations), or "pseudo" (see
                                             # `cascade.datasets.read_pseudo_labels`), or "points68" (photos with .pts
                                             # files of 68 points beside them; takes no annotations)
     annotations = "wider/wider_face_split/wider_face_train.mat"
@@ -55,6 +56,12 @@ WITHOUT_ANNOTATIONS = {
     "xmp": "a folder of photos with XMP",
 }
 """Kinds that have no file of annotations."""
+
+BESIDE = {POINTS: (".pts",), "xmp": (".xmp",)}
+"""Suffixes of the labels beside the photos of such a kind. (XMP within photos is not read for this.)"""
+
+RECIPE_FIELDS = ("kind", "fully_labelled", "box_rule", "landmarks", "landmarks_from", "passes")
+"""The fields of a source that change what is learned from the same files."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +248,21 @@ def _with_ignored(photo: Photo, pseudo_labels: np.ndarray) -> Photo:
         landmarks=np.concatenate([photo.landmarks, np.full((len(extra), 5, 2), np.nan, np.float32)]),
         attributes={},
     )
+
+
+def recipe_fingerprint(sources: tuple[Source, ...]) -> str:
+    """SHA-256 over what the recipe says of its sources, and over labels that lie beside the photos.
+
+    Folders count by their names alone, so that the data may move.
+    """
+    digest = hashlib.sha256()
+    for source in sources:
+        said = {name: str(getattr(source, name)) for name in RECIPE_FIELDS}
+        digest.update(json.dumps([said, source.images.name]).encode())
+        for suffix in BESIDE.get(source.kind, ()):
+            for file in sorted(source.images.rglob(f"*{suffix}")):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def fingerprint(sources: tuple[Source, ...]) -> str:

@@ -24,10 +24,14 @@ WIDE_TEMPLATE = (TEMPLATE + MARGIN) * (TEMPLATE_SIZE / STORED)  # in a crop of 1
 
 @dataclass(frozen=True, eq=False)
 class PointCrops:
-    """Crops (n, 176, 176, 3) uint8 and their points (n, 68, 2) float32 in pixels of the crop."""
+    """Crops (n, 176, 176, 3) uint8 and their points (n, 68, 2) float32 in pixels of the crop.
+
+    digest  of the names and points of the photos, by which a resumed run knows that they are the same
+    """
 
     crops: NDArray[np.uint8]
     points: NDArray[np.float32]
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -46,7 +50,7 @@ def pack_points(photos: Sequence[PointsPhoto], folder: Path) -> PointCrops:
         np.save(folder / "crops.npy", np.stack([crop for crop, _ in cut]))
         np.save(folder / "points.npy", np.stack([points for _, points in cut]))
         record.write_text(json.dumps(digest))
-    return PointCrops(np.load(folder / "crops.npy"), np.load(folder / "points.npy"))
+    return PointCrops(np.load(folder / "crops.npy"), np.load(folder / "points.npy"), digest)
 
 
 def _cut(photo: PointsPhoto) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

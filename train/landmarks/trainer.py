@@ -19,6 +19,7 @@ from cascade.imaging.alignment import TEMPLATE_SIZE
 from cascade.models.landmarks import OUTPUT, POINTS
 from cascade.nn.torch_graph import GraphNetwork
 from train.common.averaging import update_ema
+from train.common.checkpoints import LearnedFrom
 from train.common.device import chosen_device
 from train.common.loop import Run
 from train.common.order import PoolOrder
@@ -105,7 +106,12 @@ class LandmarkRun(Run):
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.parts = {"network": self.network, "averaged": self.averaged, "optimiser": self.optimiser}
+        self.parts = {
+            "data": LearnedFrom(faces.digest),
+            "network": self.network,
+            "averaged": self.averaged,
+            "optimiser": self.optimiser,
+        }
         self._mean = torch.from_numpy(self.mean_shape).to(self.device)
         out.mkdir(parents=True, exist_ok=True)
         self.batches = Prefetcher(self._batch)

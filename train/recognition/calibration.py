@@ -8,6 +8,7 @@ that name people, pairs of two from these and from crops of people of all ages.
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +22,15 @@ from cascade.models.recognizer import restate_recognizer
 from cascade.recognize import Recognizer
 from train.recognition.cards import restate_card
 from train.recognition.held_out import NAMED, NAMELESS, HeldOutFaces, held_out_faces
+from train.recognition.measures import operating_point
 
 CHILD = 15.0
 """Apparent age in years up to which both faces count as children: estimates for children are some years too high."""
 
 BINS = 10
+
+RATES = (1e-2, 1e-3, 1e-4)
+"""False accept rates that thresholds are given for."""
 
 Floats = NDArray[np.float64]
 
@@ -103,8 +108,24 @@ def reliability(pairs: Pairs) -> list[tuple[float, float, int]]:
     return rows
 
 
+def thresholds(sets: Sequence[HeldOutFaces]) -> list[dict[str, float]]:
+    """The operating point at each of `RATES` that there are pairs enough for, over all pairs of faces.
+
+    Two sets show no person twice.
+    """
+    persons, before = [], 0
+    for faces in sets:
+        persons.append(faces.persons + before)
+        before += len(np.unique(faces.persons))
+    embeddings, people = np.concatenate([faces.embeddings for faces in sets]), np.concatenate(persons).astype(np.int32)
+    points = (operating_point(embeddings, people, rate) for rate in RATES)
+    return [point for point in points if point]
+
+
 def calibrate(data: Path, weights: Path, out: Path, threads: int | None = None) -> Calibration:
     """Fits the curves, writes them into the weight file and the card beside it, and draws how reliable they are.
+
+    Beside the drawing `thresholds.csv` has thresholds for several false accept rates.
 
     A file that ships with the package then needs its new hash in SHA256SUMS.
     """
@@ -116,6 +137,10 @@ def calibrate(data: Path, weights: Path, out: Path, threads: int | None = None) 
     )
     found = fit(pairs, measured_on)
     out.mkdir(parents=True, exist_ok=True)
+    with (out / "thresholds.csv").open("w", newline="") as stream:
+        table = csv.DictWriter(stream, ("false_accept_rate", "threshold", "true_accept_rate"), extrasaction="ignore")
+        table.writeheader()
+        table.writerows(thresholds(sets))
     draw_reliability(out / "calibration.png", reliability(pairs), "people held out of training, fitted to the others")
     sha256 = restate_recognizer(weights, {"calibration": found.to_dict()})
     half = [f"{-curve.offset / curve.slope:.2f}" for curve in found.curves]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from cascade.datasets import DatasetError, PersonPhoto, read_identities
+from cascade.datasets import PersonPhoto, read_identities
 from cascade.detect import Detector
 from cascade.faces import Faces
 from cascade.imaging.alignment import AlignError
@@ -28,7 +28,8 @@ from cascade.imaging.reading import ImageError, RGBImage, read_image
 from cascade.models.recognizer import restate_recognizer
 from cascade.recognize import Recognizer, face_sizes
 from train.recognition.cards import restate_card
-from train.recognition.pack import main_face
+from train.recognition.held_out import photos_of
+from train.recognition.pack import largest_over_centre
 
 SIZES = (16, 18, 20, 22, 24, 27, 30, 35, 40, 50, 60, 80)
 """Pixels. Faces of LFW photos have about 100, so larger sizes cannot be measured there."""
@@ -61,12 +62,7 @@ class Rates:
 
 def held_out_photos(images: Path, people: Path) -> list[PersonPhoto]:
     """The photos of the people that a text file names, one a line. Raises DatasetError for a name without photos."""
-    wanted = set(people.read_text(encoding="utf-8").split("\n")) - {""}
-    photos = [photo for photo in read_identities(images) if photo.person in wanted]
-    missing = sorted(wanted - {str(photo.person) for photo in photos})
-    if missing or not photos:
-        raise DatasetError(f"{people}: no photos below {images} of {', '.join(missing[:5]) or 'anybody'}")
-    return photos
+    return photos_of(people, read_identities(images))
 
 
 def embed_by_size(
@@ -113,7 +109,7 @@ def _embedding(recognizer: Recognizer, detector: Detector, image: RGBImage, scal
 
 
 def _main_face(detector: Detector, image: RGBImage) -> Faces:
-    return main_face(detector.detect(image), image.shape[1], image.shape[0])
+    return largest_over_centre(detector.detect(image), image.shape[1], image.shape[0])
 
 
 def rates_by_size(persons: NDArray[np.intp], embeddings: dict[float, Floats], threshold: float) -> list[Rates]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from cascade import _native
+from cascade.checks import available_cores
 from cascade.nn.graphs import IMAGE, Graph, native_nodes
 from cascade.nn.torch_graph import GraphNetwork, export_tensors
 from train.common.checkpoints import TrainingError
@@ -92,7 +92,7 @@ def cache_maps(
         return len(crops)
 
     with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(available_cores()) as pool,
         tqdm(total=len(rows), desc="maps of augmented faces", unit="face") as progress,
     ):
         for done in pool.map(chunk, range(0, len(rows), CHUNK)):

@@ -50,11 +50,16 @@ def _photos(data: Path, name: str) -> list[PersonPhoto]:
     assert isinstance(people, People)
     if name not in HELD_OUT:
         return list(people)
-    wanted = set(read_photo_list(RECIPES / HELD_OUT[name]))
+    return photos_of(RECIPES / HELD_OUT[name], people)
+
+
+def photos_of(names: Path, people: People) -> list[PersonPhoto]:
+    """The photos of the people whom a list names, one a line. Raises DatasetError for a name without photos."""
+    wanted = set(read_photo_list(names))
     photos = [photo for photo in people if photo.person in wanted]
     missing = sorted(wanted - {str(photo.person) for photo in photos})
-    if missing:
-        raise DatasetError(f"{HELD_OUT[name]}: no photos in {name} of {', '.join(missing[:5])}")
+    if missing or not photos:
+        raise DatasetError(f"{names}: no photos in {people.name} of {', '.join(missing[:5]) or 'anybody'}")
     return photos
 
 

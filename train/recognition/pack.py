@@ -23,6 +23,7 @@ from cascade.detect import Detector
 from cascade.faces import Faces
 from cascade.imaging.alignment import AlignError
 from cascade.imaging.reading import ImageError, RGBImage, read_image
+from cascade.single_face import over_centre
 from train.recognition.crops import SIDE, FaceCrops
 from train.recognition.sources import LABELLED, UNCENTRED, FaceSource, source_photos
 
@@ -55,13 +56,12 @@ def one_face(faces: Faces, image: RGBImage, kind: str) -> Faces:
     """The face of a photo of one person in a set of that kind, or none."""
     if kind in UNCENTRED and len(faces) == 1:
         return faces
-    return main_face(faces, image.shape[1], image.shape[0])
+    return largest_over_centre(faces, image.shape[1], image.shape[0])
 
 
-def main_face(faces: Faces, width: int, height: int) -> Faces:
+def largest_over_centre(faces: Faces, width: int, height: int) -> Faces:
     """The largest of the faces over the photo's centre, where sets of one person a photo have theirs; or none."""
-    x1, y1, x2, y2 = faces.boxes.T
-    over = np.flatnonzero((x1 <= width / 2) & (width / 2 < x2) & (y1 <= height / 2) & (height / 2 < y2))
+    over = np.flatnonzero(over_centre(faces, width, height))
     sides = faces.boxes[over, 2:] - faces.boxes[over, :2]
     return faces[over[np.argsort(-sides.prod(axis=1), kind="stable")[:1]]]
 

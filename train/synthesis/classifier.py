@@ -82,8 +82,8 @@ def varied(crops: torch.Tensor) -> torch.Tensor:
 def trained_classifier(faces: AgedFaces, steps: int, file: Path, processes: Processes) -> AgeClassifier:
     """A classifier that has learned from as many faces of each age group; kept in ``file`` for the run to resume.
 
-    The first of the processes trains it; the others wait for it and read it. Raises TrainingError if the file was made
-    with other settings or faces.
+    A file of another run will do, too. The first of the processes trains it; the others wait for it and read it. Raises
+    TrainingError if the file was made with other settings but the seed, or with other faces.
     """
     made_with = _made_with(faces, steps)
     if processes.rank == 0 and not file.exists():
@@ -91,7 +91,7 @@ def trained_classifier(faces: AgedFaces, steps: int, file: Path, processes: Proc
         write_state(file, {"network": network.state_dict(), "made_with": made_with})
     processes.wait()
     state = read_checkpoint(file, processes.device)
-    if state.get("made_with") != made_with:
+    if not made_with.items() <= state.get("made_with", {}).items():
         raise TrainingError(f"{file} was made with other settings or faces; remove it or use another folder")
     classifier = AgeClassifier().to(processes.device)
     classifier.load_state_dict(state["network"])
@@ -106,7 +106,7 @@ def _made_with(faces: AgedFaces, steps: int) -> dict[str, Any]:
     for array in (faces.ages, faces.learned):
         digest.update(array.tobytes())
     settings = faces.settings
-    found = {"steps": steps, "seed": settings.seed, "size": settings.size, "precision": settings.precision}
+    found = {"steps": steps, "size": settings.size, "precision": settings.precision}
     return {**found, "faces": digest.hexdigest()}
 
 

@@ -98,3 +98,19 @@ def test_gradnorm_lets_tasks_that_learn_slowly_count_more():
     assert weights.shares[1] > weights.shares[0] + 0.1
     alone = weights({"b": shared.sum()}, shared).detach()  # a batch without labels of a
     assert alone.item() == pytest.approx(2 * float(torch.softmax(weights.shares.detach(), 0)[1]), rel=1e-3)
+
+
+def test_the_worst_error_still_teaches():
+    outputs = torch.tensor([[20.0, 0.0]], requires_grad=True)
+    task = Task("mood", "classification", classes=("bad", "good"))
+    TaskLoss(task, label_table(task, {"good": 1}))(outputs, torch.tensor([0])).backward()
+    assert outputs.grad.tolist() == [[pytest.approx(1, abs=1e-3), pytest.approx(-1, abs=1e-3)]]
+
+
+@pytest.mark.parametrize("logits", [[40.0, 0.0], [-40.0, 0.0], [0.3, 0.0]])
+@pytest.mark.parametrize("focal", [0.5, 2.0])
+def test_the_slope_of_a_focal_loss_is_finite(logits, focal):
+    outputs = torch.tensor([logits], requires_grad=True)
+    task = Task("mood", "classification", classes=("bad", "good"), focal=focal)
+    TaskLoss(task, label_table(task, {"bad": 1}))(outputs, torch.tensor([0])).backward()
+    assert torch.isfinite(outputs.grad).all()

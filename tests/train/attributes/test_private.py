@@ -13,8 +13,11 @@ from cascade.models.attributes import load_attributes
 from cascade.models.recognizer import load_recognizer
 from tests.train.attributes.drawn import HELMET, RUN, draw_folders
 from train.__main__ import main
-from train.attributes.private import PrivateSettings, noise_for
-from train.attributes.store import load_labelled_crops
+from train.attributes.batches import LabelledFaces, LabelledSet
+from train.attributes.private import PrivateHeads, PrivateRun, PrivateSettings, noise_for
+from train.attributes.sources import AttributeSource
+from train.attributes.store import LabelledCrops, load_labelled_crops
+from train.attributes.tasks import Task
 
 SETTINGS = {"epsilon": 3.0, "delta": 1e-5, "steps": 100, "batch": 64}
 
@@ -40,6 +43,31 @@ def test_less_may_be_told_with_more_noise() -> None:
     assert strict > loose > 0
     longer = noise_for(PrivateSettings(**{**SETTINGS, "steps": 1000}), 5000)
     assert longer > noise_for(PrivateSettings(**SETTINGS), 5000)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Opacus and its hooks
+@pytest.mark.parametrize("rows", [[], [0]])
+def test_a_step_of_no_faces_or_of_a_task_without_labels_adds_its_noise(tmp_path, rows) -> None:
+    pytest.importorskip("opacus")
+    tasks = [Task(name, "classification", "", ("no", "yes")) for name in ("helmet", "mask")]
+    numbers = np.array([[0, -1], [1, 1], [-1, 0]], np.int16)
+    texts = {task.name: ["no", "yes"] for task in tasks}
+    crops = LabelledCrops(np.zeros((3, 1, 1, 3), np.uint8), numbers, np.ones(3, bool), texts, ["a", "b", "c"], {})
+    source = AttributeSource("mine", "folders", tmp_path, attribute="helmet")
+    faces = LabelledFaces([LabelledSet(source, crops, None, np.arange(3), np.arange(0))], tasks)
+    faces.inputs = lambda rows, views: torch.ones(len(rows), 8)
+    heads = PrivateHeads.__new__(PrivateHeads)
+    torch.nn.Module.__init__(heads)
+    heads.heads = torch.nn.ModuleDict({task.name: torch.nn.Linear(8, 2) for task in tasks})
+    run = PrivateRun(PrivateSettings(3.0, 1e-5, batch=1, noise_multiplier=1.0), faces, heads, tmp_path)
+    run.batches._prepare = lambda step: np.array(rows, np.int64)
+    before = {name: value.clone() for name, value in heads.state_dict().items()}
+    losses = run.train_step()
+    run.batches.close()
+    assert torch.isfinite(losses["total"]) and set(losses) == {"total", *["helmet"][: len(rows)]}
+    for name, value in heads.state_dict().items():
+        assert torch.isfinite(value).all() and (value != before[name]).all(), name
+    assert run.spent() > 0
 
 
 @pytest.fixture

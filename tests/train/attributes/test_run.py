@@ -20,6 +20,7 @@ from train.attributes.settings import read_config
 from train.attributes.store import load_labelled_crops
 from train.attributes.torch_file import load_torch_network
 from train.attributes.trainer import AttributeRun
+from train.common.checkpoints import TrainingError
 from train.detection.augment import normalise
 from train.detection.sources import SourceError
 
@@ -122,6 +123,56 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_crops, tmp_path):
     resumed.train()
     for name, tensor in whole.best.state_dict().items():
         assert torch.equal(tensor, resumed.best.state_dict()[name]), name
+
+
+def test_a_run_goes_on_with_the_same_tasks_sources_and_faces_only(whole_crops, tmp_path):
+    draw_folders(tmp_path, 12)
+    config, text = tmp_path / "mine.toml", RUN.replace('"small"', '"bknet"') + HELMET
+
+    def fresh(text, root=tmp_path):
+        config.write_text(text)
+        settings = read_config(config, root)
+        faces, model = prepare.prepared(settings, root, root / "faces", 1)
+        return AttributeRun(settings.settings, faces, model, tmp_path / "run")
+
+    first = fresh(text)
+    first.step = 3
+    first.save()
+    again = fresh(text)
+    again.resume()
+    assert again.step == 3
+    for other in (
+        text.replace('classes = ["no", "yes"]', 'classes = ["yes", "no"]'),  # shapes are the same in all of these
+        text.replace('classes = ["no", "yes"]', 'classes = ["no", "yes"]\nbalance = 0.5'),
+        text + "validation = 0.4\n",
+        text + 'where = {helmet = ["yes"]}\n',
+    ):
+        with pytest.raises(TrainingError, match="was made with other data"):
+            fresh(other).resume()
+    moved = tmp_path / "moved"
+    (tmp_path / "helmets").rename(moved.with_name("kept"))
+    moved.mkdir()
+    (tmp_path / "kept").rename(moved / "helmets")
+    fresh(text, moved).resume()
+    next((moved / "helmets").glob("*/*.png")).unlink()
+    (moved / "faces").rename(tmp_path / "before")
+    with pytest.raises(TrainingError, match="was made with other data"):
+        fresh(text, moved).resume()
+
+
+def test_no_face_is_learned_from_through_one_entry_and_measured_on_through_another(whole_crops, tmp_path):
+    draw_folders(tmp_path)
+    config = tmp_path / "mine.toml"
+    entry = HELMET[HELMET.index("[[source]]") :]
+
+    def faces(first, second):
+        config.write_text(RUN + HELMET + f"where = {{helmet = {first}}}\n" + entry + second)
+        return prepare.prepared(read_config(config, tmp_path), tmp_path, tmp_path / "faces", 1)[0]
+
+    for second in ('where = {helmet = ["yes"]}\nuse = "validation"\n', 'where = {helmet = ["yes"]}\n'):
+        with pytest.raises(TrainingError, match="source mine: one entry learns from photos that another one holds out"):
+            faces('["no", "yes"]', second)
+        assert len(faces('["no"]', second).measured)
 
 
 def test_a_plateau_lowers_the_rate_and_ends_the_run(whole_crops, tmp_path):

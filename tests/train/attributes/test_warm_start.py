@@ -19,10 +19,9 @@ from tests.photos import PORTRAIT
 from train.attributes.architectures import small, tail
 from train.attributes.features import Trunk
 from train.attributes.model import AttributeModel
-from train.attributes.prepare import trunk_weights
 from train.attributes.settings import AttributeSettings, read_config
 from train.attributes.tasks import Task
-from train.attributes.warm_start import start_from
+from train.attributes.warm_start import start_from, trunk_weights
 from train.common.checkpoints import TrainingError
 from train.detection.augment import normalise
 from train.recognition.augment import augment_pixels
@@ -116,3 +115,19 @@ def test_a_file_of_another_network_is_refused(tmp_path, crops):
     save_attributes(changed, stored.graph, stored.tasks, tensors, {})
     with pytest.raises(TrainingError, match="goes on from another trunk"):
         start_from(model, changed, TASKS, inputs)
+
+
+def test_a_checkpoint_over_another_trunk_is_refused(tmp_path, crops):
+    """A checkpoint does not hold its trunk: it is that of its settings, however they name it."""
+    model, trunk = model_of(TASKS)
+    inputs, file = maps_of(trunk, crops[:2]), tmp_path / "checkpoint.pt"
+    for settings, message in (
+        ({"trunk": "", "start": ""}, "goes on from another trunk"),
+        ({"trunk": "light", "start": str(SHIPPED)}, "goes on from another trunk"),
+        ({"start": str(SHIPPED), "frozen": FROZEN - 1}, f"has {FROZEN - 1} for frozen, this run {FROZEN}"),
+    ):
+        torch.save({"best": model.state_dict(), "settings": settings}, file)
+        with pytest.raises(TrainingError, match=message):
+            start_from(model, file, TASKS, inputs)
+    torch.save({"best": model.state_dict(), "settings": {"trunk": "", "start": str(SHIPPED)}}, file)
+    start_from(model, file, TASKS, inputs)

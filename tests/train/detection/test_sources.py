@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.train.drawn_faces import Face, blank, save_coco, save_photo
-from train.detection.sources import Source, SourceError, describe, fingerprint, photos, read_sources
+from train.detection.sources import Source, SourceError, describe, fingerprint, photos, read_sources, recipe_fingerprint
 
 FACES = {
     "a.png": [Face((10, 10, 30, 40)), Face((50, 10, 70, 30), ignored=True)],
@@ -69,8 +70,8 @@ def test_reading(root):
         ('[[source]]\nimages = "coco"', "source 2: .*kind"),
         (
             '[[source]]\nkind = "labelme"\nimages = "coco"',
-            "source 2: kind: expected wider, coco, folder, pseudo, cvat, voc, yolo, labelstudio, jsonl, csv, parquet, "
-            "xmp or points68, got 'labelme'",
+            "source 2: kind: expected wider, coco, folder, facepoint, pseudo, cvat, voc, yolo, labelstudio, jsonl, "
+            "csv, parquet, xmp or points68, got 'labelme'",
         ),
         ('[[source]]\nkind = "coco"\nimages = "coco"', "source 2: annotations are missing"),
         ('[[source]]\nkind = "folder"\nimages = 3', "source 2: images: expected a path, got 3"),
@@ -242,6 +243,33 @@ def test_what_a_reader_leaves_out_is_told(root, capsys):
     save_coco(root / "coco", {**FACES, "gone.png": []})
     assert len(names(source(root))) == 3
     assert "gone.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fully_labelled": False},
+        {"box_rule": (0.1, 0.0, 0.0, 0.0)},
+        {"landmarks": False},
+        {"landmarks_from": 40.0},
+        {"passes": 2},
+        {"images": Path("other")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_recipe_shows_in_its_fingerprint(root, change):
+    before = source(root)
+    assert recipe_fingerprint((replace(before, **change),)) != recipe_fingerprint((before,))
+    assert recipe_fingerprint((before, replace(before, **change))) != recipe_fingerprint((before,))
+    moved = replace(before, images=Path("elsewhere") / before.images.name)
+    assert recipe_fingerprint((moved,)) == recipe_fingerprint((before,))
+
+
+def test_labels_beside_the_photos_show_in_the_fingerprint_too(tmp_path):
+    points = (Source("points68", tmp_path),)
+    before = recipe_fingerprint(points)
+    (tmp_path / "a.pts").write_text("1 2\n")
+    assert recipe_fingerprint(points) != before
 
 
 def test_the_fingerprint_follows_the_annotations(root):

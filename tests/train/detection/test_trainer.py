@@ -46,6 +46,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, monkeyp
     assert (tmp_path / "parts/metrics.jsonl").read_bytes() == before
 
 
+def test_a_run_that_is_killed_right_after_a_checkpoint_has_its_row(tmp_path, monkeypatch):
+    save = DetectorRun.save
+
+    def killed(self):
+        save(self)
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DetectorRun, "save", killed)
+        with pytest.raises(Stopped):
+            train(SETTINGS, samples(), tmp_path)
+    train(SETTINGS, samples(), tmp_path)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows(tmp_path) if "validation" in row] == [3, 6]
+
+
 def test_another_seed_is_another_run(tmp_path):
     made = samples()
     one = train(replace(SETTINGS, steps=2), made, tmp_path / "one")

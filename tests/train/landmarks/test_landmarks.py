@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from cascade.datasets import PointsPhoto
 from cascade.imaging.alignment import TEMPLATE_SIZE
 from cascade.landmarks import MIRRORED, TEMPLATE, LandmarkEstimator, five_points, head_pose
 from cascade.models.attributes import FOLDER as ATTRIBUTES
 from cascade.models.landmarks import DEFAULT, FOLDER, load_landmarks
 from cascade.nn.torch_graph import from_tensors
 from train.__main__ import main
-from train.common.checkpoints import TrainingError
+from train.common.checkpoints import TrainingError, checkpoint_file, read_checkpoint
 from train.detection.augment import normalise
 from train.landmarks.augment import augment, moved_crops
-from train.landmarks.pack import MARGIN, STORED, PointCrops
+from train.landmarks.pack import MARGIN, STORED, PointCrops, pack_points
 from train.landmarks.shapes import mean_face
 from train.landmarks.trainer import LandmarkRun, LandmarkSettings, normalised_errors, wing_loss
 from train.landmarks.warm_start import start_from
@@ -157,6 +158,39 @@ def test_a_run_begins_from_a_weight_file(tmp_path):
     ):
         with pytest.raises(TrainingError, match=message):
             start_from(run.network, file, run.mean_shape, inputs)
+
+
+def test_a_run_goes_on_with_the_same_faces_only(tmp_path):
+    def photos(seed):
+        rng = np.random.default_rng(seed)
+        found = []
+        for n in range(4):
+            path = tmp_path / f"{seed}-{n}.png"
+            cv2.imwrite(str(path), rng.integers(0, 255, (200, 200, 3)).astype(np.uint8))
+            found.append(
+                PointsPhoto(path, path.name, (40 * seen(face(), *rng.normal(0, 9, 3)) + 100).astype(np.float32))
+            )
+        return found
+
+    def fresh(faces):
+        return LandmarkRun(LandmarkSettings(), faces, tmp_path / "run")
+
+    one, other = (pack_points(photos(seed), tmp_path / f"faces-{seed}") for seed in (1, 2))
+    first = fresh(one)
+    first.step = 3
+    first.save()
+    again = fresh(pack_points(photos(1), tmp_path / "faces-1"))
+    again.resume()
+    assert again.step == 3
+    with pytest.raises(TrainingError, match="was made with other data"):
+        fresh(other).resume()
+    file = checkpoint_file(tmp_path / "run")
+    state = read_checkpoint(file)
+    del state["data"]  # as it was written before
+    torch.save(state, file)
+    old = fresh(other)
+    old.resume()
+    assert old.step == 3
 
 
 @pytest.mark.slow

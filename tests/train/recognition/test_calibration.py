@@ -10,7 +10,7 @@ from cascade.models.recognizer import load_recognizer
 from cascade.quality import FaceQuality
 from tests.random_recognizer import save_random_recognizer
 from train.recognition import calibration, quality_curves
-from train.recognition.calibration import CHILD, all_pairs, fit, reliability
+from train.recognition.calibration import CHILD, RATES, all_pairs, fit, reliability, thresholds
 from train.recognition.cards import restate_card
 from train.recognition.held_out import HeldOutFaces
 from train.recognition.quality_curves import PHOTOS, REFUSED, gallery_rates, reject_curves
@@ -51,6 +51,20 @@ def test_stated_probabilities_come_true():
     assert np.average(np.abs(stated - observed), weights=counts) < 0.1
 
 
+def test_thresholds_keep_to_their_false_accept_rates_across_sets():
+    sets = [made_up(people=40), made_up(people=20, seed=1)]
+    embeddings = np.concatenate([faces.embeddings for faces in sets])
+    persons = np.concatenate([sets[0].persons, sets[1].persons + 40])
+    first, second = np.triu_indices(len(persons), 1)
+    cosines, same = (embeddings @ embeddings.T)[first, second], persons[first] == persons[second]
+    found = thresholds(sets)
+    for point, rate in zip(found, RATES, strict=True):
+        assert (cosines[~same] >= point["threshold"]).mean() == pytest.approx(point["false_accept_rate"], abs=1e-5)
+        assert point["false_accept_rate"] <= rate < 1.5 * point["false_accept_rate"]
+        assert point["true_accept_rate"] == pytest.approx((cosines[same] >= point["threshold"]).mean(), abs=1e-3)
+    assert [point["threshold"] for point in found] == sorted(point["threshold"] for point in found)
+
+
 def test_refusing_bad_faces_helps_and_chance_does_not():
     curves = reject_curves(made_up(), 1e-2)
     assert all(len(row) == len(REFUSED) for row in curves.values())
@@ -74,6 +88,9 @@ def test_a_weight_file_states_its_curves(tmp_path, monkeypatch):
     weights = load_recognizer(file)
     assert calibration_of(weights.metadata, file) == found
     assert (tmp_path / "out/calibration.png").stat().st_size > 5000
+    header, *rows = (tmp_path / "out/thresholds.csv").read_text().splitlines()
+    assert header == "false_accept_rate,threshold,true_accept_rate"
+    assert len(rows) == len(RATES)
     card = (tmp_path / "small.md").read_text()
     assert "- **Probability**: cosine of probability one half" in card
     assert card.endswith(f"- **SHA-256**: `{weights.sha256}`\n")

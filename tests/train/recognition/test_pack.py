@@ -17,7 +17,7 @@ from tests.photos import portrait, portrait_faces
 from tests.train.drawn_faces import blank, save_photo
 from tests.train.packed_faces import packed
 from train.recognition.crops import SIDE, FaceCrops, load_crops, save_crops
-from train.recognition.pack import _Job, faces_of, main_face, one_face, pack
+from train.recognition.pack import _Job, faces_of, largest_over_centre, one_face, pack
 from train.recognition.sources import FaceSource
 
 
@@ -109,14 +109,14 @@ def of_boxes(*boxes: tuple[float, float, float, float]) -> Faces:
     return Faces(np.reshape(boxes, (-1, 4)), np.linspace(0.9, 0.5, len(boxes)), points)
 
 
-def test_the_main_face_is_the_largest_over_the_centre():
+def test_the_largest_face_over_the_centre():
     corner, small, large, beside = (0, 0, 40, 40), (45, 45, 60, 60), (40, 40, 70, 75), (51, 0, 100, 100)
-    assert main_face(of_boxes(corner, small, large, beside), 100, 100).boxes.tolist() == [[40, 40, 70, 75]]
-    assert len(main_face(of_boxes(corner, beside), 100, 100)) == 0
-    assert len(main_face(of_boxes(), 100, 100)) == 0
+    assert largest_over_centre(of_boxes(corner, small, large, beside), 100, 100).boxes.tolist() == [[40, 40, 70, 75]]
+    assert len(largest_over_centre(of_boxes(corner, beside), 100, 100)) == 0
+    assert len(largest_over_centre(of_boxes(), 100, 100)) == 0
     wide = of_boxes((90, 0, 110, 50))  # a photo twice as wide as high
-    assert len(main_face(wide, 200, 100)) == 0
-    assert len(main_face(wide, 200, 99)) == 1
+    assert len(largest_over_centre(wide, 200, 100)) == 0
+    assert len(largest_over_centre(wide, 200, 99)) == 1
 
 
 # --------------------------------------------------------------------------------------------------
