@@ -143,7 +143,7 @@ def _run(args: argparse.Namespace, folder: Path | None, analyzer: VideoAnalyzer,
     where = f"; results in {folder}" if folder else ""
     if not args.no_progress:
         say(_said(names, where))
-    return 1 if reader.damaged else 0
+    return 1 if reader.damaged or (writer is not None and writer.damaged) else 0
 
 
 def _begun(args: argparse.Namespace, reader: VideoReader) -> Iterator[VideoFrame]:

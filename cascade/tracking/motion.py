@@ -26,12 +26,6 @@ class Motion:
         # variances and covariance of value and velocity, the same for all four in units of the size
         self._spread = np.diag([MEASURED**2, FIRST_VELOCITY**2])
 
-    @property
-    def _units(self) -> FloatArray:
-        """What one unit is of each value: pixels of the face's size, and 1 for logarithms."""
-        size = float(np.exp(self._values[2:].mean()))
-        return np.array([size, size, 1.0, 1.0])
-
     def predicted(self, time: float) -> npt.NDArray[np.float32]:
         """The box (4,) float32 at a time in seconds, not before that of the last measurement."""
         moved = self._velocities * max(0.0, time - self.time)

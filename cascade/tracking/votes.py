@@ -6,6 +6,7 @@ answer is "unknown".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,14 +80,30 @@ class AttributeVotes:
         """Takes the answers for one face, number ``at`` of these; a face that is not known has no vote."""
         if attributes.unknown[at] or weight <= 0:
             return
+        self._classes.update((task, attributes.classes[task]) for task in attributes.probabilities)
+        self._take(
+            {task: rows[at].astype(np.float64) for task, rows in attributes.probabilities.items()},
+            {task: float(numbers[at]) for task, numbers in attributes.values.items()},
+            weight,
+        )
+
+    def join(self, other: AttributeVotes) -> None:
+        """Takes all votes of another track of the same person."""
+        if other._weight > 0:
+            self._classes.update(other._classes)
+            self._take(other._probabilities, other._values, other._weight)
+
+    def _take(
+        self, probabilities: Mapping[str, npt.NDArray[np.float64]], values: Mapping[str, float], weight: float
+    ) -> None:
+        """Moves the means towards these, as far as they weigh."""
         share = weight / (self._weight + weight)
-        for task, rows in attributes.probabilities.items():
-            before = self._probabilities.get(task, rows[at].astype(np.float64))
-            self._classes[task] = attributes.classes[task]
-            self._probabilities[task] = before + share * (rows[at] - before)
-        for task, numbers in attributes.values.items():
-            before_value = self._values.get(task, float(numbers[at]))
-            self._values[task] = before_value + share * (float(numbers[at]) - before_value)
+        for task, shares in probabilities.items():
+            before = self._probabilities.get(task, shares)
+            self._probabilities[task] = before + share * (shares - before)
+        for task, value in values.items():
+            before_value = self._values.get(task, value)
+            self._values[task] = before_value + share * (value - before_value)
         self._weight = min(self._weight + weight, MOST_VOTES)
 
     @property

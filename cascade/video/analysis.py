@@ -325,6 +325,7 @@ class VideoAnalyzer(FixedSettings):
                 continue
             other.first, other.last = min(person.first, other.first), max(person.last, other.last)
             other.frames += person.frames
+            other.looks.join(person.looks)  # it has no votes on the name: its faces so far were too bad to embed
             if person.best_quality > other.best_quality:
                 other.best, other.best_quality, other.best_time = person.best, person.best_quality, person.best_time
                 other.embedding = person.embedding if person.embedding is not None else other.embedding
@@ -337,10 +338,11 @@ class VideoAnalyzer(FixedSettings):
             matches = [person.identity.result if person.identity else None for person in people]
             data["name"] = np.array([match.name if match else "" for match in matches], np.str_)
         if self.attributes is not None:
+            kinds = {task.name: task.kind for task in self.attributes.weights.tasks}
             results = [person.looks.result for person in people]
             for task in self.attributes.tasks:
                 values = [result.get(task) for result in results]
-                if any(isinstance(value, float) for value in values) or task == "age":
+                if kinds[task] != "classification":  # a number, also where none is known yet
                     data[task] = np.array([np.nan if value is None else value for value in values], np.float32)
                 else:
                     data[task] = np.array(["" if value is None else value for value in values], np.str_)

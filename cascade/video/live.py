@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 import numpy as np
 
 from cascade.imaging.pixels import RGBImage
-from cascade.video.errors import CameraError, StreamError, VideoError, named
+from cascade.video.errors import CameraError, StreamError, VideoError, named, reason_of
 from cascade.video.frames import VideoFrame
 from cascade.video.opening import VideoInfo
 from cascade.video.recording import Recording
@@ -88,7 +88,9 @@ class LiveSource:
         self._error: VideoError | None = None
         self._reason = ""
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._receive, name="cascade-live", daemon=True)
+        self._received = 0  # pictures so far, of all connections
+        self._begun = self._last = 0.0  # when the first and the last of them came
+        self._thread = threading.Thread(target=self._run, name="cascade-live", daemon=True)
         self._thread.start()
 
     @property
@@ -130,25 +132,37 @@ class LiveSource:
 
     # In the thread
 
+    def _run(self) -> None:
+        """The thread. Whatever ends it, no connection stays open, and `frames` waits for nothing that cannot come."""
+        try:
+            self._receive()
+        except Exception as error:
+            self._fail(f"was lost: {reason_of(error)}", error)
+
     def _receive(self) -> None:
-        begun = last = time.monotonic()
-        index = 0
-        while not self._closed.is_set():
+        self._begun = self._last = time.monotonic()
+        while True:
             try:
-                offset: float | None = None
-                for image, own in self._connection.pictures():
-                    last = time.monotonic()
-                    begun = begun if index else last
-                    offset = last - begun - own if own is not None and offset is None else offset
-                    self._store(image, last - begun if own is None or offset is None else offset + own, index)
-                    index += 1
-                    if self._closed.is_set():
-                        break
+                self._take_pictures()
             except Exception as error:  # of a driver or decoder: if it lasts, the consumer is told
-                self._reason = str(error)
-            self._connection.close()
-            if not self._closed.is_set() and not self._reconnect(last):
+                self._reason = reason_of(error)
+            finally:
+                self._connection.close()
+            if self._closed.is_set() or not self._reconnect():
                 return
+
+    def _take_pictures(self) -> None:
+        """Stores the pictures of the connection until it is lost, or the source was closed."""
+        offset: float | None = None
+        pictures = self._connection.pictures()
+        while not self._closed.is_set() and (picture := next(pictures, None)) is not None:
+            image, own = picture
+            self._last = time.monotonic()
+            self._begun = self._begun if self._received else self._last
+            since = self._last - self._begun
+            offset = since - own if own is not None and offset is None else offset
+            self._store(image, since if own is None or offset is None else offset + own, self._received)
+            self._received += 1
 
     def _store(self, image: Callable[[], RGBImage], seconds: float, index: int) -> None:
         with self._changed:
@@ -157,13 +171,14 @@ class LiveSource:
             self._newest = (image, seconds, index)
             self._changed.notify_all()
 
-    def _reconnect(self, last: float) -> bool:
+    def _reconnect(self) -> bool:
         """Makes the connection again. False if that was given up, or the source was closed."""
         wait = self._first_wait
         while not self._closed.wait(wait):
-            silent = time.monotonic() - last
+            silent = time.monotonic() - self._last
             if silent > self._give_up:
-                self._fail(silent)
+                reason = f" ({self._reason})" if self._reason else ""
+                self._fail(f"was lost: no frame for {silent:.0f} s{reason}")
                 return False
             try:
                 connection = self._connect()
@@ -175,14 +190,16 @@ class LiveSource:
                 self._damaged_before += self._connection.damaged
                 self._connection = connection
                 self.reconnected += 1
-            return True
+            return True  # also where the source was closed meanwhile: the caller closes the connection
         return False
 
-    def _fail(self, silent: float) -> None:
+    def _fail(self, what: str, cause: Exception | None = None) -> None:
+        """Has `frames` raise an error."""
         kind = CameraError if isinstance(self._connection, Camera) else StreamError
-        reason = f" ({self._reason})" if self._reason else ""
+        error = kind(f"source: {self._name} {what}")
+        error.__cause__ = cause
         with self._changed:
-            self._error = kind(f"source: {self._name} was lost: no frame for {silent:.0f} s{reason}")
+            self._error = error
             self._changed.notify_all()
 
 

@@ -14,12 +14,12 @@ from cascade.imaging.pixels import RGBImage
 from cascade.video.errors import VideoError, VideoWarning, import_av, named
 from cascade.video.frames import VideoFrame, check_size, display_matrix, to_image
 from cascade.video.opening import info_of, open_container, origin_of, video_stream
+from cascade.video.packets import packets_of
 
 __all__ = ["Clock", "Deinterlacer", "Recording"]
 
 DEFAULT_RATE = 25.0  # frames a second, of videos that do not say
 JUMP = 1.0  # seconds that timestamps must go back to count as a new clock
-MAX_FAILURES = 100  # damaged packets one after the other, after which the rest is given up
 
 
 class Recording:
@@ -43,6 +43,7 @@ class Recording:
         try:
             self.stream = video_stream(self.container, self.name)
             check_size(self.stream.width, self.stream.height, self.name)
+            self._aspect = self.stream.sample_aspect_ratio
         except BaseException:
             self.container.close()
             raise
@@ -70,10 +71,14 @@ class Recording:
             warnings.warn(message, VideoWarning, stacklevel=3)
 
     def image(self, frame: Any) -> RGBImage:
-        """The image (H, W, 3) uint8 RGB of a decoded frame, upright."""
+        """The image (H, W, 3) uint8 RGB of a decoded frame, upright.
+
+        It may be called after `close`, and in another thread than that which closes: nothing here asks the container or
+        its stream, whose memory is gone then. PyAV would read it all the same.
+        """
         if frame.rotation != self._rotation:
             self._rotation, self._matrix = frame.rotation, display_matrix(frame)
-        return to_image(frame, self.stream.sample_aspect_ratio, self._matrix)
+        return to_image(frame, self._aspect, self._matrix)
 
     def timed(self, start: float = 0.0) -> Iterator[tuple[Any, float]]:
         """The decoded frames from ``start`` on with their times."""
@@ -103,7 +108,7 @@ class Recording:
     def _decoded(self) -> Iterator[Any]:
         """The frames in the order of display, deinterlaced. What is damaged is counted and left out."""
         deinterlacer = Deinterlacer(self._av)
-        for packet in self._packets():
+        for packet in packets_of(self._av, self.container, self.stream, self._count_damaged):
             try:
                 frames = packet.decode()
             except self._av.error.FFmpegError:
@@ -117,19 +122,8 @@ class Recording:
                     yield from deinterlacer.add(frame)
         yield from deinterlacer.end()
 
-    def _packets(self) -> Iterator[Any]:
-        failures = 0
-        packets = self.container.demux(self.stream)
-        while failures < MAX_FAILURES:
-            try:
-                yield next(packets)
-                failures = 0
-            except StopIteration:
-                return
-            except (self._av.error.FFmpegError, OSError):
-                self.damaged += 1
-                failures += 1
-                packets = self.container.demux(self.stream)
+    def _count_damaged(self) -> None:
+        self.damaged += 1
 
 
 class Clock:

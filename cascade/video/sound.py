@@ -6,14 +6,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 from cascade.video.errors import import_av
 from cascade.video.opening import open_container, origin_of
+from cascade.video.packets import packets_of
 
 __all__ = ["Sound"]
 
-# Codecs whose packets each format takes as they are. Matroska takes nearly all.
+# Codecs whose packets each format takes as they are. Of Matroska the muxer is asked: it takes nearly all.
 COPIED = {"mp4": {"aac", "mp3", "ac3", "eac3", "opus", "alac"}, "mov": {"aac", "mp3", "ac3", "eac3", "alac"}}
 BIT_RATE = 128_000  # of sound that is encoded anew
 HIGHEST_RATE = 48_000
@@ -32,28 +34,37 @@ class Sound:
         self._av = import_av()
         self._how = how
         self._input = open_container(self._av, source)
-        self._stream = next(iter(self._input.streams.audio), None)
+        self._stream: Any = next(iter(self._input.streams.audio), None)
         self._origin = origin_of(self._input) + Fraction(start).limit_denominator(90_000)
         self._output: Any = None
         self._copied = False
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
+        self._kind: tuple[str, str, int] | None = None  # format, layout and rate that the resampler takes
+        self._follows: int | None = None  # where the last decoded frame ends in the output, in the source's time base
         self.damaged = 0
+        """Packets that could not be read or decoded, and were left out."""
         if self._stream is not None:
             if start > 0:
                 self._seek(start)
-            self._packets = self._input.demux(self._stream)
+            self._packets = packets_of(self._av, self._input, self._stream, self._count_damaged)
 
     def _seek(self, start: float) -> None:
         with contextlib.suppress(self._av.error.FFmpegError):  # what comes before is left out packet by packet
             self._input.seek(int((start + float(origin_of(self._input))) * 1_000_000))
+
+    def _count_damaged(self) -> None:
+        self.damaged += 1
 
     def add_to(self, container: Any, kind: str) -> None:
         """Adds a stream for the sound to an output container of a format."""
         if self._stream is None:
             return
         codec = self._stream.codec_context.name
-        takes = kind == "matroska" or any(codec.startswith(each) for each in COPIED[kind])
+        if kind == "matroska":
+            takes = codec in container.supported_codecs
+        else:
+            takes = any(codec.startswith(each) for each in COPIED[kind])
         if codec.startswith("aac"):  # that of an MPEG transport stream has its description in each packet instead
             takes = codec == "aac" and bool(self._stream.codec_context.extradata)
         self._copied = self._how == "copy" or (self._how == "auto" and takes)
@@ -65,7 +76,8 @@ class Sound:
         self._output = container.add_stream("aac", rate=rate)
         self._output.codec_context.layout = layout
         self._output.codec_context.bit_rate = BIT_RATE
-        self._resampler = self._av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        self._new_resampler = partial(self._av.AudioResampler, format="fltp", layout=layout, rate=rate)
+        self._resampler = self._new_resampler()
 
     def until(self, time: Fraction | None) -> Iterator[Any]:
         """Packets for the output up to a time in seconds; None: up to the end."""
@@ -85,10 +97,10 @@ class Sound:
                 yield from self._moved(packet)
 
     def end(self) -> Iterator[Any]:
-        """What the encoder holds at the end."""
+        """What the decoder and the encoder hold at the end."""
         if self._output is not None and not self._copied:
-            for frame in self._resampler.resample(None):
-                yield from self._output.encode(frame)
+            yield from self._encoded(self._decoded(None))
+            yield from self._flushed()
             yield from self._output.encode(None)
 
     def close(self) -> None:
@@ -104,13 +116,35 @@ class Sound:
             packet.stream = self._output
             yield packet
             return
+        yield from self._encoded(self._decoded(packet))
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        """The frames of a packet; None: those that the decoder holds at the end, as one of WMA does."""
         try:
-            frames = packet.decode()
+            return list(self._stream.decode(packet))
         except self._av.error.FFmpegError:
-            self.damaged += 1
-            return
+            self._count_damaged()
+            return []
+
+    def _encoded(self, frames: list[Any]) -> Iterator[Any]:
+        """Packets of decoded frames, at their times in the output. A frame without a time follows the one before."""
         for frame in frames:
+            kind = frame.format.name, frame.layout.name, frame.sample_rate
+            if kind != self._kind:  # as in a broadcast, from one programme to the next
+                yield from self._flushed()
+                self._resampler, self._kind = self._new_resampler(), kind
+            frame.time_base = frame.time_base or self._stream.time_base  # the decoder's last frames have none
+            frame.pts = self._follows if frame.pts is None else frame.pts - round(self._origin / frame.time_base)
+            # The encoder takes the unit of its first frame for all, and a resampler may pass on that of its input.
+            unit = Fraction(1, self._output.codec_context.sample_rate)
             if frame.pts is not None:
-                frame.pts -= round(self._origin / frame.time_base)
+                self._follows = frame.pts + round(Fraction(frame.samples, frame.sample_rate) / frame.time_base)
+                frame.pts = round(frame.pts * frame.time_base / unit)
+            frame.time_base = unit
             for resampled in self._resampler.resample(frame):
                 yield from self._output.encode(resampled)
+
+    def _flushed(self) -> Iterator[Any]:
+        """Packets of what the resampler holds."""
+        for frame in self._resampler.resample(None):
+            yield from self._output.encode(frame)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from cascade import private_files
 from cascade.checks import number
 from cascade.imaging.pixels import RGBImage
-from cascade.video.errors import VideoWriteError, import_av, named, reason_of
+from cascade.video.errors import VideoWarning, VideoWriteError, import_av, named, reason_of
 from cascade.video.sound import Sound
 
 __all__ = ["SUFFIXES", "VideoWriter"]
@@ -62,6 +63,8 @@ class VideoWriter:
     fragments: also after a crash or SIGKILL it plays, but for about the last second. `close`, which the ``with``
     statement calls, ends it; after an exception in there the sound ends with the last frame.
 
+    Damaged packets of sound are left out and counted in ``damaged``; a `VideoWarning` says so at the end.
+
     Raises `VideoWriteError` where the file cannot be written or is that of ``sound_of``, ValueError or TypeError naming
     a wrong setting, and `VideoWriteError` from `write` for a full disk, frames that the
     encoder refuses, frames of different sizes, and times that do not increase.
@@ -94,6 +97,7 @@ class VideoWriter:
         if sound_of is not None:
             _check_other_file(self.path, sound_of)
         self._sound = Sound(sound_of, self.start, sound) if sound_of is not None else None
+        self._sound_name = named(sound_of)
         self._place = contextlib.ExitStack()  # its end has the file replace an earlier one
         try:
             self._file = self._place.enter_context(_destination(self.path, overwrite))
@@ -103,6 +107,11 @@ class VideoWriter:
             raise
         self._container: Any = None
         self._failed = False
+
+    @property
+    def damaged(self) -> int:
+        """Damaged packets of sound that were left out so far."""
+        return self._sound.damaged if self._sound else 0
 
     def write(self, image: RGBImage, time: float) -> None:
         """Adds a frame (H, W, 3) uint8 RGB at a time in seconds."""
@@ -219,6 +228,9 @@ class VideoWriter:
         finally:
             if self._sound:
                 self._sound.close()
+        if self.damaged and error is None:
+            message = f"{self._sound_name}: {self.damaged} damaged packets of sound were left out"
+            warnings.warn(message, VideoWarning, stacklevel=3)
 
     def _abandon(self, error: BaseException) -> None:
         """Closes the file as it is; it replaces no other."""

@@ -66,6 +66,20 @@ def test_looks_are_weighted_means() -> None:
     assert looks.result["expression"] == "happy"
 
 
+def test_looks_of_two_tracks_are_joined_by_weight() -> None:
+    looks, same, empty = AttributeVotes(), AttributeVotes(), AttributeVotes()
+    looks.add(some_attributes(30, 0.9), 0, 3.0)
+    for _ in range(2):
+        same.add(some_attributes(50, 0.0), 0, 1.5)
+    looks.join(same)
+    looks.join(empty)
+    assert looks.result == {"age": pytest.approx(40), "expression": "sad"}
+    looks.add(some_attributes(100, 0.0), 0, 6.0)
+    assert looks.result["age"] == pytest.approx(70)
+    empty.join(looks)
+    assert empty.result == looks.result
+
+
 def test_small_and_blurred_faces_have_less_quality() -> None:
     crop = align(portrait(), [FACE_LANDMARKS])
     blurred = crop.copy()

@@ -12,14 +12,18 @@ import pytest
 
 pytest.importorskip("av")
 
+from cascade.attributes import AttributeEstimator, Attributes
 from cascade.boxes import iou
 from cascade.detect import Detector
+from cascade.faces import Faces
 from cascade.gallery import Gallery
+from cascade.models.attributes import AttributeTask
 from cascade.recognize import Recognizer
 from cascade.video import VideoAnalyzer, VideoFrame, VideoWriter, analyze
 from cascade.video.drawing import draw_tracks
 from cascade.video.following import CutFinder, find_again
 from tests.photos import FACE_BOX, portrait
+from tests.random_attributes import save_random_attributes
 
 RATE = 25
 
@@ -70,6 +74,29 @@ def test_a_face_that_was_hidden_has_its_number_again() -> None:
     assert len(analyzer.summaries()) == 1
 
 
+def test_what_was_said_of_a_face_before_it_was_recognised_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def from_sharpness(self: AttributeEstimator, image: np.ndarray, faces: Faces) -> Attributes:
+        lean = 80.0 if image is soft else 10.0
+        return Attributes({}, {}, {"lean": np.full(len(faces), lean, np.float32)}, ("",) * len(faces))
+
+    sharp, soft = portrait().copy(), portrait().astype(np.float32)
+    for axis in (0, 1) * 24:
+        soft = (np.roll(soft, 1, axis) + soft + np.roll(soft, -1, axis)) / 3
+    soft = soft.astype(np.uint8)  # too blurred to be embedded
+    monkeypatch.setattr(AttributeEstimator, "predict", from_sharpness)
+    file = save_random_attributes(tmp_path / "a.safetensors", tasks=(AttributeTask("lean", "regression", (), -90, 90),))
+    analyzer = VideoAnalyzer(
+        detector=detector(), recognizer=recognizer(), every=1, attributes=AttributeEstimator(file, threads=1)
+    )
+    frames = [VideoFrame(0.0, 0, sharp), VideoFrame(2.0, 1, soft), VideoFrame(3.0, 2, sharp)]
+    assert [analyzer.update(frame).faces.data["track"].tolist() for frame in frames] == [[1], [2], [1]]
+    assert analyzer.tracker.merged == {2: 1}
+    (person,) = analyzer.summaries()
+    assert 11 < float(person.attributes["lean"]) < 45
+
+
 def test_a_cut_is_found_and_the_person_recognised_behind_it() -> None:
     analyzer = VideoAnalyzer(detector=detector(), recognizer=recognizer())
     noise = np.full((480, 640, 3), (20, 90, 30), np.uint8)
@@ -101,6 +128,25 @@ def test_says_who_it_is_and_how_the_person_looks() -> None:
     assert "ethnicity" not in person.attributes
     drawn = draw_tracks(seen)
     assert np.abs(drawn.astype(int) - seen.image).sum() > 0
+
+
+@pytest.mark.parametrize("min_face", [24, 1000])
+def test_attributes_have_one_type_whether_they_are_known_or_not(tmp_path: Path, min_face: int) -> None:
+    tasks = (
+        AttributeTask("lean", "regression", (), -90, 90),
+        AttributeTask("years", "ordinal", (), 0, 9),
+        AttributeTask("mood", "classification", ("good", "bad")),
+    )
+    file = save_random_attributes(tmp_path / "a.safetensors", tasks=tasks)
+    estimator = AttributeEstimator(file, threads=1, min_face=min_face)
+    analyzer = VideoAnalyzer(detector=detector(), recognizer=False, attributes=estimator)
+    (frame, _), *_ = moving(1)
+    data = analyzer.update(frame).faces.data
+    assert data["lean"].dtype == data["years"].dtype == np.float32
+    assert data["mood"].dtype.kind == "U"
+    known = min_face == 24
+    assert np.isfinite([data["lean"][0], data["years"][0]]).tolist() == [known, known]
+    assert (data["mood"][0] in ("good", "bad")) == known
 
 
 def test_a_stranger_is_unknown() -> None:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ pytest.importorskip("av")
 from cascade.video import CameraError, StreamError, VideoInfo, read_video
 from cascade.video.live import LiveSource, Stream
 from tests.photos import portrait
-from tests.video.clips import write_clip
+from tests.video.clips import quarters, write_clip
 
 
 @contextmanager
@@ -85,6 +87,16 @@ def test_a_slow_consumer_gets_the_newest_frame(transport_stream: bytes) -> None:
     assert second.time - first.time > 0.3
 
 
+def test_a_picture_needs_its_connection_no_more(tmp_path: Path) -> None:
+    # the consumer takes the newest picture when the thread may have closed the connection; PyAV reads freed memory then
+    clip = write_clip(tmp_path / "a.mp4", [quarters()] * 2, sample_aspect_ratio=Fraction(3, 2))
+    stream = Stream(clip, 1)
+    image, _ = next(stream.pictures())
+    stream.close()
+    del stream._recording.container, stream._recording.stream
+    assert image().shape == (48, 96, 3)
+
+
 def test_a_stream_that_is_not_there_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -107,6 +119,7 @@ class Counter:
 
     info = VideoInfo(25.0, None, "counter", audio=False, live=True)
     damaged = 2
+    closed = False
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -118,7 +131,7 @@ class Counter:
         raise RuntimeError("the driver failed")
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
 
 def test_takes_no_more_frames_than_asked_for_and_stops() -> None:
@@ -137,3 +150,55 @@ def test_says_why_a_source_was_lost() -> None:
     with pytest.raises(StreamError, match="the driver failed"):
         list(source.frames())
     assert source.damaged == 2
+
+
+def test_a_connection_that_is_made_while_the_source_closes_is_closed() -> None:
+    connections: list[Counter] = []
+    connecting, go_on = threading.Event(), threading.Event()
+
+    def connect() -> Counter:
+        if connections:
+            connecting.set()
+            go_on.wait(10)
+        connections.append(Counter(1))
+        return connections[-1]
+
+    source = LiveSource(connect, "a camera", first_wait=0.01)
+    assert connecting.wait(10)
+    threading.Timer(0.1, go_on.set).start()
+    source.close()
+    source._thread.join(10)
+    assert [connection.closed for connection in connections] == [True, True]
+
+
+class Stuck(Counter):
+    """A connection that cannot be ended."""
+
+    def close(self) -> None:
+        raise RuntimeError("out of order")
+
+
+@pytest.mark.parametrize("first", [Counter, Stuck])
+def test_what_the_thread_did_not_expect_reaches_the_consumer(first: type[Counter]) -> None:
+    made: list[Counter] = []
+
+    def connect() -> Counter:
+        if made:
+            raise RuntimeError("out of order")
+        made.append(first(1))
+        return made[-1]
+
+    errors: list[Exception] = []
+
+    def read() -> None:
+        try:
+            list(source.frames())
+        except Exception as error:
+            errors.append(error)
+
+    source = LiveSource(connect, "a camera", first_wait=0.01)
+    reader = threading.Thread(target=read, daemon=True)  # so that the test fails, not waits, if no error comes
+    reader.start()
+    reader.join(10)
+    assert [str(error) for error in errors] == ["source: a camera was lost: out of order"]
+    assert isinstance(errors[0], StreamError) and isinstance(errors[0].__cause__, RuntimeError)

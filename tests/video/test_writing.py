@@ -6,7 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +19,13 @@ pytest.importorskip("av")
 
 import av
 
-from cascade.video import VideoWriteError, VideoWriter, read_video
+from cascade.video import VideoWarning, VideoWriteError, VideoWriter, read_video, sound
 from tests.photos import portrait
 from tests.video.clips import beeps, flashes, quarters, write_beeps
 
 ROOT = Path(__file__).parents[2]
 IN_STEP = 0.04  # seconds
+RATES = (48_000, 32_000, 44_100, 32_000, 48_000)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
@@ -66,6 +71,7 @@ def test_keeps_the_sound_in_step(tmp_path: Path, codec: str, source: str, target
     heard, seen = beeps(out), flashes(read_video(out))
     assert len(heard) == len(seen) == 3
     assert np.abs(np.subtract(heard, seen)).max() < IN_STEP
+    assert writer.damaged == 0
 
 
 def test_keeps_the_sound_of_a_part_in_step(tmp_path: Path) -> None:
@@ -86,6 +92,130 @@ def test_takes_sound_of_a_video_that_has_none(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "b.mp4", sound_of=tmp_path / "a.mp4") as writer:
         writer.write(quarters(), 0)
     assert len(list(read_video(tmp_path / "b.mp4"))) == 1
+
+
+class Damaged:
+    """An open file of which a packet in the middle cannot be read."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self._packets = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        for packet in self._container.demux(stream):
+            self._packets += 1
+            if self._packets == 40:
+                raise av.error.InvalidDataError(1, "damaged")
+            yield packet
+
+
+@pytest.mark.parametrize("how", ["copy", "encode"])
+def test_damaged_sound_is_left_out_and_the_rest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    clip = write_beeps(tmp_path / "a.mp4", "aac")
+    opened = sound.open_container
+    monkeypatch.setattr(sound, "open_container", lambda *given: Damaged(opened(*given)))
+    out = tmp_path / "b.mp4"
+    writer = VideoWriter(out, sound_of=clip, sound=how)  # type: ignore[arg-type]
+    for frame in read_video(clip):
+        writer.write(frame.image, frame.time)
+    with pytest.warns(VideoWarning, match=r"a\.mp4'?: 1 damaged packets of sound were left out"):
+        writer.close()
+    assert writer.damaged == 1
+    heard, seen = beeps(out), flashes(read_video(out))
+    assert len(heard) == len(seen) == 3
+    assert np.abs(np.subtract(heard, seen)).max() < IN_STEP
+
+
+def write_wave(path: Path, codec: str, begins: float, layout: str, rate: int) -> Path:
+    """A second of sound alone, from a time on: silence but for a tone in each second's sixth tenth."""
+    times = begins + np.arange(rate) / rate
+    wave = np.where((times % 1 >= 0.5) & (times % 1 < 0.6), np.sin(2 * np.pi * 1000 * times), 0).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.codec_context.layout, stream.codec_context.bit_rate = layout, 64_000
+        frame = av.AudioFrame.from_ndarray(np.stack([wave] * (1 + (layout == "stereo"))), "fltp", layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, round(begins * rate), Fraction(1, rate)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [("mono", 48_000), ("stereo", 48_000), ("mono", 48_000)],
+        [("stereo", 44_100), ("stereo", 32_000), ("stereo", 44_100)],
+        [("mono", 32_000), ("stereo", 48_000)],
+    ],
+)
+def test_sound_whose_layout_or_rate_changes_on_the_way_stays_in_step(
+    tmp_path: Path, parts: list[tuple[str, int]]
+) -> None:
+    clip, out = tmp_path / "a.ts", tmp_path / "b.mp4"
+    # what the encoders hold makes each part longer than its second
+    files = [write_wave(tmp_path / f"{at}.ts", "aac", 1.1 * at, *part) for at, part in enumerate(parts)]
+    clip.write_bytes(b"".join(file.read_bytes() for file in files))
+    with VideoWriter(out, sound_of=clip) as writer:
+        writer.write(quarters(), 0)
+    heard, expected = beeps(out), beeps(clip)
+    assert len(heard) == len(parts)
+    assert np.abs(np.subtract(heard, expected)).max() < IN_STEP
+
+
+def test_nothing_of_the_sound_is_lost_where_its_rate_changes(tmp_path: Path) -> None:
+    frames: list[av.AudioFrame] = []
+
+    class Output:  # of an encoder, which could not tell a lost millisecond from its own padding
+        def add_stream(self, codec: str, rate: int) -> Any:
+            return SimpleNamespace(codec_context=SimpleNamespace(sample_rate=rate), encode=self.encode)
+
+        def encode(self, frame: av.AudioFrame | None) -> list[Any]:
+            frames.extend([frame] if frame else [])
+            return []
+
+    files = [write_wave(tmp_path / f"{at}.ts", "aac", 1.1 * at, "mono", rate) for at, rate in enumerate(RATES)]
+    clip = tmp_path / "a.ts"
+    clip.write_bytes(b"".join(file.read_bytes() for file in files))
+    with av.open(str(clip)) as container:
+        expected = sum(frame.samples * RATES[0] / frame.sample_rate for frame in container.decode(audio=0))
+    sound_of = sound.Sound(clip, 0.0, "encode")
+    sound_of.add_to(Output(), "mp4")
+    assert [*sound_of.until(None), *sound_of.end()] == []
+    sound_of.close()
+    assert {frame.sample_rate for frame in frames} == {RATES[0]}
+    assert abs(sum(frame.samples for frame in frames) - expected) <= len(RATES)
+
+
+@pytest.mark.parametrize("target", ["mp4", "mkv"])
+def test_sound_that_the_format_does_not_take_is_encoded_anew(tmp_path: Path, target: str) -> None:
+    if "wmav2" not in av.codecs_available:
+        pytest.skip("this FFmpeg has no wmav2")
+    clip, out = write_wave(tmp_path / "a.asf", "wmav2", 0, "mono", 44_100), tmp_path / f"b.{target}"
+    with VideoWriter(out, sound_of=clip) as writer:
+        for at in range(25):
+            writer.write(quarters(), at / 25)
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+    assert np.allclose(beeps(out), beeps(clip), atol=IN_STEP)
+
+
+def test_the_last_sound_that_a_decoder_holds_is_kept(tmp_path: Path) -> None:
+    if "wmav2" not in av.codecs_available:
+        pytest.skip("this FFmpeg has no wmav2, whose decoder gives its last frame at the end alone")
+    clip, out = write_wave(tmp_path / "a.asf", "wmav2", 0, "mono", 44_100), tmp_path / "b.mkv"
+    with av.open(str(clip)) as container:
+        decoded = sum(frame.samples for frame in container.decode(audio=0))
+    with VideoWriter(out, sound_of=clip, sound="encode") as writer:
+        writer.write(quarters(), 0)
+    with av.open(str(out)) as container:
+        times, samples = zip(*((frame.time, frame.samples) for frame in container.decode(audio=0)), strict=True)
+    assert sum(samples) >= decoded
+    assert np.allclose(np.diff(times), 1024 / 44_100, atol=0.002)
 
 
 LONG = """
