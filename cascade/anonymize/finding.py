@@ -19,7 +19,7 @@ from PIL import Image
 from cascade.boxes import iou
 from cascade.checks import FixedSettings, boolean, number
 from cascade.detect import Detector
-from cascade.faces import Faces
+from cascade.faces import MIRRORED_LANDMARKS, Faces
 from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage
 from cascade.imaging.reading import ImageInput, read_image
 from cascade.rotations import checked_rotations, merge, rotate, rotate_back
@@ -34,9 +34,6 @@ PNET_THRESHOLD, RNET_THRESHOLD = 0.5, 0.15
 
 NOT_FOUND = 0.1
 """Score of a face in a search in which it was not found, and O-Net's threshold in each."""
-
-MIRRORED = (1, 0, 2, 4, 3)
-"""The landmarks of the mirror image in their order."""
 
 DOUBTFUL_SCORE = 0.7
 """Score below which a face is worth a look."""
@@ -148,7 +145,7 @@ def _mirrored(faces: Faces, width: int) -> Faces:
     """Faces of the mirror image in pixels of the image itself."""
     boxes = faces.boxes.copy()
     boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
-    landmarks = faces.landmarks[:, MIRRORED].copy()
+    landmarks = faces.landmarks[:, MIRRORED_LANDMARKS].copy()
     landmarks[:, :, 0] = width - landmarks[:, :, 0]
     return Faces(boxes, faces.scores, landmarks)
 

@@ -61,8 +61,7 @@ class People(FixedSettings):
         if not len(faces):
             return []
         similarities = self.similarities(image, faces)
-        point = self.recognizer.operating_point
-        small = [point is not None and point.is_small(float(size)) for size in face_sizes(faces.boxes)]
+        small = [self.is_small(float(size)) for size in face_sizes(faces.boxes)]
         return [self.decision(each, few) for each, few in zip(similarities, small, strict=True)]
 
     def similarities(self, image: RGBImage, faces: Faces) -> Sequence[float]:
@@ -77,6 +76,11 @@ class People(FixedSettings):
         similarities = np.full(len(faces), np.nan)
         similarities[known] = [matches[0].similarity if matches else -1.0 for matches in found]
         return [float(each) for each in similarities]
+
+    def is_small(self, size: float) -> bool:
+        """Whether a face of that size in pixels is too small to tell who it is."""
+        point = self.recognizer.operating_point
+        return point is not None and point.is_small(size)
 
     def decision(self, similarity: float, small: bool) -> Decision:
         """What becomes of a face with that similarity to the most similar person, NaN if it is unknown."""

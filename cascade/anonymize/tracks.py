@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cascade.boxes import iou
 from cascade.faces import Faces
 
-__all__ = ["Track", "Tracker"]
+__all__ = ["FaceFollower", "FaceTrack"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ SMOOTHING = 2
 
 
 @dataclass(eq=False)
-class Track:
+class FaceTrack:
     """A face in the frames in which it was found. ``scene`` counts the cuts before it."""
 
     scene: int
@@ -63,7 +63,7 @@ class Track:
         return tuple(frames.tolist()), Faces(smooth, np.clip(scores, 0, 1), points.reshape(-1, 5, 2))
 
 
-class Tracker:
+class FaceFollower:
     """Follows faces; call `add` with each searched frame, in their order.
 
     ``begin`` is the score from which on a face begins a track, ``gap`` the number of frames after which one that was
@@ -73,33 +73,33 @@ class Tracker:
     def __init__(self, begin: float, gap: int) -> None:
         self._begin = begin
         self._gap = gap
-        self._active: list[Track] = []
-        self.tracks: list[Track] = []
+        self._active: list[FaceTrack] = []
+        self.tracks: list[FaceTrack] = []
 
-    def add(self, frame: int, faces: Faces, scene: int) -> list[Track | None]:
+    def add(self, frame: int, faces: Faces, scene: int) -> list[FaceTrack | None]:
         """The track of each face of a frame; None for a weak face that continues none."""
         self._active = [
             track for track in self._active if track.scene == scene and frame - track.frames[-1] <= self._gap
         ]
-        found: list[Track | None] = [None] * len(faces)
+        found: list[FaceTrack | None] = [None] * len(faces)
         for at, track in self._pairs(faces):
             found[at] = track
         for at, face in enumerate(faces):
             followed = found[at]
             if followed is None and face.score >= self._begin:
-                followed = found[at] = Track(scene)
+                followed = found[at] = FaceTrack(scene)
                 self._active.append(followed)
                 self.tracks.append(followed)
             if followed is not None:
                 followed.add(frame, face.box.astype(np.float64), face.landmarks.astype(np.float64), face.score)
         return found
 
-    def _pairs(self, faces: Faces) -> list[tuple[int, Track]]:
+    def _pairs(self, faces: Faces) -> list[tuple[int, FaceTrack]]:
         """Faces and the tracks that they continue, the largest overlap first, each once."""
         if not self._active or not len(faces):
             return []
         overlap = iou(faces.boxes, np.stack([track.boxes[-1] for track in self._active]))
-        pairs: list[tuple[int, Track]] = []
+        pairs: list[tuple[int, FaceTrack]] = []
         while overlap.max() > SAME_FACE:
             face, track = np.unravel_index(int(overlap.argmax()), overlap.shape)
             pairs.append((int(face), self._active[track]))

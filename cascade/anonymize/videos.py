@@ -20,7 +20,7 @@ from cascade.anonymize.people import HIDE, LIKE, People
 from cascade.anonymize.review import Decision, ReviewedTrack, ReviewedVideo, hash_of
 from cascade.anonymize.settings import Hiding
 from cascade.anonymize.sheet import Picture, picture_of
-from cascade.anonymize.tracks import Track, Tracker
+from cascade.anonymize.tracks import FaceFollower, FaceTrack
 from cascade.faces import Faces
 from cascade.imaging.pixels import RGBImage
 from cascade.operating_point import face_sizes
@@ -78,10 +78,10 @@ def find_in_video(
     if the video cannot be read.
     """
     weak = min(WEAK_SCORE, finder.min_score)
-    cuts, known, scenes = CutFinder(), dict[Track, _Known](), [0]
+    cuts, known, scenes = CutFinder(), dict[FaceTrack, _Known](), [0]
     with read_video(path) as reader:
         rate = reader.info.rate or USUAL_RATE
-        tracker = Tracker(finder.min_score, max(every, round(GAP * rate)))
+        tracker = FaceFollower(finder.min_score, max(every, round(GAP * rate)))
         count = width = height = 0
         for frame in progress(reader):
             height, width = frame.image.shape[:2]
@@ -164,8 +164,8 @@ def _rows_by_frame(tracks: Sequence[ReviewedTrack]) -> dict[int, list[tuple[int,
 def _note(
     frame: VideoFrame,
     faces: Faces,
-    tracks: Sequence[Track | None],
-    known: dict[Track, _Known],
+    tracks: Sequence[FaceTrack | None],
+    known: dict[FaceTrack, _Known],
     people: People | None,
     name: str | None,
 ) -> None:
@@ -181,7 +181,7 @@ def _note(
         decision = HIDE
         if people is not None:
             about.similarities.append(by_face[at])
-            decision = people.decision(by_face[at], _is_small(people, size))
+            decision = people.decision(by_face[at], people.is_small(size))
             about.decisions[frame.index] = decision
         about.size = max(about.size, size)
         visible = not decision.hidden
@@ -191,13 +191,8 @@ def _note(
             about.pictures[visible] = picture_of(frame.image, faces.boxes[at], where, float(faces.scores[at]), decision)
 
 
-def _is_small(people: People, size: float) -> bool:
-    point = people.recognizer.operating_point
-    return point is not None and point.is_small(size)
-
-
 def _parts(
-    track: Track, about: _Known, people: People | None, frames: Sequence[int], every: int, shortest: int
+    track: FaceTrack, about: _Known, people: People | None, frames: Sequence[int], every: int, shortest: int
 ) -> list[tuple[npt.NDArray[np.intp], Decision]]:
     """The rows of ``frames`` that a decision holds for: one part, or a visible and a hidden one."""
     rows = np.arange(len(frames))
@@ -231,7 +226,7 @@ def visible_frames(decisions: Mapping[int, Decision], every: int, shortest: int)
     return [frame for first, last in stretches if last - first + 1 >= shortest for frame in range(first, last + 1)]
 
 
-def _nowhere_visible(track: Track, about: _Known) -> Decision:
+def _nowhere_visible(track: FaceTrack, about: _Known) -> Decision:
     """What becomes of a track that is nowhere visible, with "keep"."""
     found = {decision.status: decision for decision in about.decisions.values()}
     if "hide" in found:
@@ -239,15 +234,15 @@ def _nowhere_visible(track: Track, about: _Known) -> Decision:
     return found.get("doubtful", Decision("doubtful", LIKE))
 
 
-def _decision(track: Track, about: _Known, people: People | None) -> Decision:
+def _decision(track: FaceTrack, about: _Known, people: People | None) -> Decision:
     """What becomes of a whole track. With "only", the most similar of its faces counts."""
     if people is not None:
         compared = [each for each in about.similarities if not math.isnan(each)] or [math.nan]
-        decision = people.decision(max(compared), _is_small(people, about.size))
+        decision = people.decision(max(compared), people.is_small(about.size))
         if decision.status != "hide":
             return decision
     return _by_score(track)
 
 
-def _by_score(track: Track) -> Decision:
+def _by_score(track: FaceTrack) -> Decision:
     return Decision("doubtful", "low score") if max(track.scores) < DOUBTFUL_SCORE else HIDE

@@ -52,6 +52,14 @@ def test_a_known_face_follows_the_rule(gallery, recognizer, rule, status):
     assert People(gallery, rule, recognizer).decide(portrait(), Faces.empty()) == []
 
 
+def test_a_face_of_few_pixels_is_small(gallery, recognizer):
+    people = People(gallery, "keep", recognizer)
+    assert [people.is_small(size) for size in (8.0, 200.0)] == [True, False]
+    small = portrait_faces()
+    small = Faces(np.array([[10, 10, 18, 18]]), small.scores, small.landmarks)
+    assert people.decide(portrait(), small)[0].reason == "too small to tell who it is"
+
+
 def test_a_face_that_cannot_be_aligned_is_doubtful(gallery, recognizer):
     face = portrait_faces()
     both = Faces(np.repeat(face.boxes, 2, 0), [0.9, 0.5], np.concatenate([face.landmarks, 0 * face.landmarks]))

@@ -6,7 +6,7 @@ import numpy as np
 
 from cascade import Faces
 from cascade.anonymize.shapes import faces_of
-from cascade.anonymize.tracks import Tracker
+from cascade.anonymize.tracks import FaceFollower
 
 
 def at(x: float, score: float = 0.9) -> Faces:
@@ -15,7 +15,7 @@ def at(x: float, score: float = 0.9) -> Faces:
 
 
 def test_a_moving_face_is_one_track_over_a_gap():
-    tracker = Tracker(0.5, gap=5)
+    tracker = FaceFollower(0.5, gap=5)
     for frame in (0, 1, 2, 6, 7):
         tracker.add(frame, at(2.0 * frame), 0)
     (track,) = tracker.tracks
@@ -25,14 +25,14 @@ def test_a_moving_face_is_one_track_over_a_gap():
 
 
 def test_a_gap_that_is_too_long_ends_the_track():
-    tracker = Tracker(0.5, gap=3)
+    tracker = FaceFollower(0.5, gap=3)
     tracker.add(0, at(0), 0)
     tracker.add(4, at(0), 0)
     assert len(tracker.tracks) == 2
 
 
 def test_a_weak_face_goes_on_with_a_track_and_begins_none():
-    tracker = Tracker(0.5, gap=3)
+    tracker = FaceFollower(0.5, gap=3)
     assert tracker.add(0, at(0, 0.3), 0) == [None]
     tracker.add(1, at(0), 0)
     tracker.add(2, at(1, 0.3), 0)
@@ -40,7 +40,7 @@ def test_a_weak_face_goes_on_with_a_track_and_begins_none():
 
 
 def test_nothing_goes_on_across_a_cut():
-    tracker = Tracker(0.5, gap=10)
+    tracker = FaceFollower(0.5, gap=10)
     tracker.add(0, at(0), 0)
     tracker.add(1, at(0), 1)
     first, second = tracker.tracks
@@ -49,7 +49,7 @@ def test_nothing_goes_on_across_a_cut():
 
 
 def test_two_faces_have_a_track_each():
-    tracker = Tracker(0.5, gap=2)
+    tracker = FaceFollower(0.5, gap=2)
     both = faces_of([(0, 10, 20, 40), (100, 10, 120, 40)])
     tracker.add(0, both, 0)
     tracks = tracker.add(1, both[[1, 0]], 0)
@@ -58,7 +58,7 @@ def test_two_faces_have_a_track_each():
 
 def test_trembling_boxes_become_steady_and_cover_each_of_them():
     rng = np.random.default_rng(0)
-    tracker = Tracker(0.5, gap=2)
+    tracker = FaceFollower(0.5, gap=2)
     boxes = np.array([50.0, 50, 90, 100]) + rng.normal(0, 1.5, (40, 4))
     for frame, box in enumerate(boxes):
         tracker.add(frame, faces_of([box]), 0)
