@@ -148,10 +148,12 @@ class _Body:
         is_form = headers.get("content-type", "").lower().startswith("multipart/")
         self._left = math.inf if is_form else limits.table_bytes  # forms have their own limits
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        self._ended = not has_body or "expect" in headers  # a client that asks first has not begun to send
+        self._ended = not has_body
+        self._unasked = "expect" in headers  # a client that asks first sends nothing before somebody reads
 
     async def receive(self) -> Message:
         """The next part. Raises `Problem` where the body takes too long, or is too large and no form."""
+        self._unasked = False
         message = await self._next()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
@@ -174,5 +176,5 @@ class _Body:
         """Drops the rest, up to some seconds and bytes."""
         self._until, left = min(self._until, time.monotonic() + DRAIN_SECONDS), DRAIN_BYTES
         with suppress(Problem):
-            while not self._ended and left > 0:
+            while not (self._ended or self._unasked) and left > 0:
                 left -= len((await self._next()).get("body", b""))

@@ -82,12 +82,7 @@ class GalleryOfPage:
 
     async def clear(self) -> None:
         """Removes everybody. Raises `Problem`."""
-
-        def change(gallery: Gallery) -> None:
-            for name in gallery.names:
-                gallery.forget(name)
-
-        await self._change(change)
+        await self._change(_forget_all)
 
     async def replace(self, data: bytes) -> None:
         """Puts the people of a gallery file in the place of those here. Raises `Problem`."""
@@ -103,8 +98,7 @@ class GalleryOfPage:
             raise Problem("too large", f"The gallery has {len(opened):,} people; at most {most:,} are taken.")
 
         def change(gallery: Gallery) -> None:
-            for name in gallery.names:
-                gallery.forget(name)  # the audit goes out with each download
+            _forget_all(gallery)  # the audit goes out with each download
             for name in opened.names:
                 record = opened.record(name)
                 gallery.add(name, opened.embeddings(name), note=record.note, expires=record.expires)
@@ -113,7 +107,9 @@ class GalleryOfPage:
 
     async def to_bytes(self) -> bytes:
         """The gallery as the bytes of a file, encrypted if its own file is."""
-        return await asyncio.to_thread((await self._current()).to_bytes)
+        await self._current()
+        async with self._lock:  # a change meanwhile would give people the embeddings of others
+            return await asyncio.to_thread(self._gallery.to_bytes)
 
     async def identify(self, embeddings: npt.NDArray[np.float32], threshold: float) -> list[list[GalleryMatch]]:
         """Who each face may be, nobody below the threshold."""
@@ -152,4 +148,11 @@ class GalleryOfPage:
         passphrase, key = self._settings.passphrase, self._settings.key
         with Gallery.changing(self.path, self._model, create=True, passphrase=passphrase, key=key) as gallery:
             change(gallery)
-        self._gallery, self._state = gallery, gallery_file.file_state(self.path)
+        # as it was under the lock: others may have changed the file since
+        self._gallery, self._state = gallery, gallery.state_of(self.path)
+
+
+def _forget_all(gallery: Gallery) -> None:
+    """Forgets everybody at once, since each time all of the audit is gone through."""
+    if gallery.names:
+        gallery.forget(*gallery.names)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cascade.checks import integer, number
+from cascade.checks import available_cores, integer, number
 
 __all__ = ["LOOPBACK", "Limits", "Settings"]
 
@@ -48,8 +47,7 @@ class Limits:
 
 
 def _default_workers() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(2, cores)
+    return min(2, available_cores())
 
 
 @dataclass(frozen=True)

@@ -130,10 +130,15 @@ def test_every_answer_has_the_headers(client):
         assert "access-control-allow-origin" not in headers
 
 
+@pytest.mark.parametrize("asks_first", [False, True])
 @pytest.mark.parametrize(("path", "method"), [("/api/csv", "POST"), ("/api/about", "GET")])
-def test_a_body_that_never_ends_is_not_waited_for(path, method):
-    """Whether the application reads the body or answers at once, the request ends."""
+def test_a_body_that_never_ends_is_not_waited_for(path, method, asks_first):
+    """Whether the application reads the body or answers at once, the request ends.
+
+    A client that asks first sends nothing until the server reads, so an answer without reading takes no time at all.
+    """
     sent: list[dict] = []
+    reads = 0
 
     async def application(scope, receive, send):
         try:
@@ -146,13 +151,36 @@ def test_a_body_that_never_ends_is_not_waited_for(path, method):
         await send({"type": "http.response.body", "body": b""})
 
     async def receive():
+        nonlocal reads
+        reads += 1
         await asyncio.Event().wait()
 
     async def send(message):
         sent.append(message)
 
     headers = [(b"host", b"127.0.0.1:8765"), (b"content-length", b"10")]
+    headers += [(b"expect", b"100-continue")] if asks_first else []
     scope = {"type": "http", "path": path, "method": method, "headers": headers}
     guard = Guard(application, Settings(limits=Limits(upload_seconds=0.2)))
-    asyncio.run(asyncio.wait_for(guard(scope, receive, send), 20))
+    asyncio.run(asyncio.wait_for(guard(scope, receive, send), 5))
     assert sent[0] == {"kind": "slow upload"} if method == "POST" else sent[0]["status"] == 200
+    assert reads == (0 if asks_first and method == "GET" else 1)
+
+
+def test_the_rest_is_read_where_a_client_that_asked_has_begun_to_send():
+    parts = [{"type": "http.request", "body": b"x", "more_body": more} for more in (False, True, True)]
+
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive():
+        return parts.pop()
+
+    async def send(message):
+        assert not parts
+
+    headers = [(b"host", b"127.0.0.1:8765"), (b"content-length", b"3"), (b"expect", b"100-continue")]
+    scope = {"type": "http", "path": "/api/csv", "method": "POST", "headers": headers}
+    asyncio.run(Guard(application, Settings())(scope, receive, send))
+    assert not parts

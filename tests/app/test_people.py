@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import csv
 import io
+import threading
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from cascade import Gallery, Recognizer, encryption
+from cascade.app.people import GalleryOfPage
+from cascade.gallery_people import PeopleEmbeddings
 from tests.app.helpers import client_of, make_settings, photo, png
+from tests.galleries import MODEL, same, small, unit
 from tests.photos import PORTRAIT
 
 EILEEN = "Eileen Collins"
@@ -113,8 +119,6 @@ def test_galleries_that_cannot_be_opened(client, tmp_path):
         answer = client.put("/api/gallery", files=photo(data, "x.gallery", "gallery"))
         assert (answer.status_code, answer.json()["kind"]) == (422, "gallery")
         assert reason in answer.json()["error"]
-    from tests.galleries import small
-
     answer = client.put("/api/gallery", files=photo(small().to_bytes(), "x.gallery", "gallery"))
     assert "not comparable" in answer.json()["error"]
     assert names(client) == [EILEEN]
@@ -138,6 +142,49 @@ def test_a_gallery_in_a_file(tmp_path):
         assert (answer.status_code, answer.json()["kind"]) == (422, "gallery")
         path.unlink()
         assert names(client) == []
+
+
+def test_nobody_changes_a_gallery_while_it_is_saved(monkeypatch):
+    started, changed = threading.Event(), threading.Event()
+    stack = PeopleEmbeddings.stack
+
+    def slow_stack(people):  # the counts of the people have been taken before
+        started.set()
+        changed.wait(0.3)
+        return stack(people)
+
+    async def save_and_change() -> tuple[bytes, dict[str, int]]:
+        page = GalleryOfPage(MODEL, make_settings())
+        await page.replace(small().to_bytes())
+        monkeypatch.setattr(PeopleEmbeddings, "stack", slow_stack)
+        saving = asyncio.create_task(page.to_bytes())
+        assert await asyncio.to_thread(started.wait, 10)
+        await page.remove("Ann")
+        changed.set()
+        return await saving, await page.counts()
+
+    data, counts = asyncio.run(save_and_change())
+    assert same(Gallery.from_bytes(data), small())
+    assert list(counts) == ["Bob", "Zoë"]
+
+
+def test_a_change_by_others_right_after_ones_own_is_seen(tmp_path, monkeypatch):
+    path, changing = tmp_path / "crew.gallery", Gallery.changing
+
+    @contextlib.contextmanager
+    def others_come_next(*given, **options):
+        with changing(*given, **options) as gallery:
+            yield gallery
+        with changing(path) as theirs:
+            theirs.add("Another", unit([0, 1, 0, 0]))
+
+    async def people() -> list[str]:
+        page = GalleryOfPage(MODEL, make_settings(gallery=path))
+        monkeypatch.setattr(Gallery, "changing", others_come_next)
+        await page.add(EILEEN, unit([1, 0, 0, 0]), extend=False)
+        return list(await page.counts())
+
+    assert asyncio.run(people()) == [EILEEN, "Another"]
 
 
 def encrypted_gallery(path: Path, **secret) -> None:
