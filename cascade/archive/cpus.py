@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+
+from cascade.checks import available_cores
 
 __all__ = ["available_cpus"]
 
@@ -20,8 +21,7 @@ def available_cpus(mount: Path = MOUNT, groups: Path = GROUPS) -> int:
     They are those of its affinity, and no more than the quota of its control group allows (Linux, versions 1 and 2), as
     containers have; part of a processor counts as one.
     """
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([count, *(math.ceil(quota) for quota in _quotas(mount, groups))]))
+    return max(1, min([available_cores(), *(math.ceil(quota) for quota in _quotas(mount, groups))]))
 
 
 def _quotas(mount: Path, groups: Path) -> Iterator[float]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cascade.archive.neighbours import FloatArray, IndexArray, Progress, nearest
 from cascade.checks import integer, number
+from cascade.gallery_search import DIGITS
 
 __all__ = ["NEIGHBOURS", "GroupingError", "group_faces"]
 
@@ -29,9 +30,6 @@ GROUP_NEIGHBOURS = 8
 
 EDGES_AT_ONCE = 1 << 16
 """Edges whose similarities are computed at once, which bounds the memory."""
-
-DIGITS = 6
-"""Decimals of a similarity. BLAS gives equal rows different last bits in different places; rounding removes them."""
 
 Pairs = Iterable[tuple[int, int]]
 BoolArray = npt.NDArray[np.bool_]

@@ -218,12 +218,13 @@ def _is_folder(entry: Entry) -> bool:
 
 def _lines(name: str, stream: io.BufferedReader) -> Iterator[bytes]:
     """The paths of a list, which are separated by line ends, or by zero bytes if there is one in the first line."""
-    rest, separator = b"", b""
+    rest, separator, ending = b"", b"", b""
     while chunk := stream.read1(LONGEST_LINE):
-        separator = separator or (b"\0" if b"\0" in chunk else b"\n")
+        if not separator:  # behind a zero byte, a carriage return is part of the name
+            separator, ending = (b"\0", b"") if b"\0" in chunk else (b"\n", b"\r")
         *lines, rest = (rest + chunk).split(separator)
         if len(rest) > LONGEST_LINE or any(len(line) > LONGEST_LINE for line in lines):
             raise ArchiveError(f"{name}: expected a folder, a photo or a list of paths, got a file with longer lines")
-        yield from (line.removesuffix(b"\r") for line in lines if line.strip())
+        yield from (line.removesuffix(ending) for line in lines if line.strip())
     if rest.strip():
-        yield rest
+        yield rest.removesuffix(ending)

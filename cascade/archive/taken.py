@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 import warnings
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +13,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from cascade.imaging.formats import format_of, heif_is_installed
+from cascade.imaging.png import SIGNATURE
 
 __all__ = ["time_taken"]
 
@@ -42,7 +45,21 @@ def _exif(file: BinaryIO) -> Any:
 
         reader: Callable[[BinaryIO], Image.Image] = HeifImageFile
         return reader(file).getexif()
-    return Image.open(file, formats=READERS).getexif()
+    image = Image.open(file, formats=READERS)
+    if image.format == "PNG" and "exif" not in image.info:
+        image.info["exif"] = _late_exif(file)  # without the key, Pillow would decode the pixels to look behind them
+    return image.getexif()
+
+
+def _late_exif(file: BinaryIO) -> bytes | None:
+    """The EXIF data of a PNG file, wherever they are in it."""
+    file.seek(SIGNATURE)
+    while len(header := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if kind == b"eXIf":
+            return file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)  # with its checksum
+    return None
 
 
 def _first_time(exif: Any) -> datetime | None:

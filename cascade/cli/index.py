@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from cascade.archive.store import Store
     from cascade.attributes import AttributeEstimator
 
-MOST_PROCESSES = 1024
-
 DESCRIPTION = """\
 Finds the faces of a photo archive and writes their boxes, scores, landmarks and embeddings to Parquet files. A PATH
 is a folder, in which photos are found, also in subfolders; a photo; a URL of either, such as s3://bucket/photos; a text
@@ -114,15 +112,23 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--out DIR is needed: the folder of the index")
     if args.threads is not None:
         args.parser.error("--threads: each process has one; see --processes")
-    if args.processes is not None and not 1 <= args.processes <= MOST_PROCESSES:
-        args.parser.error(f"--processes: expected 1 to {MOST_PROCESSES:,}, got {args.processes}")
     with _archive_errors(args.out), termination_stops() as terminated:
         try:
+            _check_processes(args)
             return _run(args, terminated)
         except KeyboardInterrupt:  # before there was anything to do, or after all of it
             if terminated():
                 return TERMINATED
             raise
+
+
+def _check_processes(args: argparse.Namespace) -> None:
+    if args.processes is None:
+        return
+    from cascade.archive.indexing import MOST_PROCESSES
+
+    if not 1 <= args.processes <= MOST_PROCESSES:
+        args.parser.error(f"--processes: expected 1 to {MOST_PROCESSES:,}, got {args.processes}")
 
 
 def _run(args: argparse.Namespace, terminated: Any) -> int:

@@ -232,13 +232,14 @@ def _progress(photos: Sequence[str]) -> Iterable[str]:
 def _write_csv(file: str, index: Index, people: PeopleOfIndex) -> None:
     """Writes a row for each face. Raises `CommandError` if there is such a file."""
     from cascade.cli.outputs import create
+    from cascade.private_files import owner_only
 
     _check_current(index, people)
     if os.path.lexists(file):
         raise CommandError(f"--csv {file}: there is such a file already")
     with archive_errors(str(index.folder)):
         faces = index.faces(["path", "face", "box", "face_id"]).to_pylist()
-    with writing(file), create(Path(file), encoding="utf-8", newline="") as stream:
+    with writing(file), create(Path(file), encoding="utf-8", newline="", opener=owner_only) as stream:
         stream.write(csv_line(COLUMNS))
         for face, person, rank in zip(faces, people.persons.tolist(), people.ranks.tolist(), strict=True):
             known = (person, text_cell(people.names.get(person, "")), rank) if person > 0 else ("", "", "")

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from cascade import AttributeEstimator, Detector, Recognizer, read_image
 from cascade.archive.photos import PhotoIndexer
 from cascade.archive.taken import time_taken
 from cascade.quality import face_quality
 from tests.cli.helpers import photo, truncated
+from tests.imaging.pictures import encode
 from tests.photos import PORTRAIT
 
 
@@ -136,6 +138,20 @@ def test_the_time_of_a_photo(tmp_path: Path, suffix: str, year: int) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / f"a{suffix}", exif=exif)
     wanted = datetime(2019, 8, 7, 6, 5, 4) if year == 2019 else datetime(year, 1, 1)
     assert time_taken((tmp_path / f"a{suffix}").read_bytes()) == wanted
+
+
+@pytest.mark.parametrize("place", ["first", "behind the pixels", "none"])
+def test_the_time_of_a_png_file_is_read_without_its_pixels(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0132] = "2019:08:07 06:05:04"
+    data = encode(Image.new("RGB", (8, 8)), "PNG", exif=exif)
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4])
+    chunk, rest = data[start:end], data[:start] + data[end:]
+    if place != "first":
+        data = rest if place == "none" else rest[:-12] + chunk + rest[-12:]
+    monkeypatch.setattr(PngImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    assert time_taken(data) == (None if place == "none" else datetime(2019, 8, 7, 6, 5, 4))
 
 
 @pytest.mark.parametrize("value", ["0000:00:00 00:00:00", "yesterday", ""])

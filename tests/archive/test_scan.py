@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cascade.archive import scan
 from cascade.archive.errors import ArchiveError
 from cascade.archive.scan import Scan
 
@@ -104,6 +105,15 @@ def test_what_is_no_list_is_refused(tmp_path: Path, name: str, content: bytes) -
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="no such file or folder"):
         list(Scan([str(tmp_path / "nothing")]).photos())
+
+
+def test_carriage_returns_in_lists(tmp_path: Path) -> None:
+    """They belong to the ends of lines, also without a line feed, but to names in lists with zero bytes."""
+    named = b"%s/a.jpg\r" % os.fsencode(tmp_path)
+    for separator, wanted in ((b"\n", named[:-1]), (b"\0", named)):
+        (tmp_path / "list.txt").write_bytes(named + separator + named)
+        with (tmp_path / "list.txt").open("rb") as stream:
+            assert list(scan._lines("list.txt", stream)) == [wanted, wanted]
 
 
 def test_a_zero_byte_far_into_a_list(tmp_path: Path) -> None:

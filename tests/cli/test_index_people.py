@@ -55,6 +55,7 @@ def test_people_are_listed_and_written_as_csv(grouped: Path, capsys) -> None:
     assert main(["people", "name", "index", "1", "=Ann"]) == 0
     assert main(["people", "list", "index", "--csv", "people.csv"]) == 0
     assert capsys.readouterr().out == "1\t3\t=Ann\n2\t2\n"
+    assert os.name != "posix" or stat.S_IMODE(os.stat("people.csv").st_mode) == 0o600
     with open("people.csv", encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [row["person"] for row in rows] == ["1", "1", "2", "2", "1", ""]
