@@ -121,8 +121,7 @@ def attributes_model(weights: AttributeWeights, tasks: Iterable[str]) -> ModelPr
         task = described[name]
         outputs |= _write_task(writer, task, writer.add("Flatten", x, axis=1))
         if task.kind != "regression":
-            numbers = (str(int(task.low) + i) for i in range(task.outputs))
-            classes[name] = list(task.classes or numbers)
+            classes[name] = list(task.class_names)
     facts = {**_crops(graph.input_size, ARCFACE_TEMPLATE), "classes": classes}
     return writer.model(
         f"attributes_{weights.name}",

@@ -56,13 +56,28 @@ typedef struct {
     size_t pitch, map, taps;
 } requirements;
 
+/* The columns of the widest map that `columns` of the last one need; 0 if they overflow. Every layer rounds its columns up,
+ * so that many layers before a large stride need more than the receptive field says. */
+static size_t widest_map(const cascade_layer *layers, size_t layer_count, size_t columns) {
+    size_t phases = 1, wide = columns, widest = columns;
+    for (size_t i = layer_count; i-- > 0;) {
+        if (wide > SIZE_MAX / 128) { /* of 64 phases at most */
+            return 0;
+        }
+        phases *= layers[i].stride;
+        wide = needed_before(layers + i, phases, wide);
+        widest = cascade_max(widest, wide);
+    }
+    return widest;
+}
+
 /* Returns 0 if the sizes overflow. */
 static int measure(const cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count, size_t rows,
                    size_t columns, size_t lanes, requirements *need) {
-    size_t phases = 1, needed = rows;
-    need->pitch = row_pitch(columns + grid->receptive_field / grid->stride + 1, lanes);
+    size_t phases = 1, needed = rows, widest = widest_map(layers, layer_count, columns);
+    need->pitch = row_pitch(cascade_max(widest, columns + grid->receptive_field / grid->stride + 1), lanes);
     need->map = need->taps = 0;
-    if (need->pitch > SIZE_MAX / 64 || rows > SIZE_MAX / 64) {
+    if (widest == 0 || need->pitch > SIZE_MAX / 64 || rows > SIZE_MAX / 64) {
         return 0;
     }
     for (size_t i = layer_count; i-- > 0;) {

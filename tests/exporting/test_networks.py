@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,19 @@ def test_attributes_give_the_estimators_answers() -> None:
     for task, numbers in expected.values.items():
         np.testing.assert_allclose(found[task], numbers, rtol=0, atol=1e-3)  # years
     assert metadata(model)["classes"] == {task: list(classes) for task, classes in expected.classes.items()}
+
+
+def test_numbers_between_whole_ones_have_the_estimators_names() -> None:
+    """No shipped network has them."""
+    weights = load_attributes()
+    tasks = tuple(
+        replace(task, low=0.5, high=task.outputs - 0.5) if task.kind == "ordinal" else task for task in weights.tasks
+    )
+    weights = replace(weights, tasks=tasks)
+    classes = metadata(networks.attributes_model(weights, ["age"]))["classes"]["age"]
+    found = AttributeEstimator(weights, ["age"], threads=1).predict_crops(noise(1, 112, 112, 3))
+    assert classes == list(found.classes["age"])
+    assert classes[:2] == ["0.5", "1.5"]
 
 
 def test_a_regression_is_clipped_to_its_range() -> None:

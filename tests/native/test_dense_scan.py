@@ -364,3 +364,25 @@ except (TypeError, ValueError) as error:
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("level", _native.simd_levels())
+@pytest.mark.parametrize("layers", [20, 50])
+def test_many_layers_before_a_large_stride(level: str, layers: int) -> None:
+    """Each layer needs one more column of the map before it, which takes a whole one at the last stride."""
+    random, windows, side = np.random.default_rng(0), 14, layers + 16
+    shapes = [(4, 3, 2, 2), *[(4, 4, 2, 2)] * (layers - 1), (6, 4, 16, 16)]
+    net = []
+    for number, shape in enumerate(shapes):
+        weight = random.random(shape, np.float32)
+        weight /= weight.sum(axis=(1, 2, 3), keepdims=True)  # means of what is before
+        bias = np.zeros(shape[0], np.float32)
+        bias[0] = 1000.0  # what spills into another channel is seen
+        stride = 16 if number == layers else 1
+        net.append({"kind": "conv", "stride": stride, "weight": weight, "bias": bias, "slope": bias * 0 + 1})
+    deep = _native.Network(net, side, level)
+    image = noise(side, side + 16 * (windows - 1), 3)
+    found = deep.dense_scan(image, 0, -np.inf)
+    alone = deep.forward(np.stack([image[:, 16 * at : 16 * at + side] for at in range(windows)]))
+    np.testing.assert_array_equal(found[:, 0], np.arange(windows))
+    np.testing.assert_allclose(found[:, 3:], alone[:, 2:], rtol=1e-4)
