@@ -27,7 +27,8 @@ class EmbeddingWriter:
     """Takes the faces of one photo after another; `end` writes the file, which replaces an earlier one.
 
     Rows wait in unnamed temporary files beside ``path``, which nobody else can read and which are gone with the
-    process. The file can be read by its owner alone. Use it in a ``with`` block. Every method raises OSError.
+    process. A new file can be read by its owner alone; where it replaces a file, that file's mode stays, as
+    somebody chose it. Use it in a ``with`` block. Every method raises OSError.
     """
 
     def __init__(self, path: Path, dimension: int, about: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ class Gallery(FixedSettings):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # what only this gallery may change, and not the one it is a copy of
-        own = {name: copy(state[name]) for name in ("_people", "_records", "_audit")}
+        own = {name: copy(state[name]) for name in ("_people", "_records", "_audit", "_files")}
         self.__dict__.update(state, **own)
 
     def __repr__(self) -> str:
@@ -169,16 +169,19 @@ class Gallery(FixedSettings):
         name = self._known(name)
         self._log("remove", name, self._drop(name))
 
-    def forget(self, name: str) -> None:
-        """Removes a person with all that tells of them: embeddings, record, and the name in the audit.
+    def forget(self, name: str, *more: str) -> None:
+        """Removes one or more people with all that tells of them: embeddings, record, and the name in the audit.
 
-        The lines of the audit stay, with time, account and kind of the change alone, and so does one for this change.
+        The lines of the audit stay, with time, account and kind of the change alone, and so does one for each person.
         Also for people who were removed before. Raises `GalleryError` where nothing tells of such a person.
         """
-        name = checked_name(name)
-        if name not in self and all(line.person != name for line in self._audit):
-            raise GalleryError(f"name: there is no {name!r} in the gallery, nor in its audit")
-        self._forget({name}, "forget")
+        names = dict.fromkeys(checked_name(each) for each in (name, *more))
+        gone = [each for each in names if each not in self._people]
+        noted = {line.person for line in self._audit} if gone else set()
+        for each in gone:
+            if each not in noted:
+                raise GalleryError(f"name: there is no {each!r} in the gallery, nor in its audit")
+        self._forget(set(names), "forget")
 
     def expired(self, on: date | None = None) -> tuple[str, ...]:
         """The people whose last day is before that day; None is today. Raises TypeError for anything but a date."""
@@ -276,13 +279,17 @@ class Gallery(FixedSettings):
         """
         path = Path(path)
         with gallery_file.locked(path):
-            known = self._files.get(os.path.realpath(path))
+            known = self.state_of(path)
             if known is not None and gallery_file.file_state(path) != known:
                 raise GalleryError(
                     f"{path}: somebody else has changed the gallery since it was loaded; load it again, "
                     "or change it within Gallery.changing, which nobody can interrupt"
                 )
             self._write(path)
+
+    def state_of(self, path: str | Path) -> FileState | None:
+        """The state of a file when it was loaded into this gallery or last saved from it, None if it never was."""
+        return self._files.get(os.path.realpath(path))
 
     @classmethod
     def load(

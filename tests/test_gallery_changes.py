@@ -118,6 +118,8 @@ def test_copies(copied, tmp_path):
     with pytest.raises(AttributeError, match="settings of a Gallery are fixed"):
         other.model = OTHER
     other.save(tmp_path / "g")
+    with pytest.raises(GalleryError, match="somebody else has changed"):
+        gallery.save(tmp_path / "g")  # for which its copy is somebody else
     assert Gallery.load(tmp_path / "g").names == ("Bob", "Zoë")
 
 

@@ -227,6 +227,18 @@ def test_an_account_without_a_name(monkeypatch):
         gallery_records._account.cache_clear()
 
 
+def test_many_are_forgotten_at_once():
+    gallery = small()
+    gallery.remove("Bob")
+    with pytest.raises(GalleryError, match="no 'Eve' in the gallery, nor in its audit"):
+        gallery.forget("Ann", "Eve")
+    assert gallery.names == ("Ann", "Zoë")  # all or nobody
+    gallery.forget("Ann", "Bob", "Ann")  # one who was removed before, and one named twice
+    assert gallery.names == ("Zoë",)
+    assert {line.person for line in gallery.audit} == {None, "Zoë"}
+    assert [line.what for line in gallery.audit] == ["add", "add", "add", "remove", "forget", "forget"]
+
+
 def test_a_forgotten_person_leaves_nothing(tmp_path):
     path, name = tmp_path / "g", "Ann/../etc"
     gallery = small()
