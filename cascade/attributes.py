@@ -26,7 +26,7 @@ from cascade.face_model import CHUNK, FaceModel, check_crops, checked_images, re
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.reading import ImageInput, RGBImage
-from cascade.models.attributes import AttributeTask, AttributeWeights, load_attributes
+from cascade.models.attributes import AttributeWeights, load_attributes
 from cascade.models.files import WeightsError
 from cascade.nn.graphs import native_nodes
 
@@ -236,16 +236,10 @@ class AttributeEstimator(FaceModel):
                 values[name] = _of_all(share * (task.high - task.low) + task.low, known)
                 continue
             shares = _softmax(output.astype(np.float64))
-            classes[name], probabilities[name] = _class_names(task), _of_all(shares, known)
+            classes[name], probabilities[name] = task.class_names, _of_all(shares, known)
             if task.kind == "ordinal":
                 values[name] = _of_all(shares @ (task.low + np.arange(task.outputs)), known)
         return Attributes(classes, probabilities, values, unknown)
-
-
-def _class_names(task: AttributeTask) -> tuple[str, ...]:
-    if task.kind == "ordinal":
-        return tuple(f"{task.low + at:g}" for at in range(task.outputs))
-    return task.classes
 
 
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -74,11 +74,15 @@ def instance(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name}: expected {kind.__name__} or None, got {type(value).__name__}")
 
 
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def thread_count(threads: int | None) -> int:
     """Threads for one call, 1 to 256; None is one per core that this process may use, at most 4."""
     if threads is None:
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(4, available)
+        return min(4, available_cores())
     if number("threads", threads, 1, 256) != int(threads):
         raise ValueError(f"threads: expected an integer, got {threads!r}")
     return int(threads)

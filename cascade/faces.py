@@ -26,6 +26,9 @@ Left and right are as seen in the image, not the person's own. Where a detector'
 rotated image, they are those of the upright face, as seen in that image.
 """
 
+MIRRORED_LANDMARKS = (1, 0, 2, 4, 3)
+"""The places of the five landmarks in a mirror image."""
+
 RESERVED_NAMES = ("boxes", "scores", "landmarks")
 """What an array in ``data`` cannot be called."""
 

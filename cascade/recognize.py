@@ -24,7 +24,7 @@ from cascade.checks import FixedSettings, boolean, number, thread_count
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
 from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face, suitability
-from cascade.face_model import TOO_SMALL, landmarks_of
+from cascade.face_model import TOO_SMALL, check_crops, landmarks_of
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.errors import ImageError
@@ -193,12 +193,13 @@ class Recognizer(FixedSettings):
 
         Raises ValueError or TypeError for another shape or type.
         """
-        crops = _checked_crops(crops)
+        check_crops(crops, TEMPLATE_SIZE)
         return self._unit_rows(*self._network.run(crops), crops)
 
     def age_crops(self, crops: RGBImage) -> FloatArray:
         """Apparent ages (n,) float32 in years of aligned crops (n, 112, 112, 3) uint8 RGB. See `embed_crops`."""
-        return expected_ages(self._network.run(_checked_crops(crops))[1])
+        check_crops(crops, TEMPLATE_SIZE)
+        return expected_ages(self._network.run(crops)[1])
 
     def enrol(
         self,
@@ -378,17 +379,6 @@ def _with_problems(result: Verification, first: tuple[str, ...], second: tuple[s
 def _rates(point: OperatingPoint, sizes: tuple[float, float]) -> dict[str, Any]:
     false, true = point.rates_at(*sizes) or (None, None)
     return {"false_accept_rate": false, "true_accept_rate": true}
-
-
-def _checked_crops(crops: Any) -> RGBImage:
-    if not isinstance(crops, np.ndarray):
-        raise TypeError(f"crops: expected a numpy array, got {type(crops).__name__}")
-    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (TEMPLATE_SIZE, TEMPLATE_SIZE, 3):
-        hint = "; for one crop pass crop[None]" if crops.ndim == 3 else ""
-        raise ValueError(
-            f"crops: expected uint8 (n, {TEMPLATE_SIZE}, {TEMPLATE_SIZE}, 3), got {crops.dtype} {crops.shape}{hint}"
-        )
-    return crops
 
 
 def _scaled(rows: FloatArray) -> FloatArray:

@@ -60,7 +60,7 @@ def find_single_face(path: str | Path, is_crop: bool, cut: Cut = align) -> Singl
     sides = np.sqrt((faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(axis=1))
     largest = np.argsort(-sides, kind="stable")
     if is_crop:
-        largest = largest[_over_centre(faces, width, height)[largest]]
+        largest = largest[over_centre(faces, width, height)[largest]]
     if not len(largest):
         return None
     face = faces[largest[:1]]
@@ -93,6 +93,7 @@ def _detector(min_face: int, thresholds: tuple[float, float, float]) -> Detector
     return Detector(min_face=min_face, thresholds=thresholds, threads=1)
 
 
-def _over_centre(faces: Faces, width: int, height: int) -> npt.NDArray[np.bool_]:
+def over_centre(faces: Faces, width: int, height: int) -> npt.NDArray[np.bool_]:
+    """Which of the faces (n,) lie over the centre of a photo of that size in pixels."""
     x1, y1, x2, y2 = faces.boxes.T
     return np.asarray((x1 <= width / 2) & (width / 2 < x2) & (y1 <= height / 2) & (height / 2 < y2))

@@ -16,6 +16,7 @@ class Threads:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._pools: dict[int, _native.ThreadPool] = {}  # by process: threads do not survive a fork
+        self._finalizers: dict[int, weakref.finalize[..., Threads]] = {}
 
     @property
     def pool(self) -> _native.ThreadPool:
@@ -30,8 +31,12 @@ class Threads:
             return first
         for ancestor in set(self._pools) - {process}:
             self._pools.pop(ancestor, None)
+            closing = self._finalizers.pop(ancestor, None)
+            if closing is not None:  # it holds the pool, and here there are no threads to end
+                closing.detach()
         # The threads hold the pool, not this object, so they end when it does. At exit they sleep and can stay asleep.
-        weakref.finalize(self, pool.close).atexit = False
+        self._finalizers[process] = closing = weakref.finalize(self, pool.close)
+        closing.atexit = False
         with suppress(RuntimeError):  # where no more threads can be started, fewer do the same work
             for index in range(self.threads - 1):
                 Thread(target=pool.work, args=(index,), name=f"cascade-{index + 1}", daemon=True).start()

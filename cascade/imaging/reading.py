@@ -297,7 +297,7 @@ def _from_file_object(file: Any, rules: _Rules) -> ReducedPhoto:
             return photo
         if length is not None and length > MAX_FILE_BYTES:
             raise ImageError(f"image: expected at most {MAX_FILE_BYTES:,} bytes, got {length:,}")
-        data = file.read() if length is not None else file.read(MAX_PIPE_BYTES + 1)
+        data = file.read() if length is not None else _from_stream(file)
     except TypeError:  # a read() that takes no number
         data = file.read()
     except ImageError:
@@ -311,6 +311,17 @@ def _from_file_object(file: Any, rules: _Rules) -> ReducedPhoto:
     if length is None and len(data) > MAX_PIPE_BYTES:
         raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a stream, got more")
     return _from_file(io.BytesIO(data), _name(file), rules)
+
+
+def _from_stream(file: Any) -> Any:
+    """The bytes up to the end, which an unbuffered pipe gives in parts, but one more than is allowed at most."""
+    parts, left = [], MAX_PIPE_BYTES + 1
+    while left > 0 and (part := file.read(left)) != b"":
+        if not isinstance(part, (bytes, bytearray, memoryview)):
+            return part  # the caller says what is wrong
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _name(file: Any) -> str:

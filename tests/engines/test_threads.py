@@ -388,6 +388,15 @@ def _in_child(workers: Threads, answers: Any) -> None:
     answers.send((before, names(), found))
 
 
+def test_after_a_fork_nothing_keeps_the_pool_of_the_ancestor(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, held_here = Threads(1), object()
+    pool = workers.pool
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert workers.pool is not pool
+    gc.collect()
+    assert sys.getrefcount(pool) == sys.getrefcount(held_here)
+
+
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
 @pytest.mark.parametrize("busy", [False, True])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import threading
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from cascade.imaging import reading
 from cascade.imaging.reading import ImageError, read_image
 from tests.imaging.pictures import (
     GRAY,
@@ -133,6 +137,35 @@ def test_file_object_is_read_from_where_it_stands() -> None:
     np.testing.assert_array_equal(read_image(file), colours())
     with pytest.raises(ImageError, match=r"image: .*read to its end"):
         read_image(file)
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_pipe_is_read_to_its_end(buffering: int) -> None:
+    """An unbuffered one gives 64 kB at once."""
+    data = encode(np.random.default_rng(0).integers(0, 256, (420, 420, 3), np.uint8), "JPEG", quality=95)
+    assert len(data) > 1 << 17
+    ours, theirs = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), open(theirs, "wb") as end:
+            end.write(data)
+
+    writer = threading.Thread(target=write)
+    with open(ours, "rb", buffering) as pipe:
+        writer.start()
+        found = read_image(pipe)
+    writer.join()
+    np.testing.assert_array_equal(found, read_image(data))
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_pipe_that_is_too_long_is_not_read_to_its_end(buffering: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_PIPE_BYTES", 1000)
+    ours, theirs = os.pipe()
+    with open(ours, "rb", buffering) as pipe, open(theirs, "wb", 0) as end:
+        end.write(bytes(1001))  # and it stays open
+        with pytest.raises(ImageError, match="at most 1,000 bytes from a stream, got more"):
+            read_image(pipe)
 
 
 def expected_in_mode(mode: str) -> np.ndarray:
