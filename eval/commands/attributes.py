@@ -25,7 +25,6 @@ from eval.report import files as report
 from eval.report.age_figures import draw_ages
 from eval.report.attribute_figures import draw_classes
 
-NAMES_SHOWN = 3
 CLASS_HEADER = ("model", "task", "class", "precision", "recall", "f1", "faces")
 GROUP_HEADER = ("model", "task", "kind", "group", "figure", "value", "low", "high", "faces")
 BIN_HEADER = ("low", "high", "answers", "confidence", "accuracy")
@@ -112,6 +111,7 @@ def _predictions(
         from eval.attributes.running import run_on_photos
 
         weights = load_attributes(args.weights)
+        _check_names(args, weights.name)
         labels = {name for photo in photos for name in photo.labels}
         tasks = [task.name for task in weights.tasks if task.name in labels]
         if not tasks:
@@ -121,9 +121,14 @@ def _predictions(
         main = run_on_photos(photos, common.progress("estimating")(photos), estimator, protocol.crops or args.crops)
     else:
         main = read_attribute_predictions(args.predictions)
+        _check_names(args, str(main.about["model"]))
     yield args.name or str(main.about["model"]), main
     for name, file in args.compare:
         yield name, read_attribute_predictions(file)
+
+
+def _check_names(args: argparse.Namespace, model: str) -> None:
+    common.check_names([args.name or model, *(name for name, _ in args.compare)])
 
 
 def _entry(name: str, predictions: Predictions, photos: Sequence[LabelledPhoto], protocol: Protocol) -> Entry:
@@ -246,8 +251,7 @@ def _class_figures(result: ClassResult) -> dict[str, Any]:
 def _problems(entry: Entry) -> Iterator[str]:
     yield from (f"broken photo: {reason}" for reason in entry.predictions.broken.values())
     if entry.missing:
-        shown = ", ".join(entry.missing[:NAMES_SHOWN])
-        yield f"{entry.name}: no row for {len(entry.missing)} photos, such as {shown}"
+        yield f"{entry.name}: no row for {common.listed(entry.missing)}"
 
 
 def _table(entry: Entry, protocol: str, photos: int) -> str:

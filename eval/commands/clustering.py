@@ -97,9 +97,12 @@ def execute(args: argparse.Namespace) -> None:
     """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     people = _read(args)
-    point = Recognizer(args.weights).operating_point
-    threshold = join_threshold(point) if args.threshold is None else args.threshold
+    recognizer = Recognizer(args.weights)
+    point = recognizer.operating_point
     embedded, followers = _embedded(args, list(people), point)
+    threshold = args.threshold
+    if threshold is None:
+        threshold = _own_threshold(embedded, recognizer)
     kept = np.ones(len(people), bool)
     if args.missed == recognition.LEAVE_OUT:
         kept = ~embedded.missed_photos
@@ -161,6 +164,14 @@ def _embedded(
     about = {"model": index.manifest.recognizer.name, "weights_sha256": index.manifest.recognizer.sha256}
     source = Embeddings(tuple(photo.name for photo in photos), vectors, about)
     return recognition.PhotoEmbeddings(tuple(photos), vectors, source, (), None), followers
+
+
+def _own_threshold(embedded: recognition.PhotoEmbeddings, recognizer: Recognizer) -> float:
+    """The threshold of cascade cluster. Raises ValueError for embeddings of another network, which it does not fit."""
+    made_by = embedded.source.about.get("weights_sha256")
+    if made_by != recognizer.weights.sha256:
+        raise ValueError("--threshold: embeddings of other weights than --weights need one of their own")
+    return join_threshold(recognizer.operating_point)
 
 
 def _title(args: argparse.Namespace) -> str:

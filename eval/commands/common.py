@@ -31,6 +31,7 @@ __all__ = [
     "check_names",
     "finite_number",
     "gather",
+    "listed",
     "progress",
     "read_compared",
     "summary",
@@ -213,9 +214,9 @@ def name_and_file(text: str) -> tuple[str, Path]:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise ValueError when two detectors have the same name."""
+    """Raise ValueError when two of what is compared have the same name."""
     if len(set(names)) < len(names):
-        raise ValueError(f"two detectors have the same name: {', '.join(sorted(names))}")
+        raise ValueError(f"two have the same name: {', '.join(sorted(names))}")
 
 
 def read_compared(pairs: Sequence[tuple[str, Path]], main: str | None) -> dict[str, Predictions]:
@@ -332,13 +333,14 @@ def _problems(gathered: Gathered) -> list[str]:
     problems = [f"broken photo: {reason}" for reason in (gathered.ran.broken.values() if gathered.ran else ())]
     for entry in gathered.entries:
         if entry.missing:
-            problems.append(f"{entry.name}: no entry for {_listed(entry.missing)}")
+            problems.append(f"{entry.name}: no entry for {listed(entry.missing)}")
         if entry.unknown:
-            problems.append(f"{entry.name}: not among the photos: {_listed(entry.unknown)}")
+            problems.append(f"{entry.name}: not among the photos: {listed(entry.unknown)}")
     return problems
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """How many photos these are, with the first of their names."""
     shown = ", ".join(names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
     return f"{len(names)} photos ({shown}{f' and {more} more' if more > 0 else ''})"

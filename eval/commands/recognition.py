@@ -53,7 +53,6 @@ POINTS, DETECT = "points", "detect"
 
 EMBEDDINGS = "embeddings.npz"
 ROC_HEADER = ("curve", "threshold", "far", "tar")
-NAMES_SHOWN = 3
 
 TOLD_ELSEWHERE = ("model", "weights_sha256", "embeddings_sha256", "ages_sha256", "threshold")
 """What is known of embeddings that has a key of its own in summary.json, outside the settings."""
@@ -258,7 +257,7 @@ def _problems(embedded: PhotoEmbeddings) -> Iterator[str]:
         ("no face found in", embedded.faceless),
     ):
         if names:
-            yield f"{what} {len(names)} photos, such as {', '.join(names[:NAMES_SHOWN])}"
+            yield f"{what} {common.listed(names)}"
 
 
 def gap_figures(result: VerificationResult) -> dict[str, dict[str, Any]] | None:

@@ -86,8 +86,11 @@ def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:
     milliseconds: dict[str, float] = {}
     gflop: dict[str, float] = {}
     results: dict[str, OnSet] = {}
+    min_faces: dict[str, float] = {}
     for test_set in sets:
         wanted = _settings_for(settings, test_set)
+        if wanted.min_face is not None:
+            min_faces[test_set.name] = wanted.min_face
         detector = OurDetector(replace(wanted, score_floor=None))
         ran = run(common.progress(test_set.name)(test_set.photos), detector)
         if not ran.found:
@@ -105,7 +108,7 @@ def run_ours(args: argparse.Namespace, sets: Sequence[TestSet]) -> Evaluation:
         figures = evaluate_detector(readable, curve, ours.default_score, ran.found)
         results[test_set.name] = OnSet(readable, curve, figures, _median(readable, ran.milliseconds), ran.found)
     about = ours.about()
-    about["settings"]["min_face_by_set"] = {each.name: each.min_size for each in sets if each.min_size}
+    about["settings"]["min_face_by_set"] = min_faces
     about |= {"gflop_per_photo": gflop, "milliseconds": milliseconds}
     predictions = Predictions(found, about, None if settings.score_floor is None else usual)
     return Evaluation(predictions, results, broken, ours=True)

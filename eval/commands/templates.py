@@ -13,6 +13,7 @@ import numpy as np
 
 from cascade.datasets import PersonPhoto, Problem, read_fgnet, read_lfw_pairs
 from eval.commands import common, recognition
+from eval.commands.verification import in_folds
 from eval.recognition.identification import leave_one_out
 from eval.recognition.similarity import FloatArray, pair_scores, similarities, unit_rows
 from eval.recognition.templates import Kind, known_pairs_attack, projections, protect, reconstruct
@@ -66,7 +67,7 @@ def _lfw(args: argparse.Namespace) -> tuple[Sequence[PersonPhoto], Sequence[Prob
     if args.pairs is None:
         raise ValueError(f"templates: --protocol {LFW} needs --pairs FILE")
     everything = read_lfw_pairs(args.pairs, args.images, require_images=False, strict=True)
-    pairs = [pair for pair in everything if args.folds is None or pair.fold in args.folds]
+    pairs = list(in_folds(everything, args.folds))
     if len({pair.fold for pair in pairs}) < 2:
         raise ValueError("--folds: at least two of the list's folds expected")
     names = {photo.name for pair in pairs for photo in (pair.image_a, pair.image_b)}

@@ -60,6 +60,7 @@ def execute(args: argparse.Namespace) -> None:
     kinds = {"camera": list(_camera_clips(args)), "people": list(_people_clips(args, detector))}
     settings: dict[str, dict[str, Any]] = {f"every {n}": {"every": n} for n in args.every}
     settings[f"every {args.every[-1]}, no embeddings"] = {"every": args.every[-1], "recognizer": False}
+    first = next(iter(settings))  # whose clips are drawn
     rows: list[tuple[Any, ...]] = []
     with report.output_folder(args.out) as folder:
         for kind, clips in kinds.items():
@@ -68,7 +69,7 @@ def execute(args: argparse.Namespace) -> None:
                 frames = list(clip())
                 for name, options in settings.items():
                     given = {"detector": detector, "recognizer": recognizer, **options}
-                    draw = folder / f"{kind}_{at}.mp4" if args.save and options == {"every": 3} else None
+                    draw = folder / f"{kind}_{at}.mp4" if args.save and name == first else None
                     followed[name].append(_followed(frames, VideoAnalyzer(**given), draw))
             rows += [(kind, name, *_rounded(scores(of_all))) for name, of_all in followed.items()]
         report.write_csv(folder / "tracking.csv", HEADER, rows)

@@ -56,7 +56,7 @@ def execute(args: argparse.Namespace) -> None:
     """Evaluate, print and write the report. Raises ValueError or OSError for unfit input."""
     args.started = time.perf_counter()
     everything = _read(args)
-    pairs = _folds(everything, args.folds)
+    pairs = in_folds(everything, args.folds)
     if len(pairs.folds()) < 2:
         got = _listed(pairs.folds())
         raise ValueError(f"folds: expected at least two, as each takes its threshold from the others, got only {got}")
@@ -99,7 +99,8 @@ def _read(args: argparse.Namespace) -> Pairs:
     return LISTS[args.protocol](args.pairs, args.images, require_images=False, strict=True)
 
 
-def _folds(pairs: Pairs, folds: list[int] | None) -> Pairs:
+def in_folds(pairs: Pairs, folds: list[int] | None) -> Pairs:
+    """The pairs of these folds. Raises ValueError for a fold that the list does not have."""
     if folds is None:
         return pairs
     unknown = sorted(set(folds) - set(pairs.folds()))

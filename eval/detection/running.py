@@ -98,7 +98,8 @@ class OurDetector:
 
     def about(self) -> dict[str, Any]:
         """Return name, hash and all settings as plain values, those that the detector chose included."""
-        chosen = {name: getattr(self.detector, name) for name in ("min_face", "max_face", "scale_factor", "threads")}
+        chosen = {name: getattr(self.detector, name) for name in ("min_face", "max_face", "scale_factor")}
+        chosen["threads"] = getattr(self.detector.engine, "threads", None)  # torch has its own
         settings = {**asdict(self.settings), **chosen, "thresholds": list(self.detector.thresholds)}
         settings["weights"] = self.detector.weights.name
         settings["precision"] = getattr(self.detector.engine, "precision", "float32")

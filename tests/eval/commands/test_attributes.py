@@ -70,6 +70,8 @@ def test_other_models_stand_beside(faces: Path, tmp_path: Path, capsys) -> None:
     part = report["compared"]["part"]["tasks"]["gender"]
     assert (part["accuracy"], part["accuracy_of_all"], part["without_answer"]) == (0, 0, 3)
     assert "no row for 3 photos" in capsys.readouterr().err
+    assert run_eval(*arguments(faces, *given, "--name", "part")) == 1
+    assert "two have the same name" in capsys.readouterr().err
     assert (tmp_path / "out" / "part" / "confusion_gender.csv").is_file()
 
 

@@ -31,7 +31,8 @@ def lfw(tmp_path):
 
 
 def test_folders(lfw, tmp_path, capsys):
-    assert run_eval(*lfw, "--protocol", "folders", "--out", tmp_path / "out", "--time", 50) == 0
+    words = ("--protocol", "folders", "--threshold", 0.5, "--out", tmp_path / "out")
+    assert run_eval(*lfw, *words, "--time", 50) == 0
     report = summary(tmp_path / "out")
     assert report.keys() >= COMMON_KEYS | {"ours", "best", "people", "threshold", "seconds_by_faces"}
     assert (report["people"], report["missed_faces"], report["unclear_faces"]) == (4, 1, 0)
@@ -48,6 +49,11 @@ def test_folders(lfw, tmp_path, capsys):
     assert "50 faces: " in printed
 
 
+def test_embeddings_of_another_network_need_a_threshold(lfw, tmp_path, capsys):
+    assert run_eval(*lfw, "--protocol", "folders", "--out", tmp_path / "out") == 1
+    assert "--threshold: embeddings of other weights" in capsys.readouterr().err
+
+
 def test_missed_faces_can_be_left_out(lfw, tmp_path):
     out = tmp_path / "out"
     assert run_eval(*lfw, "--protocol", "folders", "--missed", "leave-out", "--threshold", 0.7, "--out", out) == 0
@@ -58,7 +64,7 @@ def test_missed_faces_can_be_left_out(lfw, tmp_path):
 @pytest.mark.parametrize(("folds", "people"), [(("--folds", 1), "AB"), (("--without-folds", 1), "CD")])
 def test_folds(lfw, tmp_path, folds, people):
     pairs = ("--pairs", tmp_path / "pairs.txt")
-    assert run_eval(*lfw, "--protocol", "lfw", *pairs, *folds, "--out", tmp_path / "out") == 0
+    assert run_eval(*lfw, "--protocol", "lfw", *pairs, *folds, "--threshold", 0.5, "--out", tmp_path / "out") == 0
     assert summary(tmp_path / "out")["people"] == len(people)
 
 

@@ -267,7 +267,7 @@ def test_faces_are_looked_for_by_default(recognizer, tmp_path, capsys):
     assert run_eval(*arguments, "--min-face", 60, "--threads", 1) == 0
     report = summary(tmp_path / "out")
     assert (report["missed_faces"], report["rank1"]) == (1, 1.0)
-    assert report["problems"][-1] == "no face found in 1 photos, such as 002A30.png"
+    assert report["problems"][-1] == "no face found in 1 photos (002A30.png)"
     assert (report["settings"]["align"], report["settings"]["min_face"]) == ("detect", 60)
     assert len(report["settings"]["detector_sha256"]) == 64
     assert run_eval(*arguments, "--align", "points") == 1
@@ -310,7 +310,7 @@ def test_distractors_are_embedded_and_kept(fgnet, recognizer, tmp_path, capsys):
     assert (report["broken_photos"], report["rank1"]) == (1, 1.0)
     told = " ".join(report["problems"])
     assert "3.png" in told
-    assert "no face found in 1 photos, such as distractors/2.png" in told
+    assert "no face found in 1 photos (distractors/2.png)" in told
     assert run_eval(*arguments, "--embeddings", tmp_path / "out" / "embeddings.npz") == 0
     assert summary(tmp_path / "out")["by_search"] == report["by_search"]
 

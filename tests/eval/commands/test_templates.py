@@ -59,6 +59,7 @@ def test_options_that_do_not_fit(lfw, tmp_path, capsys):
     for options, reason in (
         ((), "needs --pairs FILE"),
         ((*pairs, "--folds", 1), "at least two of the list's folds"),
+        ((*pairs, "--folds", 1, 99), "there is no fold 99"),
         ((*pairs, "--keys", 1), "--keys: at least 2 expected"),
         ((*pairs, "--bits", 0), "bits: at least 1 expected"),
     ):
