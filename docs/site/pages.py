@@ -24,13 +24,20 @@ OUTSIDE = {
     "train/recipes/pseudo_labels/README.md": "pseudo-labels.md",
 }
 """Files of the repository that are pages of the site, too."""
-HOME = {"README.md": "index.md"}
+HOME = {
+    "README.md": "index.md",
+    "cascade/models/weights/detection/default/onet.md": "models/default.md",
+}
 """What the site has in place of a file."""
 
 ACTIONS = ("add", "identify", "list", "remove", "note", "purge", "forget", "export", "audit", "encrypt", "rekey")
 GALLERY = tuple(f"gallery {action}" for action in (*ACTIONS, "decrypt", "new-key"))
 ARCHIVES = ("index", "cluster", "search", "duplicates", "export onnx")
-COMMANDS = ("detect", "analyze", "age", "anonymize", "verify", "embed", *GALLERY, *ARCHIVES, "models")
+PEOPLE = tuple(f"people {action}" for action in ("sheet", "list", "name", "same", "different", "gallery"))
+COMMANDS = (
+    *("detect", "video", "analyze", "age", "anonymize", "verify", "embed"),
+    *(*GALLERY, *ARCHIVES, *PEOPLE, "export coco", "export xmp", "app", "models"),
+)
 
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
