@@ -17,6 +17,7 @@ from train.detection.augment import normalise
 from train.recognition.augment import augment
 from train.recognition.crops import FaceCrops
 from train.recognition.settings import RecognitionSettings
+from train.recognition.yaw_rotation import rotate_frontal
 
 BLEND_SHARES = (0.3, 0.7)  # of one face in the average of two
 RESIDENT = 0.5  # of a GPU's free memory that the faces may take; larger sets stay on disk
@@ -126,6 +127,8 @@ class FaceBatches:
         device: torch.device | None = None,
         blends: bool = False,
     ) -> None:
+        if settings.profiles and faces.yaws is None:
+            raise TrainingError("profiles: the yaws of these faces are not known; cut them again")
         self.faces, self.settings, self.rank, self.world = faces, settings, rank, world
         self.device = device or torch.device("cpu")
         named, aged = faces.persons[rows] >= 0, ~np.isnan(faces.ages[rows])
@@ -190,6 +193,8 @@ class FaceBatches:
         """Inputs (n, 3, 112, 112), of which the ``blended`` ones are averages with the ``others``."""
         generator = torch.Generator(self.device).manual_seed(seed)
         inputs = self._crops(rows)
+        if self.settings.profiles and self.faces.yaws is not None:
+            inputs = rotate_frontal(inputs, self.faces.yaws[rows], self.settings.profiles, generator)
         if blended.any():
             at = torch.from_numpy(np.flatnonzero(blended)).to(self.device)
             inputs[at] = _average(inputs[at], self._crops(others[blended]), generator)

@@ -37,6 +37,7 @@ NUMBERS = (
     "threads",
     "frozen",
     "views",
+    "profiles",
 )
 
 

@@ -5,6 +5,7 @@ A folder holds
     persons.npy     (n,) int32, the number of the person; -1 where unknown
     ages.npy        (n,) float32, years; NaN where unknown
     sources.npy     (n,) uint8, number of the source
+    yaws.npy        (n,) float32, degrees, rough; folders of earlier versions have none
     meta.json       names of the sources and persons, counts, and how they were cut
     embeddings.npy  (n, D) float32 of length 1, a teacher's; only once `train.recognition.teacher` has run
     teacher.json    which teacher
@@ -34,14 +35,14 @@ class FaceCrops:
     meta: dict[str, Any]
     embeddings: NDArray[np.float32] | None = None
     teacher: dict[str, Any] | None = None
+    yaws: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def __post_init__(self) -> None:
         rows = {len(self.crops), len(self.persons), len(self.ages), len(self.sources)}
-        if self.embeddings is not None:
-            rows.add(len(self.embeddings))
+        rows |= {len(each) for each in (self.embeddings, self.yaws) if each is not None}
         if len(rows) != 1 or self.crops.shape[1:] != (SIDE, SIDE, 3) or self.crops.dtype != np.uint8:
             raise ValueError(f"packed faces: arrays do not fit: crops {self.crops.shape}, rows {sorted(rows)}")
 
@@ -55,7 +56,8 @@ def load_crops(folder: Path) -> FaceCrops:
     if (folder / "teacher.json").exists():
         embeddings = np.load(folder / "embeddings.npy")
         teacher = json.loads((folder / "teacher.json").read_text())
-    return FaceCrops(crops, persons, ages, sources, meta, embeddings, teacher)
+    yaws = np.load(folder / "yaws.npy") if (folder / "yaws.npy").exists() else None
+    return FaceCrops(crops, persons, ages, sources, meta, embeddings, teacher, yaws)
 
 
 def save_crops(folder: Path, faces: FaceCrops) -> None:
@@ -64,9 +66,11 @@ def save_crops(folder: Path, faces: FaceCrops) -> None:
     A teacher's embeddings of the faces that were there before are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("meta.json", "teacher.json", "embeddings.npy"):
+    for name in ("meta.json", "teacher.json", "embeddings.npy", "yaws.npy"):
         (folder / name).unlink(missing_ok=True)
     np.save(folder / "crops.npy", faces.crops)
     for name in ("persons", "ages", "sources"):
         np.save(folder / f"{name}.npy", getattr(faces, name))
+    if faces.yaws is not None:
+        np.save(folder / "yaws.npy", faces.yaws)
     (folder / "meta.json").write_text(json.dumps(faces.meta, indent=1) + "\n")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from cascade.datasets import PersonPhoto
 from cascade.detect import Detector
+from cascade.face_model import five_point_yaw
 from cascade.faces import Faces
 from cascade.imaging.alignment import AlignError
 from cascade.imaging.reading import ImageError, RGBImage, read_image
@@ -40,14 +41,17 @@ def _detector(min_face: float) -> Detector:
     return Detector(min_face=min_face, threads=1)
 
 
-def faces_of(job: _Job) -> NDArray[np.uint8] | str:
-    """Aligned crops (n, 112, 112, 3) of a photo's faces, or why it cannot be read."""
+Cut = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+def faces_of(job: _Job) -> Cut | str:
+    """Aligned crops (n, 112, 112, 3) of a photo's faces and their yaws (n,), or why it cannot be read."""
     try:
         image = read_image(job.photo.path)
         faces = _detector(job.min_face).detect(image)
         if job.kind in LABELLED:
             faces = one_face(faces, image, job.kind)
-        return faces.align(image)
+        return faces.align(image), five_point_yaw(faces.landmarks).astype(np.float32)
     except (ImageError, AlignError) as error:
         return f"{job.photo.name}: {error}"
 
@@ -72,22 +76,25 @@ def pack(sources: Iterable[FaceSource], workers: int, limit: int | None = None) 
     length = 0
     persons: list[int] = []
     ages: list[float] = []
+    yaws: list[float] = []
     numbers: list[int] = []
     names: dict[tuple[int, str], int] = {}
     kinds, about, counts, problems = [], [], [], []
     for number, source in enumerate(sources):
         before = length
         missed = 0
-        for photo, faces in _cut(source, workers, limit):
-            if isinstance(faces, str):
-                problems.append(faces)
+        for photo, cut in _cut(source, workers, limit):
+            if isinstance(cut, str):
+                problems.append(cut)
                 continue
+            faces, angles = cut
             missed += not len(faces)
             label = -1 if photo.person is None else names.setdefault((number, photo.person), len(names))
             spool.write(faces.tobytes())
             length += len(faces)
             persons += [label] * len(faces)
             ages += [photo.age] * len(faces)
+            yaws += angles.tolist()
             numbers += [number] * len(faces)
         kinds.append(source.kind)
         about.append(source.about or source.kind)
@@ -96,7 +103,7 @@ def pack(sources: Iterable[FaceSource], workers: int, limit: int | None = None) 
     meta = {"kinds": kinds, "sources": about, "counts": counts, "persons": people, "problems": problems}
     packed = _mapped(spool, length)
     labels = np.array(persons, np.int32), np.array(ages, np.float32), np.array(numbers, np.uint8)
-    return FaceCrops(packed, *labels, meta)
+    return FaceCrops(packed, *labels, meta, yaws=np.array(yaws, np.float32))
 
 
 def _mapped(spool: IO[bytes], count: int) -> NDArray[np.uint8]:
@@ -107,7 +114,7 @@ def _mapped(spool: IO[bytes], count: int) -> NDArray[np.uint8]:
     return np.memmap(spool, np.uint8, "r", shape=(count, SIDE, SIDE, 3))
 
 
-Found = tuple[PersonPhoto, NDArray[np.uint8] | str]
+Found = tuple[PersonPhoto, Cut | str]
 
 
 def _cut(source: FaceSource, workers: int, limit: int | None) -> Iterator[Found]:
@@ -115,6 +122,6 @@ def _cut(source: FaceSource, workers: int, limit: int | None) -> Iterator[Found]
     jobs = [_Job(photo, source.min_face, source.kind) for photo in photos]
     progress = tqdm(total=len(jobs), desc=source.about or source.kind, unit="photo")
     with ProcessPoolExecutor(workers) as pool, progress:
-        for photo, faces in zip(photos, pool.map(faces_of, jobs, chunksize=16), strict=True):
-            yield photo, faces
+        for photo, cut in zip(photos, pool.map(faces_of, jobs, chunksize=16), strict=True):
+            yield photo, cut
             progress.update()

@@ -30,6 +30,7 @@ class RecognitionSettings:
     views         augmented views of every face of which the features of the frozen stages and a teacher's answers are
                   cached on disk to learn from; 0 augments the faces anew at every step
     augment       whether crops are changed at random
+    profiles      share of the frontal faces that are rotated into profile (`train.recognition.yaw_rotation`)
     held_out      files of the persons held out of training, one a line, to measure on; of sources with none of them,
                   and of the faces without a name, it is a share
     validation    that share
@@ -59,6 +60,7 @@ class RecognitionSettings:
     frozen: int = 0
     views: int = 0
     augment: bool = True
+    profiles: float = 0.0
     held_out: tuple[str, ...] = ()
     validation: float = 0.05
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -77,6 +79,8 @@ class RecognitionSettings:
             raise ValueError("frozen: expected 0 without a run to start from")
         if self.views and not (self.frozen and self.augment):
             raise ValueError("views: expected 0 without frozen stages or without changes to the faces")
+        if not 0 <= self.profiles <= 1 or (self.profiles and (self.views or not self.augment)):
+            raise ValueError(f"profiles: expected a share, 0 with views or without changes, got {self.profiles!r}")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation: expected a share between 0 and 1, got {self.validation!r}")
 

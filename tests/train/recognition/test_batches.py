@@ -323,3 +323,15 @@ def test_processes_share_the_averages():
     assert sum(int((~part.teacher.any(1)).sum()) for part in parts) == 4
     for part in parts:
         np.testing.assert_allclose(spots_of(part, len(made)).sum(1), 1, atol=1e-5)
+
+
+def test_frontal_faces_are_rotated_before_other_changes():
+    made = replace(packed(), yaws=np.zeros(len(packed()), np.float32))
+    settings = replace(SETTINGS, batch=32)
+    plain, rotated = (FaceBatches(made, every(made), replace(settings, profiles=share))[1] for share in (0.0, 1.0))
+    assert plain.inputs.shape == rotated.inputs.shape
+    assert (plain.inputs != rotated.inputs).flatten(1).any(dim=1).all()
+    aside = replace(made, yaws=made.yaws + 90)
+    assert torch.isfinite(FaceBatches(aside, every(made), replace(settings, profiles=1.0))[1].inputs).all()
+    with pytest.raises(TrainingError, match="profiles: the yaws of these faces are not known"):
+        FaceBatches(packed(), every(made), replace(settings, profiles=0.3))

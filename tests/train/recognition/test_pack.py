@@ -84,7 +84,12 @@ def test_a_limit_takes_the_first_photos(root):
 
 def test_one_photo(root):
     def found(name: str, one: bool, min_face: float = 20.0) -> np.ndarray | str:
-        return faces_of(_Job(PersonPhoto(root / name, name, None), min_face, "identities" if one else "photos"))
+        cut = faces_of(_Job(PersonPhoto(root / name, name, None), min_face, "identities" if one else "photos"))
+        if isinstance(cut, str):
+            return cut
+        crops, yaws = cut
+        assert yaws.shape == crops.shape[:1] and yaws.dtype == np.float32 and (np.abs(yaws) < 30).all()
+        return crops
 
     assert found("people/Ann/1.png", True).shape == (1, SIDE, SIDE, 3)
     assert found("photos/two.png", False).shape == (2, SIDE, SIDE, 3)
@@ -133,7 +138,18 @@ def test_a_folder_holds_what_was_saved(tmp_path):
         assert getattr(read, name).dtype == getattr(made, name).dtype
     assert read.meta == made.meta
     assert len(read) == len(made)
-    assert (read.embeddings, read.teacher) == (None, None)
+    assert (read.embeddings, read.teacher, read.yaws) == (None, None, None)
+
+
+def test_yaws_are_known_where_they_were_saved(tmp_path):
+    made = packed()
+    yaws = np.linspace(-90, 90, len(made), dtype=np.float32)
+    save_crops(tmp_path, replace(made, yaws=yaws))
+    np.testing.assert_array_equal(load_crops(tmp_path).yaws, yaws)
+    save_crops(tmp_path, made)
+    assert load_crops(tmp_path).yaws is None
+    with pytest.raises(ValueError, match="arrays do not fit"):
+        replace(made, yaws=yaws[1:])
 
 
 def test_a_teachers_embeddings_count_when_they_are_finished(tmp_path):
