@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any, Literal
 
-from cascade.video.errors import import_av
+from cascade.video.errors import VideoWriteError, import_av
 from cascade.video.opening import open_container, origin_of
 from cascade.video.packets import packets_of
 
@@ -42,8 +42,9 @@ class Sound:
         self._waiting: Any = None
         self._kind: tuple[str, str, int] | None = None  # format, layout and rate that the resampler takes
         self._follows: int | None = None  # where the last decoded frame ends in the output, in the source's time base
+        self._written = Fraction(0)  # seconds of the output up to which there is sound
         self.damaged = 0
-        """Packets that could not be read or decoded, and were left out."""
+        """Packets that could not be read or decoded, or that go back in time, and were left out."""
         if self._stream is not None:
             if start > 0:
                 self._seek(start)
@@ -57,7 +58,10 @@ class Sound:
         self.damaged += 1
 
     def add_to(self, container: Any, kind: str) -> None:
-        """Adds a stream for the sound to an output container of a format."""
+        """Adds a stream for the sound to an output container of a format.
+
+        Raises VideoWriteError if the sound is to be copied and the format has no such sound at all.
+        """
         if self._stream is None:
             return
         codec = self._stream.codec_context.name
@@ -65,6 +69,8 @@ class Sound:
             takes = codec in container.supported_codecs
         else:
             takes = any(codec.startswith(each) for each in COPIED[kind])
+        if self._how == "copy" and codec not in container.supported_codecs:
+            raise VideoWriteError(f"sound: expected 'auto' or 'encode', as {kind} takes no {codec}, got 'copy'")
         if codec.startswith("aac"):  # that of an MPEG transport stream has its description in each packet instead
             takes = codec == "aac" and bool(self._stream.codec_context.extradata)
         self._copied = self._how == "copy" or (self._how == "auto" and takes)
@@ -114,9 +120,18 @@ class Sound:
             packet.pts -= shift
             packet.dts = packet.pts if packet.dts is None else packet.dts - shift
             packet.stream = self._output
-            yield packet
+            if self._is_new(packet.dts * packet.time_base, (packet.duration or 1) * packet.time_base):
+                yield packet
             return
         yield from self._encoded(self._decoded(packet))
+
+    def _is_new(self, begins: Fraction, length: Fraction) -> bool:
+        """Whether sound of that length in seconds is not all before what was written, as where a recorder restarts."""
+        if begins + length <= self._written:
+            self._count_damaged()
+            return False
+        self._written = begins + length
+        return True
 
     def _decoded(self, packet: Any) -> list[Any]:
         """The frames of a packet; None: those that the decoder holds at the end, as one of WMA does."""
@@ -141,6 +156,9 @@ class Sound:
                 self._follows = frame.pts + round(Fraction(frame.samples, frame.sample_rate) / frame.time_base)
                 frame.pts = round(frame.pts * frame.time_base / unit)
             frame.time_base = unit
+            begins = self._written if frame.pts is None else frame.pts * unit
+            if not self._is_new(begins, Fraction(frame.samples, frame.sample_rate)):
+                continue
             for resampled in self._resampler.resample(frame):
                 yield from self._output.encode(resampled)
 

@@ -63,11 +63,11 @@ class VideoWriter:
     fragments: also after a crash or SIGKILL it plays, but for about the last second. `close`, which the ``with``
     statement calls, ends it; after an exception in there the sound ends with the last frame.
 
-    Damaged packets of sound are left out and counted in ``damaged``; a `VideoWarning` says so at the end.
+    Damaged packets of sound, and those that go back in time, are left out and counted in ``damaged``; a `VideoWarning` says so at the end.
 
     Raises `VideoWriteError` where the file cannot be written or is that of ``sound_of``, ValueError or TypeError naming
-    a wrong setting, and `VideoWriteError` from `write` for a full disk, frames that the
-    encoder refuses, frames of different sizes, and times that do not increase.
+    a wrong setting, and `VideoWriteError` from `write` for a full disk, frames that the encoder refuses, frames of
+    different sizes, times that do not increase, and sound to copy that the format does not take.
     """
 
     def __init__(
@@ -177,7 +177,11 @@ class VideoWriter:
                 f"image: the encoder {name} refuses frames of {width} × {height} pixels: {error}"
             ) from error
         if self._sound:
-            self._sound.add_to(self._container, self._format)
+            try:
+                self._sound.add_to(self._container, self._format)
+            except VideoWriteError as error:
+                self._abandon(error)
+                raise
 
     def _checked(self, image: RGBImage) -> RGBImage:
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

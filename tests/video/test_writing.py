@@ -191,6 +191,33 @@ def test_nothing_of_the_sound_is_lost_where_its_rate_changes(tmp_path: Path) -> 
     assert abs(sum(frame.samples for frame in frames) - expected) <= len(RATES)
 
 
+@pytest.mark.parametrize("how", ["copy", "encode"])
+def test_sound_that_goes_back_in_time_is_left_out(tmp_path: Path, how: str) -> None:
+    clip, out = tmp_path / "a.ts", tmp_path / "b.mkv"
+    # a recorder that starts anew: the second part begins where the first did, and the third goes on
+    files = [write_wave(tmp_path / f"{at}.ts", "mp2", at, "mono", 48_000) for at in (0.0, 0.0, 1.2)]
+    clip.write_bytes(b"".join(file.read_bytes() for file in files))
+    writer = VideoWriter(out, sound_of=clip, sound=how)  # type: ignore[arg-type]
+    for at in range(60):
+        writer.write(quarters(), at / 25)
+    with pytest.warns(VideoWarning, match="damaged packets of sound were left out"):
+        writer.close()
+    assert 30 < writer.damaged < 60  # a second of packets of 24 ms
+    heard = beeps(out)
+    assert len(heard) == 2
+    assert abs(heard[1] - heard[0] - 1) < IN_STEP
+
+
+def test_sound_that_cannot_be_copied_is_an_error(tmp_path: Path) -> None:
+    if "wmav2" not in av.codecs_available:
+        pytest.skip("this FFmpeg has no wmav2")
+    clip, out = write_wave(tmp_path / "a.asf", "wmav2", 0, "mono", 44_100), tmp_path / "b.mp4"
+    writer = VideoWriter(out, sound_of=clip, sound="copy")
+    with pytest.raises(VideoWriteError, match="sound: expected 'auto' or 'encode', as mp4 takes no wmav2, got 'copy'"):
+        writer.write(quarters(), 0)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("target", ["mp4", "mkv"])
 def test_sound_that_the_format_does_not_take_is_encoded_anew(tmp_path: Path, target: str) -> None:
     if "wmav2" not in av.codecs_available:
