@@ -63,7 +63,8 @@ class VideoWriter:
     fragments: also after a crash or SIGKILL it plays, but for about the last second. `close`, which the ``with``
     statement calls, ends it; after an exception in there the sound ends with the last frame.
 
-    Damaged packets of sound, and those that go back in time, are left out and counted in ``damaged``; a `VideoWarning` says so at the end.
+    Damaged packets of sound, and those that go back in time, are left out and counted in ``damaged``; a `VideoWarning`
+    says so at the end.
 
     Raises `VideoWriteError` where the file cannot be written or is that of ``sound_of``, ValueError or TypeError naming
     a wrong setting, and `VideoWriteError` from `write` for a full disk, frames that the encoder refuses, frames of
