@@ -159,6 +159,8 @@ def test_a_time_that_is_none(tmp_path: Path, value: str) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9003] = value
     photo(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.getexif().get_ifd(0x8769)[0x9003] == value
     assert time_taken((tmp_path / "a.jpg").read_bytes()) is None
 
 
