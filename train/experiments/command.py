@@ -51,6 +51,7 @@ def add_experiments(commands: Any) -> None:
     to.add_argument("--steps", type=int, help="of every run; by default about a minute's worth on one core")
     to.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     to.add_argument("--batch-norm", action="store_true", help="batch normalisation in all arms; the paper had none")
+    to.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of products, for photos")
     to.add_argument("--weights", type=Path, help="P-Net and R-Net to evaluate the complete cascade with; needs --data")
     to.add_argument("--data", type=Path, help="folder with wider/validation_from_train.txt, for --weights")
     to.add_argument("--photos", type=int, help="only the first photos of that list")
@@ -147,7 +148,8 @@ def _protocol(arguments: argparse.Namespace, command: str, stage: Stage, folder:
 
     steps = arguments.steps or STEPS[stage]
     if arguments.name == "photos":
-        return LearningCurve(stage, open_samples(folder, stage, FAMILY), arguments.out, command, steps, True)
+        samples = open_samples(folder, stage, FAMILY)
+        return LearningCurve(stage, samples, arguments.out, command, steps, True, arguments.precision)
     return Protocol(stage, open_samples(folder, stage), arguments.out, command, steps, arguments.batch_norm)
 
 
@@ -159,6 +161,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("--photos: expected --weights and --data beside it")
     if arguments.weights is not None and arguments.name == "architectures":
         raise ValueError("--weights: architectures evaluates no cascade")
+    if arguments.precision != "float32" and arguments.name != "photos":
+        raise ValueError(f"--precision: expected float32 for {arguments.name}, got {arguments.precision}")
     for name in ("steps", "photos"):
         value = getattr(arguments, name)
         if value is not None and value < 1:

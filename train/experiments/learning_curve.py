@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from cascade.nn.architectures import Stage
 from train.detection.batches import split
@@ -24,11 +25,14 @@ class LearningCurve(Protocol):
     validation are left out of every share.
     """
 
+    precision: Literal["float32", "bfloat16"] = "float32"
+
     def settings(self, arm: Arm, seed: int) -> TrainSettings:
-        """The preset of the shipped O-Net, but for its length."""
+        """The preset of the shipped O-Net, but for its length and precision."""
         every = max(1, self.steps // POINTS)
         preset = DEFAULT[STAGE].training
-        return replace(preset, seed=seed, steps=self.steps, log_every=every, checkpoint_every=every)
+        length = {"steps": self.steps, "log_every": every, "checkpoint_every": every}
+        return replace(preset, seed=seed, precision=self.precision, **length)
 
     def samples_of(self, arm: Arm) -> Samples:
         """The first samples: they were written photo by photo."""

@@ -64,6 +64,8 @@ def test_the_learning_curve_differs_in_its_photos_alone(tmp_path):
     preset = DEFAULT["onet"].training
     changed = replace(protocol.settings(arms[0], 1), steps=preset.steps, log_every=100, checkpoint_every=1000)
     assert changed == preset
+    half = LearningCurve("onet", samples, tmp_path / "out", "a command", 3, precision="bfloat16").settings(arms[0], 1)
+    assert half == replace(protocol.settings(arms[0], 1), precision="bfloat16")
 
 
 def test_the_learning_curve_is_one_command(tmp_path, monkeypatch):
@@ -86,6 +88,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path, capsys):
         (["--weights", str(tmp_path)], "--weights and --data: expected both or none"),
         (["--photos", "3"], "--photos: expected --weights"),
         (["--steps", "0"], "--steps: expected at least 1, got 0"),
+        (["--precision", "bfloat16"], "--precision: expected float32 for mining, got bfloat16"),
         (["--seeds", "1", "2", "1"], "--seeds: expected different ones"),
     ):
         assert command_line.main([*command, *options]) == 1
