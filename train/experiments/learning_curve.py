@@ -31,8 +31,8 @@ class LearningCurve(Protocol):
         """The preset of the shipped O-Net, but for its length and precision."""
         every = max(1, self.steps // POINTS)
         preset = DEFAULT[STAGE].training
-        length = {"steps": self.steps, "log_every": every, "checkpoint_every": every}
-        return replace(preset, seed=seed, precision=self.precision, **length)
+        preset = replace(preset, seed=seed, precision=self.precision)
+        return replace(preset, steps=self.steps, log_every=every, checkpoint_every=every)
 
     def samples_of(self, arm: Arm) -> Samples:
         """The first samples: they were written photo by photo."""
