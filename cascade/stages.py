@@ -75,10 +75,10 @@ class Framing:
 
 # P-Net scores faces low that a border cuts off, and close-ups without hair and chin. R-Net and O-Net know them better,
 # and such windows are few.
-PNET_FRAMING = Framing(gap=1 / 3, at_border=2.0, close_up=2.0)
+PNET_FRAMING = Framing(gap=1 / 3, at_border=2.5, close_up=2.0)
 
 # With less around the face than their crops usually show, R-Net and O-Net score it low, too.
-CROP_FRAMING = Framing(gap=-0.1, at_border=0.75, close_up=0.7)
+CROP_FRAMING = Framing(gap=-0.1, at_border=0.75, close_up=0.2)
 
 
 @dataclass(frozen=True)
