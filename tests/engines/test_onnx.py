@@ -16,6 +16,7 @@ pytest.importorskip("onnx", reason="needs the extra [onnx]")
 pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
 
 from cascade import WeightsError
+from cascade.boxes import iou
 from cascade.detect import Detector
 from cascade.engines import onnx as module
 from cascade.engines.base import Engine
@@ -145,7 +146,7 @@ def test_int8_finds_the_same_face() -> None:
     found = Detector(engine="onnx", precision="int8", threads=1).detect(PORTRAIT)
     expected = Detector(precision="float32", threads=1).detect(PORTRAIT)
     assert len(found) == len(expected) == 1
-    np.testing.assert_allclose(found.boxes, expected.boxes, rtol=0, atol=2)  # pixels
+    assert iou(found.boxes, expected.boxes)[0, 0] > 0.94  # where 2 pixels on every side leave 0.92
     np.testing.assert_allclose(found.landmarks, expected.landmarks, rtol=0, atol=2)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=0.01)
 

@@ -168,6 +168,7 @@ def test_lowered_proposals(weights: DetectorWeights) -> None:
     assert weights["pnet"].tensors is not lowered["pnet"].tensors
 
 
+@pytest.mark.usefixtures("one_look")  # lower scores change which boxes are looked at again
 def test_lowered_scores_of_onet(weights: DetectorWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     """A face's log-odds are a mean, in which O-Net's own count 1 and those of the stages before 0.5; but for votes."""
     monkeypatch.setattr(stages, "AGREEMENT_WEIGHT", 0.0)
