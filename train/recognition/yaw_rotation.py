@@ -65,6 +65,7 @@ def yaw_maps() -> NDArray[np.float32]:
     return np.nan_to_num(maps, nan=2.0).astype(np.float32)
 
 
+@cache
 def _mean_face() -> Points:
     """The 68 points (68, 3) of the mean face in pixels of an aligned crop, depth away from the camera."""
     face = load_landmarks().tensors["mean_face"].astype(np.float64)
