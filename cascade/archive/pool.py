@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.archive.errors import ArchiveError
 from cascade.archive.locations import state_of
 from cascade.archive.schema import PhotoResult
+from cascade.interrupts import interrupts_held
 
 if TYPE_CHECKING:
     from cascade.archive.photos import PhotoIndexer
@@ -52,10 +53,7 @@ def results_of(paths: Iterable[bytes], indexer: PhotoIndexer, processes: int) ->
             for worker in workers:
                 more = worker.feed(again, waiting) and more
             if more and len(workers) < processes:
-                started = [_Worker() for _ in range(processes - len(workers))]
-                workers += started  # before any of them gets its networks: they start side by side
-                for worker in started:
-                    worker.begin(packed)
+                _start(workers, processes, packed)
                 continue
             if not any(worker.photos for worker in workers):
                 return
@@ -78,6 +76,20 @@ def results_of(paths: Iterable[bytes], indexer: PhotoIndexer, processes: int) ->
             worker.end()
 
 
+def _start(workers: list[_Worker], processes: int, packed: bytes) -> None:
+    """Adds workers until there are enough, and gives the new ones a pickled `PhotoIndexer`.
+
+    They start side by side: none gets it before all of them run. Ctrl-C waits until a process is one of the workers,
+    which whoever stops them ends, and never reaches the process itself.
+    """
+    before = len(workers)
+    while len(workers) < processes:
+        with interrupts_held(), _one_thread():
+            workers.append(_Worker())
+    for worker in workers[before:]:
+        worker.begin(packed)
+
+
 class _Worker:
     """A process, and the photos that it has."""
 
@@ -87,8 +99,7 @@ class _Worker:
         self.photos: deque[bytes] = deque()
         self.ready = False
         self._process = context.Process(target=_work, args=(other,), name="cascade index", daemon=True)
-        with _quiet_start():
-            self._process.start()
+        self._process.start()
         other.close()
 
     def begin(self, packed: bytes) -> None:
@@ -155,18 +166,13 @@ def _state(path: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Starts a process on one thread that Ctrl-C on the terminal does not reach: it is for the main one alone."""
+def _one_thread() -> Iterator[None]:
+    """Has processes that are started use one thread."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    handler = None
-    with suppress(ValueError):  # in another thread than the main one
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
@@ -176,8 +182,7 @@ def _quiet_start() -> Iterator[None]:
 
 def _work(connection: Connection) -> None:
     """What a worker does until nobody is at the other end any more."""
-    with suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this one
     with suppress(EOFError, OSError):
         indexer: PhotoIndexer = pickle.loads(connection.recv_bytes())
         connection.send(READY)

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from cascade.archive.errors import ArchiveError, import_fsspec
 from cascade.imaging.errors import LONGEST, shortened
-from cascade.imaging.reading import MAX_FILE_BYTES
+from cascade.imaging.opening import MAX_FILE_BYTES
 
 __all__ = ["Entry", "State", "check_url", "has_entries", "is_url", "list_folder", "normal", "opened", "state_of"]
 

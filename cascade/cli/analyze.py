@@ -14,8 +14,9 @@ from cascade.cli.console import CommandError, counted, printable, say, writable_
 from cascade.cli.detect import add_detector, add_rotations, make_detector
 from cascade.cli.photos import read_photo
 from cascade.cli.recognition import new_parser
-from cascade.cli.results import FORMATS, Further, Pictures, Writer, interrupts_wait, open_results
+from cascade.cli.results import FORMATS, Further, Pictures, Writer, open_results
 from cascade.face_records import ANGLES, attributes_of, columns_of, landmarks_of
+from cascade.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.attributes import AttributeEstimator

@@ -19,11 +19,11 @@ from cascade.anonymize.sheet import Picture, picture_of
 from cascade.cli.batch import Tally
 from cascade.cli.outputs import replacing
 from cascade.cli.photos import numbered
-from cascade.cli.results import interrupts_wait
 from cascade.faces import Faces
 from cascade.imaging.formats import is_photo, is_video
 from cascade.imaging.pixels import RGBImage
 from cascade.imaging.reading import read_image
+from cascade.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.video import VideoFrame

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cascade.cli.batch import ReadAhead, Tally, add_no_progress, go_through, photos_of, progress_of
 from cascade.cli.console import CommandError, raise_interrupts, say, writable_folder
 from cascade.cli.photos import STANDARD_INPUT, read_photo
-from cascade.cli.results import FORMATS, Pictures, Writer, interrupts_wait, open_results
+from cascade.cli.results import FORMATS, Pictures, Writer, open_results
+from cascade.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.detect import Detector

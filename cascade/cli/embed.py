@@ -17,7 +17,7 @@ from cascade.cli.batch import Progress, Tally, add_no_progress, go_through, phot
 from cascade.cli.console import CommandError, say, writable_folder, writing
 from cascade.cli.photos import Found
 from cascade.cli.recognition import add_largest, add_options, make_recognizer, new_parser
-from cascade.cli.results import interrupts_wait
+from cascade.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.faces import Faces

@@ -24,7 +24,8 @@ from cascade.cli.recognition import (
     new_parser,
     say_expired,
 )
-from cascade.cli.results import Pictures, interrupts_wait
+from cascade.cli.results import Pictures
+from cascade.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.faces import Face, Faces

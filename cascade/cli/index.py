@@ -15,7 +15,7 @@ from cascade.cli.batch import LINE_SECONDS, Progress, Tally, add_no_progress, pr
 from cascade.cli.console import SOME_FAILED, CommandError, counted, say
 from cascade.cli.embed import TERMINATED, termination_stops
 from cascade.cli.recognition import add_options, make_recognizer, new_parser
-from cascade.cli.results import interrupts_wait
+from cascade.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.archive.indexing import Outcome

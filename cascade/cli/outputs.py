@@ -22,9 +22,6 @@ from cascade.private_files import whole_file
 IsOurs = Callable[[IO[bytes]], bool]
 """Tells from the content of a file whether a command wrote it."""
 
-PERMISSIONS = 0o666
-"""Of new files, less the umask."""
-
 MARK = b"written by cascade, sha256 "
 MARK_BYTES = len(MARK) + 2 * hashlib.sha256().digest_size
 LONGEST_LINE = 1 << 26
@@ -58,7 +55,7 @@ def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
     ``mode`` is "w" or "wb", ``options`` are those of `io.TextIOWrapper`. A link of that name is replaced itself.
     """
     with (
-        whole_file(path, PERMISSIONS) as binary,
+        whole_file(path) as binary,
         io.TextIOWrapper(binary, **options) if mode == "w" else binary as stream,
     ):
         yield stream

@@ -6,13 +6,10 @@ Files that a command did not write are never replaced: see `cascade.cli.outputs`
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from cascade import private_files
@@ -102,23 +99,6 @@ def _open(path: Path | None, kind: str) -> AbstractContextManager[IO[str]]:
         path.unlink(missing_ok=True)
         return create(path, encoding="utf-8")
     return replacing(path, "w", encoding="utf-8", errors="surrogateescape", newline="")
-
-
-@contextmanager
-def interrupts_wait() -> Iterator[None]:
-    """Delays Ctrl-C to the end of the block, so that what it writes is complete."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    pressed: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if pressed:
-        handler(*pressed[0])
 
 
 def save_jpeg(path: Path, image: RGBImage, private: bool = False, xmp: bytes = b"") -> None:

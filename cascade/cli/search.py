@@ -19,7 +19,7 @@ from cascade.cli.recognition import (
     make_recognizer,
     new_parser,
 )
-from cascade.cli.results import interrupts_wait
+from cascade.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from cascade.archive import Index

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
 import time
+from multiprocessing import util
 from pathlib import Path
 
 import pytest
@@ -225,6 +227,32 @@ def test_a_worker_has_one_thread_and_ends_with_the_run(photos: Path, indexer: Ph
     while _children() and time.monotonic() < until:
         time.sleep(0.05)
     assert _children() == []
+
+
+@posix_only
+@pytest.mark.parametrize("number", [1, 2])
+def test_ctrl_c_while_processes_start_is_not_lost(
+    photos: Path, indexer: PhotoIndexer, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes as the system starts the process, reaches none of them, and ends the run once this one has started."""
+    launch, launched, masks = util.spawnv_passfds, [], []
+
+    def interrupted(path: bytes, args: list[str], fds: list[int]) -> int:
+        if any("spawn_main" in str(each) for each in args):
+            launched.append(args)
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+            if len(launched) == number:
+                os.kill(os.getpid(), signal.SIGINT)
+        return launch(path, args, fds)
+
+    monkeypatch.setattr(util, "spawnv_passfds", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(results_of([os.fsencode(photos / "one.jpg")] * 6, indexer, 3))
+    assert len(launched) == number
+    assert all(signal.SIGINT in mask for mask in masks)
+    assert multiprocessing.active_children() == []
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _children() -> list[int]:

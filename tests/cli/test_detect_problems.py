@@ -9,7 +9,6 @@ import io
 import json
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -221,40 +220,6 @@ def test_ctrl_c_leaves_valid_files(kind, run, capsys, tmp_path, monkeypatch):
         paths = {r["path"] for r in (json.loads(text) if kind == "json" else records(text))}
     assert paths == {"in/a.jpg", "in/b.jpg"}
     assert names(tmp_path / "out") == [f"faces.{kind}"]
-
-
-@posix_only
-def test_ctrl_c_waits_for_what_is_being_written():
-    done = []
-
-    def write():
-        with results.interrupts_wait():
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.01)
-            done.append(True)
-
-    with pytest.raises(KeyboardInterrupt):
-        write()
-    assert done == [True]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_interrupts_wait_in_other_threads_and_with_other_handlers(monkeypatch):
-    def block():
-        with results.interrupts_wait():
-            done.append(True)
-
-    done: list[bool] = []
-    thread = threading.Thread(target=block)
-    thread.start()
-    thread.join()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        block()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert done == [True, True]
 
 
 def test_ctrl_c_before_the_work(run, capsys, tmp_path, monkeypatch):

@@ -167,3 +167,33 @@ def test_a_run_that_is_ended_goes_on(run, how, recognizer_weights, tmp_path) -> 
     assert not list(Path(INDEX).rglob("*.partial"))
     with Store.open(Path(INDEX), index.manifest) as store:
         assert planned(Scan(["photos"]), store).todo == []
+
+
+STOPPED_AT_THE_START = """
+import os, signal, sys
+from multiprocessing import util
+from cascade.cli import main
+
+def launch(path, args, fds, launch=util.spawnv_passfds):
+    if any("spawn_main" in str(each) for each in args):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    return launch(path, args, fds)
+
+if __name__ == "__main__":
+    util.spawnv_passfds = launch
+    sys.exit(main(sys.argv[2:]))
+"""
+
+
+@posix_only
+@pytest.mark.parametrize(("how", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_run_that_is_ended_as_its_processes_start(run, how, status, recognizer_weights) -> None:
+    Path("stopped.py").write_text(STOPPED_AT_THE_START)
+    argv = ["index", "photos", "--out", INDEX, "--recognizer", recognizer_weights, "--min-face", "40"]
+    argv += ["--processes", "2"]
+    done = subprocess.run(
+        [sys.executable, "stopped.py", how, *argv], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == status, done.stderr
+    assert "stopped: 0 of 2 photos" in done.stderr
+    assert "Traceback" not in done.stderr
