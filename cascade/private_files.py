@@ -37,7 +37,7 @@ LOCK_TIMEOUT = 60.0
 
 POLL = 0.02  # seconds between tries
 
-PRIVATE = 0o600
+PRIVATE, PUBLIC = 0o600, 0o666
 FLAGS = (
     os.O_CREAT
     | getattr(os, "O_NOFOLLOW", 0)
@@ -79,12 +79,12 @@ def replacing(path: str | Path, *, always_private: bool = False, mode: int = PRI
 
 
 @contextmanager
-def whole_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A new file that replaces ``path`` once it is complete, and is deleted if that fails; for files that are public.
 
-    ``mode`` is less the umask. A link of that name is replaced itself. Raises OSError.
+    A link of that name is replaced itself. Raises OSError.
     """
-    partial, stream = new_partial(path.parent, mode)
+    partial, stream = new_partial(path.parent, PUBLIC)
     try:
         with stream:
             yield stream

@@ -47,7 +47,6 @@ NETWORKS = ("detector", "recognizer", "attributes", "landmarks")
 """What can be exported, by name."""
 
 MANIFEST = "manifest.json"
-PERMISSIONS = 0o666  # of new files, less the umask
 
 
 @dataclass(frozen=True)
@@ -175,6 +174,6 @@ def _described(model: ModelProto) -> dict[str, Any]:
 
 
 def _write(path: Path, data: bytes) -> Exported:
-    with whole_file(path, PERMISSIONS) as stream:
+    with whole_file(path) as stream:
         stream.write(data)
     return Exported(path, hashlib.sha256(data).hexdigest(), len(data))

@@ -14,6 +14,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from cascade.private_files import remove_partials, whole_file
+
 SHIPPED = Path(__file__).parent / "weights"
 """The folder of the weights that come with the package."""
 SUMS = "SHA256SUMS"
@@ -141,9 +143,9 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], record: dict[str, 
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {METADATA_ENTRY: json.dumps(record, sort_keys=True)}
     data = save({name: np.ascontiguousarray(t) for name, t in tensors.items()}, metadata=header)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    remove_partials(path.parent)
+    with whole_file(path) as stream:
+        stream.write(data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -23,7 +23,7 @@ from cascade.models.attributes import AttributeWeights
 from cascade.models.recognizer import RecognizerWeights
 from cascade.nn.graphs import Graph, native_nodes
 from train.attributes.store import LabelledCrops
-from train.common.arrays import partial_file, save_array
+from train.common.files import new_file, save_array, save_json
 from train.recognition.augment import augment_pixels
 
 CHUNK = 64  # faces computed at a time
@@ -81,9 +81,9 @@ def cache_maps(crops: LabelledCrops, trunk: Trunk, folder: Path, views: int, wor
         save_array(folder / "scale.npy", _scale(trunk, crops))
     scale = np.load(folder / "scale.npy")
     for view in range(done["views"], views + 1):
-        with partial_file(_view_file(folder, view)) as partial:
-            _write_view(crops, trunk, scale, partial, view, workers)
-        record.write_text(json.dumps({**done, "views": view + 1}) + "\n")
+        with new_file(_view_file(folder, view)) as stream:
+            _write_view(crops, trunk, scale, Path(stream.name), view, workers)
+        save_json(record, {**done, "views": view + 1})
     return CachedMaps(folder, views + 1)
 
 

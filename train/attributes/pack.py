@@ -7,8 +7,7 @@ the detector need not be sure; where it sees none, the crop is aligned by the me
 from __future__ import annotations
 
 import hashlib
-import json
-import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -25,7 +24,7 @@ from cascade.imaging.reading import ImageError
 from cascade.single_face import Cut, SingleFace, align_as_usual, find_single_face
 from train.attributes.sources import AttributeSource
 from train.attributes.store import LabelledCrops, encode_labels, load_labelled_crops
-from train.common.arrays import save_array
+from train.common.files import save_array, save_json
 
 RIVAL = 0.6  # a second face of this share of the largest one's side leaves open whom the labels are about
 
@@ -62,20 +61,18 @@ def pack_source(source: AttributeSource, root: Path, folder: Path, workers: int,
         return packed
     folder.mkdir(parents=True, exist_ok=True)
     problems = [str(problem) for problem in dataset.problems]
-    partial = folder / f"photos.{os.getpid()}.npy"  # with room for a face in each
-    shape = (len(photos), TEMPLATE_SIZE, TEMPLATE_SIZE, 3)
-    crops = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
-    used, found = _fill(crops, photos, source, workers, problems, cut)
-    if not used:
-        raise DatasetError(f"{source.name}: no face in any of {len(photos)} photos")
+    with tempfile.TemporaryFile(dir=folder) as spool:  # with room for a face in each; it has no name to leave behind
+        crops = np.memmap(spool, np.uint8, "w+", shape=(len(photos), TEMPLATE_SIZE, TEMPLATE_SIZE, 3))
+        used, found = _fill(crops, photos, source, workers, problems, cut)
+        if not used:
+            raise DatasetError(f"{source.name}: no face in any of {len(photos)} photos")
+        save_array(folder / "crops.npy", crops[: len(used)])
     labels, texts = encode_labels([photo.labels for photo in used])
-    save_array(folder / "crops.npy", crops[: len(used)])
-    partial.unlink()
     save_array(folder / "labels.npy", labels)
     save_array(folder / "found.npy", found)
     meta: dict[str, Any] = {**about, "about": source.about, "problems": problems, "texts": texts}
     meta["names"] = [photo.name for photo in used]
-    (folder / "meta.json").write_text(json.dumps(meta) + "\n")
+    save_json(folder / "meta.json", meta)
     return load_labelled_crops(folder)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from train.common.files import new_file
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -62,9 +64,8 @@ def write_checkpoint(out: Path, state: Mapping[str, Any]) -> None:
 
 def write_state(file: Path, state: Mapping[str, Any]) -> None:
     """Writes a file that `read_checkpoint` reads, whole or not at all."""
-    partial = file.with_suffix(".partial")
-    torch.save(dict(state), partial)
-    partial.replace(file)
+    with new_file(file) as stream:
+        torch.save(dict(state), stream)
 
 
 def read_checkpoint(file: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from train.common.checkpoints import TrainingError
+from train.common.files import new_file
 
 
 class Progress:
@@ -75,9 +76,8 @@ def open_metrics(path: Path, step: int) -> TextIO:
     if rows and not _is_json(rows[-1]):
         del rows[-1]
     done = [row for row in rows if json.loads(row)["step"] <= step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(row + "\n" for row in done))
-    partial.replace(path)
+    with new_file(path) as stream:
+        stream.write("".join(row + "\n" for row in done).encode())
     return path.open("a")
 
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from train.common.files import save_json
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -19,7 +21,7 @@ def save_settings(settings: DataclassInstance, folder: Path, **extra: Any) -> No
     """Writes settings.json beside the checkpoints, with the git revision and the ``extra`` facts."""
     folder.mkdir(parents=True, exist_ok=True)
     record = {"settings": asdict(settings), "revision": revision(), **extra}
-    (folder / "settings.json").write_text(json.dumps(record, indent=2))
+    save_json(folder / "settings.json", record)
 
 
 def revision() -> str:

@@ -17,10 +17,11 @@ from cascade.nn.heads import BOX
 from cascade.nn.torch_network import CascadeNetwork
 from eval.detection.running import OurDetector, Settings, run
 from eval.detection.test_sets import SELECTION_SET, TestSet, evaluate_detector, read_set
+from train.common.files import save_json
 from train.detection.export import export
 from train.experiments.definitions import Arm
 from train.experiments.measures import Figures
-from train.experiments.runs import Protocol, save_json
+from train.experiments.runs import Protocol
 
 
 @dataclass(frozen=True)

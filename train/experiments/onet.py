@@ -10,13 +10,14 @@ from typing import Any
 from tqdm import tqdm
 
 from eval.report.files import plain, table, write_csv
+from train.common.files import save_json
 from train.common.settings import revision
 from train.experiments.comparison import compare
 from train.experiments.definitions import CASCADE_FIGURES, HEADLINES, Experiment
 from train.experiments.full_cascade import Cascade
 from train.experiments.measures import FIGURES
 from train.experiments.plots import draw, panels_of
-from train.experiments.runs import Protocol, Run, save_json
+from train.experiments.runs import Protocol, Run
 
 
 def run_arms(

@@ -24,10 +24,10 @@ from train.attributes.settings import AttributeSettings
 from train.attributes.sources import AttributeSource, read_attribute_sources
 from train.attributes.store import LabelledCrops
 from train.attributes.trainer import AttributeRun
+from train.common.files import save_json
 from train.common.settings import save_settings
 from train.experiments.comparison import mean_and_spread
 from train.experiments.face_papers import FaceArm, FacePaper, FaceSet
-from train.experiments.runs import save_json
 
 SPLIT_SEED = 1
 PEOPLE = 9

@@ -31,6 +31,7 @@ from cascade.imaging.reading import read_image
 from cascade.recognize import centred_by_age
 from eval.recognition.identification import leave_one_out
 from eval.recognition.verification import AGE_GAPS, evaluate, gap_name
+from train.common.files import new_file, save_json
 from train.common.settings import plain_values
 from train.recognition.age import AGES, expected_age
 from train.recognition.age_means import model_age_means
@@ -84,7 +85,7 @@ def run_arms(
                     means = model_age_means(model, faces, learned)
                     found[SUBTRACTION] = evaluate_model(model, crops, people, ages, means)
                 found["settings"] = plain_values(settings)
-                done.write_text(json.dumps(found, indent=1) + "\n")
+                save_json(done, found)
             found = json.loads(done.read_text())
             rows.append({"arm": arm, "seed": seed, **found})
             if SUBTRACTION in found:
@@ -99,7 +100,8 @@ def _fgnet_crops(folder: Path, cache: Path) -> tuple[NDArray[np.uint8], NDArray[
         photos = [photo for photo in read_fgnet(folder) if photo.landmarks is not None]
         crops = np.concatenate([align(read_image(p.path), np.asarray(p.landmarks)[None]) for p in photos])
         cache.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(cache, crops=crops, people=np.array([str(p.person) for p in photos]), ages=[p.age for p in photos])
+        with new_file(cache) as stream:
+            np.savez(stream, crops=crops, people=[str(p.person) for p in photos], ages=[p.age for p in photos])
     with np.load(cache) as stored:
         return stored["crops"], stored["people"], stored["ages"]
 
@@ -139,7 +141,7 @@ def _write(rows: list[dict[str, Any]], out: Path) -> None:
         for row in rows:
             tars = [row["tar"][band] for band in bands]
             table.writerow([row["arm"], row["seed"], row["rank1"], row["eer"], *tars, row.get("age_mae", "")])
-    (out / "ablation.json").write_text(json.dumps(summary(rows), indent=1) + "\n")
+    save_json(out / "ablation.json", summary(rows))
     draw(rows, out / "ablation.png")
 
 

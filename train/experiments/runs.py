@@ -11,6 +11,7 @@ from typing import Any
 from cascade.nn.architectures import Stage
 from cascade.nn.torch_network import CascadeNetwork
 from train.common.checkpoints import TrainingError, checkpoint_file
+from train.common.files import save_json
 from train.common.settings import save_settings
 from train.detection.batches import split
 from train.detection.sample_store import Samples, load_samples
@@ -140,10 +141,3 @@ def open_samples(folder: Path, stage: Stage, family: str = FAMILY) -> Samples:
                 f"(python -m train samples --stage {stage} --family {family} …)"
             )
     return samples
-
-
-def save_json(file: Path, value: Any) -> None:
-    """Writes a JSON file atomically."""
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2))
-    partial.replace(file)

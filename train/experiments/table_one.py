@@ -13,6 +13,7 @@ from tqdm import tqdm
 from cascade.nn.architectures import Stage
 from cascade.nn.torch_network import CascadeNetwork
 from eval.report.files import plain, table, write_csv
+from train.common.files import save_json
 from train.common.settings import revision
 from train.experiments.baseline_networks import (
     FAMILIES,
@@ -25,7 +26,7 @@ from train.experiments.comparison import compare
 from train.experiments.definitions import FACES_ALONE, Arm
 from train.experiments.onet import spread
 from train.experiments.plots import curve_panel, draw
-from train.experiments.runs import Protocol, Run, save_json
+from train.experiments.runs import Protocol, Run
 from train.experiments.timing import PASSES, forward_seconds
 
 CURVE = ("validation", "accuracy")

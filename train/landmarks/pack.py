@@ -16,6 +16,7 @@ from cascade.datasets import PointsPhoto
 from cascade.imaging.alignment import TEMPLATE_SIZE, align, similarity_transforms
 from cascade.imaging.reading import read_image
 from cascade.landmarks import TEMPLATE, five_points
+from train.common.files import save_array, save_json
 
 STORED = 176  # pixels a side; the crop of `TEMPLATE` is the middle of it, 112 pixels a side
 MARGIN = (STORED - TEMPLATE_SIZE) / 2
@@ -47,9 +48,9 @@ def pack_points(photos: Sequence[PointsPhoto], folder: Path) -> PointCrops:
         folder.mkdir(parents=True, exist_ok=True)
         record.unlink(missing_ok=True)
         cut = [_cut(photo) for photo in tqdm(photos, desc="faces with 68 points", unit="photo")]
-        np.save(folder / "crops.npy", np.stack([crop for crop, _ in cut]))
-        np.save(folder / "points.npy", np.stack([points for _, points in cut]))
-        record.write_text(json.dumps(digest))
+        save_array(folder / "crops.npy", np.stack([crop for crop, _ in cut]))
+        save_array(folder / "points.npy", np.stack([points for _, points in cut]))
+        save_json(record, digest)
     return PointCrops(np.load(folder / "crops.npy"), np.load(folder / "points.npy"), digest)
 
 

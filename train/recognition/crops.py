@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from train.common.files import save_array, save_json
+
 SIDE = 112
 
 
@@ -68,9 +70,8 @@ def save_crops(folder: Path, faces: FaceCrops) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("meta.json", "teacher.json", "embeddings.npy", "yaws.npy"):
         (folder / name).unlink(missing_ok=True)
-    np.save(folder / "crops.npy", faces.crops)
-    for name in ("persons", "ages", "sources"):
-        np.save(folder / f"{name}.npy", getattr(faces, name))
+    for name in ("crops", "persons", "ages", "sources"):
+        save_array(folder / f"{name}.npy", getattr(faces, name))
     if faces.yaws is not None:
-        np.save(folder / "yaws.npy", faces.yaws)
-    (folder / "meta.json").write_text(json.dumps(faces.meta, indent=1) + "\n")
+        save_array(folder / "yaws.npy", faces.yaws)
+    save_json(folder / "meta.json", faces.meta)

@@ -25,6 +25,7 @@ from cascade.checks import available_cores
 from cascade.nn.graphs import IMAGE, Graph, native_nodes
 from cascade.nn.torch_graph import GraphNetwork, export_tensors
 from train.common.checkpoints import TrainingError
+from train.common.files import save_json
 from train.recognition.augment import augment_pixels
 from train.recognition.batches import Answer
 from train.recognition.crops import SIDE, FaceCrops
@@ -99,7 +100,7 @@ def cache_maps(
             progress.update(done)
     for engine in engines:
         engine.flush()
-    record.write_text(json.dumps(about) + "\n")
+    save_json(record, about)
 
 
 def _fingerprint(faces: FaceCrops, rows: NDArray[np.int64]) -> str:

@@ -8,7 +8,6 @@ The network is given in ncnn's format. It takes RGB crops of 112×112 pixels; it
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cascade import _native
 from cascade.nn.graphs import Graph, Shape, native_nodes
 from cascade.nn.torch_graph import from_tensors
 from train.common.checkpoints import TrainingError
+from train.common.files import save_array, save_json
 from train.detection.augment import normalise
 from train.recognition.architectures import RecognitionNetwork
 from train.recognition.batches import Answer
@@ -138,5 +138,5 @@ def embed_faces(folder: Path, param: Path, weights: Path) -> None:
             rows.append(teacher.embed(crops[first : first + CHUNK]))
             progress.update(len(rows[-1]))
     (folder / "teacher.json").unlink(missing_ok=True)
-    np.save(folder / "embeddings.npy", np.concatenate(rows))
-    (folder / "teacher.json").write_text(json.dumps(about, indent=1) + "\n")
+    save_array(folder / "embeddings.npy", np.concatenate(rows))
+    save_json(folder / "teacher.json", about)

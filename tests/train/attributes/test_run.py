@@ -225,6 +225,22 @@ def test_packed_faces_are_not_taken_for_those_of_another_set(whole_crops, tmp_pa
         pack_source(source, tmp_path, tmp_path / "faces", 1)
 
 
+def test_packing_that_is_broken_off_leaves_nothing(tmp_path, monkeypatch):
+    draw_folders(tmp_path)
+    config = tmp_path / "mine.toml"
+    config.write_text(RUN + HELMET)
+    (source,) = read_config(config, tmp_path).sources
+
+    def broken_off(photos, source, workers, cut):
+        yield photos[0], SingleFace(np.zeros((112, 112, 3), np.uint8), np.full((5, 2), 0.5, np.float32))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.attributes.pack._cut", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        pack_source(source, tmp_path, tmp_path / "faces", 1)
+    assert list((tmp_path / "faces").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

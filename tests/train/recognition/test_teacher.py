@@ -133,7 +133,7 @@ def test_embeddings_that_are_broken_off_are_nobodys(network, tmp_path, monkeypat
     embed_faces(tmp_path / "faces", *network)
 
     def break_off(file, array):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr("train.recognition.teacher.np.save", break_off)
