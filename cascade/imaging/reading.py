@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import io
 import os
-import re
-import stat
 import warnings
-from collections.abc import Callable
-from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +18,8 @@ import numpy.typing as npt
 from cascade.checks import is_number
 from cascade.imaging.decoding import UNCOMPRESSED, Source, check_opened, decode, opened_orientation, read_header
 from cascade.imaging.errors import ImageError, ImageWarning, quoted
-from cascade.imaging.formats import FORMATS, format_of, what_it_is
+from cascade.imaging.formats import format_of, what_it_is
+from cascade.imaging.opening import bytes_left, from_file_object, from_path, read_pipe, type_name
 from cascade.imaging.orientation import SIDEWAYS, upright
 from cascade.imaging.pixels import MAX_PIXELS, MAX_SIDE, RGBImage, from_array, from_pillow
 from cascade.imaging.reduced import REDUCTIONS, Frame, ReducedPhoto
@@ -39,10 +38,6 @@ __all__ = [
 ]
 
 START = 64  # bytes that tell the format
-MAX_FILE_BYTES = max(each.largest for each in FORMATS)
-MAX_PIPE_BYTES = 1 << 28  # of what has no length before it is read
-SEEKABLE = (io.BufferedReader, io.FileIO, io.BytesIO)
-BASE64 = re.compile(r"data:|/9j/|iVBORw0KGgo|UklGR|R0lGOD|[A-Za-z0-9+/=\s]{300}")
 
 
 class _Rules(NamedTuple):
@@ -79,7 +74,6 @@ class StoredSize(NamedTuple):
         return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
 
 
-Result = TypeVar("Result")
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 ImageInput: TypeAlias = str | os.PathLike[Any] | _Bytes | npt.NDArray[Any] | _Readable | _Pillow | _ArrayLike
 """What `read_image` takes."""
@@ -192,13 +186,14 @@ def _rules(truncated: str, max_pixels: int | None, alpha: str) -> _Rules:
 def _read(image: ImageInput, color: str, rules: _Rules) -> ReducedPhoto:
     if color not in ("rgb", "bgr"):
         raise ImageError(f'color: expected "rgb" or "bgr", got {quoted(color)}')
+    work = partial(_from_file, rules=rules)
     if isinstance(image, (str, os.PathLike)):
-        return _from_path(image, lambda file, name: _from_file(file, name, rules))
+        return from_path(image, work)
     if isinstance(image, (bytes, bytearray, memoryview)):
         data = image.tobytes() if isinstance(image, memoryview) else image  # some views have gaps
-        return _from_file(io.BytesIO(data), "bytes", rules)
+        return work(io.BytesIO(data), "bytes")
     if callable(getattr(image, "read", None)):
-        return _from_file_object(image, rules)
+        return from_file_object(image, work)
     if all(hasattr(image, name) for name in ("getexif", "convert", "mode", "size")):
         return _as_it_is(_from_pillow(image, rules))
     if hasattr(image, "__array__"):
@@ -216,12 +211,12 @@ def read_size(path: str | os.PathLike[Any]) -> StoredSize:
     Damaged EXIF data counts as none, as in `read_image`. Raises `ImageError` for what is no image file; whether its
     pixels are complete is not looked at.
     """
-    return _from_path(path, lambda file, _: _header(file))
+    return from_path(path, lambda file, _: _header(file))
 
 
 def _header(file: BinaryIO) -> StoredSize:
     start = file.read(START)
-    length = _rest(file)
+    length = bytes_left(file)
     known = format_of(start)
     if known is None or length is None:
         raise ImageError(f"image: expected an image file, got {what_it_is(start, len(start))}")
@@ -241,109 +236,16 @@ def _unexpected(image: object) -> ImageError:
     elif isinstance(image, (list, tuple)):
         hint = "; pass one image at a time, or numpy.asarray(...) of nested numbers"
     return ImageError(
-        f"image: expected a path, bytes, file object, Pillow image or array, got {_type_name(image)}{hint}"
+        f"image: expected a path, bytes, file object, Pillow image or array, got {type_name(image)}{hint}"
     )
 
 
 # Files and bytes
 
 
-def _from_path(path: str | os.PathLike[Any], work: Callable[[BinaryIO, str], Result]) -> Result:
-    """What ``work`` makes of the open file and its name for messages. Raises `ImageError`."""
-    name = os.fspath(path)
-    if not name:
-        raise ImageError("image: expected a path, got an empty one")
-    try:
-        mode = os.stat(name).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise ImageError(f"image: expected an image file, but {quoted(name)} is {what}")
-        with open(name, "rb") as file:
-            return work(file, quoted(name))
-    except ImageError as error:
-        message = str(error)
-        named = quoted(name) in message
-        raise ImageError(message if named else f"{message} (file {quoted(name)})") from None
-    except FileNotFoundError:
-        raise ImageError(f"image: expected an image file, but there is none at {quoted(name)}{_hint(name)}") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ImageError(f"image: expected a readable file, but {quoted(name)} gives: {reason}{_hint(name)}") from error
-
-
-def _hint(name: str | bytes) -> str:
-    """What someone may have meant by a path to nothing."""
-    text = os.fsdecode(name)
-    if text.startswith("file:"):
-        return " (pass the path alone, without file://)"
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
-        return " (addresses are not fetched: download it first)"
-    if BASE64.match(text):
-        return " (is it base64 text? pass base64.b64decode(...) of it)"
-    if text.startswith("~"):
-        return " (~ is not expanded: use os.path.expanduser)"
-    return ""
-
-
-def _from_file_object(file: Any, rules: _Rules) -> ReducedPhoto:
-    try:
-        start = file.read(0)
-        if isinstance(start, str):
-            raise ImageError('image: expected a binary file object, got one in text mode; open it with "rb"')
-        length = _rest(file)
-        if isinstance(file, SEEKABLE) and length and not file.tell():
-            photo = _from_file(file, _name(file), rules)
-            file.seek(0, os.SEEK_END)
-            return photo
-        if length is not None and length > MAX_FILE_BYTES:
-            raise ImageError(f"image: expected at most {MAX_FILE_BYTES:,} bytes, got {length:,}")
-        data = file.read() if length is not None else _from_stream(file)
-    except TypeError:  # a read() that takes no number
-        data = file.read()
-    except ImageError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: the file was closed
-        raise ImageError(f"image: the file object cannot be read: {error}") from error
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise ImageError(f"image: expected bytes from the file object's read(), got {_type_name(data)}")
-    if not len(data):
-        raise ImageError("image: expected an image, but the file object is empty or was read to its end")
-    if length is None and len(data) > MAX_PIPE_BYTES:
-        raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a stream, got more")
-    return _from_file(io.BytesIO(data), _name(file), rules)
-
-
-def _from_stream(file: Any) -> Any:
-    """The bytes up to the end, which an unbuffered pipe gives in parts, but one more than is allowed at most."""
-    parts, left = [], MAX_PIPE_BYTES + 1
-    while left > 0 and (part := file.read(left)) != b"":
-        if not isinstance(part, (bytes, bytearray, memoryview)):
-            return part  # the caller says what is wrong
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
-def _name(file: Any) -> str:
-    """A file object's name for warnings."""
-    name = getattr(file, "name", None)
-    return quoted(name) if isinstance(name, (str, bytes)) else "file object"
-
-
-def _rest(file: Any) -> int | None:
-    """The number of bytes between a file's position and its end, if it has an end."""
-    try:
-        here = file.tell()
-        end = file.seek(0, os.SEEK_END)
-        file.seek(here)
-    except (AttributeError, TypeError, OSError, ValueError):
-        return None
-    return end - here if isinstance(end, int) and isinstance(here, int) else None
-
-
 def _from_file(file: BinaryIO, name: str, rules: _Rules) -> ReducedPhoto:
     """The picture of an open file that stands at its beginning; ``name`` is for warnings."""
-    length = _rest(file)
+    length = bytes_left(file)
     start = file.read(START)
     if not start:
         raise ImageError("image: expected the bytes of an image, got 0")
@@ -354,9 +256,7 @@ def _from_file(file: BinaryIO, name: str, rules: _Rules) -> ReducedPhoto:
     if length is not None and length > known.largest:
         raise ImageError(f"image: expected at most {known.largest:,} bytes of {known.name} data, got {length:,}")
     if length is None:  # a pipe
-        data = start + file.read(MAX_PIPE_BYTES)
-        if len(data) > MAX_PIPE_BYTES:
-            raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a pipe, got more")
+        data = read_pipe(start, file)
         return _decoded(Source(data, len(data), known, rules.max_pixels, rules.reduction), name, rules)
     if known.name in UNCOMPRESSED:
         return _decoded(Source(file, length, known, rules.max_pixels, rules.reduction), name, rules)
@@ -387,7 +287,7 @@ def _from_pillow(image: Any, rules: _Rules) -> RGBImage:
         reason = str(error) or type(error).__name__
         if hasattr(image, "fp") and getattr(image.fp, "closed", True):
             reason = "its file was closed before its pixels were read; call load() while the file is open"
-        raise ImageError(f"image: Pillow cannot load this {_type_name(image)}: {reason}") from error
+        raise ImageError(f"image: Pillow cannot load this {type_name(image)}: {reason}") from error
     pixels = from_pillow(shown, on_white=rules.on_white)
     _warn(quoted(getattr(image, "filename", "") or "Pillow image"), problems)
     return pixels
@@ -397,13 +297,9 @@ def _as_array(image: Any) -> npt.NDArray[Any]:
     try:
         return np.asarray(image)
     except (TypeError, ValueError, RuntimeError) as error:  # for instance a tensor that lies on a GPU
-        raise ImageError(f"image: {_type_name(image)} cannot become a numpy array: {error}") from error
+        raise ImageError(f"image: {type_name(image)} cannot become a numpy array: {error}") from error
 
 
 def _warn(name: str, problems: list[str]) -> None:
     for problem in problems:
         warnings.warn(f"{name}: {problem}", ImageWarning, stacklevel=2)
-
-
-def _type_name(thing: Any) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}".removeprefix("builtins.")

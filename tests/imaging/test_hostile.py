@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cascade.imaging.opening
 import cascade.imaging.reading
 from cascade.imaging.reading import ImageError, read_image
 from tests.imaging.pictures import JPEG, colours, encode, png_of
@@ -177,7 +178,7 @@ def test_a_stream_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
             assert size >= 0, "would never return"
             return b"\xff\xd8\xff".ljust(size, b"\0")
 
-    monkeypatch.setattr(cascade.imaging.reading, "MAX_PIPE_BYTES", 1 << 20)
+    monkeypatch.setattr(cascade.imaging.opening, "MAX_PIPE_BYTES", 1 << 20)
     with pytest.raises(ImageError, match="from a stream"):
         read_image(Endless())
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from cascade.imaging import reading
+from cascade.imaging import opening
 from cascade.imaging.reading import ImageError, read_image
 from tests.imaging.pictures import (
     GRAY,
@@ -139,6 +139,14 @@ def test_file_object_is_read_from_where_it_stands() -> None:
         read_image(file)
 
 
+def test_a_file_object_whose_read_takes_no_number() -> None:
+    class Whole:
+        def read(self) -> bytes:
+            return encode(colours(), "PNG")
+
+    np.testing.assert_array_equal(read_image(Whole()), colours())
+
+
 @pytest.mark.parametrize("buffering", [0, -1])
 def test_a_pipe_is_read_to_its_end(buffering: int) -> None:
     """An unbuffered one gives 64 kB at once."""
@@ -160,7 +168,7 @@ def test_a_pipe_is_read_to_its_end(buffering: int) -> None:
 
 @pytest.mark.parametrize("buffering", [0, -1])
 def test_a_pipe_that_is_too_long_is_not_read_to_its_end(buffering: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_PIPE_BYTES", 1000)
+    monkeypatch.setattr(opening, "MAX_PIPE_BYTES", 1000)
     ours, theirs = os.pipe()
     with open(ours, "rb", buffering) as pipe, open(theirs, "wb", 0) as end:
         end.write(bytes(1001))  # and it stays open
