@@ -25,6 +25,7 @@ __all__ = [
     "CHUNK",
     "PROFILE",
     "TOO_SMALL",
+    "AfterDetector",
     "FaceModel",
     "five_point_lean",
     "five_point_yaw",
@@ -45,29 +46,19 @@ NOSE = 0.55
 """How far the tip of the nose is in front of the eyes, over their distance; the mean over people."""
 
 
-class FaceModel(FixedSettings):
-    """Base of models of faces: their common settings, and the faces of an image.
+class AfterDetector(FixedSettings):
+    """Base of what comes after a detector: its threads, and the faces of an image.
 
-    A subclass calls `_set_common` in its constructor, and `_fix_settings` at its end.
+    A subclass calls `_set_detector` in its constructor, and `_fix_settings` at its end.
     """
 
     threads: int
-    min_face: float
-    max_yaw: float
 
-    def _set_common(self, threads: int | None, min_face: float, max_yaw: float, detector: Detector | None) -> None:
+    def _set_detector(self, threads: int | None, detector: Detector | None) -> None:
         if detector is not None and not isinstance(detector, Detector):
             raise TypeError(f"detector: expected a Detector, got {type(detector).__name__}")
         self.threads = thread_count(threads)
-        self.min_face = number("min_face", min_face, 0, 1000)
-        self.max_yaw = number("max_yaw", max_yaw, 0, 90)
         self._given_detector = self._detector = detector
-        self._threads = Threads(self.threads)
-
-    def _common(self) -> dict[str, Any]:
-        """The common settings, as the constructors take them."""
-        names = ("threads", "min_face", "max_yaw")
-        return {**{name: getattr(self, name) for name in names}, "detector": self._given_detector}
 
     @property
     def detector(self) -> Detector:
@@ -77,13 +68,39 @@ class FaceModel(FixedSettings):
             self._detector = Detector(threads=self.threads)
         return self._detector
 
+    def _read(
+        self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]
+    ) -> tuple[RGBImage, Faces | npt.ArrayLike]:
+        """The pixels, and the faces that are given or found."""
+        pixels = read_image(image, color=color)
+        return pixels, self.detector.detect(pixels) if faces is None else faces
+
+
+class FaceModel(AfterDetector):
+    """Base of models of faces: their common settings, and which faces are estimated.
+
+    A subclass calls `_set_common` in its constructor, and `_fix_settings` at its end.
+    """
+
+    min_face: float
+    max_yaw: float
+
+    def _set_common(self, threads: int | None, min_face: float, max_yaw: float, detector: Detector | None) -> None:
+        self._set_detector(threads, detector)
+        self.min_face = number("min_face", min_face, 0, 1000)
+        self.max_yaw = number("max_yaw", max_yaw, 0, 90)
+        self._threads = Threads(self.threads)
+
+    def _common(self) -> dict[str, Any]:
+        """The common settings, as the constructors take them."""
+        names = ("threads", "min_face", "max_yaw")
+        return {**{name: getattr(self, name) for name in names}, "detector": self._given_detector}
+
     def _located(
         self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]
     ) -> tuple[RGBImage, npt.NDArray[np.float32], Faces | None]:
         """The pixels, the five points (N, 5, 2) of each face, and the `Faces` if they are not points alone."""
-        pixels = read_image(image, color=color)
-        if faces is None:
-            faces = self.detector.detect(pixels)
+        pixels, faces = self._read(image, faces, color)
         points = landmarks_of(faces).astype(np.float32, copy=False)
         return pixels, points, faces if isinstance(faces, Faces) else None
 

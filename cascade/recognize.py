@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from cascade import _native
 from cascade.calibration import Calibration, calibration_of
-from cascade.checks import FixedSettings, boolean, number, thread_count
+from cascade.checks import boolean, number
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
 from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face, suitability
-from cascade.face_model import TOO_SMALL, check_crops, landmarks_of
+from cascade.face_model import TOO_SMALL, AfterDetector, check_crops, landmarks_of, recreated
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.errors import ImageError
@@ -86,7 +86,7 @@ class Verification:
     """What is wrong with each face: any of "too small", "blurred", "profile", "badly lit" and "rotated by 180°"."""
 
 
-class Recognizer(FixedSettings):
+class Recognizer(AfterDetector):
     """Computes embeddings and ages of faces, with settings that are checked once and then fixed.
 
     Parameters
@@ -113,30 +113,18 @@ class Recognizer(FixedSettings):
         detector: Detector | None = None,
         flip: bool = False,
     ) -> None:
-        if detector is not None and not isinstance(detector, Detector):
-            raise TypeError(f"detector: expected a Detector, got {type(detector).__name__}")
+        self._set_detector(threads, detector)
         self.weights = weights if isinstance(weights, RecognizerWeights) else load_recognizer(weights)
-        self.threads = thread_count(threads)
         self.flip = boolean("flip", flip)
         self.operating_point = operating_point_of(self.weights.metadata, self.weights.path)
         self.calibration = calibration_of(self.weights.metadata, self.weights.path)
         self._network = _Network(self.weights, self.threads)
         self.dimension = self._network.dimension
-        self._given_detector = detector
-        self._detector = detector
         self._fix_settings()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        settings = (self.weights, self.threads, self._given_detector, self.flip)
-        return _recreated, (type(self), *settings)
-
-    @property
-    def detector(self) -> Detector:
-        """The detector that finds the faces where none are given."""
-        if self._detector is None:
-            # no lock: several threads may each create one at first, and a lock might be held during a fork
-            self._detector = Detector(threads=self.threads)
-        return self._detector
+        settings = {"weights": self.weights, "threads": self.threads, "flip": self.flip}
+        return recreated, (type(self), {**settings, "detector": self._given_detector})
 
     def embed(
         self,
@@ -271,9 +259,7 @@ class Recognizer(FixedSettings):
         return _with_problems(result, first.problems, second.problems)
 
     def _crops(self, image: ImageInput, faces: Faces | npt.ArrayLike | None, color: Literal["rgb", "bgr"]) -> RGBImage:
-        pixels = read_image(image, color=color)
-        if faces is None:
-            faces = self.detector.detect(pixels)
+        pixels, faces = self._read(image, faces, color)
         return align(pixels, landmarks_of(faces))
 
     def _unit_rows(self, embeddings: FloatArray, ages: FloatArray, crops: RGBImage) -> FloatArray:
@@ -338,13 +324,6 @@ def _named_image(name: str, image: ImageInput, color: Literal["rgb", "bgr"]) -> 
         return read_image(image, color=color)
     except ImageError as error:
         raise ImageError(f"{name}: {str(error).removeprefix('image: ')}") from error
-
-
-def _recreated(
-    kind: type[Recognizer], weights: RecognizerWeights, threads: int, detector: Detector | None, flip: bool
-) -> Recognizer:
-    """A Recognizer from its settings, for pickle and copy."""
-    return kind(weights, threads, detector=detector, flip=flip)
 
 
 def _with_rates(result: Verification, point: OperatingPoint, own_threshold: bool) -> Verification:
