@@ -71,8 +71,8 @@ size_t cascade_dense_scan_workspace(const cascade_dense_scan *scan, size_t k) {
     const cascade_scan_level *level = scan->levels + k;
     size_t needed = 1;
     if (level->end > level->first && level->grid.columns) {
-        needed = cascade_image_workspace(&level->grid, scan->layers, scan->layer_count, level->tile_rows,
-                                         level->tile_columns, scan->kernels->lanes);
+        needed = cascade_image_workspace(scan->layers, scan->layer_count, level->tile_rows, level->tile_columns,
+                                         scan->kernels->lanes);
     }
     if (needed && level->target) {
         const cascade_image *from = image_before(scan, k);

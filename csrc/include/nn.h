@@ -120,8 +120,8 @@ typedef struct {
 int cascade_feature_grid_plan(cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count,
                               size_t padding, size_t width, size_t height);
 /* Bytes of workspace for a tile of rows * columns positions; 0 if the sizes overflow. */
-size_t cascade_image_workspace(const cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count,
-                               size_t rows, size_t columns, size_t lanes);
+size_t cascade_image_workspace(const cascade_layer *layers, size_t layer_count, size_t rows, size_t columns,
+                               size_t lanes);
 /* Computes a tile of the grid. Returns the outputs (rows, outputs, pitch), which lie in the workspace. The image must have the
  * rows that the windows of the tile cover; rows outside the image are padding. */
 const float *cascade_image_forward(const cascade_kernels *kernels, const cascade_feature_grid *grid,

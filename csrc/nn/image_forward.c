@@ -72,10 +72,10 @@ static size_t widest_map(const cascade_layer *layers, size_t layer_count, size_t
 }
 
 /* Returns 0 if the sizes overflow. */
-static int measure(const cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count, size_t rows,
-                   size_t columns, size_t lanes, requirements *need) {
+static int measure(const cascade_layer *layers, size_t layer_count, size_t rows, size_t columns, size_t lanes,
+                   requirements *need) {
     size_t phases = 1, needed = rows, widest = widest_map(layers, layer_count, columns);
-    need->pitch = row_pitch(cascade_max(widest, columns + grid->receptive_field / grid->stride + 1), lanes);
+    need->pitch = row_pitch(widest, lanes);
     need->map = need->taps = 0;
     if (widest == 0 || need->pitch > SIZE_MAX / 64 || rows > SIZE_MAX / 64) {
         return 0;
@@ -102,10 +102,10 @@ static int measure(const cascade_feature_grid *grid, const cascade_layer *layers
 /* Elements after a feature map: the last vectors of a span may reach less than two vectors beyond the last row. */
 static size_t overhang(size_t lanes) { return 4 * lanes; }
 
-size_t cascade_image_workspace(const cascade_feature_grid *grid, const cascade_layer *layers, size_t layer_count,
-                               size_t rows, size_t columns, size_t lanes) {
+size_t cascade_image_workspace(const cascade_layer *layers, size_t layer_count, size_t rows, size_t columns,
+                               size_t lanes) {
     requirements need;
-    if (!measure(grid, layers, layer_count, rows, columns, lanes, &need)) {
+    if (!measure(layers, layer_count, rows, columns, lanes, &need)) {
         return 0;
     }
     return 2 * (need.map + overhang(lanes)) * sizeof(cascade_element) + cascade_tap_bytes(need.taps) + 64;
@@ -240,7 +240,7 @@ const float *cascade_image_forward(const cascade_kernels *kernels, const cascade
                                    const cascade_tile *tile, void *workspace, size_t *pitch) {
     requirements need;
     size_t lanes = kernels->lanes, phases = grid->stride;
-    if (!measure(grid, layers, layer_count, tile->rows, tile->columns, lanes, &need)) {
+    if (!measure(layers, layer_count, tile->rows, tile->columns, lanes, &need)) {
         return NULL;
     }
     ptrdiff_t *taps = workspace;

@@ -444,7 +444,7 @@ static void try_crops(const network_shape *network, size_t count) {
 /* A tile of the grid over an image, as (rows, outputs, columns). */
 static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers,
                            size_t count, const cascade_image *image, const cascade_tile *tile) {
-    size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
+    size_t needed = cascade_image_workspace(layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "no workspace");
     float *out = exactly(tile->rows * grid->outputs * tile->columns * sizeof(float));
     const float *map = cascade_image_forward(level, grid, layers, count, image, tile,

@@ -367,11 +367,11 @@ static void try_overflow(void) {
                            .kernel = 1,
                            .stride = 1,
                            .f32 = {.weights = &value, .bias = &value, .slope = &value}};
-    cascade_feature_grid grid = {1, 1, 0, SIZE_MAX / 32, SIZE_MAX / 32, SIZE_MAX / 8};
+    cascade_feature_grid grid;
     CHECK(cascade_batch_workspace(&layer, 1, SIZE_MAX / 4, 16) == 0, "crops");
     CHECK(cascade_batch_workspace(&layer, 1, 4, 16) == 0, "crops of many channels");
-    CHECK(cascade_image_workspace(&grid, &layer, 1, SIZE_MAX / 32, SIZE_MAX / 32, 16) == 0, "image");
-    CHECK(cascade_image_workspace(&grid, &layer, 1, 1, SIZE_MAX / 32, 16) == 0, "one row");
+    CHECK(cascade_image_workspace(&layer, 1, SIZE_MAX / 32, SIZE_MAX / 32, 16) == 0, "image");
+    CHECK(cascade_image_workspace(&layer, 1, 1, SIZE_MAX / 32, 16) == 0, "one row");
     cascade_node node = {.add = CASCADE_NO_MAP, .kernel = 1, .stride = 1, .channels = SIZE_MAX / 256};
     cascade_feature_map maps[2];
     cascade_graph graph = {.size = 4, .node_count = 1, .nodes = &node, .maps = maps};

@@ -168,7 +168,7 @@ static cascade_image covered_rows(const cascade_feature_grid *grid, const uint8_
 /* The outputs of a tile over those rows of an image, as (rows, outputs, columns). */
 static float *tile_outputs(const cascade_kernels *level, const cascade_feature_grid *grid, const cascade_layer *layers,
                            size_t count, const uint8_t *image, size_t width, size_t height, const cascade_tile *tile) {
-    size_t needed = cascade_image_workspace(grid, layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
+    size_t needed = cascade_image_workspace(layers, count, tile->rows, tile->columns, level->lanes), pitch = 0;
     CHECK(needed > 0, "%zu * %zu", width, height);
     size_t lines = tile->rows * grid->outputs;
     cascade_image seen = covered_rows(grid, image, width, height, tile);
