@@ -25,7 +25,9 @@ def small_graph(size: int = 32) -> tuple[Graph, tuple[int, ...]]:
     return net.build("small", size, {OUTPUT: last}), (conditioned,)
 
 
-def save_random_aging(path: Path, seed: int = 0, own_filters: bool = True) -> Path:
+def save_random_aging(
+    path: Path, seed: int = 0, own_filters: bool = True, strengths: tuple[float, ...] = (1.0,) * len(ANCHORS)
+) -> Path:
     """Write a weight file; with ``own_filters`` the filters differ by age, otherwise the bias alone."""
     graph, conditioned = small_graph()
     tensors = {name: np.asarray(array) for name, array in random_tensors(graph, seed).items()}
@@ -37,5 +39,5 @@ def save_random_aging(path: Path, seed: int = 0, own_filters: bool = True) -> Pa
                 tensors[name] = np.stack(each).astype(np.float32)
     tensors[f"{graph.outputs[OUTPUT]}.weight"] *= 0.2
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_aging(path, graph, ANCHORS, conditioned, tensors, {"licence": "CC0", "data": "nothing"})
+    save_aging(path, graph, ANCHORS, conditioned, strengths, tensors, {"licence": "CC0", "data": "nothing"})
     return path

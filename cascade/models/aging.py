@@ -32,6 +32,7 @@ FORMAT = "cascade-aging-1"
 FOLDER = SHIPPED / "aging"
 DEFAULT = "face"
 OUTPUT = "residual"
+MOST_STRENGTH = 10.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class AgingWeights:
 
     anchors      ages in years, rising, that conditioned nodes have weights for
     conditioned  numbers of those nodes
+    strengths    what the residual is multiplied by at each anchor
     """
 
     path: Path
@@ -47,16 +49,24 @@ class AgingWeights:
     graph: Graph
     anchors: tuple[float, ...]
     conditioned: tuple[int, ...]
+    strengths: tuple[float, ...]
     tensors: dict[str, np.ndarray]
     metadata: dict[str, Any]
     sha256: str
 
     def at_age(self, age: float) -> dict[str, np.ndarray]:
-        """The arrays of the graph for an age in years, those of conditioned nodes mixed from the nearest anchors."""
+        """The arrays of the graph for an age in years.
+
+        Those of conditioned nodes are mixed from the nearest anchors, and so is the strength of the last layer.
+        """
         shares = anchor_shares(np.array([age]), self.anchors)[0]
         found = dict(self.tensors)
         for name in self.mixed():
             found[name] = np.tensordot(shares, self.tensors[name], axes=1).astype(np.float32)
+        strength = np.float32(shares @ np.array(self.strengths))
+        for kind in ("weight", "bias"):
+            last = f"{self.graph.outputs[OUTPUT]}.{kind}"
+            found[last] = found[last] * strength
         return found
 
     def nearest_age(self, age: float) -> float:
@@ -87,22 +97,27 @@ def load_aging(weights: str | os.PathLike[str] | None = None) -> AgingWeights:
         graph = Graph.from_dict(metadata["graph"])
         anchors = tuple(float(age) for age in metadata["anchors"])
         conditioned = tuple(metadata["conditioned"])
-        _check(graph, anchors, conditioned)
+        strengths = tuple(float(each) for each in metadata.get("strengths", [1.0] * len(anchors)))
+        _check(graph, anchors, conditioned, strengths)
         expected = _shapes(graph, conditioned, len(anchors), tensors)
     except MALFORMED as error:
         raise WeightsError(f"weights: {path} describes no valid generator ({error})") from error
     check_tensors(path, expected, tensors)
     tensors = {name: tensors[name] for name in expected}
-    return AgingWeights(path, path.stem, graph, anchors, conditioned, tensors, metadata, sha256)
+    return AgingWeights(path, path.stem, graph, anchors, conditioned, strengths, tensors, metadata, sha256)
 
 
-def _check(graph: Graph, anchors: tuple[float, ...], conditioned: tuple[int, ...]) -> None:
+def _check(
+    graph: Graph, anchors: tuple[float, ...], conditioned: tuple[int, ...], strengths: tuple[float, ...]
+) -> None:
     """Raises ValueError unless they describe a generator."""
     shapes = graph.output_shapes()
     if shapes != {OUTPUT: (graph.input_size, 3)}:
         raise ValueError(f"outputs {shapes}, expected {OUTPUT!r} of the crop's shape")
     if len(anchors) < 2 or not all(a < b for a, b in pairwise(anchors)):
         raise ValueError(f"anchors {anchors}, expected rising ages")
+    if len(strengths) != len(anchors) or not all(0 < each <= MOST_STRENGTH for each in strengths):
+        raise ValueError(f"strengths {strengths}, expected one from 0 to {MOST_STRENGTH:g} for each anchor")
     for node in conditioned:
         if not isinstance(node, int) or not 0 <= node < len(graph.nodes) or graph.nodes[node].kind != "conv":
             raise ValueError(f"conditioned node {node!r}, expected the number of a conv")
@@ -126,6 +141,7 @@ def save_aging(
     graph: Graph,
     anchors: tuple[float, ...],
     conditioned: tuple[int, ...],
+    strengths: tuple[float, ...],
     tensors: dict[str, np.ndarray],
     metadata: dict[str, Any],
 ) -> str:
@@ -136,10 +152,11 @@ def save_aging(
     path = Path(path)
     stored = half_precision(tensors)
     try:
-        _check(graph, anchors, conditioned)
+        _check(graph, anchors, conditioned, strengths)
         expected = _shapes(graph, conditioned, len(anchors), stored)
     except ValueError as error:
         raise WeightsError(f"weights: {path}: {error}") from error
     check_tensors(path, expected, stored)
     record = {"format": FORMAT, "graph": graph.to_dict(), "anchors": anchors, "conditioned": conditioned}
+    record["strengths"] = strengths
     return write_tensors(path, stored, {**metadata, **record})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.models.aging import DEFAULT, FOLDER, anchor_shares, load_aging, save_aging
+from cascade.models.aging import DEFAULT, FOLDER, OUTPUT, anchor_shares, load_aging, save_aging
 from cascade.models.files import WeightsError
 from tests.random_aging import ANCHORS, save_random_aging, small_graph
 
@@ -37,18 +37,33 @@ def test_a_file_gives_the_weights_of_every_age(tmp_path: Path, own_filters: bool
         assert {n: a.shape for n, a in weights.at_age(age).items()} == weights.graph.tensor_shapes()
 
 
+def test_changes_are_as_strong_as_the_file_says_for_the_age(tmp_path: Path) -> None:
+    plain = load_aging(save_random_aging(tmp_path / "a.safetensors"))
+    strengths = (0.5, 1.5, *(1.0 for _ in ANCHORS[2:]))
+    again = load_aging(save_random_aging(tmp_path / "b.safetensors", strengths=strengths))
+    between = 0.75 * ANCHORS[0] + 0.25 * ANCHORS[1]
+    for age, strength in ((ANCHORS[0], 0.5), (ANCHORS[1], 1.5), (between, 0.75), (ANCHORS[-1], 1.0)):
+        before, after = plain.at_age(age), again.at_age(age)
+        for name, array in before.items():
+            last = name.startswith(f"{plain.graph.outputs[OUTPUT]}.")
+            np.testing.assert_allclose(after[name], array * (strength if last else 1), rtol=1e-5, atol=1e-7)
+
+
 def test_what_is_no_generator_is_refused(tmp_path: Path) -> None:
     graph, conditioned = small_graph()
     weights = load_aging(save_random_aging(tmp_path / "a.safetensors"))
-    for anchors, nodes, changes, message in (
-        ((3.0, 1.0, 9.0), conditioned, {}, "rising ages"),
-        (ANCHORS, (99,), {}, "conditioned node 99"),
-        (ANCHORS, (4,), {}, "conditioned node 4"),
-        ((0.0, 9.0), conditioned, {}, "expected shape"),
-        (ANCHORS, conditioned, {"0.bias": np.full(4, np.nan)}, "not finite"),
+    even = (1.0,) * len(ANCHORS)
+    for anchors, nodes, strengths, changes, message in (
+        ((3.0, 1.0, 9.0), conditioned, even, {}, "rising ages"),
+        (ANCHORS, (99,), even, {}, "conditioned node 99"),
+        (ANCHORS, (4,), even, {}, "conditioned node 4"),
+        (ANCHORS, conditioned, even[1:], {}, "one from 0 to 10 for each anchor"),
+        (ANCHORS, conditioned, (*even[1:], -1.0), {}, "one from 0 to 10 for each anchor"),
+        ((0.0, 9.0), conditioned, (1.0, 1.0), {}, "expected shape"),
+        (ANCHORS, conditioned, even, {"0.bias": np.full(4, np.nan)}, "not finite"),
     ):
         with pytest.raises(WeightsError, match=message):
-            save_aging(tmp_path / "b.safetensors", graph, anchors, nodes, {**weights.tensors, **changes}, {})
+            save_aging(tmp_path / "b.safetensors", graph, anchors, nodes, strengths, {**weights.tensors, **changes}, {})
     with pytest.raises(WeightsError, match="cascade-aging-1"):
         load_aging(Path(__file__).parents[2] / "cascade/models/weights/recognition/light.safetensors")
     with pytest.raises(WeightsError, match=r"is missing|expected a safetensors file"):

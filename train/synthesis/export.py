@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cascade.models.aging import OUTPUT, load_aging, save_aging
+import numpy as np
+
+from cascade.models.aging import load_aging, save_aging
 from cascade.version import __version__
 from train.common.checkpoints import read_checkpoint
 from train.common.settings import revision
@@ -15,8 +17,10 @@ from train.detection.export import LICENCE
 from train.synthesis.settings import ANCHORS
 from train.synthesis.trainer import WEIGHTS, SynthesisRun
 
-STRENGTHS = (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.5, 2.0)
-ALIKE = 0.77  # mean cosine to the face as it was, by our recogniser
+STRENGTHS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0)
+ALIKE = 0.78  # mean cosine to the face as it was, by our recogniser
+MEASURED = 36  # faces held out
+PRICES = (0.0, *np.geomspace(0.5, 500, 61))  # years that a cosine of 1 may cost
 
 
 def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
@@ -24,11 +28,9 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
 
     After joint training the recogniser's weights go into ``recognizer.safetensors`` beside it.
     """
-    strength, measured = chosen_strength(run)
+    strengths, measured = chosen_strengths(run)
     settings, network = run.settings, run.averaged.cpu()
     arrays = {name: tensor.float().numpy() for name, tensor in network.tensors().items()}
-    for name in ("weight", "bias"):
-        arrays[f"{network.graph.outputs[OUTPUT]}.{name}"] *= strength
     data = "; ".join(str(each.meta.get("about") or each.meta["source"]) for each in run.faces.sets)
     metadata = {
         "version": __version__,
@@ -38,11 +40,10 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
         "command": command,
         "settings": asdict(settings),
         "validation": measured,
-        "strength": strength,
     }
-    sha256 = save_aging(path, network.graph, ANCHORS, network.conditioned, arrays, metadata)
+    sha256 = save_aging(path, network.graph, ANCHORS, network.conditioned, strengths, arrays, metadata)
     weights = sum(array.size for array in arrays.values())
-    facts = _facts(run, weights, metadata, sha256)
+    facts = _facts(run, weights, strengths, metadata, sha256)
     lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
     path.with_suffix(".md").write_text(f"# Age synthesis\n\n{lines}")
     if settings.joint:
@@ -50,7 +51,9 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
     return sha256
 
 
-def _facts(run: SynthesisRun, weights: int, metadata: Mapping[str, Any], sha256: str) -> dict[str, str]:
+def _facts(
+    run: SynthesisRun, weights: int, strengths: tuple[float, ...], metadata: Mapping[str, Any], sha256: str
+) -> dict[str, str]:
     """The lines of the model card by their titles."""
     settings, network, measured = run.settings, run.averaged, metadata["validation"]
     blocks = f"identity conditional blocks, {settings.share:.0%} of the filters shared with each neighbouring age"
@@ -66,8 +69,8 @@ def _facts(run: SynthesisRun, weights: int, metadata: Mapping[str, Any], sha256:
         f"{measured['age_error']:.1f} years, the classifier's by {measured['group_error']:.1f}, "
         f"the recogniser's cosine is {measured['alike']:.2f}",
         "Steps": _steps(run),
-        "Strength": f"changes are {metadata['strength']:g} times what the generator learned, "
-        "chosen on the faces held out",
+        "Strength": f"changes are {', '.join(f'{each:g}' for each in strengths)} times what the generator "
+        f"learned, at {', '.join(f'{age:g}' for age in ANCHORS)} years; chosen on the faces held out",
         "Not for": "finding missing people, evidence, age checks, or pictures of people who have not agreed",
         "Command": f"`{metadata['command']}`",
         "Licence": LICENCE,
@@ -75,17 +78,22 @@ def _facts(run: SynthesisRun, weights: int, metadata: Mapping[str, Any], sha256:
     }
 
 
-def chosen_strength(run: SynthesisRun) -> tuple[float, dict[str, float]]:
-    """What changes are multiplied by: the least error of the age among those that leave faces alike enough.
+def chosen_strengths(run: SynthesisRun) -> tuple[tuple[float, ...], dict[str, float]]:
+    """What changes are multiplied by at each anchor age: the least errors of the age that leave faces alike enough.
 
-    A generator that has learned for a short time changes too little. If none does, changes stay as they are.
+    Some ages cost much likeness for a year that they come nearer, others little. So likeness has one price in years for
+    all of them, the lowest with which faces stay alike enough on the mean. If none does, changes stay as they are.
     """
-    measured = {strength: run.validate(strength) for strength in STRENGTHS}
-    alike = {strength: found for strength, found in measured.items() if found["alike"] >= ALIKE}
-    if not alike:
-        return 1.0, measured[1.0]
-    best = min(alike, key=lambda strength: alike[strength]["age_error"])
-    return best, alike[best]
+    found = run.by_anchor(STRENGTHS, MEASURED)
+    errors, anchors = (found["age_error"] + found["group_error"]) / 2, np.arange(len(ANCHORS))
+    for price in PRICES:
+        best = (errors - price * found["alike"]).argmin(axis=0)
+        if found["alike"][best, anchors].mean() >= ALIKE:
+            break
+    else:
+        best = np.full(len(ANCHORS), STRENGTHS.index(1.0))
+    measured = {name: float(values[best, anchors].mean()) for name, values in found.items()}
+    return tuple(STRENGTHS[at] for at in best), measured
 
 
 def _steps(run: SynthesisRun) -> str:

@@ -8,6 +8,7 @@ process, or in several under torchrun.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -256,24 +257,29 @@ class SynthesisRun(Run):
                 found.append(self.averaged(crops, shares(torch.full((len(rows),), age, device=self.device))))
         return crops, torch.stack(found, 1)
 
+    def validate(self) -> dict[str, float]:
+        """On faces held out, by the frozen networks: mean errors of the age, in years, and likeness."""
+        return {name: float(values.mean()) for name, values in self.by_anchor((1.0,), MOST_MEASURED).items()}
+
     @torch.no_grad()
-    def validate(self, strength: float = 1.0) -> dict[str, float]:
-        """On faces held out, by the frozen networks: mean error of the age and likeness, changes times ``strength``."""
-        rows = self.faces.measured[:: max(1, len(self.faces.measured) // MOST_MEASURED)][:MOST_MEASURED]
+    def by_anchor(self, strengths: Sequence[float], most: int) -> dict[str, np.ndarray]:
+        """What the frozen networks say of ``most`` faces held out at each anchor age, with stronger or weaker changes.
+
+        Each (strengths, anchors): ``age_error`` and ``group_error``, the mean errors of the attribute network's age and
+        the classifier's in years; ``alike``, the mean cosine to the face as it was.
+        """
+        rows = self.faces.measured[:: max(1, len(self.faces.measured) // most)][:most]
         crops, aged = self.aged(rows, list(ANCHORS))
         before = self.before(crops)[0]
-        errors, groups, alike = [], [], []
-        for at, anchor in enumerate(ANCHORS):
-            stronger = (crops + strength * (aged[:, at] - crops)).clamp(-1, 1)
-            embeddings, found, _ = self.before(stronger)
-            errors.append(float((expected_ages(found) - anchor).abs().mean()))
-            groups.append(float((anchor_ages(self.classifier(stronger)) - anchor).abs().mean()))
-            alike.append(float((embeddings * before).sum(1).mean()))
-        return {
-            "age_error": float(np.mean(errors)),
-            "group_error": float(np.mean(groups)),
-            "alike": float(np.mean(alike)),
-        }
+        found = {name: np.empty((len(strengths), len(ANCHORS))) for name in ("age_error", "group_error", "alike")}
+        for place in np.ndindex(len(strengths), len(ANCHORS)):
+            strength, anchor = strengths[place[0]], ANCHORS[place[1]]
+            changed = (crops + strength * (aged[:, place[1]] - crops)).clamp(-1, 1)
+            embeddings, ages, _ = self.before(changed)
+            found["age_error"][place] = (expected_ages(ages) - anchor).abs().mean()
+            found["group_error"][place] = (anchor_ages(self.classifier(changed)) - anchor).abs().mean()
+            found["alike"][place] = (embeddings * before).sum(1).mean()
+        return found
 
     @property
     def defaults(self) -> SynthesisSettings:

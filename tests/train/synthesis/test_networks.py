@@ -26,7 +26,8 @@ def test_the_weight_file_is_the_generator(tmp_path: Path, condition: str) -> Non
     network = Generator(64, COUNT, condition, 0.1).eval()
     nn.init.normal_(network.network.blocks[-1][0].weight, std=0.02)
     arrays = {name: tensor.numpy() for name, tensor in network.tensors().items()}
-    save_aging(tmp_path / "a.safetensors", network.graph, ANCHORS, network.conditioned, arrays, {})
+    even = (1.0,) * len(ANCHORS)
+    save_aging(tmp_path / "a.safetensors", network.graph, ANCHORS, network.conditioned, even, arrays, {})
     weights = load_aging(tmp_path / "a.safetensors")
     crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     for age, shares in ((25.0, torch.eye(COUNT)[[3, 3]]), (70.0, torch.eye(COUNT)[[7, 8]].mean(0).repeat(2, 1))):
