@@ -25,8 +25,8 @@ __all__ = [
     "CHUNK",
     "PROFILE",
     "TOO_SMALL",
-    "AfterDetector",
     "FaceModel",
+    "UsesDetector",
     "five_point_lean",
     "five_point_yaw",
     "landmarks_of",
@@ -46,8 +46,8 @@ NOSE = 0.55
 """How far the tip of the nose is in front of the eyes, over their distance; the mean over people."""
 
 
-class AfterDetector(FixedSettings):
-    """Base of what comes after a detector: its threads, and the faces of an image.
+class UsesDetector(FixedSettings):
+    """Base of what uses a detector: holds it and the number of threads, and finds the faces of an image.
 
     A subclass calls `_set_detector` in its constructor, and `_fix_settings` at its end.
     """
@@ -76,7 +76,7 @@ class AfterDetector(FixedSettings):
         return pixels, self.detector.detect(pixels) if faces is None else faces
 
 
-class FaceModel(AfterDetector):
+class FaceModel(UsesDetector):
     """Base of models of faces: their common settings, and which faces are estimated.
 
     A subclass calls `_set_common` in its constructor, and `_fix_settings` at its end.

@@ -24,8 +24,8 @@ def interrupts_wait() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if pressed:
-        handler(*pressed[0])
+        if pressed:  # also where the block failed, or a run that goes on after errors would miss it
+            handler(*pressed[0])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ releases when a process ends, however it ends: a killed program leaves nothing l
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import time
@@ -88,9 +89,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with stream:
             yield stream
-        partial.replace(path)
+            open_still = not stream.closed  # a text layer over it may have closed it
+            if open_still:
+                stream.flush()
+            renamed = open_still and fcntl is not None  # while locked, so that nobody takes it for a dead program's
+            if renamed:
+                partial.replace(path)
+        if not renamed:  # Windows renames closed files only
+            partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise
 
 
@@ -188,7 +197,8 @@ def new_partial(folder: Path, mode: int = PRIVATE) -> tuple[Path, BinaryIO]:
     """
     while True:
         partial = folder / f".cascade-{os.getpid()}-{os.urandom(6).hex()}.partial"
-        stream = os.fdopen(os.open(partial, os.O_WRONLY | os.O_EXCL | FLAGS, mode), "wb")
+        raw = io.FileIO(partial, "w", opener=lambda name, _: os.open(name, os.O_WRONLY | os.O_EXCL | FLAGS, mode))
+        stream = io.BufferedWriter(raw)  # its name is the path
         if fcntl is None:
             return partial, stream
         with suppress(OSError):  # without locks the process number must do

@@ -24,7 +24,7 @@ from cascade.checks import boolean, number
 from cascade.detect import Detector
 from cascade.engines.threads import Threads
 from cascade.enrolment import FaceCountError, FaceSizeError, check_enrolment, only_face, suitability
-from cascade.face_model import TOO_SMALL, AfterDetector, check_crops, landmarks_of, recreated
+from cascade.face_model import TOO_SMALL, UsesDetector, check_crops, landmarks_of, recreated
 from cascade.faces import Faces, FloatArray
 from cascade.imaging.alignment import TEMPLATE_SIZE, align
 from cascade.imaging.errors import ImageError
@@ -86,7 +86,7 @@ class Verification:
     """What is wrong with each face: any of "too small", "blurred", "profile", "badly lit" and "rotated by 180°"."""
 
 
-class Recognizer(AfterDetector):
+class Recognizer(UsesDetector):
     """Computes embeddings and ages of faces, with settings that are checked once and then fixed.
 
     Parameters

@@ -29,6 +29,18 @@ def test_ctrl_c_waits_for_what_is_being_written():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@posix_only
+def test_ctrl_c_is_not_lost_where_what_waits_fails():
+    def write():
+        with interrupts_wait():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            raise OSError("no space left")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+
+
 def test_interrupts_wait_in_other_threads_and_with_other_handlers():
     def block():
         with interrupts_wait():

@@ -80,12 +80,15 @@ def _start(workers: list[_Worker], processes: int, packed: bytes) -> None:
     """Adds workers until there are enough, and gives the new ones a pickled `PhotoIndexer`.
 
     They start side by side: none gets it before all of them run. Ctrl-C waits until a process is one of the workers,
-    which whoever stops them ends, and never reaches the process itself.
+    which whoever stops them ends, and never reaches the process itself. Raises `ArchiveError`.
     """
     before = len(workers)
-    while len(workers) < processes:
-        with interrupts_held(), _one_thread():
-            workers.append(_Worker())
+    try:
+        while len(workers) < processes:
+            with interrupts_held(), _one_thread():
+                workers.append(_Worker())
+    except OSError as error:
+        raise ArchiveError(f"a worker process cannot be started: {error}") from error
     for worker in workers[before:]:
         worker.begin(packed)
 

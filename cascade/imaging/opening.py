@@ -71,19 +71,17 @@ def from_file_object(file: Any, work: Callable[[BinaryIO, str], Result]) -> Resu
     """What ``work`` makes of a file object, read from its position, and its name for messages. Raises `ImageError`."""
     length = None
     try:
-        start = file.read(0)
+        takes_size, start = _beginning(file)
         if isinstance(start, str):
             raise ImageError('image: expected a binary file object, got one in text mode; open it with "rb"')
-        length = bytes_left(file)
+        length = bytes_left(file) if takes_size else None
         if isinstance(file, SEEKABLE) and length and not file.tell():
             result = work(file, _name(file))
             file.seek(0, os.SEEK_END)
             return result
         if length is not None and length > MAX_FILE_BYTES:
             raise ImageError(f"image: expected at most {MAX_FILE_BYTES:,} bytes, got {length:,}")
-        data = file.read() if length is not None else _from_stream(file)
-    except TypeError:  # a read() that takes no number
-        data = file.read()
+        data = _from_stream(file) if takes_size and length is None else file.read()
     except ImageError:
         raise
     except (OSError, ValueError) as error:  # ValueError: the file was closed
@@ -95,6 +93,14 @@ def from_file_object(file: Any, work: Callable[[BinaryIO, str], Result]) -> Resu
     if length is None and len(data) > MAX_PIPE_BYTES:
         raise ImageError(f"image: expected at most {MAX_PIPE_BYTES:,} bytes from a stream, got more")
     return work(io.BytesIO(data), _name(file))
+
+
+def _beginning(file: Any) -> tuple[bool, Any]:
+    """Whether read() takes a size, and what it gives for 0."""
+    try:
+        return True, file.read(0)
+    except TypeError:
+        return False, b""
 
 
 def _from_stream(file: Any) -> Any:

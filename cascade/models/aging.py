@@ -114,10 +114,13 @@ def _check(
     shapes = graph.output_shapes()
     if shapes != {OUTPUT: (graph.input_size, 3)}:
         raise ValueError(f"outputs {shapes}, expected {OUTPUT!r} of the crop's shape")
+    last = graph.nodes[graph.outputs[OUTPUT]]
+    if last.kind != "conv" or last.add is not None or last.activation != "none":  # a strength multiplies its arrays
+        raise ValueError(f"{OUTPUT!r} of {last}, expected a plain conv")
     if len(anchors) < 2 or not all(a < b for a, b in pairwise(anchors)):
         raise ValueError(f"anchors {anchors}, expected rising ages")
     if len(strengths) != len(anchors) or not all(0 < each <= MOST_STRENGTH for each in strengths):
-        raise ValueError(f"strengths {strengths}, expected one from 0 to {MOST_STRENGTH:g} for each anchor")
+        raise ValueError(f"strengths {strengths}, expected one above 0, up to {MOST_STRENGTH:g}, for each anchor")
     for node in conditioned:
         if not isinstance(node, int) or not 0 <= node < len(graph.nodes) or graph.nodes[node].kind != "conv":
             raise ValueError(f"conditioned node {node!r}, expected the number of a conv")

@@ -147,6 +147,15 @@ def test_a_file_object_whose_read_takes_no_number() -> None:
     np.testing.assert_array_equal(read_image(Whole()), colours())
 
 
+def test_a_file_object_whose_read_takes_no_number_and_fails() -> None:
+    class Broken:
+        def read(self) -> bytes:
+            raise OSError("the line went dead")
+
+    with pytest.raises(ImageError, match="the line went dead"):
+        read_image(Broken())
+
+
 @pytest.mark.parametrize("buffering", [0, -1])
 def test_a_pipe_is_read_to_its_end(buffering: int) -> None:
     """An unbuffered one gives 64 kB at once."""

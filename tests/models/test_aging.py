@@ -57,8 +57,9 @@ def test_what_is_no_generator_is_refused(tmp_path: Path) -> None:
         ((3.0, 1.0, 9.0), conditioned, even, {}, "rising ages"),
         (ANCHORS, (99,), even, {}, "conditioned node 99"),
         (ANCHORS, (4,), even, {}, "conditioned node 4"),
-        (ANCHORS, conditioned, even[1:], {}, "one from 0 to 10 for each anchor"),
-        (ANCHORS, conditioned, (*even[1:], -1.0), {}, "one from 0 to 10 for each anchor"),
+        (ANCHORS, conditioned, even[1:], {}, "one above 0, up to 10, for each anchor"),
+        (ANCHORS, conditioned, (*even[1:], 0.0), {}, "one above 0, up to 10, for each anchor"),
+        (ANCHORS, conditioned, (*even[1:], float("nan")), {}, "one above 0, up to 10, for each anchor"),
         ((0.0, 9.0), conditioned, (1.0, 1.0), {}, "expected shape"),
         (ANCHORS, conditioned, even, {"0.bias": np.full(4, np.nan)}, "not finite"),
     ):

@@ -63,7 +63,7 @@ def write_checkpoint(out: Path, state: Mapping[str, Any]) -> None:
 
 
 def write_state(file: Path, state: Mapping[str, Any]) -> None:
-    """Writes a file that `read_checkpoint` reads, whole or not at all."""
+    """Writes a file that `read_checkpoint` reads, all of it or nothing."""
     with new_file(file) as stream:
         torch.save(dict(state), stream)
 

@@ -1,4 +1,4 @@
-"""The files of runs: whole or not there, even if the run that writes one is killed.
+"""The files of runs: complete or absent, even if the run that writes one is killed.
 
 A file that another run has mapped into its memory is replaced, never written over.
 """

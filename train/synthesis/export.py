@@ -65,9 +65,9 @@ def _facts(
         "Learned from": metadata["data"],
         "Learned with": "our recogniser (identity) and our attribute network (age, gender), both frozen, and a small "
         "classifier of ages that learned from the same faces",
-        "Held out": f"{len(run.faces.measured)} faces: the attribute network's age is off by "
-        f"{measured['age_error']:.1f} years, the classifier's by {measured['group_error']:.1f}, "
-        f"the recogniser's cosine is {measured['alike']:.2f}",
+        "Held out": f"{len(run.faces.measured)} faces; on the {MEASURED} of them that chose the strengths the "
+        f"attribute network's age is off by {measured['age_error']:.1f} years, the classifier's by "
+        f"{measured['group_error']:.1f}, the recogniser's cosine is {measured['alike']:.2f}",
         "Steps": _steps(run),
         "Strength": f"changes are {', '.join(f'{each:g}' for each in strengths)} times what the generator "
         f"learned, at {', '.join(f'{age:g}' for age in ANCHORS)} years; chosen on the faces held out",
