@@ -59,24 +59,14 @@ def replacing(path: str | Path, *, always_private: bool = False, mode: int = PRI
     """
     target = Path(os.path.realpath(path))
     remove_partials(target.parent)
-    partial, stream = new_partial(target.parent, mode)
-    try:
-        with stream:
-            yield stream
-            stream.flush()
-            if not always_private:
-                with suppress(FileNotFoundError):
-                    os.chmod(partial, target.stat().st_mode & 0o777)
-            os.fsync(stream.fileno())
-            if fcntl is not None:  # while it is locked, so that nobody takes it for a dead program's
-                partial.replace(target)
-        if fcntl is None:  # Windows renames closed files only
-            partial.replace(target)
-        sync_folder(target.parent)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    with _put_in_place(target, mode) as (partial, stream):
+        yield stream
+        stream.flush()
+        if not always_private:
+            with suppress(FileNotFoundError):
+                os.chmod(partial, target.stat().st_mode & 0o777)
+        os.fsync(stream.fileno())
+    sync_folder(target.parent)
 
 
 @contextmanager
@@ -85,17 +75,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
     A link of that name is replaced itself. Raises OSError.
     """
-    partial, stream = new_partial(path.parent, PUBLIC)
+    with _put_in_place(path, PUBLIC) as (_, stream):
+        yield stream
+        stream.flush()
+
+
+@contextmanager
+def _put_in_place(path: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
+    """A partial file beside ``path``, open, which takes its place after the block; deleted if that fails."""
+    partial, stream = new_partial(path.parent, mode)
     try:
         with stream:
-            yield stream
-            open_still = not stream.closed  # a text layer over it may have closed it
-            if open_still:
-                stream.flush()
-            renamed = open_still and fcntl is not None  # while locked, so that nobody takes it for a dead program's
-            if renamed:
+            yield partial, stream
+            if fcntl is not None:  # while it is locked, so that nobody takes it for a dead program's
                 partial.replace(path)
-        if not renamed:  # Windows renames closed files only
+        if fcntl is None:  # Windows renames closed files only
             partial.replace(path)
     except BaseException:
         with suppress(OSError):

@@ -54,11 +54,13 @@ def replacing(path: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
 
     ``mode`` is "w" or "wb", ``options`` are those of `io.TextIOWrapper`. A link of that name is replaced itself.
     """
-    with (
-        whole_file(path) as binary,
-        io.TextIOWrapper(binary, **options) if mode == "w" else binary as stream,
-    ):
-        yield stream
+    with whole_file(path) as binary:
+        if mode == "w":
+            text = io.TextIOWrapper(binary, **options)
+            yield text
+            text.detach()  # writes what it holds, and leaves the file open for the other to complete
+        else:
+            yield binary
 
 
 def create(path: Path, **options: Any) -> IO[str]:

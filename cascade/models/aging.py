@@ -161,5 +161,4 @@ def save_aging(
         raise WeightsError(f"weights: {path}: {error}") from error
     check_tensors(path, expected, stored)
     record = {"format": FORMAT, "graph": graph.to_dict(), "anchors": anchors, "conditioned": conditioned}
-    record["strengths"] = strengths
-    return write_tensors(path, stored, {**metadata, **record})
+    return write_tensors(path, stored, {**metadata, **record, "strengths": strengths})

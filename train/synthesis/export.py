@@ -56,6 +56,7 @@ def _facts(
 ) -> dict[str, str]:
     """The lines of the model card by their titles."""
     settings, network, measured = run.settings, run.averaged, metadata["validation"]
+    held_out = len(run.faces.measured)
     blocks = f"identity conditional blocks, {settings.share:.0%} of the filters shared with each neighbouring age"
     return {
         "Network": f"{network.graph.name}, {weights:,} weights, "
@@ -65,7 +66,7 @@ def _facts(
         "Learned from": metadata["data"],
         "Learned with": "our recogniser (identity) and our attribute network (age, gender), both frozen, and a small "
         "classifier of ages that learned from the same faces",
-        "Held out": f"{len(run.faces.measured)} faces; on the {MEASURED} of them that chose the strengths the "
+        "Held out": f"{held_out} faces; on the {min(MEASURED, held_out)} of them that chose the strengths the "
         f"attribute network's age is off by {measured['age_error']:.1f} years, the classifier's by "
         f"{measured['group_error']:.1f}, the recogniser's cosine is {measured['alike']:.2f}",
         "Steps": _steps(run),

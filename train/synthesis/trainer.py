@@ -272,13 +272,13 @@ class SynthesisRun(Run):
         crops, aged = self.aged(rows, list(ANCHORS))
         before = self.before(crops)[0]
         found = {name: np.empty((len(strengths), len(ANCHORS))) for name in ("age_error", "group_error", "alike")}
-        for place in np.ndindex(len(strengths), len(ANCHORS)):
-            strength, anchor = strengths[place[0]], ANCHORS[place[1]]
-            changed = (crops + strength * (aged[:, place[1]] - crops)).clamp(-1, 1)
-            embeddings, ages, _ = self.before(changed)
-            found["age_error"][place] = (expected_ages(ages) - anchor).abs().mean()
-            found["group_error"][place] = (anchor_ages(self.classifier(changed)) - anchor).abs().mean()
-            found["alike"][place] = (embeddings * before).sum(1).mean()
+        for row, strength in enumerate(strengths):
+            for column, anchor in enumerate(ANCHORS):
+                changed = (crops + strength * (aged[:, column] - crops)).clamp(-1, 1)
+                embeddings, ages, _ = self.before(changed)
+                found["age_error"][row, column] = (expected_ages(ages) - anchor).abs().mean()
+                found["group_error"][row, column] = (anchor_ages(self.classifier(changed)) - anchor).abs().mean()
+                found["alike"][row, column] = (embeddings * before).sum(1).mean()
         return found
 
     @property
