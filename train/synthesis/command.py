@@ -38,6 +38,14 @@ def add_synthesis(commands: Any) -> None:
         "--weigh", nargs="+", default=[], type=_weight, metavar="LOSS=W", help="weights of losses, as age=1.5 smooth=1"
     )
     to.add_argument("--precision", choices=("float32", "bfloat16"))
+    to.add_argument(
+        "--strength",
+        nargs="+",
+        default=[],
+        type=_strength,
+        metavar="AGE=S",
+        help="what changes are multiplied by at an anchor age, as 75=1.15; the others are chosen on faces held out",
+    )
     add_start(to)
     to.set_defaults(run=run_synthesis)
 
@@ -53,6 +61,21 @@ def _weight(text: str) -> tuple[str, float]:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"expected LOSS=W with one of {', '.join(LOSSES)}, got {text!r}")
+
+
+def _strength(text: str) -> tuple[float, float]:
+    """The anchor age and the strength that AGE=S means. Raises ArgumentTypeError."""
+    from cascade.models.aging import MOST_STRENGTH
+    from train.synthesis.settings import ANCHORS
+
+    age, _, value = text.partition("=")
+    try:
+        if float(age) in ANCHORS and 0 < float(value) <= MOST_STRENGTH:
+            return float(age), float(value)
+    except ValueError:
+        pass
+    ages = ", ".join(f"{anchor:g}" for anchor in ANCHORS)
+    raise argparse.ArgumentTypeError(f"expected AGE=S with one of {ages} and S up to {MOST_STRENGTH:g}, got {text!r}")
 
 
 def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
@@ -81,4 +104,4 @@ def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     run.train()
     if run.writes:
         path = arguments.out / f"{arguments.name}.safetensors"
-        print(f"{path}  SHA-256 {export_synthesis(run, path, command)}")
+        print(f"{path}  SHA-256 {export_synthesis(run, path, command, dict(arguments.strength))}")

@@ -21,14 +21,16 @@ STRENGTHS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.
 ALIKE = 0.78  # mean cosine to the face as it was, by our recogniser
 MEASURED = 36  # faces held out
 PRICES = (0.0, *np.geomspace(0.5, 500, 61))  # years that a cosine of 1 may cost
+NONE_GIVEN: Mapping[float, float] = {}
 
 
-def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
+def export_synthesis(run: SynthesisRun, path: Path, command: str, given: Mapping[float, float] = NONE_GIVEN) -> str:
     """Writes the averaged generator and its card beside it; returns the file's SHA-256.
 
-    After joint training the recogniser's weights go into ``recognizer.safetensors`` beside it.
+    ``given`` are strengths of changes that are not chosen, by anchor age. After joint training the recogniser's weights
+    go into ``recognizer.safetensors`` beside it.
     """
-    strengths, measured = chosen_strengths(run)
+    strengths, measured = chosen_strengths(run, given)
     settings, network = run.settings, run.averaged.cpu()
     arrays = {name: tensor.float().numpy() for name, tensor in network.tensors().items()}
     data = "; ".join(str(each.meta.get("about") or each.meta["source"]) for each in run.faces.sets)
@@ -43,7 +45,7 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
     }
     sha256 = save_aging(path, network.graph, ANCHORS, network.conditioned, strengths, arrays, metadata)
     weights = sum(array.size for array in arrays.values())
-    facts = _facts(run, weights, strengths, metadata, sha256)
+    facts = _facts(run, weights, strengths, given, metadata, sha256)
     lines = "".join(f"- **{name}**: {fact}\n" for name, fact in facts.items())
     path.with_suffix(".md").write_text(f"# Age synthesis\n\n{lines}")
     if settings.joint:
@@ -52,11 +54,17 @@ def export_synthesis(run: SynthesisRun, path: Path, command: str) -> str:
 
 
 def _facts(
-    run: SynthesisRun, weights: int, strengths: tuple[float, ...], metadata: Mapping[str, Any], sha256: str
+    run: SynthesisRun,
+    weights: int,
+    strengths: tuple[float, ...],
+    given: Mapping[float, float],
+    metadata: Mapping[str, Any],
+    sha256: str,
 ) -> dict[str, str]:
     """The lines of the model card by their titles."""
     settings, network, measured = run.settings, run.averaged, metadata["validation"]
     held_out = len(run.faces.measured)
+    chosen = "chosen on the faces held out" + "".join(f", but given at {age:g} years" for age in given)
     blocks = f"identity conditional blocks, {settings.share:.0%} of the filters shared with each neighbouring age"
     return {
         "Network": f"{network.graph.name}, {weights:,} weights, "
@@ -71,7 +79,7 @@ def _facts(
         f"{measured['group_error']:.1f}, the recogniser's cosine is {measured['alike']:.2f}",
         "Steps": _steps(run),
         "Strength": f"changes are {', '.join(f'{each:g}' for each in strengths)} times what the generator "
-        f"learned, at {', '.join(f'{age:g}' for age in ANCHORS)} years; chosen on the faces held out",
+        f"learned, at {', '.join(f'{age:g}' for age in ANCHORS)} years; {chosen}",
         "Not for": "finding missing people, evidence, age checks, or pictures of people who have not agreed",
         "Command": f"`{metadata['command']}`",
         "Licence": LICENCE,
@@ -79,22 +87,28 @@ def _facts(
     }
 
 
-def chosen_strengths(run: SynthesisRun) -> tuple[tuple[float, ...], dict[str, float]]:
+def chosen_strengths(
+    run: SynthesisRun, given: Mapping[float, float] = NONE_GIVEN
+) -> tuple[tuple[float, ...], dict[str, float]]:
     """What changes are multiplied by at each anchor age: the least errors of the age that leave faces alike enough.
 
     Some ages cost much likeness for a year that they come nearer, others little. So likeness has one price in years for
     all of them, the lowest with which faces stay alike enough on the mean. If none does, changes stay as they are.
+    ``given``, by anchor age, are not chosen; what likeness they cost, the other ages save.
     """
-    found = run.by_anchor(STRENGTHS, MEASURED)
+    strengths = tuple(sorted({*STRENGTHS, *given.values()}))
+    found = run.by_anchor(strengths, MEASURED)
     errors, anchors = (found["age_error"] + found["group_error"]) / 2, np.arange(len(ANCHORS))
+    for anchor, strength in given.items():
+        errors[np.array(strengths) != strength, ANCHORS.index(anchor)] = np.inf
     for price in PRICES:
         best = (errors - price * found["alike"]).argmin(axis=0)
         if found["alike"][best, anchors].mean() >= ALIKE:
             break
     else:
-        best = np.full(len(ANCHORS), STRENGTHS.index(1.0))
+        best = np.array([strengths.index(given.get(anchor, 1.0)) for anchor in ANCHORS])
     measured = {name: float(values[best, anchors].mean()) for name, values in found.items()}
-    return tuple(STRENGTHS[at] for at in best), measured
+    return tuple(strengths[at] for at in best), measured
 
 
 def _steps(run: SynthesisRun) -> str:

@@ -211,6 +211,15 @@ def test_weights_of_losses_have_names(given: str, capsys) -> None:
     assert "expected LOSS=W with one of adversary" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["75", "74=1", "75=x", "75=0", "75=11", "75=nan", "=1"])
+def test_strengths_are_given_by_anchor_age(given: str, capsys) -> None:
+    command = ["synthesis", "--data", "a.toml", "--root", ".", "--out", "out", "--strength"]
+    assert dict(parser().parse_args([*command, "75=1.15", "1=0.9"]).strength) == {75.0: 1.15, 1.0: 0.9}
+    with pytest.raises(SystemExit):
+        parser().parse_args([*command, given])
+    assert "expected AGE=S with one of 1, 6, 15" in capsys.readouterr().err
+
+
 def test_the_group_loss_is_zero_for_what_is_asked() -> None:
     asked = shares(torch.tensor([30.0, 75.0]))
     assert losses.group_loss(asked.clamp_min(1e-9).log(), asked).abs() < 1e-5
