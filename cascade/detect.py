@@ -93,7 +93,7 @@ class Detector(FixedSettings):
         self,
         min_face: float = 20,
         max_face: float | None = None,
-        scale_factor: float = 0.709,
+        scale_factor: float = 0.68,
         thresholds: tuple[float, float, float] = THRESHOLDS,
         engine: Literal["native", "torch", "onnx"] | Engine = "native",
         threads: int | None = None,

@@ -139,7 +139,7 @@ def _add_finding_options(group: Any) -> None:
         "--scale-factor",
         type=float,
         metavar="F",
-        help="size of a pyramid level over the one before, 0.5 to 0.95 (default: 0.709). "
+        help="size of a pyramid level over the one before, 0.5 to 0.95 (default: 0.68). "
         "Larger finds a little more and takes longer",
     )
     add_rotations(group)

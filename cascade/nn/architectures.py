@@ -238,26 +238,40 @@ def _convolutions(channels: tuple[int, ...], strides: tuple[int, ...]) -> tuple[
     return (*(_conv(count, 3, stride) for count, stride in zip(channels, strides, strict=True)), _heads())
 
 
-def _strided(name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tuple[int, ...]) -> dict[str, Architecture]:
-    """A set of four networks of these channels, L-Net's being O-Net's."""
-    deepest = _convolutions(onet, (2, 2, 1, 2, 1, 1))
+def _strided(
+    name: str, pnet: tuple[int, ...], rnet: tuple[int, ...], onet: tuple[int, ...], lnet: tuple[int, ...]
+) -> dict[str, Architecture]:
+    """A set of four networks of these channels."""
+    strides = (2, 2, 1, 2, 1, 1)
     return {
         "pnet": Architecture(name, "pnet", 23, 12, _convolutions(pnet, (2, 2, 1, 1))),
         "rnet": Architecture(name, "rnet", 32, 18, _convolutions(rnet, (2, 2, 1, 1, 1))),
-        "onet": Architecture(name, "onet", 56, 32, deepest),
-        # O-Net's layers over the aligned crop, as recognition sees it: its window is ArcFace's square
-        "lnet": Architecture(name, "lnet", 56, 56, deepest),
+        "onet": Architecture(name, "onet", 56, 32, _convolutions(onet, strides)),
+        # layers like O-Net's over the aligned crop, as recognition sees it: its window is ArcFace's square
+        "lnet": Architecture(name, "lnet", 56, 56, _convolutions(lnet, strides)),
     }
 
 
 # The default set: strided convolutions in place of pooling, multiples of 4 channels, ReLU, and context around
 # every window. P-Net has a stride of 4 pixels, not 2: it classifies a quarter of the windows and can afford more depth.
-DEFAULT = _strided("default", (12, 24, 24, 32), (16, 32, 48, 64, 96), (16, 32, 64, 64, 128, 192))
+DEFAULT = _strided(
+    "default",
+    pnet=(12, 24, 24, 32),
+    rnet=(16, 32, 48, 64, 96),
+    onet=(16, 32, 64, 128, 192, 256),
+    lnet=(16, 32, 64, 64, 128, 192),
+)
 
 # The same with fewer channels, for slow processors: about half of the multiply-adds of every stage.
-SMALL = _strided("small", (8, 16, 24, 24), (8, 24, 32, 48, 64), (16, 24, 40, 40, 80, 128))
+SMALL = _strided(
+    "small",
+    pnet=(8, 16, 24, 24),
+    rnet=(8, 24, 32, 48, 64),
+    onet=(16, 24, 48, 80, 128, 160),
+    lnet=(16, 24, 40, 40, 80, 128),
+)
 
-# The default's P-, R- and L-Net, and an O-Net of six times the multiply-adds: it sees a few dozen crops of a photo.
+# The default's P-, R- and L-Net, and an O-Net of four times the multiply-adds: it sees a few dozen crops of a photo.
 ACCURATE = DEFAULT | {
     "onet": Architecture(
         "accurate", "onet", 72, 32, _convolutions((32, 48, 96, 128, 192, 256, 256), (2, 2, 1, 2, 1, 1, 1))

@@ -36,7 +36,7 @@ from train.detection.photo_changes import change_photo
 from train.detection.sample_store import Samples, SampleWriter
 from train.detection.sources import Source, describe, fingerprint, photos, recipe_fingerprint
 
-# Size of a pyramid level over the one before, as detection has it by default.
+# Size of a pyramid level over the one before. Each photo has another phase, so windows have every size in between.
 SCALE_FACTOR = 0.709
 
 
