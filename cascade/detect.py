@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["THRESHOLDS", "Detector", "detect"]
 
 # Face probabilities below which P-Net, R-Net and O-Net reject a window.
-THRESHOLDS = (0.7, 0.3, 0.8)
+THRESHOLDS = (0.7, 0.4, 0.8)
 
 
 class Detector(FixedSettings):
@@ -93,7 +93,7 @@ class Detector(FixedSettings):
         self,
         min_face: float = 20,
         max_face: float | None = None,
-        scale_factor: float = 0.68,
+        scale_factor: float = 0.709,
         thresholds: tuple[float, float, float] = THRESHOLDS,
         engine: Literal["native", "torch", "onnx"] | Engine = "native",
         threads: int | None = None,

@@ -92,8 +92,8 @@ def test_numpy_numbers_are_numbers(weights: Weights) -> None:
 
 def test_defaults_are_those_of_the_documentation(weights: Weights) -> None:
     detector = Detector(weights=weights("default"))
-    assert (detector.min_face, detector.max_face, detector.scale_factor) == (20, None, 0.68)
-    assert detector.thresholds == detection.THRESHOLDS == (0.7, 0.3, 0.8)
+    assert (detector.min_face, detector.max_face, detector.scale_factor) == (20, None, 0.709)
+    assert detector.thresholds == detection.THRESHOLDS == (0.7, 0.4, 0.8)
     assert 1 <= detector.threads <= 4
 
 

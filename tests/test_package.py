@@ -18,7 +18,7 @@ import cascade.detect
 from cascade.models.detector import load_detector, shipped_detectors
 from cascade.models.files import SHIPPED
 
-LARGEST_WEIGHTS = 12 * 2**20
+LARGEST_WEIGHTS = 13 * 2**20  # so that the wheel stays small; 12 until O-Net grew
 
 
 def test_detecting_needs_no_torch() -> None:

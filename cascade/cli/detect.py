@@ -132,14 +132,14 @@ def _add_finding_options(group: Any) -> None:
         type=float,
         nargs=3,
         metavar=("P", "R", "O"),
-        help="scores that a window must reach in P-Net and R-Net, and a face in the end, 0 to 1 (default: 0.7 0.3 "
+        help="scores that a window must reach in P-Net and R-Net, and a face in the end, 0 to 1 (default: 0.7 0.4 "
         "0.8). Raise the last for fewer false faces, lower all for more faces",
     )
     group.add_argument(
         "--scale-factor",
         type=float,
         metavar="F",
-        help="size of a pyramid level over the one before, 0.5 to 0.95 (default: 0.68). "
+        help="size of a pyramid level over the one before, 0.5 to 0.95 (default: 0.709). "
         "Larger finds a little more and takes longer",
     )
     add_rotations(group)

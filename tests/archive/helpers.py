@@ -19,7 +19,7 @@ def manifest(**changes: object) -> Manifest:
         "detector": Network("default", "0" * 64),
         "recognizer": Network("light", "1" * 64),
         "dimension": DIMENSION,
-        "settings": {"min_face": 20.0, "thresholds": [0.7, 0.3, 0.8], "max_face": None},
+        "settings": {"min_face": 20.0, "thresholds": [0.7, 0.4, 0.8], "max_face": None},
         "attributes": Network("attributes", "2" * 64),
         "attribute_columns": COLUMNS,
     }

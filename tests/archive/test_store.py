@@ -147,7 +147,7 @@ def test_one_run_at_a_time(folder: Path) -> None:
         ({"detector": Network("other", "3" * 64)}, "detector default"),
         ({"attributes": Network("other", "3" * 64)}, "attributes"),
         ({"attribute_columns": {}}, "the attributes age, gender; this run would write none"),
-        ({"settings": {"min_face": 40.0, "thresholds": [0.7, 0.3, 0.8], "max_face": None}}, "min_face 20.0"),
+        ({"settings": {"min_face": 40.0, "thresholds": [0.7, 0.4, 0.8], "max_face": None}}, "min_face 20.0"),
     ],
 )
 def test_another_network_or_setting_is_refused(folder: Path, change: dict[str, object], named: str) -> None:

@@ -165,7 +165,7 @@ def test_the_shares_of_the_changes(monkeypatch):
     for seed in range(1000):
         change_photo(image, photo, np.random.default_rng(seed))
     assert counts["rotate_photo"] / 1000 == pytest.approx(0.33, abs=0.05)
-    assert counts["truncate_photo"] / 1000 == pytest.approx(0.35, abs=0.05)
+    assert counts["truncate_photo"] / 1000 == pytest.approx(0.40, abs=0.05)
     assert counts["_reduced"] / 1000 == pytest.approx(0.45, abs=0.05)
     assert counts["_blurred"] / 1000 == pytest.approx(0.08, abs=0.03)
     assert counts["_compressed"] / 1000 == pytest.approx(0.15, abs=0.04)
