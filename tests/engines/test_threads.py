@@ -181,7 +181,7 @@ def at_work(thread: threading.Thread) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_pool_serves_one_thread_at_a_time(threads: int) -> None:
     """Nor is its memory touched: the second would want more room for what it finds."""
-    slow, image, answers = network("pnet", "scalar"), noise(900, 1200, 3), list[np.ndarray]()
+    slow, image, answers = network("pnet", "scalar"), noise(1800, 2400, 3), list[np.ndarray]()
     expected = slow.dense_scan(image, 5, 3.0)
     channels = np.zeros((500, 3, 1, 1), np.float32)
     wide = {
