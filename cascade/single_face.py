@@ -26,7 +26,7 @@ __all__ = ["Cut", "SingleFace", "align_as_usual", "enlarged", "find_single_face"
 Cut: TypeAlias = Callable[[RGBImage, npt.NDArray[np.float32]], RGBImage]
 """From an image and the five points of faces (n, 5, 2) to crops (n, side, side, 3), such as `align`."""
 
-SURE, UNSURE = THRESHOLDS, (0.5, 0.1, 0.6)  # the detector's thresholds in photos and in crops
+SURE, UNSURE = THRESHOLDS, (0.5, 0.1, 0.69)  # the detector's thresholds in photos and in crops
 SMALLEST = 0.25  # side of a face over a crop's shorter side
 SMALL_CROP, ENLARGED = 128, 192  # crops with shorter sides below the first are enlarged to the second
 MIN_FACE = 24  # pixels, in photos as taken

@@ -78,7 +78,7 @@ class Framing:
 PNET_FRAMING = Framing(gap=1 / 3, at_border=2.5, close_up=2.0)
 
 # With less around the face than their crops usually show, R-Net and O-Net score it low, too.
-CROP_FRAMING = Framing(gap=-0.1, at_border=1.0, close_up=0.4)
+CROP_FRAMING = Framing(gap=-0.1, at_border=1.0, close_up=0.6)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def test_windows_at_the_border_and_close_ups_need_less_in_pnet(
 
 
 @pytest.mark.parametrize(
-    ("corner", "side", "gain"), [((60, 40), 250, 0.4), ((60, 40), 100, 0.0), ((-20, 40), 100, 1.0)]
+    ("corner", "side", "gain"), [((60, 40), 250, 0.6), ((60, 40), 100, 0.0), ((-20, 40), 100, 1.0)]
 )
 def test_windows_beyond_the_border_and_close_ups_need_less_in_rnet_and_onet(
     engine: NativeEngine, monkeypatch: pytest.MonkeyPatch, corner: tuple[int, int], side: int, gain: float

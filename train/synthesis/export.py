@@ -64,7 +64,9 @@ def _facts(
     """The lines of the model card by their titles."""
     settings, network, measured = run.settings, run.averaged, metadata["validation"]
     held_out = len(run.faces.measured)
-    chosen = "chosen on the faces held out" + "".join(f", but given at {age:g} years" for age in given)
+    chosen = "chosen on the faces held out"
+    if given:
+        chosen += f", but given at {', '.join(f'{age:g}' for age in given)} years"
     blocks = f"identity conditional blocks, {settings.share:.0%} of the filters shared with each neighbouring age"
     return {
         "Network": f"{network.graph.name}, {weights:,} weights, "
@@ -99,8 +101,9 @@ def chosen_strengths(
     strengths = tuple(sorted({*STRENGTHS, *given.values()}))
     found = run.by_anchor(strengths, MEASURED)
     errors, anchors = (found["age_error"] + found["group_error"]) / 2, np.arange(len(ANCHORS))
-    for anchor, strength in given.items():
-        errors[np.array(strengths) != strength, ANCHORS.index(anchor)] = np.inf
+    for column, anchor in enumerate(ANCHORS):
+        allowed = (given[anchor],) if anchor in given else STRENGTHS
+        errors[~np.isin(strengths, allowed), column] = np.inf
     for price in PRICES:
         best = (errors - price * found["alike"]).argmin(axis=0)
         if found["alike"][best, anchors].mean() >= ALIKE:

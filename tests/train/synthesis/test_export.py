@@ -50,6 +50,11 @@ def test_a_given_strength_stays_and_the_other_ages_save_what_it_costs() -> None:
     assert sum(strengths[:-1]) < sum(plain[:-1]) and measured["alike"] >= ALIKE
 
 
+def test_a_given_strength_is_none_that_other_ages_may_choose() -> None:
+    strengths, _ = chosen_strengths(Measured(np.full(len(ANCHORS), 0.05), np.ones(len(ANCHORS))), {75.0: 3.0})
+    assert strengths == (*(STRENGTHS[-1],) * (len(ANCHORS) - 1), 3.0)
+
+
 def test_a_given_strength_stays_where_none_leaves_faces_alike() -> None:
     strengths, _ = chosen_strengths(Measured(np.full(len(ANCHORS), 0.5), np.ones(len(ANCHORS))), {6.0: 0.9})
     assert strengths == (1.0, 0.9, *(1.0,) * (len(ANCHORS) - 2))
