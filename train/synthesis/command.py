@@ -50,16 +50,27 @@ def add_synthesis(commands: Any) -> None:
     to.set_defaults(run=run_synthesis)
 
 
+def _number(text: str) -> float | None:
+    """The number that the text is, if any."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _assigned(text: str) -> tuple[str, float | None]:
+    """The name and the number, if any, of NAME=NUMBER."""
+    name, _, value = text.partition("=")
+    return name, _number(value)
+
+
 def _weight(text: str) -> tuple[str, float]:
     """The setting that LOSS=W means. Raises ArgumentTypeError."""
     from train.synthesis.losses import LOSSES
 
-    name, _, value = text.partition("=")
-    try:
-        if name in LOSSES:
-            return f"lambda_{name}", float(value)
-    except ValueError:
-        pass
+    name, value = _assigned(text)
+    if name in LOSSES and value is not None:
+        return f"lambda_{name}", value
     raise argparse.ArgumentTypeError(f"expected LOSS=W with one of {', '.join(LOSSES)}, got {text!r}")
 
 
@@ -68,12 +79,10 @@ def _strength(text: str) -> tuple[float, float]:
     from cascade.models.aging import MOST_STRENGTH
     from train.synthesis.settings import ANCHORS
 
-    age, _, value = text.partition("=")
-    try:
-        if float(age) in ANCHORS and 0 < float(value) <= MOST_STRENGTH:
-            return float(age), float(value)
-    except ValueError:
-        pass
+    name, value = _assigned(text)
+    age = _number(name)
+    if age is not None and age in ANCHORS and value is not None and 0 < value <= MOST_STRENGTH:
+        return age, value
     ages = ", ".join(f"{anchor:g}" for anchor in ANCHORS)
     raise argparse.ArgumentTypeError(f"expected AGE=S with one of {ages} and S up to {MOST_STRENGTH:g}, got {text!r}")
 
