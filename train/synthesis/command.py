@@ -87,6 +87,15 @@ def _strength(text: str) -> tuple[float, float]:
     raise argparse.ArgumentTypeError(f"expected AGE=S with one of {ages} and S up to {MOST_STRENGTH:g}, got {text!r}")
 
 
+def _each_once(option: str, assigned: list[tuple[Any, float]]) -> dict[Any, float]:
+    """What was assigned by name. Raises ValueError for a name that is given twice."""
+    names = [name for name, _ in assigned]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{option}: expected each name once, got {str(name).removeprefix('lambda_')} again")
+    return dict(assigned)
+
+
 def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     """python -m train synthesis"""
     from train.attributes.sources import read_attribute_sources
@@ -98,7 +107,8 @@ def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     from train.synthesis.settings import SynthesisSettings
     from train.synthesis.trainer import SynthesisRun
 
-    changes = {name: getattr(arguments, name) for name in CHANGES} | dict(arguments.weigh)
+    strengths = _each_once("--strength", arguments.strength)
+    changes = {name: getattr(arguments, name) for name in CHANGES} | _each_once("--weigh", arguments.weigh)
     settings = with_changes(SynthesisSettings(), changes)
     if settings.start and not Path(settings.start).is_file():
         raise FileNotFoundError(f"--initial: there is no file {settings.start}")
@@ -113,4 +123,4 @@ def run_synthesis(arguments: argparse.Namespace, command: str) -> None:
     run.train()
     if run.writes:
         path = arguments.out / f"{arguments.name}.safetensors"
-        print(f"{path}  SHA-256 {export_synthesis(run, path, command, dict(arguments.strength))}")
+        print(f"{path}  SHA-256 {export_synthesis(run, path, command, strengths)}")

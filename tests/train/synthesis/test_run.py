@@ -220,6 +220,19 @@ def test_strengths_are_given_by_anchor_age(given: str, capsys) -> None:
     assert "expected AGE=S with one of 1, 6, 15" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--weigh", "age=1", "age=2"], "--weigh: expected each name once, got age"),
+        (["--strength", "75=1", "75.0=1.2"], "--strength: expected each name once, got 75"),
+    ],
+)
+def test_a_name_is_given_once(given: list[str], message: str) -> None:
+    arguments = parser().parse_args(["synthesis", "--data", "a.toml", "--root", ".", "--out", "out", *given])
+    with pytest.raises(ValueError, match=message):
+        arguments.run(arguments, "synthesis")
+
+
 def test_the_group_loss_is_zero_for_what_is_asked() -> None:
     asked = shares(torch.tensor([30.0, 75.0]))
     assert losses.group_loss(asked.clamp_min(1e-9).log(), asked).abs() < 1e-5
