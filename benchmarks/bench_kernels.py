@@ -177,8 +177,8 @@ def test_window_boxes(benchmark: Any) -> None:
 
 
 @pytest.mark.benchmark(group=f"framing of {BOXES} windows")
-def test_framing(benchmark: Any) -> None:
-    benchmark(_native.framing, boxes(BOXES, 20, 80), 640, 480, 1 / 3, 240)
+def test_framing_logits(benchmark: Any) -> None:
+    benchmark(_native.framing_logits, boxes(BOXES, 20, 80), 640, 480, 1 / 3, 240, 1.0, 0.6)
 
 
 @pytest.mark.benchmark(group=f"fuse_logits of {BOXES} windows")

@@ -274,13 +274,20 @@ def window_boxes(
     ``window`` pixels. Returns float32 (n in all, 4).
     """
 
-def framing(
-    windows: npt.ArrayLike, width: float, height: float, gap: float, close_up_side: float
-) -> npt.NDArray[np.uint8]:
-    """How windows (n, 4) lie in a photo of ``width`` by ``height`` pixels, (n,): 0 inside, 1 at its border, 2 close up.
+def framing_logits(
+    windows: npt.ArrayLike,
+    width: float,
+    height: float,
+    gap: float,
+    close_up_side: float,
+    at_border: float,
+    close_up: float,
+) -> npt.NDArray[np.float32]:
+    """Log-odds for how windows (n, 4) lie in a photo of ``width`` by ``height`` pixels, float32 (n,).
 
-    A close-up has a side of at least ``close_up_side``. Others are at the border if the space between them and the
-    nearest edge is less than ``gap`` of their side; with -0.1, if more than a tenth of them lies outside.
+    ``close_up`` for those with a side of at least ``close_up_side``. Others have ``at_border`` if the space between
+    them and the nearest edge is less than ``gap`` of their side; with -0.1, if more than a tenth of them lies outside.
+    The rest has 0.
     """
 
 def square(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:

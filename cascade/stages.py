@@ -69,8 +69,8 @@ class Framing:
     def bonus(self, windows: np.ndarray, photo: np.ndarray) -> np.ndarray:
         """What is added for windows (n, 4) in pixels of a photo (height, width, 3): float32 (n,)."""
         height, width = photo.shape[:2]
-        framing = _native.framing(windows, width, height, self.gap, CLOSE_UP_SHARE * min(width, height))
-        return np.array([0.0, self.at_border, self.close_up], np.float32)[framing]
+        close_up_side = CLOSE_UP_SHARE * min(width, height)
+        return _native.framing_logits(windows, width, height, self.gap, close_up_side, self.at_border, self.close_up)
 
 
 # P-Net scores faces low that a border cuts off, and close-ups without hair and chin. R-Net and O-Net know them better,
@@ -109,8 +109,8 @@ def run_pnet(
     Windows at the border and close-ups count more, as PNET_FRAMING says, from here on.
     """
     sides = weights["pnet"].architecture.window / pyramid.scales[1:, 0]
-    most = PNET_FRAMING.most(sides, pyramid.images[0])
-    levels = yield DenseScan(pyramid, [logit(threshold) - bonus for bonus in most])
+    least = logit(threshold)
+    levels = yield DenseScan(pyramid, [least - most for most in PNET_FRAMING.most(sides, pyramid.images[0])])
     if not levels:
         return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
     windows = window_boxes(levels, weights["pnet"].architecture, pyramid.scales[1:])
@@ -118,7 +118,7 @@ def run_pnet(
     found = np.concatenate(levels)
     deltas = found[:, 1:][:, weights["pnet"].architecture.output("box")]
     logits = found[:, 2] + PNET_FRAMING.bonus(windows, pyramid.images[0])
-    _, boxes, logits = _native.candidates(windows, deltas, logits, logit(threshold), ((nms, "union"),))
+    _, boxes, logits = _native.candidates(windows, deltas, logits, least, ((nms, "union"),))
     return Candidates(boxes, logits)
 
 

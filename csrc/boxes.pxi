@@ -27,16 +27,18 @@ def window_boxes(found, scales, stride, margin, window):
     return boxes
 
 
-def framing(windows, width, height, gap, close_up_side):
-    """How windows lie in an image of ``width`` by ``height`` pixels: 0 inside, 1 at its border, 2 as a close-up."""
+def framing_logits(windows, width, height, gap, close_up_side, at_border, close_up):
+    """Log-odds for windows at the border of an image of ``width`` by ``height`` pixels, and for close-ups."""
     windows = check_boxes(windows, "windows", np.float32)
-    out = np.empty(len(windows), np.uint8)
+    out = np.empty(len(windows), np.float32)
     cdef const float[:, ::1] source = windows
-    cdef uint8_t[::1] target = out
+    cdef float[::1] target = out
     cdef float right = real("width", width, 0), bottom = real("height", height, 0)
-    cdef float share = real("gap", gap), side = real("close_up_side", close_up_side, 0)
+    cdef cascade_framing framing
+    framing.gap, framing.close_up_side = real("gap", gap), real("close_up_side", close_up_side, 0)
+    framing.at_border, framing.close_up = real("at_border", at_border), real("close_up", close_up)
     if len(windows):
-        cascade_framing(&source[0, 0], source.shape[0], right, bottom, share, side, &target[0])
+        cascade_framing_logits(&source[0, 0], source.shape[0], right, bottom, &framing, &target[0])
     return out
 
 

@@ -214,8 +214,14 @@ cdef extern from "detect.h" nogil:
 
     void cascade_window_boxes(const float *found, size_t n, size_t pitch, const cascade_window_layout *layout,
                               const double *scale, float *boxes)
-    void cascade_framing(const float *windows, size_t n, float width, float height, float gap, float close_up_side,
-                         uint8_t *framing)
+    ctypedef struct cascade_framing:
+        float gap
+        float close_up_side
+        float at_border
+        float close_up
+
+    void cascade_framing_logits(const float *windows, size_t n, float width, float height,
+                                const cascade_framing *framing, float *logits)
     void cascade_square(float *boxes, size_t n)
     void cascade_expand(const float *boxes, size_t n, double context, double *expanded)
     void cascade_clip(float *boxes, size_t n, float width, float height)

@@ -15,13 +15,13 @@ void cascade_window_boxes(const float *found, size_t n, size_t pitch, const casc
     }
 }
 
-void cascade_framing(const float *windows, size_t n, float width, float height, float gap, float close_up_side,
-                     uint8_t *framing) {
+void cascade_framing_logits(const float *windows, size_t n, float width, float height, const cascade_framing *framing,
+                            float *logits) {
     for (size_t i = 0; i < n; i++, windows += 4) {
         float side = windows[2] - windows[0];
         float across = fminf(windows[0], width - windows[2]), down = fminf(windows[1], height - windows[3]);
-        int at_border = fminf(across, down) < side * gap;
-        framing[i] = side >= close_up_side ? CASCADE_CLOSE_UP : at_border ? CASCADE_AT_BORDER : CASCADE_INSIDE;
+        int at_border = fminf(across, down) < side * framing->gap;
+        logits[i] = side >= framing->close_up_side ? framing->close_up : at_border ? framing->at_border : 0.0f;
     }
 }
 

@@ -24,14 +24,19 @@ typedef struct {
  * `scale` is the size of the level over that of the image, across and down. */
 void cascade_window_boxes(const float *found, size_t n, size_t pitch, const cascade_window_layout *layout,
                           const double scale[2], float *boxes);
-/* How a window lies in the image. */
-enum { CASCADE_INSIDE, CASCADE_AT_BORDER, CASCADE_CLOSE_UP };
+/* What is added to the log-odds of windows for how they lie in the image: `close_up` if their side is at least `close_up_side`,
+ * else `at_border` if the space between them and the nearest edge is less than `gap` of their side; with -0.1, if more than a
+ * tenth of them lies outside. */
+typedef struct {
+    float gap;
+    float close_up_side;
+    float at_border;
+    float close_up;
+} cascade_framing;
 
-/* Tells how n windows lie in an image of width * height: as a close-up if their side is at least `close_up_side`, else at the
- * border if the space between them and the nearest edge is less than `gap` of their side; with -0.1, if more than a tenth of
- * them lies outside. */
-void cascade_framing(const float *windows, size_t n, float width, float height, float gap, float close_up_side,
-                     uint8_t *framing);
+/* Computes what is added for n windows in an image of width * height. */
+void cascade_framing_logits(const float *windows, size_t n, float width, float height, const cascade_framing *framing,
+                            float *logits);
 /* Adds deltas * the box's size to each edge of n boxes, in place. */
 void cascade_apply_box_deltas(float *boxes, const float *deltas, size_t n);
 /* Grows n boxes to squares of the longer side about their centres. */

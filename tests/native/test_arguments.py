@@ -113,7 +113,7 @@ def test_wrong_arrays_of_boxes(boxes: Any) -> None:
     ):
         refuses(call, "^boxes: expected ")
     refuses(lambda: _native.candidates(boxes, BOXES, [0.5], 0, []), "^windows: expected ")
-    refuses(lambda: _native.framing(boxes, 10, 10, 0.3, 5), "^windows: expected ")
+    refuses(lambda: _native.framing_logits(boxes, 10, 10, 0.3, 5, 1, 2), "^windows: expected ")
     refuses(lambda: _native.candidates(BOXES, boxes, [0.5], 0, []), "^offsets: expected ")
     refuses(lambda: _native.window_points(boxes, POINTS), "^windows: expected ")
 
@@ -336,10 +336,12 @@ def test_wrong_thresholds(number: Any) -> None:
     refuses(lambda: network().dense_scan_levels([IMAGE, IMAGE], 0, [0.0, number]), "^threshold: expected ")
     refuses(lambda: network().dense_scan_levels([IMAGE, IMAGE], 0, [0.0]), "^threshold: expected ")
     refuses(lambda: _native.clip(BOXES, number, 5), "^width: expected ")
-    refuses(lambda: _native.framing(BOXES, number, 5, 0.3, 3), "^width: expected ")
-    refuses(lambda: _native.framing(BOXES, 5, number, 0.3, 3), "^height: expected ")
-    refuses(lambda: _native.framing(BOXES, 5, 5, number, 3), "^gap: expected ")
-    refuses(lambda: _native.framing(BOXES, 5, 5, 0.3, number), "^close_up_side: expected ")
+    refuses(lambda: _native.framing_logits(BOXES, number, 5, 0.3, 3, 1, 2), "^width: expected ")
+    refuses(lambda: _native.framing_logits(BOXES, 5, number, 0.3, 3, 1, 2), "^height: expected ")
+    refuses(lambda: _native.framing_logits(BOXES, 5, 5, number, 3, 1, 2), "^gap: expected ")
+    refuses(lambda: _native.framing_logits(BOXES, 5, 5, 0.3, number, 1, 2), "^close_up_side: expected ")
+    refuses(lambda: _native.framing_logits(BOXES, 5, 5, 0.3, 3, number, 2), "^at_border: expected ")
+    refuses(lambda: _native.framing_logits(BOXES, 5, 5, 0.3, 3, 1, number), "^close_up: expected ")
     refuses(lambda: _native.clip(BOXES, 5, number), "^height: expected ")
     refuses(lambda: _native.expand(BOXES, number), "^context: expected ")
     refuses(lambda: _native.fuse_logits([(1, 2)], [3], number), "^share: expected ")
@@ -572,7 +574,7 @@ def test_box_functions_never_crash(rows: list[Any], threshold: float, other: flo
         lambda: _native.square(boxes),
         lambda: _native.expand(boxes, threshold),
         lambda: _native.clip(boxes, threshold, other),
-        lambda: _native.framing(boxes, threshold, other, other, threshold),
+        lambda: _native.framing_logits(boxes, threshold, other, other, threshold, other, threshold),
         lambda: _native.fuse_logits(boxes, scores, other),
         lambda: _native.candidates(boxes, boxes[::-1], scores, threshold, overlaps),
         lambda: _native.window_boxes([boxes[:3], table[3:]], [(1, 1), (0.1, 1e-300)], threshold, other, threshold),
@@ -640,7 +642,7 @@ def test_any_number_type_and_layout_will_do(layout: Callable[[np.ndarray], Any])
         (_native.square, [boxes]),
         (lambda a: _native.expand(a, 1.5), [boxes]),
         (lambda a: _native.clip(a, 50, 40), [boxes]),
-        (lambda a: _native.framing(a, 50, 40, -0.1, 20), [boxes]),
+        (lambda a: _native.framing_logits(a, 50, 40, -0.1, 20, 1, 2), [boxes]),
         (lambda a, b: _native.fuse_logits(a, b, 0.5), [boxes, scores]),
         (lambda a, b, c: _native.candidates(a, b, c, 1, [(0.5, "union")]), [boxes, moves, scores]),
         (_native.window_points, [boxes, shares]),

@@ -493,6 +493,19 @@ static void try_windows(size_t n) {
     free(boxes);
 }
 
+static void try_framing(size_t n) {
+    cascade_framing framing = {(float)between(-0.5, 0.5), (float)between(0, 500), 1.0f, 2.0f};
+    float *windows = wild_floats(4 * n, 500), *logits = exactly(n * sizeof(float));
+    cascade_framing_logits(windows, n, 300, 200, &framing, logits);
+    for (size_t i = 0; i < n; i++) {
+        int close_up = windows[4 * i + 2] - windows[4 * i] >= framing.close_up_side;
+        CHECK(close_up ? logits[i] == 2.0f : logits[i] == 0.0f || logits[i] == 1.0f, "window %zu of %zu: %g", i, n,
+              logits[i]);
+    }
+    free(windows);
+    free(logits);
+}
+
 static void try_expand(size_t n) {
     float *boxes = wild_floats(4 * n, 500);
     double *expanded = exactly(4 * n * sizeof(double)), context = chance(3) ? between(0, 4) : 1;
@@ -735,6 +748,7 @@ int main(int count, char **arguments) {
     }
     for (size_t n = 0; n < 140; n++) {
         try_windows(n);
+        try_framing(n);
         try_expand(n);
         try_outputs(n);
         try_order(n);
