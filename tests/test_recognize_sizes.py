@@ -151,14 +151,15 @@ def test_galleries_of_an_earlier_file_of_the_network(plain, tmp_path):
 
 
 def test_the_shipped_network_reads_galleries_of_its_first_file():
-    first = "947b11e7e325c120484bbe729f7ff04b4ef673d52f605e50b797481c01ce1502"
+    first = "1239c39bc4bafd83a9c2ce545fec27780af06274830b9d0f5159a8a357d24bc0"
     assert first in (Recognizer().weights.sha256, *Recognizer().weights.earlier_sha256)
 
 
 def test_the_shipped_network_states_rates_for_small_faces():
     point = Recognizer().operating_point
-    assert point.rates_at(16)[0] > 10 * point.false_accept_rate
-    assert point.is_too_small(16)
+    assert 5 * point.false_accept_rate < point.rates_at(16)[0] < 20 * point.false_accept_rate
+    assert point.is_too_small(15.9)  # below the smallest size measured
+    assert not point.is_too_small(18)
     assert point.is_small(24)
     assert not point.is_small(32)
     assert Path(Recognizer().weights.path).with_suffix(".md").read_text().count("Small faces") == 1

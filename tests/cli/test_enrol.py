@@ -82,7 +82,7 @@ def test_small_faces_are_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(portrait()).resize((115, 115), Image.Resampling.LANCZOS).save("small.png")
     assert main(["gallery", "add", "g", "Ann", "small.png"]) == console.SOME_FAILED
-    assert "small.png: expected a face of at least 26 pixels" in (err := capsys.readouterr().err)
+    assert "small.png: expected a face of at least 25 pixels" in (err := capsys.readouterr().err)
     assert "--allow-small takes it" in err
     assert not Path("g").exists()
     assert main(["gallery", "add", "g", "Ann", "small.png", "--allow-small"]) == 0
