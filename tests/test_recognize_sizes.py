@@ -158,7 +158,7 @@ def test_the_shipped_network_reads_galleries_of_its_first_file():
 def test_the_shipped_network_states_rates_for_small_faces():
     point = Recognizer().operating_point
     assert 5 * point.false_accept_rate < point.rates_at(16)[0] < 20 * point.false_accept_rate
-    assert point.is_too_small(15.9)  # below the smallest size measured
+    assert point.is_too_small(15)  # below the smallest size measured
     assert not point.is_too_small(18)
     assert point.is_small(24)
     assert not point.is_small(32)
