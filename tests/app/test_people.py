@@ -240,7 +240,7 @@ def test_two_photos_of_one_person(client):
 
 def test_photos_that_cannot_be_told(client):
     tiny = io.BytesIO()
-    Image.open(PORTRAIT).resize((80, 80), Image.Resampling.LANCZOS).save(tiny, "PNG")
+    Image.open(PORTRAIT).resize((72, 72), Image.Resampling.LANCZOS).save(tiny, "PNG")
     found = compare(client, tiny.getvalue(), tiny.getvalue()).json()
     assert found["decision"] == "cannot tell"
     assert "too small to tell" in found["warnings"][0]
