@@ -287,7 +287,7 @@ def framing_logits(
 
     ``close_up`` for those with a side of at least ``close_up_side``. Others have ``at_border`` if the space between
     them and the nearest edge is less than ``gap`` of their side; with -0.1, if more than a tenth of them lies outside.
-    The rest has 0.
+    All others have 0.
     """
 
 def square(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:

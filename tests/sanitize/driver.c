@@ -498,9 +498,10 @@ static void try_framing(size_t n) {
     float *windows = wild_floats(4 * n, 500), *logits = exactly(n * sizeof(float));
     cascade_framing_logits(windows, n, 300, 200, &framing, logits);
     for (size_t i = 0; i < n; i++) {
-        int close_up = windows[4 * i + 2] - windows[4 * i] >= framing.close_up_side;
-        CHECK(close_up ? logits[i] == 2.0f : logits[i] == 0.0f || logits[i] == 1.0f, "window %zu of %zu: %g", i, n,
-              logits[i]);
+        const float *w = windows + 4 * i;
+        float side = w[2] - w[0], across = fminf(w[0], 300 - w[2]), down = fminf(w[1], 200 - w[3]);
+        float rest = fminf(across, down) < side * framing.gap ? 1.0f : 0.0f;
+        CHECK(logits[i] == (side >= framing.close_up_side ? 2.0f : rest), "window %zu of %zu: %g", i, n, logits[i]);
     }
     free(windows);
     free(logits);

@@ -35,12 +35,19 @@ def add_synthesis(commands: Any) -> None:
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
     to.add_argument(
-        "--weigh", nargs="+", default=[], type=_weight, metavar="LOSS=W", help="weights of losses, as age=1.5 smooth=1"
+        "--weigh",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_weight,
+        metavar="LOSS=W",
+        help="weights of losses, as age=1.5 smooth=1",
     )
     to.add_argument("--precision", choices=("float32", "bfloat16"))
     to.add_argument(
         "--strength",
         nargs="+",
+        action="extend",
         default=[],
         type=_strength,
         metavar="AGE=S",
@@ -92,7 +99,8 @@ def _each_once(option: str, assigned: list[tuple[Any, float]]) -> dict[Any, floa
     names = [name for name, _ in assigned]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{option}: expected each name once, got {str(name).removeprefix('lambda_')} again")
+            given = name.removeprefix("lambda_") if isinstance(name, str) else f"{name:g}"
+            raise ValueError(f"{option}: expected each name once, got {given} again")
     return dict(assigned)
 
 

@@ -204,7 +204,7 @@ def test_another_run_can_begin_from_it_at_another_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["age", "age=x", "beauty=1", "=1"])
 def test_weights_of_losses_have_names(given: str, capsys) -> None:
     command = ["synthesis", "--data", "a.toml", "--root", ".", "--out", "out", "--weigh"]
-    arguments = parser().parse_args([*command, "age=1.5", "smooth=0"])
+    arguments = parser().parse_args([*command, "age=1.5", "--weigh", "smooth=0"])
     assert dict(arguments.weigh) == {"lambda_age": 1.5, "lambda_smooth": 0.0}
     with pytest.raises(SystemExit):
         parser().parse_args([*command, given])
@@ -223,8 +223,9 @@ def test_strengths_are_given_by_anchor_age(given: str, capsys) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--weigh", "age=1", "age=2"], "--weigh: expected each name once, got age"),
-        (["--strength", "75=1", "75.0=1.2"], "--strength: expected each name once, got 75"),
+        (["--weigh", "age=1", "age=2"], "--weigh: expected each name once, got age again"),
+        (["--weigh", "age=1", "--weigh", "age=2"], "--weigh: expected each name once, got age again"),
+        (["--strength", "75=1", "75.0=1.2"], "--strength: expected each name once, got 75 again"),
     ],
 )
 def test_a_name_is_given_once(given: list[str], message: str) -> None:
