@@ -214,6 +214,7 @@ cdef extern from "detect.h" nogil:
 
     void cascade_window_boxes(const float *found, size_t n, size_t pitch, const cascade_window_layout *layout,
                               const double *scale, float *boxes)
+
     ctypedef struct cascade_framing:
         float gap
         float close_up_side

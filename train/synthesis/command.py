@@ -12,6 +12,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +35,19 @@ def add_synthesis(commands: Any) -> None:
     for name in ("steps", "batch", "seed"):
         to.add_argument(f"--{name}", type=int)
     to.add_argument("--learning-rate", type=float)
-    to.add_argument(
-        "--weigh",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=_weight,
-        metavar="LOSS=W",
-        help="weights of losses, as age=1.5 smooth=1",
-    )
+    _add_assigned(to, "--weigh", _weight, "LOSS=W", "weights of losses, as age=1.5 smooth=1")
     to.add_argument("--precision", choices=("float32", "bfloat16"))
-    to.add_argument(
-        "--strength",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=_strength,
-        metavar="AGE=S",
-        help="what changes are multiplied by at an anchor age, as 75=1.15; the others are chosen on faces held out",
-    )
+    about = "what changes are multiplied by at an anchor age, as 75=1.15; the others are chosen on faces held out"
+    _add_assigned(to, "--strength", _strength, "AGE=S", about)
     add_start(to)
     to.set_defaults(run=run_synthesis)
+
+
+def _add_assigned(
+    to: argparse.ArgumentParser, option: str, kind: Callable[[str], tuple[Any, float]], metavar: str, about: str
+) -> None:
+    """Adds an option that takes any number of NAME=NUMBER, and may be given more than once."""
+    to.add_argument(option, nargs="+", action="extend", default=[], type=kind, metavar=metavar, help=about)
 
 
 def _number(text: str) -> float | None:
